@@ -1,0 +1,53 @@
+# Needs python3 (3.11 or newer, with venv), make and git; everything else is set up in .venv.
+# Paths are relative, so that the checkout may be in a directory with spaces in its name.
+
+WORKERS ?= 2
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: help demo test lint types bench clean
+help:
+	@echo 'make demo | test | lint | types | bench | clean   (ARGS="..." goes to demo, test and bench)'
+
+demo: .venv/demo.stamp
+	$(BIN)/billing demo $(ARGS)
+
+test: .venv/dev.stamp
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+# The wrapper would ask the network whether there is a newer pyright.
+types: .venv/dev.stamp
+	$(BIN)/mypy
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+bench: .venv/dev.stamp
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is the last thing that venv installs: where it is, the environment is whole.
+.venv/bin/pip:
+	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "Setting up .venv with $$($$python --version)"; \
+	        exec $$python -m venv --clear .venv; \
+	    fi; \
+	done; \
+	echo 'Python 3.11 or newer is needed: none of python3, python3.14 to python3.11 is.' >&2; \
+	exit 1
+
+# `-qq`: pip's warnings about the machine's own settings are not this project's.
+.venv/demo.stamp: pyproject.toml | .venv/bin/pip
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[cli]'
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml | .venv/bin/pip
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/demo.stamp

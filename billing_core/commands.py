@@ -1,0 +1,551 @@
+"""What can be asked of the ledger: frozen values that validate themselves.
+
+Every command names its org and an idempotency key, unique per org and operation.
+``content`` is what the caller means: the same key with the same content gets the
+first outcome again, with other content a conflict.  The command's own time
+(``at``, default: the engine's clock) is not part of it; the time of occurrence
+is, where the caller gave one.
+
+A constructor raises InvalidCommand for what no ledger would accept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal
+
+from attrs import field, frozen
+
+from billing_core.errors import InvalidCommand
+from billing_core.money import Money, checked_currency
+from billing_core.text import checked_name
+from billing_core.times import duration, micros
+
+__all__ = [
+    "CUSTOMER",
+    "PLATFORM",
+    "Close",
+    "Command",
+    "Deduct",
+    "Extend",
+    "Grant",
+    "Hold",
+    "LotKind",
+    "OpenAccount",
+    "Payer",
+    "PriceUnpriced",
+    "Release",
+    "Reverse",
+    "Settle",
+    "Usage",
+    "model",
+    "tokens",
+]
+
+Payer = Literal["platform", "customer"]
+PLATFORM: Payer = "platform"
+CUSTOMER: Payer = "customer"
+
+LotKind = Literal["purchased", "promotional", "allowance"]
+
+_MAX_QUANTITY = 10**36
+
+
+def model(name: str) -> str:
+    """The resource name of a model: ``model:gpt-4o``."""
+    return "model:" + checked_name("model", name)
+
+
+def _checked_quantity(field: str, quantity: object) -> int:
+    if type(quantity) is not int or not 0 <= quantity < _MAX_QUANTITY:
+        raise InvalidCommand(field, quantity, "an int from 0 to below 10**36")
+    return quantity
+
+
+@frozen
+class Usage:
+    """Measured (or expected) use of one resource.
+
+    ``parts``: ``(component, quantity, payer)``, sorted by component, none of zero.
+    ``item``: the one run or call whose minimum and increment span several
+    settlements; without it a settlement is an item of its own.
+    """
+
+    resource: str
+    parts: tuple[tuple[str, int, Payer], ...]
+    item: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        resource: str,
+        quantities: Mapping[str, int],
+        *,
+        payer: Payer | Mapping[str, Payer] = PLATFORM,
+        item: str | None = None,
+    ) -> Usage:
+        """``quantities`` by component, each at least 0; ``payer`` for all of them or by
+        component (components it does not name are the platform's)."""
+        checked_name("resource", resource)
+        if item is not None:
+            checked_name("item", item)
+        parts: list[tuple[str, int, Payer]] = []
+        for component in sorted(quantities):
+            checked_name("component", component)
+            quantity = _checked_quantity(component, quantities[component])
+            paid_by = payer if isinstance(payer, str) else payer.get(component, PLATFORM)
+            if paid_by not in (PLATFORM, CUSTOMER):
+                raise InvalidCommand("payer", paid_by, '"platform" or "customer"')
+            if quantity:
+                parts.append((component, quantity, paid_by))
+        if not isinstance(payer, str):
+            for component in payer:
+                if component not in quantities:
+                    raise InvalidCommand("payer", component, "a component of the quantities")
+        return cls(resource, tuple(parts), item)
+
+    def content(self) -> list[Any]:
+        return [self.resource, self.parts, self.item]
+
+
+def tokens(
+    model_name: str,
+    *,
+    input: int = 0,  # noqa: A002 - the field's own words
+    output: int = 0,
+    cached_read: int = 0,
+    cache_write: int = 0,
+    reasoning: int = 0,
+    input_includes_cached: bool | None = None,
+    output_includes_reasoning: bool | None = None,
+    other: Mapping[str, int] | None = None,
+    payer: Payer | Mapping[str, Payer] = PLATFORM,
+) -> Usage:
+    """One model call, as its provider reported it, split so that no token counts twice.
+
+    Providers differ in what they count: say whether ``input`` includes the cached
+    tokens (OpenAI, Google: yes; Anthropic: no) and ``output`` the reasoning ones,
+    wherever there are any.  ``other``: further components that the book prices.
+    """
+    for name, quantity in (
+        ("input", input),
+        ("output", output),
+        ("cached_read", cached_read),
+        ("cache_write", cache_write),
+        ("reasoning", reasoning),
+    ):
+        _checked_quantity(name, quantity)
+    cached = cached_read + cache_write
+    if cached:
+        input = _without("input", input, "cached", cached, input_includes_cached)
+    if reasoning:
+        output = _without("output", output, "reasoning", reasoning, output_includes_reasoning)
+    quantities = {
+        "input": input,
+        "output": output,
+        "cached_read": cached_read,
+        "cache_write": cache_write,
+        "reasoning": reasoning,
+    }
+    if other:
+        for name in other:
+            if name in quantities:
+                raise InvalidCommand("other", name, f"a component other than {name!r}, once")
+        quantities.update(other)
+    return Usage.of(model(model_name), quantities, payer=payer)
+
+
+def _without(name: str, total: int, part_name: str, part: int, included: bool | None) -> int:
+    if included is None:
+        raise InvalidCommand(
+            f"{name}_includes_{part_name}",
+            None,
+            f"True or False, since there are {part_name} tokens and providers differ",
+        )
+    if not included:
+        return total
+    if part > total:
+        raise InvalidCommand(
+            part_name, part, f"at most the {total} {name} tokens that are said to include them"
+        )
+    return total - part
+
+
+class Command:
+    """What all commands share; see the module's docstring."""
+
+    __slots__ = ()
+    op: ClassVar[str]
+    org: str
+    key: str
+    at: datetime | None
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        """What the caller means, canonically; ``member`` is the surrogate id."""
+        raise NotImplementedError
+
+
+def _check_command(command: Any) -> None:
+    checked_name("org", command.org)
+    checked_name("key", command.key)
+    if command.at is not None:
+        micros("at", command.at)
+
+
+def _check_labels(command: Any) -> None:
+    if command.member is not None:
+        checked_name("member", command.member)
+    if command.reference is not None:
+        checked_name("reference", command.reference)
+    if command.occurred_at is not None:
+        micros("occurred_at", command.occurred_at)
+
+
+def _labels(command: Any, member: int | None) -> dict[str, Any]:
+    occurred = command.occurred_at
+    return {
+        "member": member,
+        "reference": command.reference,
+        "occurred_at": None if occurred is None else micros("occurred_at", occurred),
+    }
+
+
+def _check_positive(field: str, amount: object, what: str = "a positive Money") -> None:
+    if not isinstance(amount, Money) or amount.nanos <= 0:
+        raise InvalidCommand(field, amount, what)
+
+
+@frozen(kw_only=True)
+class OpenAccount(Command):
+    """Open an org's account: one currency and one livemode for ever.
+
+    ``anchor``: from when its billing months count; default: the time of opening.
+    """
+
+    op: ClassVar[str] = "open"
+    org: str = field(kw_only=False)
+    key: str = "account"
+    currency: str = "USD"
+    livemode: bool = True
+    anchor: datetime | None = None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        checked_currency(self.currency)
+        if type(self.livemode) is not bool:
+            raise InvalidCommand("livemode", self.livemode, "True or False")
+        if self.anchor is not None:
+            micros("anchor", self.anchor)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        anchor = None if self.anchor is None else micros("anchor", self.anchor)
+        return {"currency": self.currency, "livemode": self.livemode, "anchor": anchor}
+
+
+@frozen(kw_only=True)
+class Grant(Command):
+    """Credit that comes in, as one lot.
+
+    ``priority``: lower is spent first.  ``expires_at``: from then on it cannot be
+    spent.  ``scope``: the resources that it may pay for (a name, or a prefix that
+    ends in ``*``); none: all.
+    """
+
+    op: ClassVar[str] = "grant"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    amount: Money
+    kind: LotKind = "purchased"
+    priority: int = 0
+    expires_at: datetime | None = None
+    scope: tuple[str, ...] | None = field(default=None, converter=lambda s: _scope(s))
+    reference: str | None = None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        _check_positive("amount", self.amount)
+        if self.kind not in ("purchased", "promotional", "allowance"):
+            raise InvalidCommand("kind", self.kind, '"purchased", "promotional" or "allowance"')
+        if type(self.priority) is not int or not -(10**6) <= self.priority <= 10**6:
+            raise InvalidCommand("priority", self.priority, "an int within ±1,000,000")
+        if self.expires_at is not None:
+            micros("expires_at", self.expires_at)
+        if self.reference is not None:
+            checked_name("reference", self.reference)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        expires = self.expires_at
+        return {
+            "amount": self.amount.nanos,
+            "kind": self.kind,
+            "priority": self.priority,
+            "expires_at": None if expires is None else micros("expires_at", expires),
+            "scope": self.scope,
+            "reference": self.reference,
+        }
+
+
+def _scope(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise InvalidCommand("scope", names, "a collection of resource names, or None")
+    scope = tuple(sorted({checked_name("scope", name) for name in names}))
+    if not scope:
+        raise InvalidCommand("scope", scope, "at least one resource name, or None for all")
+    return scope
+
+
+@frozen(kw_only=True)
+class Hold(Command):
+    """Reserve credit, race-free, for ``life`` from the time of decision.
+
+    ``cost``: an amount, or the usage expected, which is held at the dearest price
+    that it can meet.  ``resource`` says which scoped lots may serve an amount.
+    """
+
+    op: ClassVar[str] = "hold"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    cost: Money | Usage
+    life: timedelta
+    resource: str | None = None
+    member: str | None = None
+    reference: str | None = None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        _check_cost(self.cost, self.resource)
+        duration("life", self.life)
+        if self.member is not None:
+            checked_name("member", self.member)
+        if self.reference is not None:
+            checked_name("reference", self.reference)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        return {
+            **_cost_content(self.cost, self.resource),
+            "life": duration("life", self.life),
+            "member": member,
+            "reference": self.reference,
+        }
+
+
+def _check_cost(cost: object, resource: str | None) -> None:
+    if isinstance(cost, Usage):
+        if resource is not None:
+            raise InvalidCommand("resource", resource, "none: the usage names its own")
+        return
+    _check_positive("cost", cost, "a positive Money or a Usage")
+    if resource is not None:
+        checked_name("resource", resource)
+
+
+def _cost_content(cost: Money | Usage, resource: str | None) -> dict[str, Any]:
+    if isinstance(cost, Money):
+        return {"amount": cost.nanos, "resource": resource}
+    return {"usage": cost.content()}
+
+
+@frozen(kw_only=True)
+class Extend(Command):
+    """Let an open hold live for ``life`` from the time of decision, and hold ``add`` more.
+
+    The hold never ends sooner than it would have.
+    """
+
+    op: ClassVar[str] = "extend"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    hold: str
+    life: timedelta
+    add: Money | None = None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        checked_name("hold", self.hold)
+        duration("life", self.life)
+        if self.add is not None:
+            _check_positive("add", self.add)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        return {
+            "hold": self.hold,
+            "life": duration("life", self.life),
+            "add": None if self.add is None else self.add.nanos,
+        }
+
+
+@frozen(kw_only=True)
+class Release(Command):
+    """End a hold of which nothing was used."""
+
+    op: ClassVar[str] = "release"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    hold: str
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        checked_name("hold", self.hold)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        return {"hold": self.hold}
+
+
+@frozen(kw_only=True)
+class Settle(Command):
+    """Charge what was really used.  Measured usage is never refused: it is paid from
+    the hold, then from what is available, and what is left becomes debt.
+
+    ``hold``: the hold that it settles; it ends, unless ``more`` says that more follows.
+    """
+
+    op: ClassVar[str] = "settle"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    usage: Usage
+    hold: str | None = None
+    more: bool = False
+    member: str | None = None
+    reference: str | None = None
+    occurred_at: datetime | None = None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        _check_labels(self)
+        if not isinstance(self.usage, Usage):
+            raise InvalidCommand("usage", self.usage, "a Usage, such as tokens(...) returns")
+        if self.hold is not None:
+            checked_name("hold", self.hold)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        return {
+            "usage": self.usage.content(),
+            "hold": self.hold,
+            "more": self.more,
+            **_labels(self, member),
+        }
+
+
+@frozen(kw_only=True)
+class Deduct(Command):
+    """Charge at once, before the thing happens; refused beyond what is available.
+
+    ``cost``: a fixed amount for ``resource``, or a priced usage.
+    """
+
+    op: ClassVar[str] = "deduct"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    cost: Money | Usage
+    resource: str | None = None
+    member: str | None = None
+    reference: str | None = None
+    occurred_at: datetime | None = None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        _check_labels(self)
+        _check_cost(self.cost, self.resource)
+        if self.resource is None and isinstance(self.cost, Money):
+            raise InvalidCommand("resource", None, "the resource that the amount is charged for")
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        return {**_cost_content(self.cost, self.resource), **_labels(self, member)}
+
+
+@frozen(kw_only=True)
+class PriceUnpriced(Command):
+    """Charge what a settlement recorded as unpriced, by a price version it names.
+
+    ``charge``: the settlement's sequence number.
+    """
+
+    op: ClassVar[str] = "price"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    charge: int
+    version: str
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        _check_charge(self.charge)
+        checked_name("version", self.version)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        return {"charge": self.charge, "version": self.version}
+
+
+@frozen(kw_only=True)
+class Reverse(Command):
+    """Give back a charge, or ``amount`` of it, up to what of it is not yet reversed.
+
+    ``expires_at``: a new expiry for what was paid from lots that have expired
+    since; without it that part expires again.
+    """
+
+    op: ClassVar[str] = "reverse"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    charge: int
+    amount: Money | None = None
+    expires_at: datetime | None = None
+    reason: str | None = None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        _check_charge(self.charge)
+        if self.amount is not None:
+            _check_positive("amount", self.amount)
+        if self.expires_at is not None:
+            micros("expires_at", self.expires_at)
+        if self.reason is not None:
+            checked_name("reason", self.reason)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        expires = self.expires_at
+        return {
+            "charge": self.charge,
+            "amount": None if self.amount is None else self.amount.nanos,
+            "expires_at": None if expires is None else micros("expires_at", expires),
+            "reason": self.reason,
+        }
+
+
+def _check_charge(charge: object) -> None:
+    if type(charge) is not int or not 0 < charge < 2**63:
+        raise InvalidCommand("charge", charge, "the sequence number that the charge answered")
+
+
+@frozen(kw_only=True)
+class Close(Command):
+    """Close the account: open holds are released and what is left of every lot is
+    ``refund``ed (owed to the customer outside the ledger) or written off.
+
+    Measured usage that arrives later is still accepted, and becomes debt.
+    """
+
+    op: ClassVar[str] = "close"
+    org: str = field(kw_only=False)
+    key: str = "account"
+    remainder: Literal["refund", "write_off"]
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        if self.remainder not in ("refund", "write_off"):
+            raise InvalidCommand("remainder", self.remainder, '"refund" or "write_off"')
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        return {"remainder": self.remainder}

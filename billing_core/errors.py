@@ -1,0 +1,121 @@
+"""What can go wrong, by culprit.
+
+Every error says what was given, what was expected and what to do next.  In
+:meth:`Engine.execute` the first four are *values*, one per command, so that a
+bad command does not disturb its neighbours; the named methods of ``Billing``
+raise them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from billing_core.outcomes import Refusal
+
+__all__ = [
+    "BillingError",
+    "Conflict",
+    "IdempotencyConflict",
+    "InvalidCommand",
+    "MoneyOverflow",
+    "NotFound",
+    "PaymentError",
+    "Refused",
+    "StoreError",
+    "UnknownPrice",
+]
+
+
+class BillingError(Exception):
+    """Anything that this library raises on purpose."""
+
+    def __eq__(self, other: object) -> bool:
+        # Errors are also outcomes, and outcomes of two stores are compared.
+        return type(self) is type(other) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self)))
+
+
+class InvalidCommand(BillingError):
+    """The caller's bug: a value that no state of the ledger would accept.
+
+    ``field`` names the argument, ``given`` is its representation, shortened.
+    """
+
+    def __init__(self, field: str, given: object, expected: str) -> None:
+        self.field = field
+        self.given = _shown(given)
+        self.expected = expected
+        super().__init__(f"{field}: given {self.given}; expected {expected}")
+
+
+class MoneyOverflow(InvalidCommand):
+    """An amount, or a total that it would lead to, beyond 64 bits of nanos."""
+
+
+class UnknownPrice(InvalidCommand):
+    """A quote, check, hold or deduct of something for which no price is in force."""
+
+
+class Refused(BillingError):
+    """A business rule said no; ``refusal`` carries why, and whether to try again."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(str(refusal))
+
+
+class Conflict(BillingError):
+    """What the command asks contradicts what is on record."""
+
+
+class IdempotencyConflict(Conflict):
+    """The key was used before with other content; ``differs`` names the fields."""
+
+    def __init__(self, org: str, key: str, differs: tuple[str, ...]) -> None:
+        self.org = org
+        self.key = key
+        self.differs = differs
+        super().__init__(
+            f"key {key!r} of org {org!r} is on record with another {', '.join(differs)}; "
+            "send the same content to get the first outcome again, or use a new key"
+        )
+
+
+class NotFound(BillingError):
+    """The org, hold, charge or version that the command names is not on record."""
+
+    def __init__(self, kind: str, name: object, advice: str) -> None:
+        self.kind = kind
+        self.name = name
+        super().__init__(f"no {kind} {_shown(name)}; {advice}")
+
+
+class StoreError(BillingError):
+    """The store failed.  The driver's own error is the ``__cause__``.
+
+    ``retryable``: sending the same command again may succeed.
+    ``outcome_unknown``: the write may have been committed; sending the same
+    command again, with the same key, finds out and repairs.
+    """
+
+    def __init__(
+        self, message: str, *, retryable: bool = False, outcome_unknown: bool = False
+    ) -> None:
+        self.retryable = retryable
+        self.outcome_unknown = outcome_unknown
+        super().__init__(message)
+
+
+class PaymentError(BillingError):
+    """The payment provider failed or said no."""
+
+
+def _shown(value: object) -> str:
+    # repr() of a huge integer is quadratic (and refused beyond 4,300 digits).
+    if isinstance(value, int) and not -(2**256) < value < 2**256:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,161 @@
+"""From a charge to its usage, price version, arithmetic and lots.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from attrs import frozen
+
+from billing_core.commands import CUSTOMER
+from billing_core.metering import describe
+from billing_core.money import decimal_text
+from billing_core.pricing import Catalogue
+from billing_core.records import Charge, Entry, Line, Lot
+from billing_core.times import moment
+
+__all__ = ["Explanation", "ExplainedLine", "Payment", "explain"]
+
+
+@frozen
+class ExplainedLine:
+    """One component: what was measured and billed, by which price, and how it adds up."""
+
+    component: str
+    quantity: int
+    billed: int
+    payer: str
+    amount: int
+    version: str | None
+    price: str
+    arithmetic: str
+
+
+@frozen
+class Payment:
+    """What a lot paid.  ``how``: ``capture`` (from the hold), ``charge`` (from what was
+    available), ``repayment`` (later, of debt)."""
+
+    lot: int
+    kind: str
+    amount: int
+    how: str
+
+
+@frozen
+class Explanation:
+    """Everything behind one charge; amounts in nanos."""
+
+    org: str
+    charge: int
+    key: str
+    currency: str
+    at: datetime
+    recorded_at: datetime
+    occurred_at: datetime
+    member: str | None
+    resource: str
+    amount: int
+    lines: tuple[ExplainedLine, ...]
+    payments: tuple[Payment, ...]
+    unpaid: int
+    reversed: int
+    priced_by: int | None
+
+    def __str__(self) -> str:
+        text = [
+            f"charge {self.charge} of org {self.org}: {decimal_text(self.amount)} {self.currency}",
+            f"  for {self.resource}" + (f", member {self.member}" if self.member else ""),
+            f"  occurred {self.occurred_at.isoformat()}, decided {self.at.isoformat()}",
+        ]
+        for line in self.lines:
+            text.append(f"  {line.component}: {line.quantity} -> {decimal_text(line.amount)}")
+            if line.price:
+                text.append(f"    {line.price}  ({line.version})")
+            text.append(f"    {line.arithmetic}")
+        text += [
+            f"  paid {decimal_text(payment.amount)} by lot {payment.lot} "
+            f"({payment.kind}, {payment.how})"
+            for payment in self.payments
+        ]
+        if self.unpaid:
+            text.append(f"  unpaid {decimal_text(self.unpaid)}")
+        if self.reversed:
+            text.append(f"  reversed {decimal_text(self.reversed)}")
+        if self.priced_by is not None:
+            text.append(f"  priced later by entry {self.priced_by}")
+        return "\n".join(text)
+
+
+def explain(
+    entry: Entry,
+    story: Charge,
+    catalogue: Catalogue,
+    currency: str,
+    lots: Mapping[int, Lot],
+    member: str | None,
+) -> Explanation:
+    """The explanation of a charge's entry.  ``story``: what became of it since."""
+    usage = entry.usage
+    assert usage is not None, "a charge has a usage record"
+    payments = [
+        Payment(number, lots[number].kind, transfer.amount, transfer.kind)
+        for transfer in entry.transfers
+        if transfer.kind in ("capture", "charge")
+        for number in [int(transfer.debit.removeprefix("lot:"))]
+    ]
+    # The story's payments are the entry's own, then repayments, less what went back.
+    payments += [
+        Payment(number, lots[number].kind, amount, "repayment")
+        for number, amount in story.payments[len(payments) :]
+    ]
+    return Explanation(
+        org=entry.org,
+        charge=entry.seq,
+        key=entry.key,
+        currency=currency,
+        at=moment(entry.at),
+        recorded_at=moment(entry.recorded_at),
+        occurred_at=moment(usage.occurred_at),
+        member=member,
+        resource=usage.resource,
+        amount=entry.amount,
+        lines=tuple(_line(line, catalogue, currency, usage.resource) for line in usage.lines),
+        payments=tuple(payments),
+        unpaid=story.unpaid,
+        reversed=story.reversed,
+        priced_by=story.priced,
+    )
+
+
+def _line(line: Line, catalogue: Catalogue, currency: str, resource: str) -> ExplainedLine:
+    price = ""
+    if line.payer == CUSTOMER:
+        arithmetic = "on the customer's own key: recorded, not charged"
+    elif line.version is None:
+        arithmetic = "no price was in force: recorded, to be priced"
+    elif line.version == "":
+        arithmetic = f"a fixed amount: {decimal_text(line.amount)}"
+    else:
+        priced = catalogue.priced_by(line.version, currency, resource, line.component)
+        if priced is None:
+            arithmetic = f"price version {line.version} is not on record"
+        else:
+            price = describe(priced.price)
+            cost = priced.price.function.between(line.counter, line.counter + line.billed)
+            counted = "" if line.billed == line.quantity else f", {line.billed} billed"
+            arithmetic = (
+                f"{line.quantity} {priced.price.unit}{counted}, from {line.counter}: "
+                f"floor({line.carry}/{line.carry_of} + {cost.numerator}/{cost.denominator}) "
+                f"= {line.amount} nanos"
+            )
+    return ExplainedLine(
+        line.component,
+        line.quantity,
+        line.billed,
+        line.payer,
+        line.amount,
+        line.version or None,
+        price,
+        arithmetic,
+    )

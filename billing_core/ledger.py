@@ -1,0 +1,477 @@
+"""One org's money during one batch: lots, holds, debt, lapses, and the journal.
+
+This is where amounts move.  Each movement is a :class:`Transfer` of a kind:
+
+=============  ==============================  =========================================
+kind           from → to                       when
+=============  ==============================  =========================================
+``grant``      payments, promotions,           credit comes in
+               plans → lot
+``capture``    lot → revenue                   a charge, paid from its hold
+``charge``     lot → revenue                   a charge, paid from what was available
+``debt``       debt → revenue                  a charge, unpaid
+``repayment``  lot → debt                      credit came in or came free
+``expiry``     lot → expired                   a lot's end, or credit returned to an ended lot
+``forgiveness`` revenue → debt                 a reversal, of what was unpaid
+``refill``     revenue → lot                   a reversal, of what was paid
+``refund``     lot → refunds                   closing
+``write_off``  lot → write_off                 closing
+=============  ==============================  =========================================
+
+A command's checks come before its first movement: a failed one has moved nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable
+
+from billing_core.errors import MoneyOverflow
+from billing_core.journal import chained
+from billing_core.money import MAX_NANOS
+from billing_core.ports import Changes, OrgState
+from billing_core.records import (
+    Account,
+    Charge,
+    Counter,
+    Entry,
+    Event,
+    Hold,
+    Item,
+    Lot,
+    Transfer,
+    UsageRecord,
+)
+from billing_core.rollups import Rollup
+from billing_core.text import compact
+from billing_core.times import Window, billing_period
+
+__all__ = ["Ledger", "NeedMoreDebts", "covers", "spending_order"]
+
+FOREVER = 2**63 - 1
+_KINDS = {"allowance": 0, "promotional": 1, "purchased": 2}
+_SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "payments"}
+
+
+class NeedMoreDebts(Exception):
+    """Credit reaches further than the debts that were loaded: load more and decide again."""
+
+    def __init__(self, org: str) -> None:
+        self.org = org
+        super().__init__(org)
+
+
+def spending_order(lot: Lot) -> tuple[int, bool, int, int, int]:
+    """Rule 6.1: priority, scoped before unscoped, earliest expiry, promotional before
+    purchased, oldest."""
+    expires = FOREVER if lot.expires_at is None else lot.expires_at
+    return (lot.priority, lot.scope is None, expires, _KINDS[lot.kind], lot.lot)
+
+
+def covers(scope: Iterable[str] | None, resource: str | None) -> bool:
+    """Whether a lot of this scope may pay for a resource (None: for anything)."""
+    if scope is None:
+        return True
+    if resource is None:
+        return False
+    return any(
+        resource.startswith(name[:-1]) if name.endswith("*") else resource == name for name in scope
+    )
+
+
+class Ledger:
+    """The state of one org, as the commands of a batch change it in turn."""
+
+    def __init__(self, org: str, state: OrgState, now: int) -> None:
+        self.org = org
+        self.state = state
+        self.now = now
+        self.time = 0  # of the decision being made
+        self.lots = sorted(
+            (lot for lot in state.lots.values() if lot.remainder), key=spending_order
+        )
+        self.moves: list[Transfer] = []
+        self.rollup = Rollup()
+        self.opened = False
+        self.entries: list[Entry] = []
+        self.events: list[Event] = []
+        self.new_members: list[tuple[int, str]] = []
+        self.touched_lots: dict[int, Lot] = {}
+        self.touched_holds: dict[str, Hold] = {}
+        self.touched_counters: dict[tuple[str, int], Counter] = {}
+        self.touched_items: dict[tuple[str, str], Item] = {}
+        self.touched_charges: dict[int, Charge] = {}
+        self._period = Window(0, 0)
+
+    @property
+    def account(self) -> Account:
+        account = self.state.account
+        assert account is not None, "decide answers NotFound before it comes here"
+        return account
+
+    def changes(self) -> Changes | None:
+        """What the batch changed, or None."""
+        if not self.entries:
+            return None
+        return Changes(
+            account=self.account,
+            opened=self.opened,
+            entries=self.entries,
+            events=self.events,
+            lots=list(self.touched_lots.values()),
+            holds=list(self.touched_holds.values()),
+            counters=list(self.touched_counters.values()),
+            items=list(self.touched_items.values()),
+            charges=list(self.touched_charges.values()),
+            members=self.new_members,
+            cells=self.rollup.cells(),
+        )
+
+    # -- looking ----------------------------------------------------------------
+
+    def period(self, time: int) -> Window:
+        """The org's billing period in which a time lies."""
+        if not self._period.start <= time < self._period.end:
+            self._period = billing_period(self.account.anchor, time)
+        return self._period
+
+    def available(self, resource: str | None) -> int:
+        """Rule 6.2: unreserved remainders that may pay for the resource, less debt."""
+        free = 0
+        for lot in self.lots:
+            if lot.scope is None or covers(lot.scope, resource):
+                free += lot.remainder - lot.reserved
+        return free - self.account.debt
+
+    def check_room(self, *, granted: int = 0, used: int = 0) -> None:
+        """Raise MoneyOverflow where a total would leave 64 bits.  Every other amount of
+        an org is bounded by these two."""
+        account = self.account
+        if account.granted + granted > MAX_NANOS:
+            raise MoneyOverflow("amount", granted, "a total granted within 64 bits of nanos")
+        if account.used + used > MAX_NANOS:
+            raise MoneyOverflow("amount", used, "a total charged within 64 bits of nanos")
+
+    # -- moving -----------------------------------------------------------------
+
+    def grant(self, lot: Lot) -> None:
+        """Credit comes in as a new lot."""
+        self._add_lot(lot)
+        self.account.granted += lot.amount
+        self._into_lot(lot, lot.amount, _SOURCES[lot.kind], "grant")
+
+    def reserve(self, amount: int, resource: str | None) -> list[list[int]]:
+        """Take ``amount``, which is available, out of circulation; its parts by lot."""
+        parts: list[list[int]] = []
+        for lot in self.lots:
+            free = lot.remainder - lot.reserved
+            if free <= 0 or not (lot.scope is None or covers(lot.scope, resource)):
+                continue
+            part = min(free, amount)
+            lot.reserved += part
+            self.touched_lots[lot.lot] = lot
+            parts.append([lot.lot, part])
+            amount -= part
+            if not amount:
+                break
+        return parts
+
+    def capture(self, hold: Hold, amount: int, resource: str) -> int:
+        """Pay a charge from a hold; what it did not cover."""
+        for part in hold.parts:
+            if not amount:
+                break
+            lot = self.state.lots[part[0]]
+            if not part[1] or not (lot.scope is None or covers(lot.scope, resource)):
+                continue
+            paid = min(part[1], amount)
+            part[1] -= paid
+            lot.reserved -= paid
+            self._out_of_lot(lot, paid, "revenue", "capture")
+            amount -= paid
+        hold.parts = [part for part in hold.parts if part[1]]
+        self.touched_holds[hold.key] = hold
+        return amount
+
+    def pay(self, amount: int, resource: str) -> int:
+        """Pay a charge from unreserved credit; what is left unpaid."""
+        for lot in self.lots:
+            if not amount:
+                break
+            free = lot.remainder - lot.reserved
+            if free <= 0 or not (lot.scope is None or covers(lot.scope, resource)):
+                continue
+            paid = min(free, amount)
+            self._out_of_lot(lot, paid, "revenue", "charge")
+            amount -= paid
+        return amount
+
+    def owe(self, charge: Charge) -> None:
+        """What a charge left unpaid becomes debt."""
+        account = self.account
+        account.debt += charge.unpaid
+        account.balance -= charge.unpaid
+        self.moves.append(Transfer(f"debt:{charge.charge}", "revenue", charge.unpaid, "debt"))
+        self.touched_charges[charge.charge] = charge
+        self.state.charges[charge.charge] = charge
+        if self.state.all_debts:  # else it would stand before older ones
+            self.state.debts.append(charge)
+
+    def free(self, hold: Hold) -> int:
+        """Return what is left of a hold to its lots; of ended lots it expires."""
+        freed = 0
+        for number, amount in hold.parts:
+            freed += amount
+            self.let_go(number, amount)
+        hold.parts = []
+        self.touched_holds[hold.key] = hold
+        self._uncount(hold)
+        return freed
+
+    def ended(self, number: int) -> bool:
+        """Whether a lot can no longer be spent, but by holds that have it."""
+        return self._ended(self.state.lots[number])
+
+    def let_go(self, number: int, amount: int) -> None:
+        """Unreserve part of a lot; if the lot has ended, it expires."""
+        lot = self.state.lots[number]
+        lot.reserved -= amount
+        self.touched_lots[number] = lot
+        self._expire(lot)
+
+    def repay(self) -> None:
+        """Rule 6.5: credit that came in or came free pays debt at once, oldest first."""
+        account = self.account
+        if not account.debt:
+            return
+        usable = [lot for lot in self.lots if lot.remainder > lot.reserved]
+        for charge in self.state.debts:
+            for lot in usable:
+                if not charge.unpaid:
+                    break
+                part = min(lot.remainder - lot.reserved, charge.unpaid)
+                if part <= 0 or not covers(lot.scope, charge.resource):
+                    continue
+                self._out_of_lot(lot, part, f"debt:{charge.charge}", "repayment")
+                account.debt -= part
+                account.balance += part
+                charge.unpaid -= part
+                charge.payments.append([lot.lot, part])
+                self.touched_charges[charge.charge] = charge
+            usable = [lot for lot in usable if lot.remainder > lot.reserved]
+            if not usable:
+                return
+        if not self.state.all_debts:
+            raise NeedMoreDebts(self.org)
+
+    def reverse(self, charge: Charge, amount: int, expires_at: int | None) -> list[list[int]]:
+        """Give back ``amount`` of a charge: first what is unpaid, then to the lots that
+        paid, last one first.  The new lots, ``[lot, old lot]``, that stand for ended ones."""
+        account = self.account
+        self.touched_charges[charge.charge] = charge
+        self.state.charges[charge.charge] = charge
+        charge.reversed += amount
+        account.used -= amount
+        forgiven = min(amount, charge.unpaid)
+        if forgiven:
+            charge.unpaid -= forgiven
+            account.debt -= forgiven
+            account.balance += forgiven
+            name = f"debt:{charge.charge}"
+            self.moves.append(Transfer("revenue", name, forgiven, "forgiveness"))
+            amount -= forgiven
+        made: list[list[int]] = []
+        while amount:
+            payment = charge.payments[-1]
+            part = min(amount, payment[1])
+            payment[1] -= part
+            if not payment[1]:
+                charge.payments.pop()
+            amount -= part
+            lot = self.state.lots[payment[0]]
+            if expires_at is not None and self._ended(lot):
+                made.append([account.lots + 1, lot.lot])
+                lot = self._successor(lot, part, expires_at)
+                self._add_lot(lot)
+            else:
+                self._relist(lot)
+            self._into_lot(lot, part, "revenue", "refill")
+            self._expire(lot)
+        return made
+
+    def drain(self, account_name: str, kind: str) -> int:
+        """Move what is left of every lot out: closing."""
+        moved = 0
+        for lot in self.lots:
+            if lot.remainder:
+                moved += lot.remainder
+                self._out_of_lot(lot, lot.remainder, account_name, kind)
+        return moved
+
+    def story(self, subject: Entry) -> Charge:
+        """What became of a charge since its own entry."""
+        charge = self.state.charges.get(subject.seq)
+        if charge is None:
+            payments = [
+                [int(transfer.debit.removeprefix("lot:")), transfer.amount]
+                for transfer in subject.transfers
+                if transfer.kind in ("capture", "charge")
+            ]
+            assert subject.usage is not None
+            resource = subject.usage.resource
+            charge = Charge(subject.seq, resource, subject.amount, 0, 0, payments)
+        return charge
+
+    # -- time -------------------------------------------------------------------
+
+    def lapse(self, time: int) -> None:
+        """Apply what lapses up to ``time``, in order, each as an entry of its own time.
+
+        A lot ends before a hold that lapses at the same moment.
+        """
+        account = self.account
+        self.time = time
+        if account.next_lapse is None or time < account.next_lapse:
+            return
+        ends: list[tuple[int, int, str, Lot | Hold]] = [
+            (lot.expires_at, 0, f"{lot.lot:020}", lot)
+            for lot in self.lots
+            if lot.expires_at is not None and lot.expires_at <= time
+        ]
+        ends += [
+            (hold.expires_at, 1, hold.key, hold)
+            for hold in self.state.holds.values()
+            if hold.state == "open" and hold.expires_at <= time
+        ]
+        for end, _, _, what in sorted(ends, key=lambda each: each[:3]):
+            self.time = end
+            if isinstance(what, Hold):
+                what.state = "lapsed"
+                amount = self.free(what)
+                self.repay()
+                entry = self.post(f"lapse:hold:{what.key}", end, compact({"hold": what.key}), amount)
+                self.tell(entry, "hold_expired", {"hold": what.key, "amount": amount})
+            elif what.remainder > what.reserved:
+                amount = what.remainder - what.reserved
+                self._out_of_lot(what, amount, "expired", "expiry")
+                self.post(f"lapse:lot:{what.lot}", end, compact({"lot": what.lot}), amount)
+        self.time = time
+        later = [lot.expires_at for lot in self.lots if lot.expires_at and lot.expires_at > time]
+        later += [hold.expires_at for hold in self.state.holds.values() if hold.state == "open"]
+        if self.state.next_hold is not None:
+            later.append(self.state.next_hold)
+        account.next_lapse = min(later, default=None)
+
+    def will_lapse(self, time: int | None) -> None:
+        """Note that something lapses at a time."""
+        account = self.account
+        if time is not None and (account.next_lapse is None or time < account.next_lapse):
+            account.next_lapse = time
+
+    # -- the record -------------------------------------------------------------
+
+    def post(
+        self,
+        key: str,
+        at: int,
+        content: str,
+        amount: int,
+        effects: object = None,
+        usage: UsageRecord | None = None,
+    ) -> Entry:
+        """Write the journal entry for what has moved since the last one."""
+        account = self.account
+        seq = account.seq + 1
+        transfers = tuple(self.moves)
+        self.moves = []
+        effects_text = "{}" if effects is None else compact(effects)
+        digest = chained(
+            account.head, self.org, seq, key, at, self.now, content, effects_text, amount,
+            account.balance, transfers, usage,
+        )  # fmt: skip
+        entry = Entry(
+            self.org, seq, key, at, self.now, content, effects_text, amount, account.balance,
+            transfers, usage, digest,
+        )  # fmt: skip
+        account.seq = seq
+        account.head = digest
+        if at > account.watermark:
+            account.watermark = at
+        self.entries.append(entry)
+        self.state.entries[key] = entry
+        if usage is not None:
+            self.rollup.add(usage, self.period(usage.occurred_at).start)
+        return entry
+
+    def tell(self, entry: Entry, kind: str, data: object) -> None:
+        """Raise an event with an entry."""
+        same = sum(1 for event in reversed(self.events) if event.seq == entry.seq)
+        self.events.append(Event(entry.seq, same + 1, kind, compact(data)))
+
+    def entry(self, seq: int) -> Entry | None:
+        """A charge's entry: one that was wanted, or of this batch."""
+        if self.entries and seq >= self.entries[0].seq:
+            index = seq - self.entries[0].seq
+            return self.entries[index] if index < len(self.entries) else None
+        return self.state.subjects.get(seq)
+
+    def count(self, resource: str, start: int) -> Counter:
+        """The counter of a resource in the period that starts at ``start``; a new one is
+        kept once it is touched."""
+        counter = self.state.counters.get((resource, start))
+        return counter if counter is not None else Counter(resource, start)
+
+    def keep(self, counter: Counter) -> None:
+        """Keep what a counter has become."""
+        key = (counter.resource, counter.start)
+        self.state.counters[key] = counter
+        self.touched_counters[key] = counter
+
+    # -- lots -------------------------------------------------------------------
+
+    def _ended(self, lot: Lot) -> bool:
+        return lot.expires_at is not None and lot.expires_at <= self.time
+
+    def _add_lot(self, lot: Lot) -> None:
+        self.account.lots = lot.lot
+        self.state.lots[lot.lot] = lot
+        insort(self.lots, lot, key=spending_order)
+        self.will_lapse(lot.expires_at)
+
+    def _relist(self, lot: Lot) -> None:
+        """A lot that may have been used up gets a remainder again."""
+        if not any(each is lot for each in self.lots):
+            insort(self.lots, lot, key=spending_order)
+        if not self._ended(lot):
+            self.will_lapse(lot.expires_at)
+
+    def _successor(self, old: Lot, amount: int, expires_at: int) -> Lot:
+        return Lot(
+            self.account.lots + 1, self.account.seq + 1, old.kind, old.priority, amount, 0, 0,
+            expires_at, old.scope,
+        )  # fmt: skip
+
+    def _into_lot(self, lot: Lot, amount: int, source: str, kind: str) -> None:
+        lot.remainder += amount
+        self.account.balance += amount
+        self.touched_lots[lot.lot] = lot
+        self.moves.append(Transfer(source, f"lot:{lot.lot}", amount, kind))
+
+    def _out_of_lot(self, lot: Lot, amount: int, target: str, kind: str) -> None:
+        lot.remainder -= amount
+        self.account.balance -= amount
+        self.touched_lots[lot.lot] = lot
+        self.moves.append(Transfer(f"lot:{lot.lot}", target, amount, kind))
+
+    def _expire(self, lot: Lot) -> None:
+        """What is unreserved of an ended lot expires at once (rule 6.7)."""
+        if self._ended(lot) and lot.remainder > lot.reserved:
+            self._out_of_lot(lot, lot.remainder - lot.reserved, "expired", "expiry")
+
+    def _uncount(self, hold: Hold) -> None:
+        """A hold that ends takes back what it announced to the counters."""
+        for start, component, quantity in hold.counted:
+            counter = self.count(hold.resource or "", start)
+            counter.components[component][3] -= quantity
+            self.keep(counter)
+        hold.counted = []

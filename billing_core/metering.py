@@ -1,0 +1,176 @@
+"""From a usage to priced lines: splitting, items, counters, quotes.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from billing_core.commands import CUSTOMER, PLATFORM, Usage
+from billing_core.errors import UnknownPrice
+from billing_core.pricing import Catalogue, Price, Priced, Ratio, charge, dearest
+from billing_core.records import Counter, Item, Line
+
+__all__ = ["Metered", "Quote", "QuoteLine", "meter", "quote"]
+
+PriceOf = Callable[[str], Priced | None]
+"""The price for a component; None where there is none."""
+
+NO_COUNTER = [0, 0, 1, 0]
+
+
+class Metered(NamedTuple):
+    """Priced lines, their total, and what the counter and item become by component."""
+
+    lines: tuple[Line, ...]
+    amount: int
+    counters: dict[str, list[int]]
+    items: dict[str, list[int | str]]
+
+
+def meter(
+    usage: Usage,
+    price_of: PriceOf,
+    version_of: Callable[[str, str], Priced | None],
+    counter: Counter | None,
+    item: Item | None,
+) -> Metered:
+    """Price measured usage.  A component without a price gives an unpriced line.
+
+    ``version_of(version, component)`` is the price of the version that was in force
+    when an item started: its minimum and increment hold for the item's whole life,
+    and what they add is charged at it (rule 5.5).
+    """
+    lines: list[Line] = []
+    total = 0
+    counters: dict[str, list[int]] = {}
+    items: dict[str, list[int | str]] = {}
+    for component, quantity, payer in usage.parts:
+        if payer == CUSTOMER:
+            lines.append(Line(component, quantity, quantity, CUSTOMER, 0, ""))
+            continue
+        priced = price_of(component)
+        if priced is None:
+            lines.append(Line(component, quantity, quantity, PLATFORM, 0, None))
+            continue
+        pieces = ((quantity, quantity, priced),)
+        if item is not None or priced.price.by_item:
+            started = item.components.get(component) if item is not None else None
+            pieces, become = _by_item(quantity, priced, started, component, version_of)
+            if item is not None:
+                items[component] = become
+        at, carry, carry_of, held = _standing(counter, component)
+        for raw, billed, by in pieces:
+            amount, rest = charge(by.price.function, at, billed, Ratio(carry, carry_of))
+            lines.append(
+                Line(component, raw, billed, PLATFORM, amount, by.version, at, carry, carry_of)
+            )
+            at += billed
+            carry, carry_of = rest
+            total += amount
+        counters[component] = [at, carry, carry_of, held]
+    return Metered(tuple(lines), total, counters, items)
+
+
+def _standing(counter: Counter | None, component: str) -> list[int]:
+    return NO_COUNTER if counter is None else counter.components.get(component, NO_COUNTER)
+
+
+def _by_item(
+    quantity: int,
+    priced: Priced,
+    started: list[int | str] | None,
+    component: str,
+    version_of: Callable[[str, str], Priced | None],
+) -> tuple[tuple[tuple[int, int, Priced], ...], list[int | str]]:
+    """``(raw, billed, price)`` pieces for ``quantity`` more of an item, and its new state.
+
+    What is billed never falls: raw quantity already covered by the minimum or the
+    last increment is billed 0, and what they add comes as a piece of its own.
+    """
+    raw, billed, version = started if started is not None else (0, 0, priced.version)
+    raw, billed, version = int(raw), int(billed), str(version)
+    first = priced if version == priced.version else version_of(version, component) or priced
+    now_billed = max(billed, first.price.billed(raw + quantity))
+    more = now_billed - billed
+    measured = min(quantity, more)
+    pieces = [(quantity, measured, priced)]
+    if more > measured:
+        pieces.append((0, more - measured, first))
+    return tuple(pieces), [raw + quantity, now_billed, version]
+
+
+class QuoteLine(NamedTuple):
+    """The most that a component can cost: nanos, rounded up."""
+
+    component: str
+    quantity: int
+    billed: int
+    payer: str
+    amount: int
+    version: str
+
+
+class Quote(NamedTuple):
+    """The most that a usage can cost, in nanos, and by component."""
+
+    amount: int
+    lines: tuple[QuoteLine, ...]
+
+
+def quote(
+    usage: Usage,
+    price_of: PriceOf,
+    counter: Counter | None,
+    item: Item | None,
+    known: Callable[[], list[str]],
+) -> Quote:
+    """Rounded up, at the dearest price of the quantity starting anywhere from the
+    counter to the counter plus what open holds announced (rule 5.4).
+
+    Raises UnknownPrice for a component that is not priced; ``known`` lists those
+    that are, for its message.
+    """
+    lines: list[QuoteLine] = []
+    for component, quantity, payer in usage.parts:
+        priced = price_of(component)
+        if payer == CUSTOMER:
+            version = "" if priced is None else priced.version
+            lines.append(QuoteLine(component, quantity, quantity, CUSTOMER, 0, version))
+            continue
+        if priced is None:
+            raise UnknownPrice(
+                "usage",
+                f"{component} of {usage.resource}",
+                "a component with a price in force"
+                + (f"; known: {', '.join(known())}" if known() else "; this resource has none"),
+            )
+        raw, billed, _ = (item.components if item is not None else {}).get(component, (0, 0, ""))
+        more = max(0, priced.price.billed(int(raw) + quantity) - int(billed))
+        at, _, _, held = _standing(counter, component)
+        amount = dearest(priced.price.function, at, at + held, more)
+        lines.append(QuoteLine(component, quantity, more, PLATFORM, amount, priced.version))
+    return Quote(sum(line.amount for line in lines), tuple(lines))
+
+
+def in_force(catalogue: Catalogue, currency: str, resource: str, at: int) -> PriceOf:
+    """The prices of a resource in force at a time."""
+    return lambda component: catalogue.price(currency, resource, component, at)
+
+
+def tiered_parts(catalogue: Catalogue, currency: str, usage: Usage) -> Mapping[str, int]:
+    """The platform-paid quantities whose price depends on where the counter stands."""
+    return {
+        component: quantity
+        for component, quantity, payer in usage.parts
+        if payer == PLATFORM and catalogue.tiered(currency, usage.resource, component)
+    }
+
+
+def describe(price: Price) -> str:
+    """A price in words, for explanations."""
+    text = f"{price.function.describe()} {price.unit}"
+    if price.minimum:
+        text += f", at least {price.minimum} per item"
+    if price.increment > 1:
+        text += f", in steps of {price.increment}"
+    return text

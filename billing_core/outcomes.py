@@ -1,0 +1,188 @@
+"""What a command leads to, as values.
+
+A success is built from the command's journal entry, the first time and at every
+replay alike, so both are equal; ``replayed`` tells them apart and does not count
+in comparison.  A :class:`Refusal` is a business rule's no.  The errors that a
+command can also lead to are in :mod:`billing_core.errors`.
+
+All amounts are nanos of the org's currency; ``seq`` is the entry's number.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from attrs import field, frozen
+
+from billing_core.errors import Conflict, InvalidCommand, NotFound
+from billing_core.money import decimal_text
+from billing_core.records import Entry, Line
+from billing_core.times import moment
+
+__all__ = [
+    "Charged",
+    "Closed",
+    "Extended",
+    "Granted",
+    "Held",
+    "Opened",
+    "Outcome",
+    "Refusal",
+    "Released",
+    "Reversed",
+    "Success",
+    "outcome",
+]
+
+
+@frozen
+class Success:
+    """What every success says: where it is on record, and the balance after it."""
+
+    org: str
+    key: str
+    seq: int
+    at: datetime
+    balance: int
+    replayed: bool = field(eq=False)
+
+
+@frozen
+class Opened(Success):
+    """The account exists."""
+
+
+@frozen
+class Granted(Success):
+    """Credit came in as lot number ``lot``; ``repaid`` of it paid debt at once."""
+
+    amount: int
+    lot: int
+    repaid: int
+
+
+@frozen
+class Held(Success):
+    """``amount`` is reserved until ``expires_at``."""
+
+    amount: int
+    expires_at: datetime
+
+
+@frozen
+class Extended(Held):
+    """The hold now has ``amount`` and lives until ``expires_at``."""
+
+
+@frozen
+class Released(Success):
+    """``freed`` went back to its lots (0 where the hold had lapsed)."""
+
+    freed: int
+
+
+@frozen
+class Charged(Success):
+    """A charge, named by ``seq``: of a settle, a deduct, or the pricing of what was
+    unpriced.  ``amount`` = ``captured`` from the hold + ``paid`` from what was
+    available + ``unpaid``, which is debt.  ``unpriced``: components without a price."""
+
+    amount: int
+    captured: int
+    paid: int
+    unpaid: int
+    lines: tuple[Line, ...]
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        return tuple(line.component for line in self.lines if line.version is None)
+
+
+@frozen
+class Reversed(Success):
+    """``amount`` of a charge was given back: ``forgiven`` as less debt, ``refilled`` to
+    lots, ``expired`` because the lot had."""
+
+    amount: int
+    forgiven: int
+    refilled: int
+    expired: int
+
+
+@frozen
+class Closed(Success):
+    """The account is closed; ``amount`` was refunded or written off."""
+
+    amount: int
+
+
+@frozen
+class Refusal:
+    """A business rule said no; nothing was written and the key is still unused.
+
+    ``reason``: ``insufficient_credit``, ``closed``, ``hold_lapsed``, ``hold_released``
+    or ``over_reversal``.  ``shortfall``: nanos missing.  ``limit``: what bound
+    (``balance``, …).  ``retryable``: the same command may succeed without anyone's
+    doing, after ``retry_after`` seconds if that is known.
+    """
+
+    org: str
+    key: str
+    reason: str
+    shortfall: int = 0
+    limit: str | None = None
+    retryable: bool = False
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.reason} for key {self.key!r} of org {self.org!r}"
+        if self.shortfall:
+            text += f": {decimal_text(self.shortfall)} more is needed"
+        return text + ("" if self.limit is None else f" (bound by {self.limit})")
+
+
+Outcome = Success | Refusal | InvalidCommand | Conflict | NotFound
+
+
+def outcome(entry: Entry, *, replayed: bool = False, effects: Any = None) -> Success:
+    """The success that an entry is the record of."""
+    op, _, key = entry.key.partition(":")
+    base = (entry.org, key, entry.seq, moment(entry.at), entry.balance, replayed)
+    if op in ("settle", "deduct", "price"):
+        captured = paid = unpaid = 0
+        for transfer in entry.transfers:
+            if transfer.kind == "charge":
+                paid += transfer.amount
+            elif transfer.kind == "capture":
+                captured += transfer.amount
+            elif transfer.kind == "debt":
+                unpaid += transfer.amount
+        lines = entry.usage.lines if entry.usage is not None else ()
+        return Charged(*base, entry.amount, captured, paid, unpaid, lines)
+    if effects is None:
+        effects = json.loads(entry.effects)
+    match op:
+        case "open":
+            return Opened(*base)
+        case "grant":
+            return Granted(*base, entry.amount, effects["lot"], _moved(entry, "repayment"))
+        case "hold":
+            return Held(*base, entry.amount, moment(effects["expires_at"]))
+        case "extend":
+            return Extended(*base, entry.amount, moment(effects["expires_at"]))
+        case "release":
+            return Released(*base, entry.amount)
+        case "reverse":
+            expired = _moved(entry, "expiry")
+            forgiven = _moved(entry, "forgiveness")
+            return Reversed(*base, entry.amount, forgiven, _moved(entry, "refill"), expired)
+        case "close":
+            return Closed(*base, entry.amount)
+        case _:
+            raise AssertionError(f"no outcome for {entry.key!r}")
+
+
+def _moved(entry: Entry, kind: str) -> int:
+    return sum(transfer.amount for transfer in entry.transfers if transfer.kind == kind)

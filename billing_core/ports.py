@@ -1,0 +1,251 @@
+"""What the engine asks of the world: a store, a clock, a source of ids.
+
+A store keeps rows; it never decides about money.  Prove one right with
+:class:`billing_core.testing.conformance.StoreConformance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from attrs import define, field
+
+from billing_core.pricing import Published
+from billing_core.records import (
+    Account,
+    Cell,
+    CellKey,
+    Charge,
+    Counter,
+    Entry,
+    Event,
+    Hold,
+    Item,
+    Lot,
+    UsageRecord,
+)
+
+__all__ = [
+    "Changes",
+    "Clock",
+    "IdSource",
+    "Loaded",
+    "OrgState",
+    "Store",
+    "Transaction",
+    "Wanted",
+]
+
+DEBTS_AT_ONCE = 64
+
+
+class Clock(Protocol):
+    """Gives the time."""
+
+    def __call__(self) -> int:
+        """Microseconds since 1970, UTC."""
+        ...
+
+
+class IdSource(Protocol):
+    """Gives fresh ids."""
+
+    def __call__(self) -> str:
+        """A new UUIDv7, as text."""
+        ...
+
+
+@define
+class Wanted:
+    """What the commands for one org need to be decided.
+
+    ``until``: the latest time of decision asked for (watermark aside).
+    ``counters``: resource → earliest and latest time of occurrence.
+    ``charges``: charges that are reversed or priced.  ``debts``: how many of the oldest
+    open debts.  ``all_holds``: every open hold, for closing.
+    """
+
+    until: int
+    keys: set[str] = field(factory=set)
+    holds: set[str] = field(factory=set)
+    members: set[str] = field(factory=set)
+    counters: dict[str, tuple[int, int]] = field(factory=dict)
+    items: set[tuple[str, str]] = field(factory=set)
+    charges: set[int] = field(factory=set)
+    debts: int = DEBTS_AT_ONCE
+    all_holds: bool = False
+
+
+@define
+class OrgState:
+    """What a store loaded for one org.  Everything here is the caller's to change.
+
+    ``account``: None for an unknown org; then the rest is empty.
+    ``lots``: those with a remainder, in any order, and those that paid a wanted charge.
+    ``holds``: the wanted ones, and those open that expire at ``Wanted.until`` or before
+    (all open ones if ``all_holds``).
+    ``next_hold``: the earliest expiry of an open hold beyond ``until``; a store that
+    found nothing due by ``account.next_lapse`` may answer that instead.
+    ``counters``: for each wanted resource, those of the periods that any time in its
+    span may fall in; for each loaded hold, those that it is counted in.
+    ``entries``: by key, those on record for the wanted keys.  ``subjects``: by sequence
+    number, those of the wanted charges.  ``charges``: by number, the stories of these,
+    where kept.
+    ``debts``: the oldest charges with something unpaid, oldest first, at most
+    ``Wanted.debts``, and among them those that are in ``charges`` as the same objects.
+    ``all_debts``: whether that is all of them.
+    """
+
+    account: Account | None = None
+    lots: dict[int, Lot] = field(factory=dict)
+    holds: dict[str, Hold] = field(factory=dict)
+    next_hold: int | None = None
+    counters: dict[tuple[str, int], Counter] = field(factory=dict)
+    items: dict[tuple[str, str], Item] = field(factory=dict)
+    members: dict[str, int] = field(factory=dict)
+    entries: dict[str, Entry] = field(factory=dict)
+    subjects: dict[int, Entry] = field(factory=dict)
+    charges: dict[int, Charge] = field(factory=dict)
+    debts: list[Charge] = field(factory=list)
+    all_debts: bool = True
+
+
+Loaded = dict[str, OrgState]
+
+
+@define
+class Changes:
+    """What one batch changes for one org; written all or not at all.
+
+    ``account`` replaces the org's row (or makes it, where ``opened``).  ``entries``,
+    with their transfers and usage records, and ``events`` are appended.  ``lots``,
+    ``holds``, ``counters``, ``items`` and ``charges`` replace the rows of the same key
+    or make them.  ``members`` are new.  ``cells`` are *added* to what is kept.
+    """
+
+    account: Account
+    opened: bool = False
+    entries: list[Entry] = field(factory=list)
+    events: list[Event] = field(factory=list)
+    lots: list[Lot] = field(factory=list)
+    holds: list[Hold] = field(factory=list)
+    counters: list[Counter] = field(factory=list)
+    items: list[Item] = field(factory=list)
+    charges: list[Charge] = field(factory=list)
+    members: list[tuple[int, str]] = field(factory=list)
+    cells: dict[CellKey, Cell] = field(factory=dict)
+
+
+class Transaction(Protocol):
+    """One atomic write.  Leaving it without :meth:`commit` changes nothing."""
+
+    def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
+        """Lock the orgs, in sorted order, and load what is wanted of each.
+
+        May be called again before ``commit``; each call loads afresh.  Nobody else's
+        write to these orgs happens between the first load and the end.
+        """
+        ...
+
+    def commit(self, changes: Mapping[str, Changes]) -> None:
+        """Make the changes durable, all or none; called at most once.
+
+        Raises StoreError; ``outcome_unknown`` says that they may have been made.
+        """
+        ...
+
+
+class Store(Protocol):
+    """Where orgs' records are kept.
+
+    Every method raises StoreError, and nothing of the driver's, when the store
+    fails.  Reads see committed writes only, each call one consistent state.
+    Lists are ordered as said.  Unknown orgs have no rows; that is not an error.
+    """
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A transaction, begun at its first ``load``."""
+        ...
+
+    def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
+        """As :meth:`Transaction.load`, without locks, from one consistent state."""
+        ...
+
+    def publish(self, book: Published) -> None:
+        """Keep a price book.  Raises StoreError(retryable=True) where its number is
+        taken, so that the caller loads the books again; the same book twice is a no-op."""
+        ...
+
+    def books(self, after: int = 0) -> Sequence[Published]:
+        """The price books numbered above ``after``, by number."""
+        ...
+
+    def orgs(self, after: str = "", limit: int = 1000) -> Sequence[str]:
+        """The orgs' ids above ``after``, sorted by code point, at most ``limit``."""
+        ...
+
+    def entry(self, org: str, key: str) -> Entry | None:
+        """The entry of an operation and key, ``settle:req-1``."""
+        ...
+
+    def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Entries with ``seq`` > ``after``, oldest first, at most ``limit``."""
+        ...
+
+    def history(
+        self, org: str, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[Entry]:
+        """Entries that moved money (those with a transfer), with ``seq`` < ``before``,
+        newest first, at most ``limit``."""
+        ...
+
+    def cells(
+        self, org: str, grain: str, start: int, end: int, member: int | None = None
+    ) -> Mapping[CellKey, Cell]:
+        """The rollup cells of a grain that begin in [start, end), of one member or all."""
+        ...
+
+    def usage(
+        self, org: str, start: int, end: int, member: int | None = None
+    ) -> Sequence[tuple[int, UsageRecord]]:
+        """``(seq, record)`` of the usage that occurred in [start, end), by time and seq."""
+        ...
+
+    def members(self, org: str) -> Mapping[int, str]:
+        """The members' names by surrogate id; erased ones are absent."""
+        ...
+
+    def erase_member(self, org: str, member: str) -> bool:
+        """Forget a member's name; their surrogate id stays.  Whether there was one."""
+        ...
+
+    def events(self, org: str, after: int = 0, limit: int = 100) -> Sequence[Event]:
+        """Events of entries with ``seq`` > ``after``, in order."""
+        ...
+
+    def totals(self, org: str) -> tuple[int, int, int]:
+        """How many entries, transfers and usage records there are: this and what
+        follows is what ``verify`` compares."""
+        ...
+
+    def lots(self, org: str) -> Iterator[Lot]:
+        """Every lot, by number."""
+        ...
+
+    def holds(self, org: str) -> Iterator[Hold]:
+        """Every hold, ended ones too, by key."""
+        ...
+
+    def counters(self, org: str) -> Iterator[Counter]:
+        """Every counter, by resource and start."""
+        ...
+
+    def items(self, org: str) -> Iterator[Item]:
+        """Every item, by item and resource."""
+        ...
+
+    def charges(self, org: str) -> Iterator[Charge]:
+        """Every charge's story, by number."""
+        ...

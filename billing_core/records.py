@@ -1,0 +1,243 @@
+"""What a store keeps: the record kinds of the port.
+
+Immutable facts are tuples or frozen; the state that decisions change is plain
+mutable ``define``: a loaded copy belongs to the batch that loaded it.
+Amounts are nanos, times microseconds since 1970, quantities unbounded integers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from attrs import define, field
+
+__all__ = [
+    "Account",
+    "Cell",
+    "CellKey",
+    "Charge",
+    "Counter",
+    "Entry",
+    "Event",
+    "Hold",
+    "Item",
+    "Line",
+    "Lot",
+    "Transfer",
+    "UsageRecord",
+]
+
+
+class Transfer(NamedTuple):
+    """``amount`` > 0 moved from ``debit`` to ``credit``, both accounts of one org.
+
+    Accounts: ``lot:N`` (what the platform owes the customer, by lot), ``debt:N`` (what
+    the customer owes, by charge), and the platform's own, per org: ``payments``,
+    ``promotions``, ``plans``, ``revenue``, ``expired``, ``refunds``, ``write_off``.
+    ``kind``: see :mod:`billing_core.ledger`.
+    """
+
+    debit: str
+    credit: str
+    amount: int
+    kind: str
+
+
+class Line(NamedTuple):
+    """One priced component of a usage record, with all that its arithmetic needs.
+
+    ``quantity`` is what was measured, ``billed`` what the minimum and increment made
+    of it.  ``version``: the price book's version and digest; empty for a fixed amount,
+    None for unpriced.  ``counter`` and the carried fraction of a nano
+    (``carry``/``carry_of``) are those *before* this line.
+    """
+
+    component: str
+    quantity: int
+    billed: int
+    payer: str
+    amount: int
+    version: str | None
+    counter: int = 0
+    carry: int = 0
+    carry_of: int = 1
+
+
+class UsageRecord(NamedTuple):
+    """What one entry used, at one time.  ``requests``: how many it stands for (1, or 0
+    where it corrects an earlier one).  ``member``: surrogate id, 0 for none."""
+
+    occurred_at: int
+    member: int
+    resource: str
+    item: str | None
+    requests: int
+    lines: tuple[Line, ...]
+
+
+@define(eq=True)
+class Entry:
+    """One command's journal entry, hashed onto the org's previous one.
+
+    ``key``: operation and idempotency key, ``settle:req-1``.  ``at``: time of decision,
+    which is the transfers' time of effect; ``recorded_at``: the engine's clock.
+    ``content``: what the caller meant, as canonical JSON.  ``effects``: what the
+    transfers and usage do not say (a hold's parts, what a lot is), as canonical JSON.
+    ``amount``: what was charged, granted, reversed, …; ``balance``: after it.
+    """
+
+    org: str
+    seq: int
+    key: str
+    at: int
+    recorded_at: int
+    content: str
+    effects: str
+    amount: int
+    balance: int
+    transfers: tuple[Transfer, ...]
+    usage: UsageRecord | None
+    hash: bytes
+
+    @property
+    def op(self) -> str:
+        return self.key.partition(":")[0]
+
+
+@define
+class Account:
+    """An org's row: what every decision needs, and the lock on it.
+
+    ``head``: the last entry's hash.  ``watermark``: the latest time of decision.
+    ``next_lapse``: no hold or lot lapses before it (None: none ever will).
+    ``balance`` = live lots + reserved parts of expired ones - ``debt``.
+    ``granted``: all credit that came in; ``used``: charges less reversals.
+    ``lots``, ``members``: the last lot number and surrogate id given.
+    """
+
+    org: str
+    currency: str
+    livemode: bool
+    anchor: int
+    opened_at: int
+    seq: int = 0
+    head: bytes = b""
+    watermark: int = 0
+    next_lapse: int | None = None
+    balance: int = 0
+    debt: int = 0
+    granted: int = 0
+    used: int = 0
+    lots: int = 0
+    members: int = 0
+    closed_at: int | None = None
+
+
+@define
+class Lot:
+    """Credit from one grant.  ``lot``: its number, from 1 per org; ``seq``: the entry that
+    made it.  ``reserved`` <= ``remainder`` is held."""
+
+    lot: int
+    seq: int
+    kind: str
+    priority: int
+    amount: int
+    remainder: int
+    reserved: int
+    expires_at: int | None
+    scope: tuple[str, ...] | None
+
+
+@define
+class Hold:
+    """Reserved credit.  ``parts``: ``[lot, amount]`` in spending order, what is left of
+    it.  ``state``: open, settled, released or lapsed.  ``counted``: ``[period start,
+    component, quantity]`` announced to tiered prices' counters."""
+
+    key: str
+    resource: str | None
+    expires_at: int
+    state: str
+    parts: list[list[int]]
+    counted: list[tuple[int, str, int]] = field(factory=list)
+
+
+@define
+class Counter:
+    """Cumulative quantities of a resource in one billing period.
+
+    ``components``: name → ``[quantity, carry, carry_of, held]``; ``held`` is what open
+    holds announced (tiered prices only).
+    """
+
+    resource: str
+    start: int
+    components: dict[str, list[int]] = field(factory=dict)
+
+
+@define
+class Item:
+    """One run or call: component → ``[raw, billed, version at its start]``."""
+
+    item: str
+    resource: str
+    components: dict[str, list[int | str]] = field(factory=dict)
+
+
+@define
+class Charge:
+    """The story of a charge after its own entry: kept once it left debt, was repaid,
+    reversed or priced.  ``payments``: ``[lot, amount]`` in order, less what went back.
+    ``priced``: the entry that priced what was unpriced."""
+
+    charge: int
+    resource: str
+    amount: int
+    unpaid: int
+    reversed: int
+    payments: list[list[int]]
+    priced: int | None = None
+
+
+class Event(NamedTuple):
+    """Something the host may want to know, in order per org: ``seq`` of the entry that
+    raised it, and a number within it."""
+
+    seq: int
+    n: int
+    kind: str
+    data: str
+
+
+class CellKey(NamedTuple):
+    """A rollup cell: ``grain`` is ``hour``, ``day`` or ``period``; ``start`` its beginning."""
+
+    grain: str
+    member: int
+    start: int
+    resource: str
+    payer: str
+
+
+@define
+class Cell:
+    """Sums over usage records: requests, nanos, and component → ``[quantity, nanos]``."""
+
+    requests: int = 0
+    amount: int = 0
+    components: dict[str, list[int]] = field(factory=dict)
+
+    def add(self, other: Cell) -> None:
+        self.requests += other.requests
+        self.amount += other.amount
+        for name, (quantity, amount) in other.components.items():
+            self.add_part(name, quantity, amount)
+
+    def add_part(self, component: str, quantity: int, amount: int) -> None:
+        sums = self.components.get(component)
+        if sums is None:
+            self.components[component] = [quantity, amount]
+        else:
+            sums[0] += quantity
+            sums[1] += amount

@@ -1,0 +1,78 @@
+"""Sums over usage records, by hour, day and billing period, and how a window is
+covered by them: whole days, the hours beside them, raw records at the two edges."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from billing_core.commands import PLATFORM
+from billing_core.records import Cell, CellKey, UsageRecord
+from billing_core.times import DAY, HOUR, Window
+
+__all__ = ["Rollup", "Span", "cover", "split"]
+
+
+def split(usage: UsageRecord) -> dict[str, Cell]:
+    """A record's cell, by payer."""
+    cells: dict[str, Cell] = {}
+    for line in usage.lines:
+        cell = cells.get(line.payer)
+        if cell is None:
+            cell = cells[line.payer] = Cell(requests=usage.requests)
+        cell.amount += line.amount
+        cell.add_part(line.component, line.quantity, line.amount)
+    if not cells:
+        cells[PLATFORM] = Cell(requests=usage.requests)
+    return cells
+
+
+class Rollup:
+    """Adds records up, once per batch: by hour first, the wider grains from these."""
+
+    def __init__(self) -> None:
+        self._hours: dict[tuple[int, int, int, str, str], Cell] = {}
+
+    def add(self, usage: UsageRecord, period: int) -> None:
+        """Add a record of the billing period that starts at ``period``."""
+        hour = usage.occurred_at - usage.occurred_at % HOUR
+        for payer, cell in split(usage).items():
+            key = (hour, period, usage.member, usage.resource, payer)
+            sums = self._hours.get(key)
+            if sums is None:
+                self._hours[key] = cell
+            else:
+                sums.add(cell)
+
+    def cells(self) -> dict[CellKey, Cell]:
+        """What has been added, in every grain."""
+        cells: dict[CellKey, Cell] = {}
+        for (hour, period, member, resource, payer), sums in self._hours.items():
+            for grain, start in (("hour", hour), ("day", hour - hour % DAY), ("period", period)):
+                key = CellKey(grain, member, start, resource, payer)
+                cell = cells.get(key)
+                if cell is None:
+                    cell = cells[key] = Cell()
+                cell.add(sums)
+        return cells
+
+
+class Span(NamedTuple):
+    """Part of a window, and the grain that answers it (None: raw records)."""
+
+    grain: str | None
+    start: int
+    end: int
+
+
+def cover(window: Window) -> list[Span]:
+    """Spans, disjoint and in order, that make up the window exactly."""
+    return [span for span in _cover(window.start, window.end, None, HOUR) if span.start < span.end]
+
+
+def _cover(start: int, end: int, edge: str | None, width: int) -> list[Span]:
+    first = -(-start // width) * width
+    last = end // width * width
+    if first >= last:
+        return [Span(edge, start, end)]
+    inner = _cover(first, last, "hour", DAY) if width == HOUR else [Span("day", first, last)]
+    return [Span(edge, start, first), *inner, Span(edge, last, end)]

@@ -1,0 +1,142 @@
+"""What a customer reads of the ledger: balance and history.  Pure."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from attrs import frozen
+
+from billing_core.ledger import Ledger
+from billing_core.money import decimal_text
+from billing_core.records import Entry
+from billing_core.times import moment
+
+__all__ = ["Balance", "HistoryRow", "LotLeft", "balance", "history_row"]
+
+
+@frozen
+class LotLeft:
+    """A lot with something left, in spending order; amounts in nanos."""
+
+    lot: int
+    kind: str
+    amount: int
+    remainder: int
+    reserved: int
+    priority: int
+    expires_at: datetime | None
+    scope: tuple[str, ...] | None
+
+
+@frozen
+class Balance:
+    """An org's credit at a time, in nanos of ``currency``.
+
+    ``balance`` = lots - ``debt``; ``held`` is reserved; ``available`` is what an
+    unnamed use may have: unscoped, unreserved lots less debt, so it can be negative.
+    """
+
+    org: str
+    currency: str
+    livemode: bool
+    at: datetime
+    balance: int
+    available: int
+    held: int
+    debt: int
+    granted: int
+    used: int
+    closed_at: datetime | None
+    lots: tuple[LotLeft, ...]
+
+    def __str__(self) -> str:
+        return f"{decimal_text(self.balance)} {self.currency}"
+
+
+def balance(ledger: Ledger, now: int) -> Balance:
+    """The balance of a projected ledger."""
+    account = ledger.account
+    lots = tuple(
+        LotLeft(
+            lot.lot,
+            lot.kind,
+            lot.amount,
+            lot.remainder,
+            lot.reserved,
+            lot.priority,
+            None if lot.expires_at is None else moment(lot.expires_at),
+            lot.scope,
+        )
+        for lot in ledger.lots
+        if lot.remainder
+    )
+    return Balance(
+        org=account.org,
+        currency=account.currency,
+        livemode=account.livemode,
+        at=moment(now),
+        balance=account.balance,
+        available=ledger.available(None),
+        held=sum(lot.reserved for lot in lots),
+        debt=account.debt,
+        granted=account.granted,
+        used=account.used,
+        closed_at=None if account.closed_at is None else moment(account.closed_at),
+        lots=lots,
+    )
+
+
+@frozen
+class HistoryRow:
+    """One movement of the balance.  ``amount``: its change, signed, in nanos.
+
+    ``type``: ``topup`` (purchased credit), ``grant`` (other credit), ``usage``,
+    ``refund`` (a charge reversed), ``expiry``, ``release`` (a hold's end that let credit
+    expire or repaid debt), ``close``.  ``reference``: the caller's.
+    """
+
+    seq: int
+    type: str
+    amount: int
+    balance: int
+    resource: str | None
+    reference: str | None
+    key: str
+    at: datetime
+
+
+_TYPES = {
+    "settle": "usage",
+    "deduct": "usage",
+    "price": "usage",
+    "reverse": "refund",
+    "lapse": "expiry",
+    "release": "release",
+    "extend": "release",
+    "close": "close",
+}
+
+
+def history_row(entry: Entry) -> HistoryRow:
+    """How an entry that moved money reads."""
+    change = 0
+    for transfer in entry.transfers:
+        change += transfer.amount * (transfer.credit.startswith(("lot:", "debt:")))
+        change -= transfer.amount * (transfer.debit.startswith(("lot:", "debt:")))
+    content = json.loads(entry.content)
+    op, _, key = entry.key.partition(":")
+    if op == "grant":
+        kind = "topup" if content["kind"] == "purchased" else "grant"
+    else:
+        kind = _TYPES[op]
+    return HistoryRow(
+        seq=entry.seq,
+        type=kind,
+        amount=change,
+        balance=entry.balance,
+        resource=None if entry.usage is None else entry.usage.resource,
+        reference=content.get("reference"),
+        key=key,
+        at=moment(entry.at),
+    )

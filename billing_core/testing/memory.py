@@ -1,0 +1,233 @@
+"""The reference store: plain dictionaries, one lock, copies in and out."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+
+from attrs import define, field
+
+from billing_core.errors import StoreError
+from billing_core.ports import Changes, Loaded, OrgState, Transaction, Wanted
+from billing_core.pricing import Published
+from billing_core.records import (
+    Account,
+    Cell,
+    CellKey,
+    Charge,
+    Counter,
+    Entry,
+    Event,
+    Hold,
+    Item,
+    Lot,
+    UsageRecord,
+)
+
+__all__ = ["MemoryStore"]
+
+
+@define
+class _Org:
+    account: Account
+    entries: list[Entry] = field(factory=list)
+    by_key: dict[str, Entry] = field(factory=dict)
+    events: list[Event] = field(factory=list)
+    lots: dict[int, Lot] = field(factory=dict)
+    holds: dict[str, Hold] = field(factory=dict)
+    counters: dict[tuple[str, int], Counter] = field(factory=dict)
+    items: dict[tuple[str, str], Item] = field(factory=dict)
+    charges: dict[int, Charge] = field(factory=dict)
+    members: dict[str, int] = field(factory=dict)
+    cells: dict[CellKey, Cell] = field(factory=dict)
+
+
+class MemoryStore:
+    """A :class:`billing_core.ports.Store` that forgets when the process ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._orgs: dict[str, _Org] = {}
+        self._books: list[Published] = []
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with self._lock:
+            yield _Transaction(self)
+
+    def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
+        with self._lock:
+            return {org: self._load(org, want) for org, want in wanted.items()}
+
+    def _load(self, name: str, want: Wanted) -> OrgState:
+        org = self._orgs.get(name)
+        if org is None:
+            return OrgState()
+        state = OrgState(account=org.account)
+        open_holds = [hold for hold in org.holds.values() if hold.state == "open"]
+        due = [h for h in open_holds if want.all_holds or h.expires_at <= want.until]
+        state.holds = {hold.key: hold for hold in due}
+        state.holds |= {key: org.holds[key] for key in want.holds if key in org.holds}
+        later = [hold.expires_at for hold in open_holds if hold.key not in state.holds]
+        state.next_hold = min(later, default=None)
+        state.lots = {lot.lot: lot for lot in org.lots.values() if lot.remainder}
+        for resource, (first, last) in want.counters.items():
+            starts = sorted(start for known, start in org.counters if known == resource)
+            begin = max(0, bisect_right(starts, first) - 1)
+            for start in starts[begin : bisect_right(starts, last)]:
+                state.counters[resource, start] = org.counters[resource, start]
+        for hold in state.holds.values():
+            for start, _, _ in hold.counted:
+                key = (hold.resource or "", start)
+                state.counters[key] = org.counters[key]
+        state.items = {key: org.items[key] for key in want.items if key in org.items}
+        state.members = {name: org.members[name] for name in want.members if name in org.members}
+        state.entries = {key: org.by_key[key] for key in want.keys if key in org.by_key}
+        owing = [org.charges[number] for number in sorted(org.charges)]
+        owing = [charge for charge in owing if charge.unpaid]
+        state.debts = owing[: want.debts]
+        state.all_debts = len(owing) <= want.debts
+        for number in want.charges:
+            if 0 < number <= len(org.entries):
+                state.subjects[number] = org.entries[number - 1]
+                self._load_payers(org, state, number)
+        return deepcopy(state)
+
+    def _load_payers(self, org: _Org, state: OrgState, number: int) -> None:
+        names = {transfer.debit for transfer in org.entries[number - 1].transfers}
+        payers = {int(name[4:]) for name in names if name.startswith("lot:")}
+        if number in org.charges:
+            state.charges[number] = org.charges[number]
+            payers |= {lot for lot, _ in org.charges[number].payments}
+        state.lots |= {lot: org.lots[lot] for lot in payers}
+
+    def _commit(self, name: str, changes: Changes) -> None:
+        org = self._orgs.get(name)
+        if org is None:
+            org = self._orgs[name] = _Org(changes.account)
+        org.account = changes.account
+        for entry in changes.entries:
+            if entry.key in org.by_key or entry.seq != len(org.entries) + 1:
+                raise StoreError(f"entry {entry.key!r} of org {name!r} is on record")
+            org.entries.append(entry)
+            org.by_key[entry.key] = entry
+        org.events += changes.events
+        org.lots |= {lot.lot: lot for lot in changes.lots}
+        org.holds |= {hold.key: hold for hold in changes.holds}
+        org.counters |= {(each.resource, each.start): each for each in changes.counters}
+        org.items |= {(each.item, each.resource): each for each in changes.items}
+        org.charges |= {charge.charge: charge for charge in changes.charges}
+        org.members |= {name: number for number, name in changes.members}
+        for key, cell in changes.cells.items():
+            org.cells.setdefault(key, Cell()).add(cell)
+
+    def publish(self, book: Published) -> None:
+        with self._lock:
+            if book in self._books:
+                return
+            taken = any(book.version == known.version for known in self._books)
+            if taken or book.number != len(self._books) + 1:
+                raise StoreError(f"price book {book.number} is on record", retryable=True)
+            self._books.append(book)
+
+    def books(self, after: int = 0) -> Sequence[Published]:
+        return self._books[after:]
+
+    def orgs(self, after: str = "", limit: int = 1000) -> Sequence[str]:
+        return sorted(org for org in self._orgs if org > after)[:limit]
+
+    def entry(self, org: str, key: str) -> Entry | None:
+        known = self._orgs.get(org)
+        return None if known is None else deepcopy(known.by_key.get(key))
+
+    def _entries(self, org: str) -> list[Entry]:
+        return self._orgs[org].entries if org in self._orgs else []
+
+    def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        return deepcopy(self._entries(org)[max(after, 0) : max(after, 0) + limit])
+
+    def history(
+        self, org: str, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[Entry]:
+        moved = [
+            entry
+            for entry in reversed(self._entries(org))
+            if entry.transfers and (before is None or entry.seq < before)
+        ]
+        return deepcopy(moved[:limit])
+
+    def cells(
+        self, org: str, grain: str, start: int, end: int, member: int | None = None
+    ) -> Mapping[CellKey, Cell]:
+        known = self._orgs[org].cells if org in self._orgs else {}
+        return {
+            key: deepcopy(cell)
+            for key, cell in known.items()
+            if key.grain == grain and start <= key.start < end and member in (None, key.member)
+        }
+
+    def usage(
+        self, org: str, start: int, end: int, member: int | None = None
+    ) -> Sequence[tuple[int, UsageRecord]]:
+        found = [
+            (entry.usage.occurred_at, entry.seq, entry.usage)
+            for entry in self._entries(org)
+            if entry.usage is not None
+            and start <= entry.usage.occurred_at < end
+            and member in (None, entry.usage.member)
+        ]
+        return [(seq, record) for _, seq, record in sorted(found, key=lambda each: each[:2])]
+
+    def members(self, org: str) -> Mapping[int, str]:
+        known = self._orgs[org].members if org in self._orgs else {}
+        return {number: name for name, number in known.items()}
+
+    def erase_member(self, org: str, member: str) -> bool:
+        with self._lock:
+            known = self._orgs[org].members if org in self._orgs else {}
+            return known.pop(member, None) is not None
+
+    def events(self, org: str, after: int = 0, limit: int = 100) -> Sequence[Event]:
+        known = self._orgs[org].events if org in self._orgs else []
+        return [event for event in known if event.seq > after][:limit]
+
+    def totals(self, org: str) -> tuple[int, int, int]:
+        entries = self._entries(org)
+        transfers = sum(len(entry.transfers) for entry in entries)
+        return len(entries), transfers, sum(entry.usage is not None for entry in entries)
+
+    def lots(self, org: str) -> Iterator[Lot]:
+        return iter([] if org not in self._orgs else list(self._orgs[org].lots.values()))
+
+    def holds(self, org: str) -> Iterator[Hold]:
+        return iter([] if org not in self._orgs else list(self._orgs[org].holds.values()))
+
+    def counters(self, org: str) -> Iterator[Counter]:
+        return iter([] if org not in self._orgs else list(self._orgs[org].counters.values()))
+
+    def items(self, org: str) -> Iterator[Item]:
+        return iter([] if org not in self._orgs else list(self._orgs[org].items.values()))
+
+    def charges(self, org: str) -> Iterator[Charge]:
+        return iter([] if org not in self._orgs else list(self._orgs[org].charges.values()))
+
+
+class _Transaction:
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
+        return self._store.snapshot(wanted)
+
+    def commit(self, changes: Mapping[str, Changes]) -> None:
+        before = self._store._orgs
+        self._store._orgs = {**before, **{org: deepcopy(before[org]) for org in changes if org in before}}
+        try:
+            for org, change in changes.items():
+                self._store._commit(org, deepcopy(change))
+        except BaseException:
+            self._store._orgs = before
+            raise

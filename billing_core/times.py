@@ -1,0 +1,96 @@
+"""Time: UTC, passed in, whole microseconds; billing periods and windows.
+
+Inside the engine a time is an ``int`` of microseconds since 1970; at the door it
+is an aware ``datetime``.  Windows are half-open: start included, end not.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
+
+from billing_core.errors import InvalidCommand
+
+__all__ = ["DAY", "HOUR", "PeriodName", "Window", "billing_period", "micros", "moment", "window"]
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_FIRST = datetime(1971, 1, 1, tzinfo=UTC)
+_LAST = datetime(9900, 1, 1, tzinfo=UTC)
+
+PeriodName = Literal["current", "7d", "30d", "all_time"]
+
+
+class Window(NamedTuple):
+    """A half-open span of time, in microseconds since 1970."""
+
+    start: int
+    end: int
+
+
+def micros(field: str, time: object) -> int:
+    """Microseconds since 1970 of an aware datetime between 1971 and 9900."""
+    if not isinstance(time, datetime):
+        raise InvalidCommand(field, time, "an aware datetime, such as datetime.now(UTC)")
+    if time.tzinfo is None or time.utcoffset() is None:
+        raise InvalidCommand(field, time, "an aware datetime: this one has no time zone")
+    if not _FIRST <= time < _LAST:
+        raise InvalidCommand(field, time, "a time between the years 1971 and 9900")
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def moment(time: int) -> datetime:
+    """The UTC datetime of microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=time)
+
+
+def duration(field: str, span: object) -> int:
+    """Microseconds of a positive timedelta of at most 10 years."""
+    if not isinstance(span, timedelta):
+        raise InvalidCommand(field, span, "a timedelta, such as timedelta(minutes=10)")
+    if not timedelta(0) < span <= timedelta(days=3660):
+        raise InvalidCommand(field, span, "a positive duration of at most 3,660 days")
+    return span // _MICROSECOND
+
+
+def billing_period(anchor: int, time: int) -> Window:
+    """The month, counted from ``anchor``, in which ``time`` lies.
+
+    Months start on the anchor's day and time of day; where a month has no such
+    day (the 31st), on its last day.
+    """
+    first = moment(anchor)
+    at = moment(time)
+    months = (at.year - first.year) * 12 + at.month - first.month
+    if _boundary(first, months) > at:
+        months -= 1
+    return Window(
+        micros("period", _boundary(first, months)), micros("period", _boundary(first, months + 1))
+    )
+
+
+def _boundary(first: datetime, months: int) -> datetime:
+    year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
+    day = min(first.day, monthrange(year, month + 1)[1])
+    return first.replace(year=year, month=month + 1, day=day)
+
+
+def window(name: str, *, anchor: int, opened: int, now: int) -> Window:
+    """The span of a period's name: ``current`` is the billing period, ``7d`` and
+    ``30d`` end now, ``all_time`` runs from the account's opening until now."""
+    match name:
+        case "current":
+            return billing_period(anchor, now)
+        case "7d":
+            return Window(now - 7 * DAY, now)
+        case "30d":
+            return Window(now - 30 * DAY, now)
+        case "all_time":
+            return Window(min(opened, now), now)
+        case _:
+            raise InvalidCommand("period", name, "one of current, 7d, 30d, all_time")

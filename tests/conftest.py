@@ -1,0 +1,32 @@
+"""How deep the property tests look.
+
+`BILLING_TEST_DEPTH=20 make test` tries twenty times as many examples as a plain run.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+QUICK_EXAMPLES = 50
+
+
+def _depth() -> int:
+    text = os.environ.get("BILLING_TEST_DEPTH", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"BILLING_TEST_DEPTH must be a positive integer, not {text!r}")
+    return int(text)
+
+
+settings.register_profile(
+    "quick",
+    max_examples=QUICK_EXAMPLES,
+    # A slow or busy machine must not fail a property.
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    # CI judges the change, not the luck of the draw.
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.register_profile(
+    "deep", settings.get_profile("quick"), max_examples=QUICK_EXAMPLES * _depth()
+)
+settings.load_profile("deep" if _depth() > 1 else "quick")

@@ -1,0 +1,58 @@
+"""The documents' examples run: what a reader copies works.
+
+Each document is one namespace, its blocks run in order in an empty directory. The documents
+lie beside the tests, or where BILLING_DOCS_DIR says.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sybil import Document, Example
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[1]).absolute()
+NAMED = [DOCS / name for name in ("README.md", "DESIGN.md", "CHANGELOG.md")]
+DOCUMENTS = [path for path in NAMED if path.is_file()] + sorted(DOCS.glob("docs/*.md"))
+
+
+def run_billing_commands(example: Example) -> None:
+    """Run a console block's `$ billing …` lines with the `billing` of this Python."""
+    billing = Path(sys.executable).with_name("billing")
+    for line in str(example.parsed).replace("\\\n", "").splitlines():
+        if line.startswith("$ billing"):
+            arguments = shlex.split(line, comments=True)[2:]
+            done = subprocess.run(
+                [billing, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            assert done.returncode == 0, f"{example.path}:{example.line}: {line}\n{done.stdout}"
+
+
+def parse(path: Path) -> Document:
+    document = Document.parse(
+        str(path), PythonCodeBlockParser(), CodeBlockParser("console", run_billing_commands)
+    )
+    document.namespace["__name__"] = "__main__"
+    return document
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for example in parse(path):
+        example.evaluate()
+
+
+def test_the_readme_shows_python() -> None:
+    readme = DOCS / "README.md"
+    assert readme.is_file(), f"no {readme}: BILLING_DOCS_DIR must name the directory of README.md"
+    assert list(Document.parse(str(readme), PythonCodeBlockParser()))

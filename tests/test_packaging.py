@@ -1,0 +1,59 @@
+"""What importing the packages brings in, and what it never does."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import billing_core
+
+PRINT_WHAT_IS_LOADED = """
+import sys
+before = set(sys.modules)
+import {package}
+import json
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def loaded_by(package: str) -> set[str]:
+    """The top-level modules that a fresh interpreter loads to import the package."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", PRINT_WHAT_IS_LOADED.format(package=package)],
+        capture_output=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+def third_party(names: set[str]) -> set[str]:
+    return names - sys.stdlib_module_names - {"attr", "attrs", "billing_core", "billing_adapters"}
+
+
+def imported_by(source: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def test_importing_the_core_is_light() -> None:
+    loaded = loaded_by("billing_core")
+    assert not loaded & {"asyncio", "sqlite3", "billing_adapters"}
+    assert not third_party(loaded)
+
+
+def test_importing_the_adapters_imports_no_driver() -> None:
+    loaded = loaded_by("billing_adapters")
+    assert "sqlite3" not in loaded
+    assert not third_party(loaded)
+
+
+def test_the_core_imports_no_third_party_package_but_attrs() -> None:
+    root = Path(billing_core.__file__).parent
+    for source in root.rglob("*.py"):
+        extra = {"hypothesis", "pytest"} if source.is_relative_to(root / "testing") else set()
+        assert not third_party(set(imported_by(source))) - extra, source
