@@ -1,0 +1,368 @@
+"""Records to rows and back, on a given connection; knows no transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from billing_core.ports import Changes, OrgState, Wanted
+from billing_core.records import (
+    Account,
+    Cell,
+    CellKey,
+    Charge,
+    Counter,
+    Entry,
+    Hold,
+    Item,
+    Line,
+    Lot,
+    Transfer,
+    UsageRecord,
+)
+from billing_core.text import compact
+
+__all__ = ["entries_of", "load", "merge_components", "one_entry", "write"]
+
+_ENTRY = "seq, key, at, recorded_at, content, effects, amount, balance, occurred_at, hash"
+LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope"
+HOLD = "key, resource, expires_at, state, parts, counted"
+CHARGE = "charge, resource, amount, unpaid, reversed, payments, priced"
+_USAGE = "occurred_at, member, resource, item, requests, lines"
+
+
+# -- rows to records ------------------------------------------------------------
+
+
+def lot(row: Sequence[Any]) -> Lot:
+    scope = row[8]
+    return Lot(*row[:8], None if scope is None else tuple(json.loads(scope)))
+
+
+def hold(row: Sequence[Any]) -> Hold:
+    key, resource, expires_at, state, parts, counted = row
+    counts = [] if counted == "[]" else [tuple(each) for each in json.loads(counted)]
+    return Hold(key, resource, expires_at, state, json.loads(parts), counts)
+
+
+def charge(row: Sequence[Any]) -> Charge:
+    number, resource, amount, unpaid, reversed_, payments, priced = row
+    return Charge(number, resource, amount, unpaid, reversed_, json.loads(payments), priced)
+
+
+def counter(row: Sequence[Any]) -> Counter:
+    return Counter(row[0], row[1], json.loads(row[2]))
+
+
+def item(row: Sequence[Any]) -> Item:
+    return Item(row[0], row[1], json.loads(row[2]))
+
+
+def usage(row: Sequence[Any]) -> UsageRecord:
+    occurred_at, member, resource, item_, requests, lines = row
+    parsed = tuple(Line(*line) for line in json.loads(lines))
+    return UsageRecord(occurred_at, member, resource, item_, requests, parsed)
+
+
+def cell(row: Sequence[Any]) -> tuple[CellKey, Cell]:
+    """Of grain, member, start, resource, payer, requests, amount, components."""
+    return CellKey(*row[:5]), Cell(row[5], row[6], json.loads(row[7]))
+
+
+def _entry(
+    org: str, row: Sequence[Any], transfers: Iterable[Transfer], record: UsageRecord | None
+) -> Entry:
+    seq, key, at, recorded_at, content, effects, amount, balance, _, digest = row
+    return Entry(
+        org, seq, key, at, recorded_at, content, effects, amount, balance, tuple(transfers),
+        record, digest,
+    )  # fmt: skip
+
+
+def one_entry(db: sqlite3.Connection, org: str, seq: int) -> Entry | None:
+    """An entry by number, with its transfers and usage record."""
+    found = entries_of(db, org, db.execute(
+        f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND seq = ?", (org, seq)
+    ).fetchall())  # fmt: skip
+    return found[0] if found else None
+
+
+def entries_of(db: sqlite3.Connection, org: str, rows: Sequence[Sequence[Any]]) -> list[Entry]:
+    """Whole entries for rows of ``entries``, in their order."""
+    found: list[Entry] = []
+    for row in rows:
+        transfers = db.execute(
+            "SELECT debit, credit, amount, kind FROM transfers"
+            " WHERE org_id = ? AND seq = ? ORDER BY n",
+            (org, row[0]),
+        ).fetchall()
+        record = None
+        if row[8] is not None:
+            used = db.execute(
+                f"SELECT {_USAGE} FROM usage WHERE org_id = ? AND occurred_at = ? AND seq = ?",
+                (org, row[8], row[0]),
+            ).fetchone()
+            record = None if used is None else usage(used)
+        found.append(_entry(org, row, [Transfer(*each) for each in transfers], record))
+    return found
+
+
+def entry_rows(
+    db: sqlite3.Connection, org: str, where: str, values: Sequence[Any]
+) -> list[Entry]:
+    """Whole entries of an org that meet a condition, which may end in ORDER BY and LIMIT."""
+    query = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND {where}"
+    return entries_of(db, org, db.execute(query, (org, *values)).fetchall())
+
+
+# -- loading --------------------------------------------------------------------
+
+
+def load(db: sqlite3.Connection, org: str, want: Wanted) -> OrgState:
+    """What :class:`billing_core.ports.OrgState` promises."""
+    row = db.execute("SELECT * FROM accounts WHERE org_id = ?", (org,)).fetchone()
+    if row is None:
+        return OrgState()
+    account = Account(*row)
+    account.livemode = bool(account.livemode)
+    state = OrgState(account)
+    for each in db.execute(
+        f"SELECT {LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND remainder > 0", (org,)
+    ):
+        state.lots[each[0]] = lot(each)
+    for key in want.keys:
+        found = db.execute(
+            "SELECT seq FROM entries WHERE org_id = ? AND key = ?", (org, key)
+        ).fetchone()
+        if found is not None:
+            entry = one_entry(db, org, found[0])
+            assert entry is not None, "read in the same transaction"
+            state.entries[key] = entry
+    for name in want.members:
+        found = db.execute(
+            "SELECT member FROM members WHERE org_id = ? AND name = ?", (org, name)
+        ).fetchone()
+        if found is not None:
+            state.members[name] = found[0]
+    _load_holds(db, org, want, state, account)
+    _load_counters(db, org, want, state)
+    _load_charges(db, org, want, state, account)
+    return state
+
+
+def _load_holds(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account
+) -> None:
+    for key in want.holds:
+        row = db.execute(
+            f"SELECT {HOLD} FROM holds WHERE org_id = ? AND key = ?", (org, key)
+        ).fetchone()
+        if row is not None:
+            state.holds[key] = hold(row)
+    state.next_hold = account.next_lapse
+    due = account.next_lapse is not None and account.next_lapse <= want.until
+    if due or want.all_holds:
+        state.next_hold = None
+        # Read in order, up to the first that is neither due nor known.
+        for row in db.execute(
+            f"SELECT {HOLD} FROM holds INDEXED BY holds_open"
+            " WHERE org_id = ? AND state = 'open' ORDER BY expires_at",
+            (org,),
+        ):
+            if want.all_holds or row[2] <= want.until:
+                state.holds.setdefault(row[0], hold(row))
+            elif row[0] not in state.holds:
+                state.next_hold = row[2]
+                break
+
+
+def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
+    for resource, (first, last) in want.counters.items():
+        rows = db.execute(
+            "SELECT resource, start, components FROM counters"
+            " WHERE org_id = ?1 AND resource = ?2 AND start <= ?4 AND start >= coalesce((SELECT"
+            " max(start) FROM counters WHERE org_id = ?1 AND resource = ?2 AND start <= ?3), ?3)",
+            (org, resource, first, last),
+        )
+        for row in rows:
+            state.counters[row[0], row[1]] = counter(row)
+    for held in state.holds.values():
+        for start, _, _ in held.counted:
+            if (held.resource or "", start) not in state.counters:
+                row = db.execute(
+                    "SELECT resource, start, components FROM counters"
+                    " WHERE org_id = ? AND resource = ? AND start = ?",
+                    (org, held.resource, start),
+                ).fetchone()
+                state.counters[row[0], row[1]] = counter(row)
+    for name, resource in want.items:
+        row = db.execute(
+            "SELECT item, resource, components FROM items"
+            " WHERE org_id = ? AND item = ? AND resource = ?",
+            (org, name, resource),
+        ).fetchone()
+        if row is not None:
+            state.items[name, resource] = item(row)
+
+
+def _load_charges(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account
+) -> None:
+    for number in want.charges:
+        entry = one_entry(db, org, number)
+        if entry is None:
+            continue
+        state.subjects[number] = entry
+        payers = {t.debit for t in entry.transfers if t.debit.startswith("lot:")}
+        lots = {int(name[4:]) for name in payers}
+        row = db.execute(
+            f"SELECT {CHARGE} FROM charges WHERE org_id = ? AND charge = ?", (org, number)
+        ).fetchone()
+        if row is not None:
+            story = state.charges[number] = charge(row)
+            lots |= {paid for paid, _ in story.payments}
+        for paid in lots - state.lots.keys():
+            row = db.execute(
+                f"SELECT {LOT} FROM lots WHERE org_id = ? AND lot = ?", (org, paid)
+            ).fetchone()
+            state.lots[paid] = lot(row)
+    if account.debt:
+        rows = db.execute(
+            f"SELECT {CHARGE} FROM charges INDEXED BY charges_unpaid"
+            " WHERE org_id = ? AND unpaid > 0 ORDER BY charge LIMIT ?",
+            (org, want.debts + 1),
+        ).fetchall()
+        state.all_debts = len(rows) <= want.debts
+        for row in rows[: want.debts]:
+            state.debts.append(state.charges.get(row[0]) or charge(row))
+
+
+# -- writing --------------------------------------------------------------------
+
+
+def merge_components(kept: str, added: str) -> str:
+    """Sums of two cells' components: SQL adds 64-bit integers only."""
+    sums = Cell(components=json.loads(kept))
+    for name, (quantity, amount) in json.loads(added).items():
+        sums.add_part(name, quantity, amount)
+    return compact(sums.components)
+
+
+_UPDATE_ACCOUNT = """
+UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = ?, debt = ?,
+    granted = ?, used = ?, lots = ?, members = ?, closed_at = ? WHERE org_id = ?
+"""
+_INSERT_ACCOUNT = "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ENTRY = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_TRANSFER = "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_USAGE = "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
+_INSERT_MEMBER = "INSERT INTO members (org_id, member, name) VALUES (?, ?, ?)"
+_PUT_LOT = """
+INSERT INTO lots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, lot)
+DO UPDATE SET remainder = excluded.remainder, reserved = excluded.reserved
+"""
+_PUT_HOLD = """
+INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, key) DO UPDATE SET
+    expires_at = excluded.expires_at, state = excluded.state, parts = excluded.parts,
+    counted = excluded.counted
+"""
+_PUT_COUNTER = """
+INSERT INTO counters VALUES (?, ?, ?, ?) ON CONFLICT (org_id, resource, start)
+DO UPDATE SET components = excluded.components
+"""
+_PUT_ITEM = """
+INSERT INTO items VALUES (?, ?, ?, ?) ON CONFLICT (org_id, item, resource)
+DO UPDATE SET components = excluded.components
+"""
+_PUT_CHARGE = """
+INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, charge) DO UPDATE SET
+    unpaid = excluded.unpaid, reversed = excluded.reversed, payments = excluded.payments,
+    priced = excluded.priced
+"""
+_ADD_CELL = """
+INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (org_id, grain, member, start, resource, payer) DO UPDATE SET
+    requests = requests + excluded.requests, amount = amount + excluded.amount,
+    components = merge_components(components, excluded.components)
+"""
+
+
+def write(db: sqlite3.Connection, org: str, changes: Changes) -> None:
+    """What :class:`billing_core.ports.Changes` promises."""
+    a = changes.account
+    moving = (a.seq, a.head, a.watermark, a.next_lapse, a.balance, a.debt, a.granted, a.used)
+    counts = (a.lots, a.members, a.closed_at)
+    if changes.opened:
+        fixed = (org, a.currency, a.livemode, a.anchor, a.opened_at)
+        db.execute(_INSERT_ACCOUNT, (*fixed, *moving, *counts))
+    else:
+        db.execute(_UPDATE_ACCOUNT, (*moving, *counts, org))
+    _append(db, org, changes)
+    puts: Mapping[str, list[tuple[Any, ...]]] = {
+        _INSERT_MEMBER: [(org, number, name) for number, name in changes.members],
+        _INSERT_EVENT: [(org, *event) for event in changes.events],
+        _PUT_LOT: [
+            (
+                org, each.lot, each.seq, each.kind, each.priority, each.amount, each.remainder,
+                each.reserved, each.expires_at,
+                None if each.scope is None else compact(each.scope),
+            )
+            for each in changes.lots
+        ],
+        _PUT_HOLD: [
+            (
+                org, each.key, each.resource, each.expires_at, each.state, compact(each.parts),
+                compact(each.counted),
+            )
+            for each in changes.holds
+        ],
+        _PUT_COUNTER: [
+            (org, each.resource, each.start, compact(each.components)) for each in changes.counters
+        ],
+        _PUT_ITEM: [
+            (org, each.item, each.resource, compact(each.components)) for each in changes.items
+        ],
+        _PUT_CHARGE: [
+            (
+                org, each.charge, each.resource, each.amount, each.unpaid, each.reversed,
+                compact(each.payments), each.priced,
+            )
+            for each in changes.charges
+        ],
+        _ADD_CELL: [
+            (org, *key, each.requests, each.amount, compact(each.components))
+            for key, each in changes.cells.items()
+        ],
+    }  # fmt: skip
+    for statement, values in puts.items():
+        if values:
+            db.executemany(statement, values)
+
+
+def _append(db: sqlite3.Connection, org: str, changes: Changes) -> None:
+    entries: list[tuple[Any, ...]] = []
+    transfers: list[tuple[Any, ...]] = []
+    records: list[tuple[Any, ...]] = []
+    for entry in changes.entries:
+        seq = entry.seq
+        used = entry.usage
+        occurred_at = None
+        if used is not None:
+            occurred_at = used.occurred_at
+            records.append((org, occurred_at, seq, *used[1:5], compact(used.lines)))
+        entries.append(
+            (
+                org, seq, entry.key, entry.at, entry.recorded_at, entry.content, entry.effects,
+                entry.amount, entry.balance, occurred_at, entry.hash,
+            )  # fmt: skip
+        )
+        for n, transfer in enumerate(entry.transfers, 1):
+            transfers.append((org, seq, n, *transfer))
+    db.executemany(_INSERT_ENTRY, entries)
+    if transfers:
+        db.executemany(_INSERT_TRANSFER, transfers)
+    if records:
+        db.executemany(_INSERT_USAGE, records)

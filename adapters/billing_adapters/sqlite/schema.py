@@ -1,0 +1,260 @@
+"""The schema, in numbered migrations kept by sqlite-utils.
+
+Every key starts with ``org_id``; only price books, which are reference rows, lack it.
+Amounts and times are 64-bit integers; quantities, which can be larger, stand in JSON.
+Journal, transfers, usage and price books are append-only, by triggers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlite_utils import Database, Migrations
+
+from billing_core.errors import StoreError
+
+__all__ = ["APPLICATION_ID", "SCHEMA", "migrate"]
+
+APPLICATION_ID = 0x42494C4C  # "BILL": says whose database file this is
+SCHEMA = 1
+"""The newest schema that this library knows.  ``user_version`` holds the oldest one
+that a library must know to write to the file: an additive migration leaves it."""
+
+migrations = Migrations("billing")
+
+_TABLES = """
+CREATE TABLE accounts (
+    org_id TEXT NOT NULL PRIMARY KEY,
+    currency TEXT NOT NULL,
+    livemode INTEGER NOT NULL CHECK (livemode IN (0, 1)),
+    anchor INTEGER NOT NULL,
+    opened_at INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    head BLOB NOT NULL,
+    watermark INTEGER NOT NULL,
+    next_lapse INTEGER,
+    balance INTEGER NOT NULL,
+    debt INTEGER NOT NULL CHECK (debt >= 0),
+    granted INTEGER NOT NULL,
+    used INTEGER NOT NULL,
+    lots INTEGER NOT NULL,
+    members INTEGER NOT NULL,
+    closed_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE entries (
+    org_id TEXT NOT NULL REFERENCES accounts,
+    seq INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    effects TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    balance INTEGER NOT NULL,
+    occurred_at INTEGER,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (org_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX entries_key ON entries (org_id, key);
+
+CREATE TABLE transfers (
+    org_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    debit TEXT NOT NULL,
+    credit TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    kind TEXT NOT NULL,
+    PRIMARY KEY (org_id, seq, n),
+    FOREIGN KEY (org_id, seq) REFERENCES entries
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE usage (
+    org_id TEXT NOT NULL,
+    occurred_at INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    member INTEGER NOT NULL,
+    resource TEXT NOT NULL,
+    item TEXT,
+    requests INTEGER NOT NULL,
+    lines TEXT NOT NULL,
+    PRIMARY KEY (org_id, occurred_at, seq),
+    FOREIGN KEY (org_id, seq) REFERENCES entries
+) STRICT, WITHOUT ROWID;
+
+CREATE VIEW ledger AS
+    SELECT t.org_id, t.seq, t.n, t.debit, t.credit, t.amount, t.kind,
+           e.key AS reference, e.at AS effective_at, e.recorded_at
+    FROM transfers AS t JOIN entries AS e ON e.org_id = t.org_id AND e.seq = t.seq;
+
+CREATE TABLE lots (
+    org_id TEXT NOT NULL REFERENCES accounts,
+    lot INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    remainder INTEGER NOT NULL CHECK (remainder >= 0),
+    reserved INTEGER NOT NULL CHECK (reserved BETWEEN 0 AND remainder),
+    expires_at INTEGER,
+    scope TEXT,
+    PRIMARY KEY (org_id, lot)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lots_left ON lots (org_id, lot) WHERE remainder > 0;
+
+CREATE TABLE holds (
+    org_id TEXT NOT NULL REFERENCES accounts,
+    key TEXT NOT NULL,
+    resource TEXT,
+    expires_at INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('open', 'settled', 'released', 'lapsed')),
+    parts TEXT NOT NULL,
+    counted TEXT NOT NULL,
+    PRIMARY KEY (org_id, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX holds_open ON holds (org_id, expires_at) WHERE state = 'open';
+
+CREATE TABLE counters (
+    org_id TEXT NOT NULL REFERENCES accounts,
+    resource TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    components TEXT NOT NULL,
+    PRIMARY KEY (org_id, resource, start)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE items (
+    org_id TEXT NOT NULL REFERENCES accounts,
+    item TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    components TEXT NOT NULL,
+    PRIMARY KEY (org_id, item, resource)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE charges (
+    org_id TEXT NOT NULL REFERENCES accounts,
+    charge INTEGER NOT NULL,
+    resource TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    unpaid INTEGER NOT NULL CHECK (unpaid >= 0),
+    reversed INTEGER NOT NULL,
+    payments TEXT NOT NULL,
+    priced INTEGER,
+    PRIMARY KEY (org_id, charge)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX charges_unpaid ON charges (org_id, charge) WHERE unpaid > 0;
+
+CREATE TABLE members (
+    org_id TEXT NOT NULL REFERENCES accounts,
+    name TEXT NOT NULL,
+    member INTEGER NOT NULL,
+    PRIMARY KEY (org_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE cells (
+    org_id TEXT NOT NULL REFERENCES accounts,
+    grain TEXT NOT NULL,
+    member INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    resource TEXT NOT NULL,
+    payer TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    components TEXT NOT NULL,
+    PRIMARY KEY (org_id, grain, member, start, resource, payer)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    org_id TEXT NOT NULL REFERENCES accounts,
+    seq INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (org_id, seq, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE price_books (
+    number INTEGER NOT NULL PRIMARY KEY,
+    version TEXT NOT NULL UNIQUE,
+    published_at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    digest TEXT NOT NULL
+) STRICT;
+"""
+
+_APPEND_ONLY = {
+    "entries": "org_id = NEW.org_id AND seq = NEW.seq",
+    "transfers": "org_id = NEW.org_id AND seq = NEW.seq AND n = NEW.n",
+    "usage": "org_id = NEW.org_id AND occurred_at = NEW.occurred_at AND seq = NEW.seq",
+    "price_books": "number = NEW.number OR version = NEW.version",
+}
+
+
+def _triggers(table: str, same: str) -> str:
+    # INSERT OR REPLACE deletes without firing the DELETE trigger unless the client has set
+    # recursive_triggers, so what stands under a key may not be inserted again either.
+    say = f"SELECT RAISE(ABORT, '{table} is append-only')"
+    exists = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"
+    return f"""
+CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} BEGIN {say}; END;
+CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} BEGIN {say}; END;
+CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {exists} BEGIN {say}; END;
+"""
+
+
+@migrations(name="0001_ledger")
+def _ledger(db: Database) -> None:
+    script = _TABLES + "".join(_triggers(*each) for each in _APPEND_ONLY.items())
+    # The same key under another number would be replaced just as well.
+    script += """
+CREATE TRIGGER entries_no_replace_key BEFORE INSERT ON entries
+WHEN EXISTS (SELECT 1 FROM entries WHERE org_id = NEW.org_id AND key = NEW.key)
+BEGIN SELECT RAISE(ABORT, 'entries is append-only'); END;
+"""
+    for statement in _statements(script):
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("PRAGMA user_version = 1")
+
+
+def _statements(script: str) -> list[str]:
+    """The script's statements; executescript() would commit the migration's transaction."""
+    statements: list[str] = []
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            statements.append(statement)
+            statement = ""
+    return statements
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the file to this library's schema; safe when several processes start at once.
+
+    Raises StoreError for somebody else's database and for a newer schema.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _check_ours(connection, path)
+        db = Database(connection, execute_plugins=False, recursive_triggers=False)
+        migrations.apply(db)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _check_ours(connection: sqlite3.Connection, path: str) -> None:
+    [application] = connection.execute("PRAGMA application_id").fetchone()
+    [needed] = connection.execute("PRAGMA user_version").fetchone()
+    [tables] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application != APPLICATION_ID and (application or needed or tables):
+        raise StoreError(
+            f"{path} is an SQLite database of something else (application_id {application}, "
+            f"{tables} tables and indexes); give the path of a billing database or of a new file"
+        )
+    if needed > SCHEMA:
+        raise StoreError(
+            f"{path} has schema {needed}, this library knows up to {SCHEMA}; upgrade billing-core"
+        )
