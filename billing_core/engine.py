@@ -357,7 +357,10 @@ class Billing:
             more = self.store.books(len(self._catalogue.books))
             if more:
                 known = [published for published, _ in self._catalogue.books.values()]
-                self._catalogue = Catalogue([*known, *more])
+                try:
+                    self._catalogue = Catalogue([*known, *more])
+                except (ValueError, KeyError, TypeError, BillingError) as error:
+                    raise StoreError(f"a price book on record cannot be read: {error}") from error
             self._catalogue_loaded = now
             return self._catalogue
 
@@ -548,6 +551,21 @@ class Billing:
             if not then or then[0].seq != checkpoint.seq or then[0].hash.hex() != checkpoint.head:
                 audit.note(f"entry {checkpoint.seq}", "not the one that the checkpoint saw")
                 return audit
+        try:
+            self._follow(audit, checkpoint, progress)
+        except StoreError as error:
+            if error.retryable:
+                raise
+            audit.note("store", str(error))  # a row altered beyond reading is a finding
+        return audit
+
+    def _follow(
+        self,
+        audit: Audit,
+        checkpoint: Checkpoint | None,
+        progress: Callable[[str, int, int], object] | None,
+    ) -> None:
+        store, org = self.store, audit.org
         audit.subject = lambda number: _subject(store, org, number)
         account = store.snapshot({org: Wanted(until=0)})[org].account
         total = 0 if account is None else account.seq
@@ -573,7 +591,6 @@ class Billing:
             totals=store.totals(org),
         )
         compare(audit, recorded)
-        return audit
 
 
 def _subject(store: Store, org: str, number: int) -> Entry:

@@ -183,7 +183,8 @@ class Store(Protocol):
         ...
 
     def orgs(self, after: str = "", limit: int = 1000) -> Sequence[str]:
-        """The orgs' ids above ``after``, sorted by code point, at most ``limit``."""
+        """The orgs' ids above ``after``, sorted by code point, at most ``limit``: those with
+        an account or with entries."""
         ...
 
     def entry(self, org: str, key: str) -> Entry | None:

@@ -10,7 +10,7 @@ __all__ = ["checked_name", "compact"]
 
 _MAX_NAME = 200
 
-compact = json.JSONEncoder(separators=(",", ":")).encode
+compact = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
 """Canonical JSON: ASCII, no spaces, keys in the order given."""
 
 

@@ -336,8 +336,7 @@ class Audit:
     def _charge(self, entry: Entry, content: Any, effects: Any) -> None:
         if "ended" in effects:
             self._capture(self.tables.holds[content["hold"]], entry, effects["ended"])
-        usage = entry.usage
-        assert usage is not None
+        _used(entry)
         unpaid = sum(t.amount for t in entry.transfers if t.kind == "debt")
         if unpaid:
             story = self._story(entry.seq, entry)
@@ -368,13 +367,13 @@ class Audit:
         story = self.tables.charges.get(number)
         if story is None:
             known = entry if entry is not None else self.subject(number)
-            assert known.usage is not None
+            resource = _used(known).resource
             payments = [
                 [int(t.debit[4:]), t.amount]
                 for t in known.transfers
                 if t.kind in ("capture", "charge")
             ]
-            story = Charge(number, known.usage.resource, known.amount, 0, 0, payments)
+            story = Charge(number, resource, known.amount, 0, 0, payments)
             self.tables.charges[number] = story
         return story
 
@@ -474,9 +473,8 @@ class Audit:
             self.note(where, f"{line.component} bills {line.billed} for {line.quantity}")
 
     def _was_unpriced(self, number: int, component: str) -> int:
-        usage = self.subject(number).usage
-        assert usage is not None
-        return sum(each.quantity for each in usage.lines if each.component == component)
+        lines = _used(self.subject(number)).lines
+        return sum(each.quantity for each in lines if each.component == component)
 
     @staticmethod
     def _billed_right(usage: UsageRecord, line: Line, price: Price) -> bool:
@@ -497,6 +495,12 @@ class Audit:
                     if line.payer == payer:
                         cell.amount += line.amount
                         cell.add_part(line.component, line.quantity, line.amount)
+
+
+def _used(entry: Entry) -> UsageRecord:
+    if entry.usage is None:
+        raise ValueError(f"entry {entry.seq} has no usage record")
+    return entry.usage
 
 
 _FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {

@@ -41,7 +41,7 @@ def _mapped(path: str, *, committing: bool = False) -> Iterator[None]:
     """The driver's errors, mapped once."""
     try:
         yield
-    except (sqlite3.Error, ValueError, TypeError) as error:
+    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
         # json.loads and row shapes: what cannot be read as ours is corrupt.
         raise _store_error(path, error, committing=committing) from error
 
@@ -214,11 +214,19 @@ class SqliteStore:
         )
 
     def orgs(self, after: str = "", limit: int = 1000) -> Sequence[str]:
-        return self._read(
-            "SELECT org_id FROM accounts WHERE org_id > ? ORDER BY org_id LIMIT ?",
-            (after, limit),
-            lambda row: str(row[0]),
+        # Entries too, by skipping through their key: an account may have been deleted.
+        query = (
+            "SELECT min(org_id) FROM (SELECT min(org_id) AS org_id FROM accounts WHERE org_id > ?1"
+            " UNION ALL SELECT min(org_id) FROM entries WHERE org_id > ?1)"
         )
+        found: list[str] = []
+        with self._reader() as db:
+            while len(found) < limit:
+                [org] = db.execute(query, (found[-1] if found else after,)).fetchone()
+                if org is None:
+                    break
+                found.append(org)
+        return found
 
     def entry(self, org: str, key: str) -> Entry | None:
         with self._reader() as db:

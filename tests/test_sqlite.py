@@ -1,0 +1,392 @@
+"""What is SQLite's own: durability, files that are not ours, append-only, tampering."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from billing_adapters.sqlite import SqliteStore
+from billing_core import (
+    Billing,
+    Checkpoint,
+    Flat,
+    Graduated,
+    Price,
+    PriceBook,
+    StoreError,
+    Tier,
+    Usage,
+    model,
+    tokens,
+    usd,
+)
+from billing_core.testing import CountingIds, SettableClock
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+BOOK = PriceBook(
+    "2026-03",
+    datetime(2026, 1, 1, tzinfo=UTC),
+    {
+        model("m"): {
+            "input": Price(Flat.of("0.0753", 1_000_000)),
+            "output": Price(Graduated((Tier(1000, 301), Tier(None, 150)))),
+        },
+        "sandbox": {"second": Price(Flat.of("0.0001"), unit="second", minimum=60, increment=10)},
+    },
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "billing.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    with SqliteStore(path) as store:
+        yield store
+
+
+def engine(store: SqliteStore, clock: SettableClock | None = None) -> Billing:
+    return Billing(store, clock=clock or SettableClock(NOW), ids=CountingIds())
+
+
+def a_busy_day(billing: Billing, org: str = "acme") -> None:
+    """Something of every record kind."""
+    billing.publish(BOOK)
+    billing.open_account(org)
+    billing.grant(org, "paid", usd("1"))
+    billing.grant(org, "gift", usd("0.5"), kind="promotional", expires_at=NOW + timedelta(days=9))
+    with billing.hold(
+        org, tokens("m", input=100, output=2000), life=timedelta(hours=1), key="a", member="ana"
+    ) as hold:
+        hold.report(tokens("m", input=100, output=1500))
+    billing.hold(org, usd("0.1"), life=timedelta(hours=1), key="open", resource="sandbox")
+    billing.settle(org, "run", Usage.of("sandbox", {"second": 7}, item="run-1"), member="bo")
+    billing.settle(org, "later", tokens("unheard-of", input=5))
+    big = billing.settle(org, "big", Usage.of("sandbox", {"second": 30_000}))
+    assert big.unpaid
+    billing.reverse(org, "part", charge=big.seq, amount=usd("0.2"))
+
+
+# -- durability -----------------------------------------------------------------
+
+
+def test_every_connection_is_durable_and_checks_foreign_keys(store: SqliteStore) -> None:
+    with store.transaction() as transaction:
+        transaction.load({})
+        settings = [pragmas(store._writer)]
+    with store._reader() as reader:
+        settings.append(pragmas(reader))
+    assert settings == [("wal", 2, 1)] * 2  # synchronous 2: FULL
+
+
+def pragmas(db: sqlite3.Connection | None) -> tuple[str, int, int]:
+    assert db is not None
+    mode, synchronous, keys = (
+        db.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "foreign_keys")
+    )
+    return mode, synchronous, keys
+
+
+def test_every_table_is_strict_and_keyed_by_org(store: SqliteStore) -> None:
+    with store._reader() as db:
+        tables = db.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_%'"
+            " ESCAPE '\\' AND name NOT LIKE 'sqlite%'"
+        ).fetchall()
+        assert len(tables) >= 13
+        for name, sql in tables:
+            assert "STRICT" in sql, name
+            columns = db.execute(f"PRAGMA table_info({name})").fetchall()
+            if name != "price_books":
+                first = next(column for column in columns if column[5] == 1)
+                assert (first[1], first[3]) == ("org_id", 1), name
+
+
+def test_what_was_written_is_there_after_opening_again(path: Path) -> None:
+    with SqliteStore(path) as store:
+        a_busy_day(engine(store))
+        before = engine(store).balance("acme")
+    with SqliteStore(path) as store:
+        assert engine(store).balance("acme") == before
+        assert engine(store).verify().ok
+
+
+def test_a_second_writer_waits_and_then_fails_retryably(path: Path) -> None:
+    with SqliteStore(path) as store, SqliteStore(path, busy_seconds=0.05) as other:
+        billing = engine(store)
+        billing.open_account("acme")
+        with store.transaction() as transaction:
+            transaction.load({})
+            with pytest.raises(StoreError, match="locked") as caught:
+                engine(other).grant("acme", "g", usd("1"))
+        assert caught.value.retryable
+        assert not caught.value.outcome_unknown
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+        engine(other).grant("acme", "g", usd("1"))
+        assert billing.balance("acme").balance == usd("1").nanos
+
+
+# -- files that are not ours ----------------------------------------------------
+
+
+def test_a_file_that_is_no_database(path: Path) -> None:
+    path.write_bytes(b"this is a letter, not a ledger" * 40)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="not an SQLite database"):
+        SqliteStore(path)
+    assert path.read_bytes() == before
+
+
+def test_a_corrupt_database(path: Path) -> None:
+    with SqliteStore(path) as store:
+        a_busy_day(engine(store))
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(StoreError), SqliteStore(path) as store:
+        engine(store).balance("acme")
+
+
+def test_somebody_elses_database_is_left_as_it_was(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE recipes (name TEXT)")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="something else"):
+        SqliteStore(path)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_schema_is_refused(path: Path) -> None:
+    SqliteStore(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match="schema 99.*upgrade"):
+        SqliteStore(path)
+
+
+def test_an_unknown_additive_migration_is_accepted(path: Path) -> None:
+    with SqliteStore(path) as store:
+        a_busy_day(engine(store))
+    with sqlite3.connect(path) as db:
+        db.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('billing', '0002_of_the_next_version', 'now')"
+        )
+    db.close()
+    with SqliteStore(path) as store:
+        assert engine(store).verify().ok
+
+
+def test_no_memory_database() -> None:
+    with pytest.raises(StoreError, match="MemoryStore"):
+        SqliteStore(":memory:")
+
+
+# -- append-only ----------------------------------------------------------------
+
+APPEND_ONLY = ("entries", "transfers", "usage", "price_books")
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+def test_the_database_itself_refuses_to_change_history(path: Path, table: str) -> None:
+    with SqliteStore(path) as store:
+        a_busy_day(engine(store))
+    db = sqlite3.connect(path)  # another client, which sets nothing
+    attempts = [
+        f"DELETE FROM {table}",
+        f"UPDATE {table} SET rowid = rowid" if table == "price_books" else
+        f"UPDATE {table} SET seq = seq + 100000",
+        f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}",
+        f"REPLACE INTO {table} SELECT * FROM {table} LIMIT 1",
+    ]  # fmt: skip
+    for attempt in attempts:
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            db.execute(attempt)
+    db.close()
+    with SqliteStore(path) as store:
+        assert engine(store).verify().ok
+
+
+# -- tampering ------------------------------------------------------------------
+
+TAMPERING = {
+    "amount of an entry": "UPDATE entries SET amount = amount + 1 WHERE key = 'settle:run'",
+    "amount of a transfer": "UPDATE transfers SET amount = amount - 1 WHERE kind = 'capture'",
+    "account of a transfer": "UPDATE transfers SET credit = 'refunds' WHERE kind = 'capture'",
+    "quantity": "UPDATE usage SET lines = replace(lines, '\"second\",7', '\"second\",6')",
+    "time of usage": "UPDATE usage SET occurred_at = occurred_at + 1 WHERE resource = 'sandbox'",
+    "time of record": "UPDATE entries SET recorded_at = recorded_at - 1 WHERE seq = 2",
+    "time of decision": "UPDATE entries SET at = at - 1 WHERE seq = 2",
+    "member of usage": "UPDATE usage SET member = 2 WHERE member = 1",
+    "content": "UPDATE entries SET content = replace(content, 'purchased', 'promotional')",
+    "price": "UPDATE price_books SET body = replace(body, '75300000', '75300001')",
+    "price and its digest": (
+        "UPDATE price_books SET body = replace(body, '75300000', '75300001'), digest = 'f00'"
+    ),
+    "deleted entry": "DELETE FROM entries WHERE seq = 4",
+    "deleted last entry": "DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)",
+    "deleted transfer": "DELETE FROM transfers WHERE kind = 'capture'",
+    "deleted usage": "DELETE FROM usage WHERE resource = 'sandbox'",
+    "deleted lot": "DELETE FROM lots WHERE lot = 2",
+    "deleted hold": "DELETE FROM holds WHERE key = 'open'",
+    "deleted rollup": "DELETE FROM cells WHERE grain = 'day'",
+    "deleted account": "DELETE FROM accounts",
+    "swapped entries": (
+        "UPDATE entries SET seq = CASE seq WHEN 3 THEN -4 ELSE -3 END WHERE seq IN (3, 4);"
+        "UPDATE entries SET seq = -seq WHERE seq < 0"
+    ),
+    "inserted usage": (
+        "INSERT INTO usage SELECT org_id, occurred_at - 1, seq, member, resource, item, requests,"
+        " lines FROM usage LIMIT 1"
+    ),
+    "inserted transfer": (
+        "INSERT INTO transfers SELECT org_id, seq, n + 7, debit, credit, amount, kind"
+        " FROM transfers LIMIT 1"
+    ),
+    "inserted lot": (
+        "INSERT INTO lots SELECT org_id, 99, seq, kind, priority, amount, amount, 0, expires_at,"
+        " scope FROM lots LIMIT 1"
+    ),
+    "balance": "UPDATE accounts SET balance = balance + 1000000000",
+    "balance of an entry": "UPDATE entries SET balance = balance + 1 WHERE seq = 2",
+    "debt": "UPDATE accounts SET debt = 0",
+    "totals": "UPDATE accounts SET used = used - 5",
+    "next lapse": "UPDATE accounts SET next_lapse = NULL",
+    "watermark": "UPDATE accounts SET watermark = watermark - 1",
+    "counter": "UPDATE counters SET components = replace(components, '1500', '1499')",
+    "item": "UPDATE items SET components = replace(components, '60', '10')",
+    "lot's remainder": "UPDATE lots SET remainder = remainder + 7",
+    "lot's expiry": "UPDATE lots SET expires_at = NULL",
+    "lot's scope": "UPDATE lots SET scope = '[\"sandbox\"]'",
+    "hold's expiry": "UPDATE holds SET expires_at = expires_at + 1 WHERE key = 'open'",
+    "hold's state": "UPDATE holds SET state = 'open' WHERE key = 'a'",
+    "hold's parts": "UPDATE holds SET parts = '[[1,1]]' WHERE key = 'open'",
+    "charge's debt": "UPDATE charges SET unpaid = unpaid - 1",
+    "charge's reversal": "UPDATE charges SET reversed = 0",
+    "rollup's amount": "UPDATE cells SET amount = amount - 1 WHERE grain = 'hour'",
+    "rollup's quantity": "UPDATE cells SET components = replace(components, '1500', '1499')",
+    "rollup's requests": "UPDATE cells SET requests = requests + 1 WHERE grain = 'period'",
+    "unreadable row": "UPDATE usage SET lines = 'scribble'",
+    "unreadable effects": "UPDATE entries SET effects = 'scribble' WHERE key LIKE 'hold:%'",
+}
+
+
+def tamper(path: Path, script: str) -> None:
+    """As another client would, who first drops the triggers."""
+    db = sqlite3.connect(path)
+    for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+        db.execute(f"DROP TRIGGER {name}")
+    before = db.total_changes
+    for statement in script.split(";"):
+        # CHECKs on lots and debts bind every client that does not switch them off.
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        db.execute(statement)
+    assert db.total_changes > before, "the tampering must do something"
+    db.commit()
+    db.close()
+
+
+@pytest.mark.parametrize("script", TAMPERING.values(), ids=TAMPERING)
+def test_verify_finds_tampering(path: Path, script: str) -> None:
+    with SqliteStore(path) as store:
+        a_busy_day(engine(store))
+        assert engine(store).verify().ok
+    tamper(path, script)
+    with SqliteStore(path) as store:
+        found = engine(store).verify()
+    assert not found.ok
+    assert all(str(each) for each in found.discrepancies)
+
+
+def test_a_checkpoint_shows_a_truncated_tail(path: Path) -> None:
+    with SqliteStore(path) as store:
+        billing = engine(store)
+        a_busy_day(billing)
+        early = path.with_name("early.db")
+        with sqlite3.connect(early) as copy, store._reader() as db:
+            db.execute("ROLLBACK")
+            db.backup(copy)
+            db.execute("BEGIN")
+        copy.close()
+        billing.grant("acme", "more", usd("3"))
+        kept = {"acme": saved(billing.verify().checkpoints["acme"])}
+        assert billing.verify(checkpoints=kept).ok
+    with SqliteStore(early) as store:
+        assert engine(store).verify().ok  # in itself it is whole
+        found = engine(store).verify(checkpoints=kept)
+        assert [each.what for each in found.discrepancies] == ["not the one that the checkpoint saw"]
+
+
+def test_a_checkpoint_shows_a_wholly_rewritten_tail(path: Path) -> None:
+    with SqliteStore(path) as store:
+        billing = engine(store)
+        a_busy_day(billing)
+        kept = {"acme": saved(billing.verify().checkpoints["acme"])}
+    other = path.with_name("rewritten.db")
+    with SqliteStore(other) as store:
+        # The same commands, but a grant of another amount: every hash is made anew.
+        clock = SettableClock(NOW)
+        billing = engine(store, clock)
+        billing.publish(BOOK)
+        billing.open_account("acme")
+        billing.grant("acme", "paid", usd("100"))
+        for index in range(12):
+            billing.grant("acme", f"g{index}", usd("1"))
+        assert billing.verify().ok
+        assert not billing.verify(checkpoints=kept).ok
+
+
+def test_verify_goes_on_from_a_checkpoint(path: Path) -> None:
+    with SqliteStore(path) as store:
+        billing = engine(store)
+        a_busy_day(billing)
+        first = billing.verify()
+        kept = {"acme": saved(first.checkpoints["acme"])}
+        billing.settle("acme", "after", tokens("m", input=10, output=3000), member="ana")
+        billing.release("acme", "open")
+        read: list[int] = []
+        second = billing.verify(checkpoints=kept, progress=lambda _, done, total: read.append(done))
+        assert second.ok
+        assert second.checkpoints == billing.verify().checkpoints
+        assert read == [second.checkpoints["acme"].seq]
+    tamper(path, "UPDATE lots SET remainder = remainder + 1 WHERE lot = 1")
+    with SqliteStore(path) as store:
+        assert not engine(store).verify(checkpoints=kept).ok
+
+
+def saved(checkpoint: Checkpoint) -> Checkpoint:
+    """As kept elsewhere: through text."""
+    text = checkpoint.to_json()
+    assert json.loads(text)["seq"] == checkpoint.seq
+    return Checkpoint.from_json(text)
+
+
+# -- the plan of reads ----------------------------------------------------------
+
+HOT = {
+    "lots": "SELECT * FROM lots INDEXED BY lots_left WHERE org_id = 'a' AND remainder > 0",
+    "key": "SELECT seq FROM entries WHERE org_id = 'a' AND key = 'k'",
+    "usage": "SELECT * FROM usage WHERE org_id = 'a' AND occurred_at >= 1 AND occurred_at < 2",
+    "cells": (
+        "SELECT * FROM cells WHERE org_id = 'a' AND grain = 'day' AND member = 1"
+        " AND start >= 1 AND start < 2"
+    ),
+}
+
+
+@pytest.mark.parametrize("query", HOT.values(), ids=HOT)
+def test_reads_are_ranges_of_an_index(store: SqliteStore, query: str) -> None:
+    with store._reader() as db:
+        plan = [row[3] for row in db.execute("EXPLAIN QUERY PLAN " + query)]
+    assert all(step.startswith("SEARCH") for step in plan), plan
+
