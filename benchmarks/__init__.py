@@ -1,0 +1,1 @@
+"""Each thing beside its floor, in one run: ``python -m benchmarks [NAME ...] [--smoke]``."""
