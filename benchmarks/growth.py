@@ -83,7 +83,10 @@ def run(*, smoke: bool) -> None:
             Subject(f"{lots:,} exhausted lots", exhausted.settle),
         ]
         results = interleave(
-            subjects, rounds=9 if smoke else 101, times=5 if smoke else 20, warm=20 if smoke else 600
+            subjects,
+            rounds=9 if smoke else 101,
+            times=5 if smoke else 20,
+            warm=20 if smoke else 600,
         )
         report("A settlement of a model call, one commit each", results)
         for org in (fresh, charged, keyed, exhausted):

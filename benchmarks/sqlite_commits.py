@@ -45,9 +45,7 @@ class Engine:
 
     def settles(self, times: int) -> None:
         def settle() -> Settle:
-            usage = tokens(
-                "m", input=1020, output=129, cached_read=20, input_includes_cached=True
-            )
+            usage = tokens("m", input=1020, output=129, cached_read=20, input_includes_cached=True)
             return Settle("acme", self.key(), usage=usage)
 
         self._batches(times, settle)

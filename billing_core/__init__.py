@@ -1,5 +1,6 @@
 """An embeddable billing engine: prepaid credits, metering and settlement, exact to the nano."""
 
+from billing_core.audit import Checkpoint, Discrepancy
 from billing_core.commands import (
     Close,
     Command,
@@ -48,7 +49,7 @@ from billing_core.outcomes import (
 from billing_core.pricing import Catalogue, Flat, Graduated, Package, Price, PriceBook, Tier
 from billing_core.statements import Balance, HistoryRow
 from billing_core.usage import UsageReport, UsageRow
-from billing_core.verify import Checkpoint, Discrepancy, Verification
+from billing_core.verify import Verification
 
 __all__ = [
     "Balance",

@@ -112,7 +112,7 @@ class Usage:
 def tokens(
     model_name: str,
     *,
-    input: int = 0,  # noqa: A002 - the field's own words
+    input: int = 0,
     output: int = 0,
     cached_read: int = 0,
     cache_write: int = 0,
@@ -244,6 +244,17 @@ class OpenAccount(Command):
         return {"currency": self.currency, "livemode": self.livemode, "anchor": anchor}
 
 
+def _scope(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise InvalidCommand("scope", names, "a collection of resource names, or None")
+    scope = tuple(sorted({checked_name("scope", name) for name in names}))
+    if not scope:
+        raise InvalidCommand("scope", scope, "at least one resource name, or None for all")
+    return scope
+
+
 @frozen(kw_only=True)
 class Grant(Command):
     """Credit that comes in, as one lot.
@@ -260,7 +271,7 @@ class Grant(Command):
     kind: LotKind = "purchased"
     priority: int = 0
     expires_at: datetime | None = None
-    scope: tuple[str, ...] | None = field(default=None, converter=lambda s: _scope(s))
+    scope: tuple[str, ...] | None = field(default=None, converter=_scope)
     reference: str | None = None
     at: datetime | None = None
 
@@ -286,17 +297,6 @@ class Grant(Command):
             "scope": self.scope,
             "reference": self.reference,
         }
-
-
-def _scope(names: Iterable[str] | None) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    if isinstance(names, str):
-        raise InvalidCommand("scope", names, "a collection of resource names, or None")
-    scope = tuple(sorted({checked_name("scope", name) for name in names}))
-    if not scope:
-        raise InvalidCommand("scope", scope, "at least one resource name, or None for all")
-    return scope
 
 
 @frozen(kw_only=True)

@@ -21,6 +21,7 @@ from billing_core.commands import (
     Grant,
     Hold,
     OpenAccount,
+    Payer,
     PriceUnpriced,
     Release,
     Reverse,
@@ -282,7 +283,11 @@ def _hold(ledger: Ledger, ask: _Ask, terms: Terms) -> Outcome:
         _announce(ledger, hold, cost, ask.at, terms.catalogue)
     ledger.state.holds[hold.key] = ledger.touched_holds[hold.key] = hold
     ledger.will_lapse(expires_at)
-    effects = {"expires_at": expires_at, "parts": parts, "resource": resource}
+    effects: dict[str, object] = {
+        "expires_at": expires_at,
+        "parts": parts,
+        "resource": resource,
+    }
     if hold.counted:
         effects["counted"] = hold.counted
     return _finish(ledger, ask, amount, effects)
@@ -415,9 +420,7 @@ def _settle(ledger: Ledger, ask: _Ask, terms: Terms) -> Outcome:
         if not command.more:
             hold.state = "settled"
             freed = ledger.free(hold)
-    record = UsageRecord(
-        occurred, ask.member, usage.resource, usage.item, 1, metered.lines
-    )
+    record = UsageRecord(occurred, ask.member, usage.resource, usage.item, 1, metered.lines)
     return _charge(ledger, ask, metered.amount, rest, record, effects, freed=freed)
 
 
@@ -492,7 +495,7 @@ def _price(ledger: Ledger, ask: _Ask, terms: Terms) -> Outcome:
     subject = _subject(ledger, command.charge)
     story = ledger.story(subject)
     usage = cast(UsageRecord, subject.usage)
-    parts = tuple(
+    parts: tuple[tuple[str, int, Payer], ...] = tuple(
         (line.component, line.quantity, PLATFORM) for line in usage.lines if line.version is None
     )
     if not parts or story.priced is not None:

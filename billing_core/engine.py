@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from attrs import frozen
 
+from billing_core.audit import Checkpoint, Discrepancy
 from billing_core.commands import (
     Close,
     Command,
@@ -59,17 +60,17 @@ from billing_core.outcomes import (
 )
 from billing_core.ports import Clock, IdSource, Store, Wanted
 from billing_core.pricing import Catalogue, PriceBook, Published
-from billing_core.records import Entry, Event
+from billing_core.records import Event
 from billing_core.rollups import Span, cover
 from billing_core.statements import Balance, HistoryRow, balance, history_row
 from billing_core.times import PeriodName, duration, micros, moment, window
 from billing_core.usage import Sums, UsageReport, add_cells, add_records, report
-from billing_core.verify import Audit, Checkpoint, Discrepancy, Recorded, Verification, compare
+from billing_core.verify import Progress, Verification, tampered_books, verify_org
 
 __all__ = ["Billing", "Check", "OpenHold", "system_clock", "uuid7"]
 
 _S = TypeVar("_S", bound=Success)
-_AGES = 2**62  # beyond any time
+_EVER = 2**62  # beyond any time
 
 
 def system_clock() -> int:
@@ -127,7 +128,9 @@ class Billing:
         self._age = duration("catalogue_age", catalogue_age)
         if self._age >= self._delay:
             raise InvalidCommand(
-                "catalogue_age", catalogue_age, f"less than the publication_delay, {publication_delay}"
+                "catalogue_age",
+                catalogue_age,
+                f"less than the publication_delay, {publication_delay}",
             )
         self._catalogue = Catalogue()
         self._catalogue_loaded: int | None = None
@@ -436,9 +439,7 @@ class Billing:
             )
         return Check(needed, available, refusal)
 
-    def history(
-        self, org: str, *, limit: int = 100, before: int | None = None
-    ) -> list[HistoryRow]:
+    def history(self, org: str, *, limit: int = 100, before: int | None = None) -> list[HistoryRow]:
         """What moved the balance, newest first; ``before``: the ``seq`` to go on from."""
         if type(limit) is not int or not 1 <= limit <= 500:
             raise InvalidCommand("limit", limit, "an int from 1 to 500")
@@ -461,8 +462,8 @@ class Billing:
             only = next((number for number, name in names.items() if name == member), -1)
         if period in ("current", "all_time"):
             # These are made of whole billing periods, whatever their length.
-            everything = period == "all_time"
-            spans = [Span("period", -_AGES if everything else span.start, _AGES if everything else span.end)]
+            first, last = (-_EVER, _EVER) if period == "all_time" else span
+            spans = [Span("period", first, last)]
         else:
             spans = cover(span)
         sums: Sums = {}
@@ -504,7 +505,7 @@ class Billing:
         org: str | None = None,
         *,
         checkpoints: Mapping[str, Checkpoint] | None = None,
-        progress: Callable[[str, int, int], object] | None = None,
+        progress: Progress | None = None,
     ) -> Verification:
         """Re-derive every balance, lot, hold, counter and rollup from the journal.
 
@@ -515,11 +516,11 @@ class Billing:
         It reads while others write: verify a database at rest, or a copy.
         """
         catalogue = self.catalogue()
-        found: list[Discrepancy] = _tampered_books(catalogue)
+        found: list[Discrepancy] = tampered_books(catalogue)
         made: dict[str, Checkpoint] = {}
         entries = orgs = 0
         for name in [org] if org is not None else self._orgs():
-            audit = self._audit(name, catalogue, (checkpoints or {}).get(name), progress)
+            audit = verify_org(self.store, name, catalogue, (checkpoints or {}).get(name), progress)
             orgs += 1
             entries += 0 if audit.account is None else audit.account.seq
             found += audit.found
@@ -535,77 +536,6 @@ class Billing:
         while page := self.store.orgs(after):
             yield from page
             after = page[-1]
-
-    def _audit(
-        self,
-        org: str,
-        catalogue: Catalogue,
-        checkpoint: Checkpoint | None,
-        progress: Callable[[str, int, int], object] | None,
-    ) -> Audit:
-        store = self.store
-        audit = Audit(org, catalogue)
-        if checkpoint is not None:
-            audit = Audit.resume(checkpoint, catalogue)
-            then = store.entries(org, after=checkpoint.seq - 1, limit=1)
-            if not then or then[0].seq != checkpoint.seq or then[0].hash.hex() != checkpoint.head:
-                audit.note(f"entry {checkpoint.seq}", "not the one that the checkpoint saw")
-                return audit
-        try:
-            self._follow(audit, checkpoint, progress)
-        except StoreError as error:
-            if error.retryable:
-                raise
-            audit.note("store", str(error))  # a row altered beyond reading is a finding
-        return audit
-
-    def _follow(
-        self,
-        audit: Audit,
-        checkpoint: Checkpoint | None,
-        progress: Callable[[str, int, int], object] | None,
-    ) -> None:
-        store, org = self.store, audit.org
-        audit.subject = lambda number: _subject(store, org, number)
-        account = store.snapshot({org: Wanted(until=0)})[org].account
-        total = 0 if account is None else account.seq
-        after = 0 if checkpoint is None else checkpoint.seq
-        while page := store.entries(org, after=after, limit=500):
-            for entry in page:
-                audit.follow(entry)
-            after = page[-1].seq
-            if progress is not None:
-                progress(org, after, total)
-        recorded = Recorded(
-            account=account,
-            lots=store.lots(org),
-            holds=store.holds(org),
-            counters=store.counters(org),
-            items=store.items(org),
-            charges=store.charges(org),
-            cells=(
-                pair
-                for grain in ("hour", "day", "period")
-                for pair in store.cells(org, grain, -_AGES, _AGES).items()
-            ),
-            totals=store.totals(org),
-        )
-        compare(audit, recorded)
-
-
-def _subject(store: Store, org: str, number: int) -> Entry:
-    page = store.entries(org, after=number - 1, limit=1)
-    if not page or page[0].seq != number:
-        raise KeyError(f"entry {number}")
-    return page[0]
-
-
-def _tampered_books(catalogue: Catalogue) -> list[Discrepancy]:
-    return [
-        Discrepancy("", f"price book {published.version}", "its digest does not match its content")
-        for published, book in catalogue.books.values()
-        if Published.of(book, published.number, published.published_at) != published
-    ]
 
 
 class OpenHold:

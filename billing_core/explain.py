@@ -14,7 +14,7 @@ from billing_core.pricing import Catalogue
 from billing_core.records import Charge, Entry, Line, Lot
 from billing_core.times import moment
 
-__all__ = ["Explanation", "ExplainedLine", "Payment", "explain"]
+__all__ = ["ExplainedLine", "Explanation", "Payment", "explain"]
 
 
 @frozen

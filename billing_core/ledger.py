@@ -349,7 +349,9 @@ class Ledger:
                 what.state = "lapsed"
                 amount = self.free(what)
                 self.repay()
-                entry = self.post(f"lapse:hold:{what.key}", end, compact({"hold": what.key}), amount)
+                entry = self.post(
+                    f"lapse:hold:{what.key}", end, compact({"hold": what.key}), amount
+                )
                 self.tell(entry, "hold_expired", {"hold": what.key, "amount": amount})
             elif what.remainder > what.reserved:
                 amount = what.remainder - what.reserved
@@ -395,8 +397,7 @@ class Ledger:
         )  # fmt: skip
         account.seq = seq
         account.head = digest
-        if at > account.watermark:
-            account.watermark = at
+        account.watermark = max(account.watermark, at)
         self.entries.append(entry)
         self.state.entries[key] = entry
         if usage is not None:

@@ -15,6 +15,9 @@ __all__ = ["Metered", "Quote", "QuoteLine", "meter", "quote"]
 PriceOf = Callable[[str], Priced | None]
 """The price for a component; None where there is none."""
 
+_Pieces = tuple[tuple[int, int, Priced], ...]
+"""``(raw, billed, price)``"""
+
 NO_COUNTER = [0, 0, 1, 0]
 
 
@@ -52,7 +55,7 @@ def meter(
         if priced is None:
             lines.append(Line(component, quantity, quantity, PLATFORM, 0, None))
             continue
-        pieces = ((quantity, quantity, priced),)
+        pieces: _Pieces = ((quantity, quantity, priced),)
         if item is not None or priced.price.by_item:
             started = item.components.get(component) if item is not None else None
             pieces, become = _by_item(quantity, priced, started, component, version_of)
@@ -81,7 +84,7 @@ def _by_item(
     started: list[int | str] | None,
     component: str,
     version_of: Callable[[str, str], Priced | None],
-) -> tuple[tuple[tuple[int, int, Priced], ...], list[int | str]]:
+) -> tuple[_Pieces, list[int | str]]:
     """``(raw, billed, price)`` pieces for ``quantity`` more of an item, and its new state.
 
     What is billed never falls: raw quantity already covered by the minimum or the

@@ -11,6 +11,7 @@ All amounts are nanos of the org's currency; ``seq`` is the entry's number.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -146,6 +147,10 @@ class Refusal:
 Outcome = Success | Refusal | InvalidCommand | Conflict | NotFound
 
 
+_Base = tuple[str, str, int, datetime, int, bool]
+"""The fields of :class:`Success`."""
+
+
 def outcome(entry: Entry, *, replayed: bool = False, effects: Any = None) -> Success:
     """The success that an entry is the record of."""
     op, _, key = entry.key.partition(":")
@@ -163,26 +168,24 @@ def outcome(entry: Entry, *, replayed: bool = False, effects: Any = None) -> Suc
         return Charged(*base, entry.amount, captured, paid, unpaid, lines)
     if effects is None:
         effects = json.loads(entry.effects)
-    match op:
-        case "open":
-            return Opened(*base)
-        case "grant":
-            return Granted(*base, entry.amount, effects["lot"], _moved(entry, "repayment"))
-        case "hold":
-            return Held(*base, entry.amount, moment(effects["expires_at"]))
-        case "extend":
-            return Extended(*base, entry.amount, moment(effects["expires_at"]))
-        case "release":
-            return Released(*base, entry.amount)
-        case "reverse":
-            expired = _moved(entry, "expiry")
-            forgiven = _moved(entry, "forgiveness")
-            return Reversed(*base, entry.amount, forgiven, _moved(entry, "refill"), expired)
-        case "close":
-            return Closed(*base, entry.amount)
-        case _:
-            raise AssertionError(f"no outcome for {entry.key!r}")
+    return _BUILD[op](entry, base, effects)
 
 
 def _moved(entry: Entry, kind: str) -> int:
     return sum(transfer.amount for transfer in entry.transfers if transfer.kind == kind)
+
+
+def _reversed(entry: Entry, base: _Base, _: Any) -> Success:
+    forgiven, refilled = _moved(entry, "forgiveness"), _moved(entry, "refill")
+    return Reversed(*base, entry.amount, forgiven, refilled, _moved(entry, "expiry"))
+
+
+_BUILD: Mapping[str, Callable[[Entry, _Base, Any], Success]] = {
+    "open": lambda entry, base, _: Opened(*base),
+    "grant": lambda e, base, what: Granted(*base, e.amount, what["lot"], _moved(e, "repayment")),
+    "hold": lambda entry, base, what: Held(*base, entry.amount, moment(what["expires_at"])),
+    "extend": lambda entry, base, what: Extended(*base, entry.amount, moment(what["expires_at"])),
+    "release": lambda entry, base, _: Released(*base, entry.amount),
+    "reverse": _reversed,
+    "close": lambda entry, base, _: Closed(*base, entry.amount),
+}

@@ -195,9 +195,7 @@ class Store(Protocol):
         """Entries with ``seq`` > ``after``, oldest first, at most ``limit``."""
         ...
 
-    def history(
-        self, org: str, *, before: int | None = None, limit: int = 100
-    ) -> Sequence[Entry]:
+    def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
         """Entries that moved money (those with a transfer), with ``seq`` < ``before``,
         newest first, at most ``limit``."""
         ...

@@ -25,7 +25,7 @@ from hashlib import sha256
 from math import gcd
 from typing import NamedTuple, cast
 
-from attrs import field, frozen
+from attrs import frozen
 
 from billing_core.commands import PLATFORM, Usage
 from billing_core.errors import InvalidCommand, NotFound
@@ -125,7 +125,7 @@ class Tier:
 class Graduated:
     """Each unit costs what its own tier says, by the cumulative quantity it falls at."""
 
-    tiers: tuple[Tier, ...] = field(converter=tuple)
+    tiers: tuple[Tier, ...]
 
     def __attrs_post_init__(self) -> None:
         bounds = [tier.up_to for tier in self.tiers]
@@ -231,9 +231,7 @@ class Price:
         return -(-max(raw, self.minimum) // self.increment) * self.increment
 
 
-def charge(
-    function: PriceFunction, counter: int, quantity: int, carry: Ratio
-) -> tuple[int, Ratio]:
+def charge(function: PriceFunction, counter: int, quantity: int, carry: Ratio) -> tuple[int, Ratio]:
     """The nanos for ``quantity`` more, and the new fraction carried (rule 5.4)."""
     cost = function.between(counter, counter + quantity)
     if carry.denominator == cost.denominator:
@@ -408,8 +406,10 @@ class Catalogue:
         versions = self._timelines.get((currency, resource, component))
         if versions is None:
             return None
-        index = len(versions) if at >= versions[-1][0] else bisect_right(
-            versions, at, key=lambda version: version[0]
+        index = (
+            len(versions)
+            if at >= versions[-1][0]
+            else bisect_right(versions, at, key=lambda version: version[0])
         )
         return Priced(*versions[index - 1][1:]) if index else None
 

@@ -107,6 +107,7 @@ class HistoryRow:
 
 
 _TYPES = {
+    "grant": "grant",
     "settle": "usage",
     "deduct": "usage",
     "price": "usage",
@@ -126,10 +127,9 @@ def history_row(entry: Entry) -> HistoryRow:
         change -= transfer.amount * (transfer.debit.startswith(("lot:", "debt:")))
     content = json.loads(entry.content)
     op, _, key = entry.key.partition(":")
-    if op == "grant":
-        kind = "topup" if content["kind"] == "purchased" else "grant"
-    else:
-        kind = _TYPES[op]
+    kind = _TYPES[op]
+    if kind == "grant" and content["kind"] == "purchased":
+        kind = "topup"
     return HistoryRow(
         seq=entry.seq,
         type=kind,

@@ -1,26 +1,23 @@
-"""Re-derive everything from the journal, and say where the tables disagree.  Pure.
+"""Prove an org's tables against its journal.
 
-:class:`Audit` reads an org's entries in order.  It does not decide again: it follows
-what each entry says, checks the hash chain and the arithmetic of every price, and
-keeps its own lots, holds, counters, items, charges and rollups, which
-:func:`compare` then holds against those on record.
-
+:func:`verify_org` runs an :class:`~billing_core.audit.Audit` over the journal and
+:func:`compare` holds what it led to against the tables, naming each difference.
 What a rewrite of the whole tail, hashes included, would hide shows against a
-:class:`Checkpoint` kept elsewhere; an audit can also go on from one.
+:class:`~billing_core.audit.Checkpoint` kept elsewhere; an audit can also go on from one.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
-from attrs import define, field, frozen
+from attrs import define, frozen
 
-from billing_core.commands import CUSTOMER
-from billing_core.journal import chained
-from billing_core.pricing import Catalogue, Price, Ratio, charge
+from billing_core.audit import Audit, Checkpoint, Discrepancy
+from billing_core.errors import StoreError
+from billing_core.ports import Store, Wanted
+from billing_core.pricing import Catalogue, Published
 from billing_core.records import (
     Account,
     Cell,
@@ -30,46 +27,15 @@ from billing_core.records import (
     Entry,
     Hold,
     Item,
-    Line,
     Lot,
-    Transfer,
-    UsageRecord,
 )
-from billing_core.text import compact
-from billing_core.times import DAY, HOUR, billing_period, micros
 
-__all__ = ["Audit", "Checkpoint", "Discrepancy", "Verification", "compare"]
+__all__ = ["Progress", "Verification", "compare", "tampered_books", "verify_org"]
 
-_CHARGES = ("settle", "deduct", "price")
+Progress = Callable[[str, int, int], object]
+"""Called as ``progress(org, entries read, entries in all)``."""
 
-
-@frozen
-class Discrepancy:
-    """One thing that is not as the journal says, and where."""
-
-    org: str
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.org}: {self.where}: {self.what}"
-
-
-@frozen
-class Checkpoint:
-    """An org's state at an entry: keep it elsewhere.  ``state`` is JSON."""
-
-    org: str
-    seq: int
-    head: str
-    state: str
-
-    def to_json(self) -> str:
-        return compact(attrs.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Checkpoint:
-        return cls(**json.loads(text))
+_EVER = 2**62  # beyond any time
 
 
 @frozen
@@ -85,436 +51,6 @@ class Verification:
     @property
     def ok(self) -> bool:
         return not self.discrepancies
-
-
-@define
-class _Tables:
-    lots: dict[int, Lot] = field(factory=dict)
-    holds: dict[str, Hold] = field(factory=dict)
-    counters: dict[tuple[str, int], Counter] = field(factory=dict)
-    items: dict[tuple[str, str], Item] = field(factory=dict)
-    charges: dict[int, Charge] = field(factory=dict)
-    cells: dict[CellKey, Cell] = field(factory=dict)
-
-
-class Audit:
-    """An org's state as its journal tells it."""
-
-    def __init__(self, org: str, catalogue: Catalogue) -> None:
-        self.org = org
-        self.catalogue = catalogue
-        self.account: Account | None = None
-        self.tables = _Tables()
-        self.transfers = 0
-        self.usages = 0
-        self.found: list[Discrepancy] = []
-
-    @classmethod
-    def resume(cls, checkpoint: Checkpoint, catalogue: Catalogue) -> Audit:
-        """Go on from a checkpoint."""
-        audit = cls(checkpoint.org, catalogue)
-        data = json.loads(checkpoint.state)
-        account = dict(data["account"])
-        account["head"] = bytes.fromhex(account["head"])
-        audit.account = Account(**account)
-        audit.transfers, audit.usages = data["transfers"], data["usages"]
-        tables = audit.tables
-        for row in data["lots"]:
-            scope = row.pop("scope")
-            tables.lots[row["lot"]] = Lot(**row, scope=None if scope is None else tuple(scope))
-        for row in data["holds"]:
-            row["counted"] = [tuple(each) for each in row["counted"]]
-            tables.holds[row["key"]] = Hold(**row)
-        for row in data["counters"]:
-            tables.counters[row["resource"], row["start"]] = Counter(**row)
-        for row in data["items"]:
-            tables.items[row["item"], row["resource"]] = Item(**row)
-        for row in data["charges"]:
-            tables.charges[row["charge"]] = Charge(**row)
-        for key, cell in data["cells"]:
-            tables.cells[CellKey(*key)] = Cell(**cell)
-        return audit
-
-    def checkpoint(self) -> Checkpoint:
-        """The state now."""
-        assert self.account is not None
-        account = attrs.asdict(self.account) | {"head": self.account.head.hex()}
-        tables = self.tables
-        state = {
-            "account": account,
-            "transfers": self.transfers,
-            "usages": self.usages,
-            "lots": [attrs.asdict(each) for each in tables.lots.values()],
-            "holds": [attrs.asdict(each) for each in tables.holds.values()],
-            "counters": [attrs.asdict(each) for each in tables.counters.values()],
-            "items": [attrs.asdict(each) for each in tables.items.values()],
-            "charges": [attrs.asdict(each) for each in tables.charges.values()],
-            "cells": [[key, attrs.asdict(cell)] for key, cell in tables.cells.items()],
-        }
-        return Checkpoint(self.org, self.account.seq, self.account.head.hex(), compact(state))
-
-    def note(self, where: str, what: str) -> None:
-        """Report a discrepancy."""
-        self.found.append(Discrepancy(self.org, where, what))
-
-    # -- following --------------------------------------------------------------
-
-    def follow(self, entry: Entry) -> None:
-        """Apply the next entry, noting what does not fit."""
-        where = f"entry {entry.seq}"
-        try:
-            self._follow(entry, where)
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-            # A tampered row can be of any shape; what it breaks is itself the finding.
-            self.note(where, f"cannot be followed: {type(error).__name__}: {error}")
-
-    def _follow(self, entry: Entry, where: str) -> None:
-        account = self.account
-        if account is None:
-            account = self._open(entry)
-        if entry.seq != account.seq + 1:
-            missing = f"entry {account.seq + 1} is missing: {entry.seq} follows {account.seq}"
-            self.note(where, missing)
-        digest = chained(
-            account.head, entry.org, entry.seq, entry.key, entry.at, entry.recorded_at,
-            entry.content, entry.effects, entry.amount, entry.balance, entry.transfers, entry.usage,
-        )  # fmt: skip
-        if digest != entry.hash:
-            self.note(where, "its hash does not match its content and the entry before it")
-        if entry.at < account.watermark:
-            self.note(where, "it was decided before the entry before it")
-        account.seq = entry.seq
-        account.head = entry.hash
-        account.watermark = max(account.watermark, entry.at)
-        self.transfers += len(entry.transfers)
-        content = json.loads(entry.content)
-        effects = json.loads(entry.effects)
-        if entry.usage is not None:
-            self.usages += 1
-            self._use(entry, entry.usage, content, where)
-        account.members = max(account.members, content.get("member") or 0)
-        before = account.balance
-        if entry.op in _FOLLOW:
-            _FOLLOW[entry.op](self, entry, content, effects)
-        self._check_sums(entry, before, where)
-
-    def _open(self, entry: Entry) -> Account:
-        content, effects = json.loads(entry.content), json.loads(entry.effects)
-        self.account = Account(
-            self.org,
-            content["currency"],
-            content["livemode"],
-            effects["anchor"],
-            effects["opened_at"],
-        )
-        return self.account
-
-    def _check_sums(self, entry: Entry, before: int, where: str) -> None:
-        account = self._account()
-        change = 0
-        for transfer in entry.transfers:
-            self._move(transfer, where)
-            change += transfer.amount * transfer.credit.startswith(("lot:", "debt:"))
-            change -= transfer.amount * transfer.debit.startswith(("lot:", "debt:"))
-        # A repayment moves between the two sides of the balance and so cancels out.
-        account.balance = before + change
-        if account.balance != entry.balance:
-            self.note(where, f"balance {entry.balance}; its transfers lead to {account.balance}")
-        charged = sum(t.amount for t in entry.transfers if t.credit == "revenue")
-        given = sum(t.amount for t in entry.transfers if t.debit == "revenue")
-        if entry.op in _CHARGES:
-            account.used += entry.amount
-            if charged != entry.amount:
-                self.note(where, f"amount {entry.amount}; its transfers charge {charged}")
-        elif entry.op == "reverse":
-            account.used -= entry.amount
-            if given != entry.amount:
-                self.note(where, f"amount {entry.amount}; its transfers give back {given}")
-        self._after_moves(entry)
-
-    def _account(self) -> Account:
-        assert self.account is not None
-        return self.account
-
-    def _move(self, transfer: Transfer, where: str) -> None:
-        account = self._account()
-        debit, credit, amount, _ = transfer
-        if amount <= 0:
-            self.note(where, f"a transfer of {amount}")
-        if debit.startswith("lot:"):
-            lot = self.tables.lots[int(debit[4:])]
-            lot.remainder -= amount
-            if lot.remainder < 0:
-                self.note(where, f"lot {lot.lot} pays {-lot.remainder} more than it has")
-        if credit.startswith("lot:"):
-            self.tables.lots[int(credit[4:])].remainder += amount
-        if debit.startswith("debt:"):
-            account.debt += amount
-        if credit.startswith("debt:"):
-            account.debt -= amount
-            self.tables.charges[int(credit[5:])].unpaid -= amount
-        if transfer.kind == "repayment":
-            story = self.tables.charges[int(credit[5:])]
-            story.payments.append([int(debit[4:]), amount])
-
-    def _after_moves(self, entry: Entry) -> None:
-        """What an entry says of reservations must leave no lot over-reserved."""
-        for lot in self._lots_of(entry):
-            if not 0 <= lot.reserved <= lot.remainder:
-                self.note(
-                    f"entry {entry.seq}",
-                    f"lot {lot.lot} has {lot.reserved} reserved of {lot.remainder}",
-                )
-
-    def _lots_of(self, entry: Entry) -> Iterable[Lot]:
-        names = {t.debit for t in entry.transfers} | {t.credit for t in entry.transfers}
-        return [self.tables.lots[int(name[4:])] for name in names if name.startswith("lot:")]
-
-    # -- what each operation says -----------------------------------------------
-
-    def _grant(self, entry: Entry, content: Any, effects: Any) -> None:
-        scope = content["scope"]
-        self._add_lot(
-            Lot(
-                effects["lot"],
-                entry.seq,
-                content["kind"],
-                content["priority"],
-                content["amount"],
-                0,
-                0,
-                content["expires_at"],
-                None if scope is None else tuple(scope),
-            )
-        )
-        self._account().granted += entry.amount
-
-    def _add_lot(self, lot: Lot) -> None:
-        account = self._account()
-        account.lots += 1
-        if lot.lot != account.lots or lot.lot in self.tables.lots:
-            self.note(f"entry {lot.seq}", f"lot {lot.lot} out of order")
-        self.tables.lots[lot.lot] = lot
-
-    def _hold(self, entry: Entry, content: Any, effects: Any) -> None:
-        counted = [(start, part, quantity) for start, part, quantity in effects.get("counted", [])]
-        key = entry.key.partition(":")[2]
-        hold = Hold(key, effects["resource"], effects["expires_at"], "open", [], counted)
-        self.tables.holds[key] = hold
-        self._reserve(hold, effects["parts"])
-        for start, part, quantity in counted:
-            self._part(effects["resource"], start, part)[3] += quantity
-
-    def _reserve(self, hold: Hold, parts: list[list[int]]) -> None:
-        for lot, amount in hold.parts:
-            self.tables.lots[lot].reserved -= amount
-        hold.parts = [list(part) for part in parts]
-        for lot, amount in hold.parts:
-            self.tables.lots[lot].reserved += amount
-
-    def _end(self, hold: Hold, state: str) -> None:
-        self._reserve(hold, [])
-        hold.state = state
-        for start, part, quantity in hold.counted:
-            self._part(hold.resource or "", start, part)[3] -= quantity
-        hold.counted = []
-
-    def _extend(self, entry: Entry, content: Any, effects: Any) -> None:
-        hold = self.tables.holds[content["hold"]]
-        self._reserve(hold, effects["parts"])
-        hold.expires_at = effects["expires_at"]
-
-    def _release(self, entry: Entry, content: Any, effects: Any) -> None:
-        hold = self.tables.holds[content["hold"]]
-        if hold.state == "open":
-            self._end(hold, "released")
-
-    def _lapse(self, entry: Entry, content: Any, effects: Any) -> None:
-        if "hold" in content:
-            self._end(self.tables.holds[content["hold"]], "lapsed")
-
-    def _charge(self, entry: Entry, content: Any, effects: Any) -> None:
-        if "ended" in effects:
-            self._capture(self.tables.holds[content["hold"]], entry, effects["ended"])
-        _used(entry)
-        unpaid = sum(t.amount for t in entry.transfers if t.kind == "debt")
-        if unpaid:
-            story = self._story(entry.seq, entry)
-            # Repayments in this very entry are added as its transfers are followed.
-            story.unpaid = unpaid
-        if entry.op == "price":
-            self.tables.charges[content["charge"]] = self._story(content["charge"], None)
-            self.tables.charges[content["charge"]].priced = entry.seq
-
-    def _capture(self, hold: Hold, entry: Entry, ended: bool) -> None:
-        for transfer in entry.transfers:
-            if transfer.kind != "capture":
-                continue
-            number, left = int(transfer.debit[4:]), transfer.amount
-            for part in hold.parts:
-                if part[0] == number:
-                    taken = min(part[1], left)
-                    part[1] -= taken
-                    left -= taken
-                    self.tables.lots[number].reserved -= taken
-            if left:
-                self.note(f"entry {entry.seq}", f"captures {left} more than hold {hold.key} has")
-        hold.parts = [part for part in hold.parts if part[1]]
-        if ended:
-            self._end(hold, "settled")
-
-    def _story(self, number: int, entry: Entry | None) -> Charge:
-        story = self.tables.charges.get(number)
-        if story is None:
-            known = entry if entry is not None else self.subject(number)
-            resource = _used(known).resource
-            payments = [
-                [int(t.debit[4:]), t.amount]
-                for t in known.transfers
-                if t.kind in ("capture", "charge")
-            ]
-            story = Charge(number, resource, known.amount, 0, 0, payments)
-            self.tables.charges[number] = story
-        return story
-
-    subject: Callable[[int], Entry]
-    """Gives an earlier entry by number; set by whoever runs the audit."""
-
-    def _reverse(self, entry: Entry, content: Any, effects: Any) -> None:
-        story = self._story(content["charge"], None)
-        story.reversed += entry.amount
-        if story.reversed > story.amount:
-            self.note(f"entry {entry.seq}", f"charge {story.charge} is reversed beyond its amount")
-        renamed: dict[int, int] = {}
-        for lot, old in effects.get("lots", []):
-            former = self.tables.lots[old]
-            amount = sum(t.amount for t in entry.transfers if t.credit == f"lot:{lot}")
-            renamed[lot] = old
-            self._add_lot(
-                Lot(
-                    lot, entry.seq, former.kind, former.priority, amount, 0, 0,
-                    content["expires_at"], former.scope,
-                )  # fmt: skip
-            )
-        for transfer in entry.transfers:
-            if transfer.kind == "refill":
-                lot = int(transfer.credit[4:])
-                payment = story.payments[-1]
-                if payment[0] != renamed.get(lot, lot):
-                    self.note(f"entry {entry.seq}", f"refills lot {lot}, which did not pay last")
-                payment[1] -= transfer.amount
-                if not payment[1]:
-                    story.payments.pop()
-
-    def _close(self, entry: Entry, content: Any, effects: Any) -> None:
-        for key in effects["released"]:
-            self._end(self.tables.holds[key], "released")
-        self._account().closed_at = entry.at
-
-    # -- usage ------------------------------------------------------------------
-
-    def _part(self, resource: str, start: int, component: str) -> list[int]:
-        counter = self.tables.counters.setdefault(
-            (resource, start), Counter(resource, start)
-        )
-        return counter.components.setdefault(component, [0, 0, 1, 0])
-
-    def _use(self, entry: Entry, usage: UsageRecord, content: Any, where: str) -> None:
-        account = self._account()
-        start = billing_period(account.anchor, usage.occurred_at).start
-        total = 0
-        for line in usage.lines:
-            total += line.amount
-            if line.component == "reversed" or line.payer == CUSTOMER or not line.version:
-                continue
-            self._check_line(line, usage, start, entry, content, where)
-        if entry.op in _CHARGES and total != entry.amount:
-            self.note(where, f"amount {entry.amount}; its lines add up to {total}")
-        if entry.op == "reverse" and total != -entry.amount:
-            self.note(where, f"amount {entry.amount}; its lines give back {-total}")
-        self._roll_up(usage, start)
-
-    def _check_line(
-        self, line: Line, usage: UsageRecord, start: int, entry: Entry, content: Any, where: str
-    ) -> None:
-        account = self._account()
-        part = self._part(usage.resource, start, line.component)
-        if [line.counter, line.carry, line.carry_of] != part[:3]:
-            self.note(where, f"{line.component} counts from {line.counter}, not from {part[0]}")
-        version = line.version or ""
-        priced = self.catalogue.priced_by(
-            version, account.currency, usage.resource, line.component
-        )
-        if priced is None:
-            self.note(where, f"price version {version} is not on record as it was")
-            return
-        _, book = self.catalogue.books[priced.version]
-        # An item keeps its first version, and a later command may name any.
-        exempt = entry.op == "price" or usage.item is not None
-        if not exempt and usage.occurred_at < micros("effective_at", book.effective_at):
-            self.note(where, f"price version {version} was not in force yet")
-        amount, rest = charge(
-            priced.price.function, line.counter, line.billed, Ratio(line.carry, line.carry_of)
-        )
-        if amount != line.amount:
-            self.note(where, f"{line.component} charges {line.amount}; its price says {amount}")
-        part[:3] = [line.counter + line.billed, *rest]
-        if usage.item is not None:
-            key = (usage.item, usage.resource)
-            item = self.tables.items.setdefault(key, Item(*key))
-            raw, billed, first = item.components.get(line.component, (0, 0, version))
-            measured = line.quantity
-            if entry.op == "price" and line.billed:
-                measured = self._was_unpriced(content["charge"], line.component)
-            item.components[line.component] = [
-                int(raw) + measured, int(billed) + line.billed, first
-            ]  # fmt: skip
-        elif entry.op != "price" and not self._billed_right(usage, line, priced.price):
-            self.note(where, f"{line.component} bills {line.billed} for {line.quantity}")
-
-    def _was_unpriced(self, number: int, component: str) -> int:
-        lines = _used(self.subject(number)).lines
-        return sum(each.quantity for each in lines if each.component == component)
-
-    @staticmethod
-    def _billed_right(usage: UsageRecord, line: Line, price: Price) -> bool:
-        same = [each for each in usage.lines if each.component == line.component]
-        billed = sum(each.billed for each in same)
-        return billed == price.billed(sum(each.quantity for each in same))
-
-    def _roll_up(self, usage: UsageRecord, period: int) -> None:
-        at = usage.occurred_at
-        starts = (("hour", at - at % HOUR), ("day", at - at % DAY), ("period", period))
-        payers = {line.payer for line in usage.lines} or {"platform"}
-        for grain, start in starts:
-            for payer in payers:
-                key = CellKey(grain, usage.member, start, usage.resource, payer)
-                cell = self.tables.cells.setdefault(key, Cell())
-                cell.requests += usage.requests
-                for line in usage.lines:
-                    if line.payer == payer:
-                        cell.amount += line.amount
-                        cell.add_part(line.component, line.quantity, line.amount)
-
-
-def _used(entry: Entry) -> UsageRecord:
-    if entry.usage is None:
-        raise ValueError(f"entry {entry.seq} has no usage record")
-    return entry.usage
-
-
-_FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {
-    "grant": Audit._grant,
-    "hold": Audit._hold,
-    "extend": Audit._extend,
-    "release": Audit._release,
-    "lapse": Audit._lapse,
-    "settle": Audit._charge,
-    "deduct": Audit._charge,
-    "price": Audit._charge,
-    "reverse": Audit._reverse,
-    "close": Audit._close,
-}
 
 
 @define
@@ -562,7 +98,7 @@ def compare(audit: Audit, recorded: Recorded) -> None:
 
 
 def _compare_account(audit: Audit, derived: Account, recorded: Account) -> None:
-    for name in attrs.fields_dict(Account):
+    for name in _names(Account):
         there, told = getattr(recorded, name), getattr(derived, name)
         if name == "next_lapse":
             ends = [hold.expires_at for hold in audit.tables.holds.values() if hold.state == "open"]
@@ -589,13 +125,87 @@ def _compare(
             continue
         seen += 1
         if told != row:
-            for name in attrs.fields_dict(type(row)):
+            for name in _names(type(row)):
                 there, right = getattr(row, name), getattr(told, name)
                 if there != right:
-                    audit.note(f"{kind} {_name(key)}", f"{name} {there}; the journal leads to {right}")
+                    what = f"{name} {there}; the journal leads to {right}"
+                    audit.note(f"{kind} {_name(key)}", what)
     if seen < len(derived):
         audit.note(f"{kind}s", f"{len(derived) - seen} that the journal tells of are missing")
 
 
+def _names(record: Any) -> list[str]:
+    return [attribute.name for attribute in attrs.fields(record)]
+
+
 def _name(key: Any) -> str:
     return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def verify_org(
+    store: Store,
+    org: str,
+    catalogue: Catalogue,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """The audit of one org, with all that was found; from a checkpoint on, if given."""
+    audit = Audit(org, catalogue)
+    try:
+        if checkpoint is not None:
+            audit = Audit.resume(checkpoint, catalogue)
+            then = store.entries(org, after=checkpoint.seq - 1, limit=1)
+            if not then or then[0].seq != checkpoint.seq or then[0].hash.hex() != checkpoint.head:
+                audit.note(f"entry {checkpoint.seq}", "not the one that the checkpoint saw")
+                return audit
+        _follow(audit, store, progress)
+    except StoreError as error:
+        if error.retryable:
+            raise
+        audit.note("store", str(error))  # a row altered beyond reading is a finding
+    return audit
+
+
+def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
+    org = audit.org
+    audit.subject = lambda number: _subject(store, org, number)
+    account = store.snapshot({org: Wanted(until=0)})[org].account
+    total = 0 if account is None else account.seq
+    after = 0 if audit.account is None else audit.account.seq
+    while page := store.entries(org, after=after, limit=500):
+        for entry in page:
+            audit.follow(entry)
+        after = page[-1].seq
+        if progress is not None:
+            progress(org, after, total)
+    recorded = Recorded(
+        account=account,
+        lots=store.lots(org),
+        holds=store.holds(org),
+        counters=store.counters(org),
+        items=store.items(org),
+        charges=store.charges(org),
+        cells=(
+            pair
+            for grain in ("hour", "day", "period")
+            for pair in store.cells(org, grain, -_EVER, _EVER).items()
+        ),
+        totals=store.totals(org),
+    )
+    compare(audit, recorded)
+
+
+def _subject(store: Store, org: str, number: int) -> Entry:
+    page = store.entries(org, after=number - 1, limit=1)
+    if not page or page[0].seq != number:
+        raise KeyError(f"entry {number}")
+    return page[0]
+
+
+def tampered_books(catalogue: Catalogue) -> list[Discrepancy]:
+    """Price books that are not what their digest says."""
+    return [
+        Discrepancy("", f"price book {published.version}", "its digest does not match its content")
+        for published, book in catalogue.books.values()
+        if Published.of(book, published.number, published.published_at) != published
+    ]

@@ -170,7 +170,7 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="schema 99.*upgrade"):
+    with pytest.raises(StoreError, match=r"schema 99.*upgrade"):
         SqliteStore(path)
 
 
@@ -324,7 +324,8 @@ def test_a_checkpoint_shows_a_truncated_tail(path: Path) -> None:
     with SqliteStore(early) as store:
         assert engine(store).verify().ok  # in itself it is whole
         found = engine(store).verify(checkpoints=kept)
-        assert [each.what for each in found.discrepancies] == ["not the one that the checkpoint saw"]
+        [only] = found.discrepancies
+        assert only.what == "not the one that the checkpoint saw"
 
 
 def test_a_checkpoint_shows_a_wholly_rewritten_tail(path: Path) -> None:
@@ -389,4 +390,3 @@ def test_reads_are_ranges_of_an_index(store: SqliteStore, query: str) -> None:
     with store._reader() as db:
         plan = [row[3] for row in db.execute("EXPLAIN QUERY PLAN " + query)]
     assert all(step.startswith("SEARCH") for step in plan), plan
-

@@ -237,9 +237,7 @@ class SqliteStore:
         with self._reader() as db:
             return rows.entry_rows(db, org, "seq > ? ORDER BY seq LIMIT ?", (after, limit))
 
-    def history(
-        self, org: str, *, before: int | None = None, limit: int = 100
-    ) -> Sequence[Entry]:
+    def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
         where = (
             "seq < ? AND EXISTS (SELECT 1 FROM transfers AS t"
             " WHERE t.org_id = entries.org_id AND t.seq = entries.seq) ORDER BY seq DESC LIMIT ?"

@@ -37,8 +37,10 @@ _USAGE = "occurred_at, member, resource, item, requests, lines"
 
 
 def lot(row: Sequence[Any]) -> Lot:
-    scope = row[8]
-    return Lot(*row[:8], None if scope is None else tuple(json.loads(scope)))
+    found = Lot(*row)
+    if found.scope is not None:
+        found.scope = tuple(json.loads(row[8]))
+    return found
 
 
 def hold(row: Sequence[Any]) -> Hold:
@@ -109,9 +111,7 @@ def entries_of(db: sqlite3.Connection, org: str, rows: Sequence[Sequence[Any]]) 
     return found
 
 
-def entry_rows(
-    db: sqlite3.Connection, org: str, where: str, values: Sequence[Any]
-) -> list[Entry]:
+def entry_rows(db: sqlite3.Connection, org: str, where: str, values: Sequence[Any]) -> list[Entry]:
     """Whole entries of an org that meet a condition, which may end in ORDER BY and LIMIT."""
     query = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND {where}"
     return entries_of(db, org, db.execute(query, (org, *values)).fetchall())
@@ -353,12 +353,11 @@ def _append(db: sqlite3.Connection, org: str, changes: Changes) -> None:
         if used is not None:
             occurred_at = used.occurred_at
             records.append((org, occurred_at, seq, *used[1:5], compact(used.lines)))
-        entries.append(
-            (
-                org, seq, entry.key, entry.at, entry.recorded_at, entry.content, entry.effects,
-                entry.amount, entry.balance, occurred_at, entry.hash,
-            )  # fmt: skip
-        )
+        row = (
+            org, seq, entry.key, entry.at, entry.recorded_at, entry.content, entry.effects,
+            entry.amount, entry.balance, occurred_at, entry.hash,
+        )  # fmt: skip
+        entries.append(row)
         for n, transfer in enumerate(entry.transfers, 1):
             transfers.append((org, seq, n, *transfer))
     db.executemany(_INSERT_ENTRY, entries)
