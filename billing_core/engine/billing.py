@@ -1,0 +1,348 @@
+"""``execute`` is the one way of a write: load, decide, commit.  The named methods are
+thin doors to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Literal, TypeVar
+
+from billing_core.commands import (
+    Close,
+    Command,
+    Deduct,
+    Extend,
+    Grant,
+    Hold,
+    LotKind,
+    OpenAccount,
+    PriceUnpriced,
+    Release,
+    Reverse,
+    Settle,
+    Usage,
+)
+from billing_core.decide import Terms, decide, wanted
+from billing_core.engine.prices import Prices
+from billing_core.engine.reads import Reads
+from billing_core.engine.system import system_clock, uuid7
+from billing_core.errors import BillingError, InvalidCommand, Refused
+from billing_core.ledger import NeedMoreDebts
+from billing_core.money import Money
+from billing_core.outcomes import (
+    Charged,
+    Closed,
+    Extended,
+    Granted,
+    Held,
+    Opened,
+    Outcome,
+    Refusal,
+    Released,
+    Reversed,
+    Success,
+)
+from billing_core.ports import Clock, IdSource, Store
+from billing_core.pricing import PriceBook
+from billing_core.times import duration
+
+__all__ = ["Billing", "OpenHold"]
+
+_S = TypeVar("_S", bound=Success)
+
+
+class Billing(Reads):
+    """The billing engine over a store.  Safe to share between threads.
+
+    ``clock``, ``ids``: where time and ids come from.  ``tolerance``: how far ahead of
+    the clock a command may be dated.  ``publication_delay``: how long before it takes
+    effect a change of price is published; longer than ``catalogue_age``, for which
+    a loaded catalogue is trusted.
+
+    Methods that write raise Refused, InvalidCommand, Conflict, NotFound or StoreError;
+    after a StoreError whose ``outcome_unknown`` is true, send the same again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock = system_clock,
+        ids: IdSource = uuid7,
+        tolerance: timedelta = timedelta(minutes=5),
+        publication_delay: timedelta = timedelta(minutes=10),
+        catalogue_age: timedelta = timedelta(minutes=1),
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.ids = ids
+        self._tolerance = duration("tolerance", tolerance)
+        delay = duration("publication_delay", publication_delay)
+        age = duration("catalogue_age", catalogue_age)
+        if age >= delay:
+            raise InvalidCommand(
+                "catalogue_age",
+                catalogue_age,
+                f"less than the publication_delay, {publication_delay}",
+            )
+        self._prices = Prices(store, clock, age=age, delay=delay)
+
+    # -- the one way of a write -------------------------------------------------
+
+    def execute(self, commands: Iterable[Command]) -> list[Outcome]:
+        """Decide the commands in order, in one commit; one outcome for each.
+
+        A failed command is an outcome too (a Refusal, or an error as a value) and
+        disturbs no other.  Raises StoreError alone: then none of it was done, or,
+        where ``outcome_unknown``, all or none of it.
+        """
+        batch = list(commands)
+        if not batch:
+            return []
+        for command in batch:
+            if not isinstance(command, Command):
+                raise InvalidCommand("commands", command, "commands, such as Settle(...)")
+        now = self.clock()
+        terms = Terms(self._prices.known(batch, now), now, self._tolerance)
+        wants = wanted(batch, now)
+        with self.store.transaction() as transaction:
+            while True:
+                try:
+                    outcomes, changes = decide(transaction.load(wants), batch, terms)
+                    break
+                except NeedMoreDebts as need:
+                    wants[need.org].debts *= 16
+            if changes:
+                transaction.commit(changes)
+        return outcomes
+
+    def _do(self, command: Command, kind: type[_S]) -> _S:
+        [result] = self.execute([command])
+        if isinstance(result, Refusal):
+            raise Refused(result)
+        if isinstance(result, BillingError):
+            raise result
+        assert isinstance(result, kind)
+        return result
+
+    # -- commands ---------------------------------------------------------------
+
+    def open_account(
+        self,
+        org: str,
+        *,
+        currency: str = "USD",
+        livemode: bool = True,
+        anchor: datetime | None = None,
+        at: datetime | None = None,
+    ) -> Opened:
+        """Open an org's account; see :class:`OpenAccount`.  The same again is a no-op."""
+        command = OpenAccount(org, currency=currency, livemode=livemode, anchor=anchor, at=at)
+        return self._do(command, Opened)
+
+    def grant(
+        self,
+        org: str,
+        key: str,
+        amount: Money,
+        *,
+        kind: LotKind = "purchased",
+        priority: int = 0,
+        expires_at: datetime | None = None,
+        scope: Iterable[str] | None = None,
+        reference: str | None = None,
+        at: datetime | None = None,
+    ) -> Granted:
+        """Credit comes in, as one lot; see :class:`Grant`."""
+        command = Grant(
+            org, key, amount=amount, kind=kind, priority=priority, expires_at=expires_at,
+            scope=scope, reference=reference, at=at,
+        )  # fmt: skip
+        return self._do(command, Granted)
+
+    def hold(
+        self,
+        org: str,
+        cost: Money | Usage,
+        *,
+        life: timedelta,
+        key: str | None = None,
+        resource: str | None = None,
+        member: str | None = None,
+        reference: str | None = None,
+        at: datetime | None = None,
+    ) -> OpenHold:
+        """Check and reserve; raises Refused beyond what is available.
+
+        Use the answer in a ``with`` statement, or settle by its ``key``.  Without a
+        ``key`` a fresh one is made: then a repeated call is another hold.
+        """
+        command = Hold(
+            org, self.ids() if key is None else key, cost=cost, life=life, resource=resource,
+            member=member, reference=reference, at=at,
+        )  # fmt: skip
+        return OpenHold(self, command, self._do(command, Held))
+
+    def extend(
+        self,
+        org: str,
+        key: str,
+        *,
+        hold: str,
+        life: timedelta,
+        add: Money | None = None,
+        at: datetime | None = None,
+    ) -> Extended:
+        """Let a hold live longer, and hold more; see :class:`Extend`."""
+        return self._do(Extend(org, key, hold=hold, life=life, add=add, at=at), Extended)
+
+    def release(
+        self, org: str, hold: str, *, key: str | None = None, at: datetime | None = None
+    ) -> Released:
+        """End a hold of which nothing was used; its key serves as this one's."""
+        return self._do(Release(org, hold if key is None else key, hold=hold, at=at), Released)
+
+    def settle(
+        self,
+        org: str,
+        key: str,
+        usage: Usage,
+        *,
+        hold: str | None = None,
+        more: bool = False,
+        member: str | None = None,
+        reference: str | None = None,
+        occurred_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> Charged:
+        """Charge what was really used, whatever the balance; see :class:`Settle`."""
+        command = Settle(
+            org, key, usage=usage, hold=hold, more=more, member=member, reference=reference,
+            occurred_at=occurred_at, at=at,
+        )  # fmt: skip
+        return self._do(command, Charged)
+
+    def deduct(
+        self,
+        org: str,
+        key: str,
+        cost: Money | Usage,
+        *,
+        resource: str | None = None,
+        member: str | None = None,
+        reference: str | None = None,
+        occurred_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> Charged:
+        """Charge at once; raises Refused beyond what is available; see :class:`Deduct`."""
+        command = Deduct(
+            org, key, cost=cost, resource=resource, member=member, reference=reference,
+            occurred_at=occurred_at, at=at,
+        )  # fmt: skip
+        return self._do(command, Charged)
+
+    def price_unpriced(
+        self, org: str, key: str, *, charge: int, version: str, at: datetime | None = None
+    ) -> Charged:
+        """Charge what a settlement left unpriced; see :class:`PriceUnpriced`."""
+        return self._do(PriceUnpriced(org, key, charge=charge, version=version, at=at), Charged)
+
+    def reverse(
+        self,
+        org: str,
+        key: str,
+        *,
+        charge: int,
+        amount: Money | None = None,
+        expires_at: datetime | None = None,
+        reason: str | None = None,
+        at: datetime | None = None,
+    ) -> Reversed:
+        """Give a charge back, whole or in part; see :class:`Reverse`."""
+        command = Reverse(
+            org, key, charge=charge, amount=amount, expires_at=expires_at, reason=reason, at=at
+        )
+        return self._do(command, Reversed)
+
+    def close(
+        self,
+        org: str,
+        *,
+        remainder: Literal["refund", "write_off"],
+        at: datetime | None = None,
+    ) -> Closed:
+        """Close the account; see :class:`Close`."""
+        return self._do(Close(org, remainder=remainder, at=at), Closed)
+
+    def erase_member(self, org: str, member: str) -> bool:
+        """Forget a member's name: records keep the surrogate id alone.  Their keys cannot
+        be replayed afterwards."""
+        return self.store.erase_member(org, member)
+
+    def publish(self, book: PriceBook) -> str:
+        """Publish a price book; its full version name.  The same book again is a no-op.
+
+        Raises InvalidCommand where it would change a price sooner than the
+        publication delay allows, or where the version's name is taken.
+        """
+        return self._prices.publish(book)
+
+
+class OpenHold:
+    """A hold that was made.  As a context manager it settles what was reported, releases
+    itself only if nothing was, and on a StoreError is left to expire."""
+
+    def __init__(self, billing: Billing, command: Hold, held: Held) -> None:
+        self.held = held
+        self.charges: list[Charged] = []
+        """What leaving the ``with`` block charged."""
+        self._billing = billing
+        self._command = command
+        self._reported: list[Usage] = []
+
+    @property
+    def key(self) -> str:
+        """The hold's name, for ``settle``, ``extend`` and ``release``."""
+        return self.held.key
+
+    @property
+    def amount(self) -> int:
+        """Nanos held."""
+        return self.held.amount
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.held.expires_at
+
+    def report(self, usage: Usage) -> None:
+        """What was really used; may be called again for further usage."""
+        if not isinstance(usage, Usage):
+            raise InvalidCommand("usage", usage, "a Usage, such as tokens(...) returns")
+        self._reported.append(usage)
+
+    def __enter__(self) -> OpenHold:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        command = self._command
+        if not self._reported:
+            self._billing.release(command.org, self.key)
+            return
+        last = len(self._reported) - 1
+        settles = [
+            Settle(
+                command.org,
+                self.key if index == 0 else f"{self.key}/{index}",
+                usage=usage,
+                hold=self.key,
+                more=index < last,
+                member=command.member,
+                reference=command.reference,
+            )
+            for index, usage in enumerate(self._reported)
+        ]
+        for result in self._billing.execute(settles):
+            if isinstance(result, BillingError):
+                raise result
+            assert isinstance(result, Charged)
+            self.charges.append(result)

@@ -1,0 +1,215 @@
+"""The reads: none of them writes, and none is needed to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from attrs import frozen
+
+from billing_core.audit import Checkpoint, Discrepancy
+from billing_core.commands import Hold, Settle, Usage
+from billing_core.decide import estimate, project, wanted
+from billing_core.engine.prices import Prices
+from billing_core.errors import InvalidCommand, NotFound
+from billing_core.explain import Explanation, explain
+from billing_core.ledger import Ledger, NeedMoreDebts
+from billing_core.metering import Quote
+from billing_core.money import Money
+from billing_core.outcomes import Refusal, Success, outcome
+from billing_core.ports import Clock, Store, Wanted
+from billing_core.pricing import Catalogue
+from billing_core.records import Event
+from billing_core.rollups import Span, cover
+from billing_core.statements import Balance, HistoryRow, balance, history_row
+from billing_core.times import PeriodName, micros, moment, window
+from billing_core.usage import Sums, UsageReport, add_cells, add_records, report
+from billing_core.verify import Progress, Verification, tampered_books, verify_org
+
+__all__ = ["Check", "Reads"]
+
+_EVER = 2**62  # beyond any time
+
+
+@frozen
+class Check:
+    """Whether a cost could be held now: nanos ``needed`` and ``available`` for it."""
+
+    needed: int
+    available: int
+    refusal: Refusal | None
+
+    @property
+    def allowed(self) -> bool:
+        return self.refusal is None
+
+
+class Reads:
+    """What can be asked of a store; :class:`Billing` adds what can be told it."""
+
+    store: Store
+    clock: Clock
+    _prices: Prices
+
+    def catalogue(self) -> Catalogue:
+        """All published prices, as of now."""
+        return self._prices.load()
+
+    def quote(self, org: str, usage: Usage, *, at: datetime | None = None) -> Quote:
+        """The most that a usage can cost the org at a time (default: now), rounded up.
+
+        Raises UnknownPrice, NotFound.
+        """
+        now = self.clock()
+        time_ = now if at is None else micros("at", at)
+        ledger = self._projected(org, usage=usage, at=time_, now=now)
+        return estimate(ledger, usage, time_, self._prices.known([], now))
+
+    # -- reads ------------------------------------------------------------------
+
+    def _projected(
+        self, org: str, *, usage: Usage | None = None, at: int | None = None, now: int
+    ) -> Ledger:
+        command = None
+        want = Wanted(until=now)
+        if usage is not None:
+            command = Settle(org, "quote", usage=usage, at=moment(now if at is None else at))
+            self._prices.known([command], now)
+            want = wanted([command], now)[org]
+            want.until = now
+        while True:
+            state = self.store.snapshot({org: want})[org]
+            if state.account is None:
+                raise NotFound("org", org, "open its account first")
+            try:
+                return project(org, state, now)
+            except NeedMoreDebts:
+                want.debts *= 16
+
+    def balance(self, org: str) -> Balance:
+        """The org's credit now, with what has lapsed by now applied."""
+        now = self.clock()
+        return balance(self._projected(org, now=now), now)
+
+    def check(self, org: str, cost: Money | Usage, *, resource: str | None = None) -> Check:
+        """Whether a hold of this cost would succeed now.  It reserves nothing."""
+        now = self.clock()
+        command = Hold(org, "check", cost=cost, resource=resource, life=timedelta(seconds=1))
+        if isinstance(cost, Usage):
+            ledger = self._projected(org, usage=cost, now=now)
+            needed, resource = (
+                estimate(ledger, cost, now, self._prices.known([], now)).amount,
+                cost.resource,
+            )
+        else:
+            ledger = self._projected(org, now=now)
+            needed = cost.nanos
+            if cost.currency != ledger.account.currency:
+                raise InvalidCommand("cost", cost.currency, ledger.account.currency)
+        available = ledger.available(resource)
+        refusal = None
+        if ledger.account.closed_at is not None:
+            refusal = Refusal(org, command.key, "closed")
+        elif needed > max(0, available):
+            refusal = Refusal(
+                org, command.key, "insufficient_credit", needed - available, "balance"
+            )
+        return Check(needed, available, refusal)
+
+    def history(self, org: str, *, limit: int = 100, before: int | None = None) -> list[HistoryRow]:
+        """What moved the balance, newest first; ``before``: the ``seq`` to go on from."""
+        if type(limit) is not int or not 1 <= limit <= 500:
+            raise InvalidCommand("limit", limit, "an int from 1 to 500")
+        self._account_exists(org)
+        return [history_row(e) for e in self.store.history(org, before=before, limit=limit)]
+
+    def _account_exists(self, org: str) -> None:
+        self._projected(org, now=0)
+
+    def usage(
+        self, org: str, period: PeriodName = "current", *, member: str | None = None
+    ) -> UsageReport:
+        """Usage over a period, of all members or of one, whole and by member."""
+        now = self.clock()
+        account = self._projected(org, now=now).account
+        span = window(period, anchor=account.anchor, opened=account.opened_at, now=now)
+        names = self.store.members(org)
+        only: int | None = None
+        if member is not None:
+            only = next((number for number, name in names.items() if name == member), -1)
+        if period in ("current", "all_time"):
+            # These are made of whole billing periods, whatever their length.
+            first, last = (-_EVER, _EVER) if period == "all_time" else span
+            spans = [Span("period", first, last)]
+        else:
+            spans = cover(span)
+        sums: Sums = {}
+        for grain, start, end in spans:
+            if grain is None:
+                records = self.store.usage(org, start, end, only)
+                add_records(sums, (record for _, record in records))
+            else:
+                add_cells(sums, self.store.cells(org, grain, start, end, only))
+        return report(org, account.currency, period, span, sums, names)
+
+    def explain(self, org: str, charge: int) -> Explanation:
+        """Everything behind a charge: usage, price version, arithmetic, lots."""
+        want = Wanted(until=0, charges={charge})
+        state = self.store.snapshot({org: want})[org]
+        if state.account is None:
+            raise NotFound("org", org, "open its account first")
+        entry = state.subjects.get(charge)
+        if entry is None or entry.usage is None or entry.op not in ("settle", "deduct", "price"):
+            raise NotFound("charge", charge, "a charge is named by the seq that it answered")
+        story = Ledger(org, state, 0).story(entry)
+        member = self.store.members(org).get(entry.usage.member) if entry.usage.member else None
+        currency = state.account.currency
+        return explain(entry, story, self._prices.load(), currency, state.lots, member)
+
+    def find(self, org: str, op: str, key: str) -> Success | None:
+        """The outcome on record for an operation's key, such as ``("settle", "req-1")``."""
+        entry = self.store.entry(org, f"{op}:{key}")
+        return None if entry is None else outcome(entry, replayed=True)
+
+    def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
+        """What the host may want to know, in order, after an entry's ``seq``."""
+        return self.store.events(org, after, limit)
+
+    # -- proof ------------------------------------------------------------------
+
+    def verify(
+        self,
+        org: str | None = None,
+        *,
+        checkpoints: Mapping[str, Checkpoint] | None = None,
+        progress: Progress | None = None,
+    ) -> Verification:
+        """Re-derive every balance, lot, hold, counter and rollup from the journal.
+
+        For one org or all; from the start, or, for orgs that ``checkpoints`` name, from
+        there on (the entry at the checkpoint must be the one that it was).
+        ``progress(org, entries read, entries in all)`` is called as it goes.
+
+        It reads while others write: verify a database at rest, or a copy.
+        """
+        catalogue = self._prices.load()
+        found: list[Discrepancy] = tampered_books(catalogue)
+        made: dict[str, Checkpoint] = {}
+        entries = orgs = 0
+        for name in [org] if org is not None else self._orgs():
+            audit = verify_org(self.store, name, catalogue, (checkpoints or {}).get(name), progress)
+            orgs += 1
+            entries += 0 if audit.account is None else audit.account.seq
+            found += audit.found
+            if not audit.found and audit.account is not None:
+                made[name] = audit.checkpoint()
+        for name in (checkpoints or {}) if org is None else ():
+            if name not in made and not any(each.org == name for each in found):
+                found.append(Discrepancy(name, "account", "in a checkpoint, but not on record"))
+        return Verification(entries, orgs, tuple(found), made)
+
+    def _orgs(self) -> Iterator[str]:
+        after = ""
+        while page := self.store.orgs(after):
+            yield from page
+            after = page[-1]
