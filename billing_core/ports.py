@@ -165,6 +165,9 @@ class Store(Protocol):
     Lists are ordered as said.  Unknown orgs have no rows; that is not an error.
     """
 
+    concurrency: int
+    """How many transactions may run at once and gain by it: 1 where writers take turns."""
+
     def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction, begun at its first ``load``."""
         ...

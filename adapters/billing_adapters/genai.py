@@ -16,6 +16,7 @@ from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
+
 from billing_core import Flat, InvalidCommand, NotFound, Price, PriceBook, model
 from billing_core.money import checked_decimal
 from billing_core.text import checked_name
@@ -95,8 +96,9 @@ def price_book(
     ``models``: :class:`Model`, model ids, or ``(provider, id)``.  ``markup``: an exact
     factor, ``"1.20"`` for 20 % more.  Components: ``input``, ``output``,
     ``cached_read``, ``cache_write``, ``reasoning``, and ``cache_write_1h`` where the
-    source has it.  Usage of other kinds (audio, searches) is not imported: reported
-    under a component of its own it is recorded as unpriced, never as free.
+    source has it.  Batch discounts and usage of other kinds (audio, searches) are not
+    imported: reported under a component of its own it is recorded as unpriced, never
+    as free.
 
     Raises NotFound for what the source does not list under exactly that name, and
     InvalidCommand for what one price per component cannot say: prices by the size of

@@ -3,8 +3,9 @@ thin doors to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Literal, TypeVar
 
 from billing_core.commands import (
@@ -23,6 +24,7 @@ from billing_core.commands import (
     Usage,
 )
 from billing_core.decide import Terms, decide, wanted
+from billing_core.engine.coalescing import Coalescer
 from billing_core.engine.prices import Prices
 from billing_core.engine.reads import Reads
 from billing_core.engine.system import system_clock, uuid7
@@ -86,6 +88,7 @@ class Billing(Reads):
                 f"less than the publication_delay, {publication_delay}",
             )
         self._prices = Prices(store, clock, age=age, delay=delay)
+        self._coalescer = Coalescer(self._run, width=store.concurrency)
 
     # -- the one way of a write -------------------------------------------------
 
@@ -102,6 +105,22 @@ class Billing(Reads):
         for command in batch:
             if not isinstance(command, Command):
                 raise InvalidCommand("commands", command, "commands, such as Settle(...)")
+        return self._coalescer.submit(batch)
+
+    def execute_many(self, commands: Iterable[Command], *, batch: int = 1000) -> Iterator[Outcome]:
+        """The outcomes of any number of commands, in order, ``batch`` to a commit, as they
+        come: for backfills.  Memory is bounded by one batch.
+
+        A StoreError ends it; the batches before are done, and sending all of it again
+        does the rest.
+        """
+        if type(batch) is not int or not 1 <= batch <= 10_000:
+            raise InvalidCommand("batch", batch, "an int from 1 to 10,000")
+        rest = iter(commands)
+        while some := list(islice(rest, batch)):
+            yield from self.execute(some)
+
+    def _run(self, batch: Sequence[Command]) -> list[Outcome]:
         now = self.clock()
         terms = Terms(self._prices.known(batch, now), now, self._tolerance)
         wants = wanted(batch, now)

@@ -48,6 +48,8 @@ class _Org:
 class MemoryStore:
     """A :class:`billing_core.ports.Store` that forgets when the process ends."""
 
+    concurrency = 1
+
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._orgs: dict[str, _Org] = {}
@@ -149,9 +151,7 @@ class MemoryStore:
     def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         return deepcopy(self._entries(org)[max(after, 0) : max(after, 0) + limit])
 
-    def history(
-        self, org: str, *, before: int | None = None, limit: int = 100
-    ) -> Sequence[Entry]:
+    def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
         moved = [
             entry
             for entry in reversed(self._entries(org))
@@ -224,7 +224,10 @@ class _Transaction:
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
         before = self._store._orgs
-        self._store._orgs = {**before, **{org: deepcopy(before[org]) for org in changes if org in before}}
+        self._store._orgs = {
+            **before,
+            **{org: deepcopy(before[org]) for org in changes if org in before},
+        }
         try:
             for org, change in changes.items():
                 self._store._commit(org, deepcopy(change))

@@ -66,6 +66,8 @@ class SqliteStore:
     which a writer waits up to ``busy_seconds`` and then raises a retryable StoreError.
     """
 
+    concurrency = 1
+
     def __init__(self, path: str | Path, *, busy_seconds: float = 5.0) -> None:
         self.path = str(path)
         if self.path == ":memory:" or not self.path:

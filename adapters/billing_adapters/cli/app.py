@@ -1,0 +1,226 @@
+"""The ``billing`` command's group, and the commands that write: replay and demo."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import TaskID
+
+from billing_adapters.cli import reads
+from billing_adapters.cli.database import opened, temporary
+from billing_adapters.cli.replay import Replay, given_prices, org_names, source_prices
+from billing_adapters.cli.report import replay_json, report_demo, report_replay
+from billing_adapters.cli.show import print_json, progress
+from billing_adapters.cli.trace import Trace, scan
+from billing_core import BillingError, InvalidCommand, PriceBook
+
+__all__ = ["cli"]
+
+_DEFAULT_MODEL = "gpt-4o"
+
+
+class _Group(click.Group):
+    """What goes wrong on purpose is one line on stderr, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BillingError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="billing-core", prog_name="billing")
+def cli() -> None:
+    """Prepaid credits, holds, exact metering and settlement, on one SQLite file.
+
+    \b
+    Examples:
+      billing demo
+      billing replay trace.csv.gz --db billing.sqlite
+      billing verify --db billing.sqlite
+      billing history replay-1 --db billing.sqlite
+    """
+
+
+@cli.command()
+@click.argument(
+    "traces",
+    nargs=-1,
+    required=True,
+    metavar="TRACE...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--model",
+    "name",
+    metavar="NAME",
+    help=f"The model that served the requests. [default: {_DEFAULT_MODEL}]",
+)
+@click.option(
+    "--price",
+    "prices",
+    multiple=True,
+    metavar="COMPONENT=USD_PER_MILLION",
+    help="The price of a component; input and output are needed. Without any, the model's "
+    "real price at the trace's time (from genai-prices).",
+)
+@click.option(
+    "--orgs",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="How many orgs the requests are dealt out to, in turn.",
+)
+@click.option(
+    "--db",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the ledger here. Running the same again changes nothing. [default: a "
+    "temporary file]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def replay(
+    traces: tuple[Path, ...],
+    name: str | None,
+    prices: tuple[str, ...],
+    orgs: int,
+    db: Path | None,
+    as_json: bool,
+) -> None:
+    """Charge the requests of a trace, each held first and then settled.
+
+    A TRACE is a CSV file, gzipped or not, with the columns
+    TIMESTAMP,ContextTokens,GeneratedTokens; times are UTC without a zone, digits beyond
+    microseconds are cut off. All of it is checked before anything is charged.
+
+    Each request is held on its input tokens and the largest output in the trace, then
+    settled with its real tokens at its own time, keyed by the hash of the file's content
+    and its line. The orgs' billing month begins on the day of the first request, and they
+    are granted credit as they need it.
+
+    \b
+    Examples:
+      billing replay trace.csv.gz
+      billing replay trace.csv --model gpt-4o-mini --orgs 10 --db billing.sqlite
+      billing replay trace.csv --price input=0.0753 --price output=0.3011 --json
+    """
+    given = _parsed(prices)
+    with ExitStack() as stack:
+        checked = _scanned(traces, shown=not as_json)
+        if db is None:
+            db = stack.enter_context(temporary("replay"))
+        book, name = _book(name, given, checked)
+        billing = stack.enter_context(opened(db))
+        names = org_names(orgs)
+        with progress(shown=not as_json) as bars:
+            task = bars.add_task("Settling", total=sum(trace.count for trace in checked))
+            result = Replay(billing, checked, name, book, names).run(
+                lambda done: bars.update(task, completed=done)
+            )
+        verification = reads.verified(billing, shown=not as_json)
+        if as_json:
+            print_json(replay_json(billing, names, result, verification))
+        else:
+            report_replay(billing, names, result, verification)
+        if not verification.ok:
+            sys.exit(1)
+
+
+def _parsed(prices: Sequence[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for each in prices:
+        component, equals, amount = each.partition("=")
+        if not component or not equals or component in given:
+            raise click.BadParameter(
+                f"given {each!r}; expected COMPONENT=USD_PER_MILLION, each component once",
+                param_hint="--price",
+            )
+        given[component] = amount
+    missing = {"input", "output"} - given.keys()
+    if given and missing:
+        raise click.BadParameter(
+            f"the price of {' and '.join(sorted(missing))} is missing", param_hint="--price"
+        )
+    return given
+
+
+def _book(
+    name: str | None, given: Mapping[str, str], traces: Sequence[Trace]
+) -> tuple[PriceBook, str]:
+    if not given:
+        name = name or _DEFAULT_MODEL
+        return source_prices(name, min(trace.first for trace in traces)), name
+    # A price of one's own is not that of any known model.
+    name = name or "unnamed"
+    try:
+        return given_prices(name, given), name
+    except InvalidCommand as error:
+        raise click.BadParameter(str(error), param_hint="--price") from error
+
+
+def _scanned(paths: Sequence[Path], *, shown: bool) -> list[Trace]:
+    """Every trace checked; the same content twice would be charged once."""
+    traces: list[Trace] = []
+    now = datetime.now(UTC)
+    with progress(shown=shown) as bars:
+        for path in paths:
+            task = bars.add_task(f"Checking {path.name}", total=path.stat().st_size)
+
+            def seen(position: int, task: TaskID = task) -> None:
+                bars.update(task, completed=position)
+
+            trace = scan(path, until=now, progress=seen)
+            for other in traces:
+                if other.digest == trace.digest:
+                    raise click.UsageError(f"{other.path} and {path} have the same content")
+            traces.append(trace)
+    return traces
+
+
+@cli.command()
+@click.option(
+    "--db",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the ledger in this new file, to look at. [default: a temporary file]",
+)
+def demo(db: Path | None) -> None:
+    """Watch a week of made-up traffic being billed.
+
+    Three orgs with members and several models, real model prices (from genai-prices) with
+    a markup, calls on a customer's own key, cached and reasoning tokens, refusals for lack
+    of credit, purchases, credit that expires, holds that expire and a reversal. The traffic
+    is synthetic, the same in every run, and shaped like real chat traffic.
+
+    \b
+    Examples:
+      billing demo
+      billing demo --db demo.sqlite
+      billing usage acme --by-member --db demo.sqlite
+    """
+    from billing_adapters.cli.demo import Clock, Demo
+    from billing_adapters.cli.traffic import BURSTS
+
+    if db is not None and db.exists():
+        raise click.UsageError(f"{db} exists; the demo needs a new file")
+    clock = Clock()
+    with ExitStack() as stack:
+        path = stack.enter_context(temporary("demo")) if db is None else db
+        billing = stack.enter_context(opened(path, clock))
+        shown = Demo(billing, clock)
+        with progress() as bars:
+            task = bars.add_task("Holding and settling", total=BURSTS)
+            shown.run(lambda: bars.advance(task))
+        verification = reads.verified(billing, shown=True)
+        report_demo(shown, verification)
+        if not verification.ok:
+            sys.exit(1)
+
+
+for _command in (reads.verify, reads.balance, reads.history, reads.usage, reads.explain):
+    cli.add_command(_command)

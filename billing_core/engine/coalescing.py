@@ -1,0 +1,273 @@
+"""Group commit: concurrent callers share one transaction.
+
+Whoever comes first leads: takes every waiting call, runs them as one batch, and hands
+the outcomes out; the rest ride along, asleep.  When the batch is done, the first of
+those that came meanwhile is woken to lead the next.  There is no thread of its own, so
+it survives a fork, and a leader that dies or is interrupted strands nobody: what it had
+taken is put back, and since every command carries its key, running it again is safe.
+
+Grouping commits is as old as the write-ahead log (Gawlick and Kinkade, "Varieties of
+concurrency control in IMS/VS Fast Path", 1985).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from billing_core.commands import Command
+from billing_core.errors import StoreError
+from billing_core.outcomes import Outcome
+
+__all__ = ["Coalescer", "Part", "Run"]
+
+Run = Callable[[Sequence[Command]], list[Outcome]]
+"""Decides commands in one transaction; raises StoreError."""
+
+_MOST = 1000  # commands in a batch, unless one call alone has more
+_GATHER = 0.001  # seconds that a leader waits for as many callers as there just were
+_LOOK = 0.05  # seconds after which a sleeper looks whether its leader is still alive
+
+
+class Part:
+    """Commands that stand or fall together, and what became of them."""
+
+    __slots__ = ("commands", "error", "outcomes")
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self.commands = commands
+        self.outcomes: list[Outcome] | None = None
+        self.error: Exception | None = None
+
+    def result(self) -> list[Outcome]:
+        """The outcomes; raises the error."""
+        if self.error is not None:
+            raise _own(self.error)
+        assert self.outcomes is not None, "asked for before it was done"
+        return self.outcomes
+
+
+class _Call:
+    """One thread's parts: it sleeps, or leads, until all are done."""
+
+    __slots__ = ("batch", "done", "gate", "leads", "orgs", "parts", "size", "thread")
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        self.size = sum(len(part.commands) for part in parts)
+        self.orgs = {command.org for part in parts for command in part.commands}
+        self.done = False
+        self.leads = False
+        self.batch: list[_Call] | None = None  # of a leader: what it has taken
+        self.thread = threading.current_thread()
+        self.gate = threading.Lock()
+        self.gate.acquire()
+
+    def wake(self) -> None:
+        if self.gate.locked():
+            self.gate.release()
+
+
+class Coalescer:
+    """Runs calls in shared batches; ``width`` batches at once, never two with an org in
+    common."""
+
+    def __init__(self, run: Run, *, width: int) -> None:
+        self._run = run
+        self._width = width
+        self._reset()
+        _ALL.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[_Call] = deque()
+        self._leaders: list[_Call] = []
+        self._busy: set[str] = set()
+        self._expected = 1
+        self._gathering: _Call | None = None
+
+    def submit(self, commands: Sequence[Command]) -> list[Outcome]:
+        """The outcomes of one caller's commands, decided together and in order."""
+        part = Part(commands)
+        self.finish([part])
+        return part.result()
+
+    def finish(self, parts: Sequence[Part]) -> None:
+        """Return when every part has its outcomes or its error."""
+        call = _Call(parts)
+        try:
+            self._join(call)
+            while not call.done:
+                if call.leads:
+                    self._lead(call)
+                else:
+                    self._sleep(call)
+        except BaseException:
+            # Interrupted: a second interrupt while leaving must strand nobody either.
+            try:
+                self._leave(call)
+            finally:
+                self._leave(call)
+            raise
+        self._leave(call)
+
+    # -- joining and leaving ----------------------------------------------------
+
+    def _join(self, call: _Call) -> None:
+        with self._lock:
+            self._waiting.append(call)
+            if self._gathering is not None:
+                if len(self._waiting) >= self._expected:
+                    self._gathering.wake()
+            else:
+                self._promote()
+
+    def _promote(self) -> None:
+        """Let the first waiting call that may go lead, if there is room for a leader."""
+        if len(self._leaders) >= self._width or self._gathering is not None:
+            return
+        for call in self._waiting:
+            if not call.done and self._busy.isdisjoint(call.orgs):
+                call.leads = True
+                self._leaders.append(call)
+                call.wake()
+                return
+
+    def _sleep(self, call: _Call) -> None:
+        if call.gate.acquire(timeout=_LOOK):
+            return
+        with self._lock:
+            for leader in [each for each in self._leaders if not each.thread.is_alive()]:
+                self._step_down(leader)
+            self._promote()
+
+    def _leave(self, call: _Call) -> None:
+        with self._lock:
+            if call.leads:
+                self._step_down(call)
+            elif not call.done:
+                self._waiting = deque(each for each in self._waiting if each is not call)
+            call.done = True
+            self._promote()
+
+    def _step_down(self, leader: _Call) -> None:
+        """Whatever a leader took and did not finish goes back to the front."""
+        leader.leads = False
+        if leader in self._leaders:
+            self._leaders.remove(leader)
+        if self._gathering is leader:
+            self._gathering = None
+        if leader.batch is None:  # interrupted before it took anything
+            self._waiting = deque(each for each in self._waiting if each is not leader)
+            return
+        unfinished = [call for call in leader.batch if not call.done and call is not leader]
+        self._waiting.extendleft(reversed(unfinished))
+        for call in leader.batch:
+            self._busy -= call.orgs
+            if call.done and call is not leader:
+                call.wake()
+        self._expected = len(leader.batch) + len(self._waiting)
+        leader.batch = None
+
+    # -- leading ----------------------------------------------------------------
+
+    def _lead(self, call: _Call) -> None:
+        self._gather(call)
+        with self._lock:
+            if self._gathering is call:
+                self._gathering = None
+            batch = self._take(call)
+        self._execute(batch)
+
+    def _gather(self, call: _Call) -> None:
+        """Wait, briefly, for as many callers as were in flight a moment ago: a leader that
+        goes at once finds half of them still on their way back."""
+        with self._lock:
+            if len(self._waiting) >= self._expected or self._gathering is not None:
+                return
+            self._gathering = call
+            if not call.gate.locked():
+                call.gate.acquire()
+        call.gate.acquire(timeout=_GATHER)
+
+    def _take(self, leader: _Call) -> list[_Call]:
+        leader.batch = batch = [leader]
+        self._waiting.remove(leader)
+        self._busy |= leader.orgs
+        room = _MOST - leader.size
+        blocked = self._busy - leader.orgs
+        left: deque[_Call] = deque()
+        for call in self._waiting:
+            if call.done:
+                continue
+            if room >= call.size and blocked.isdisjoint(call.orgs):
+                room -= call.size
+                batch.append(call)
+                self._busy |= call.orgs
+            else:
+                blocked |= call.orgs  # later calls for these orgs keep their order
+                left.append(call)
+        self._waiting = left
+        return batch
+
+    def _execute(self, batch: Sequence[_Call]) -> None:
+        parts = [part for call in batch for part in call.parts]
+        try:
+            outcomes = self._run([command for part in parts for command in part.commands])
+        except Exception as error:
+            if len(parts) > 1 and not _same_for_all(error, self._width):
+                # Somebody's command is poison, or the commit failed: each alone, before
+                # anyone is told of a failure.
+                for part in parts:
+                    self._alone(part)
+            else:
+                for part in parts:
+                    part.error = error
+        else:
+            first = 0
+            for part in parts:
+                last = first + len(part.commands)
+                part.outcomes = outcomes[first:last]
+                first = last
+        for call in batch:
+            call.done = True
+
+    def _alone(self, part: Part) -> None:
+        try:
+            part.outcomes = self._run(part.commands)
+        except Exception as error:
+            part.error = error
+
+
+def _same_for_all(error: Exception, width: int) -> bool:
+    """Unknown outcomes are told to everyone, who sends again; and where the whole store
+    has one writer's lock, not getting it is everyone's affair."""
+    if not isinstance(error, StoreError):
+        return False
+    return error.outcome_unknown or (error.retryable and width == 1)
+
+
+def _own(error: Exception) -> Exception:
+    """An error for one caller to raise: callers in other threads raise their own."""
+    if isinstance(error, StoreError):
+        mine = StoreError(
+            str(error), retryable=error.retryable, outcome_unknown=error.outcome_unknown
+        )
+        mine.__cause__ = error.__cause__
+        return mine
+    return error
+
+
+_ALL: weakref.WeakSet[Coalescer] = weakref.WeakSet()
+
+
+def _after_fork(coalescers: Iterable[Coalescer]) -> None:
+    # The threads that waited or led are the parent's; so are their calls and the lock.
+    for coalescer in list(coalescers):
+        coalescer._reset()
+
+
+os.register_at_fork(after_in_child=lambda: _after_fork(_ALL))
