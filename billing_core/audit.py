@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import Any
 
 import attrs
 from attrs import define, field, frozen
 
 from billing_core.commands import CUSTOMER
+from billing_core.errors import InvalidCommand
 from billing_core.journal import chained
 from billing_core.pricing import Catalogue, Price, Ratio, charge
 from billing_core.records import (
@@ -34,7 +36,7 @@ from billing_core.records import (
 from billing_core.text import compact
 from billing_core.times import DAY, HOUR, billing_period, micros
 
-__all__ = ["Audit", "Checkpoint", "Discrepancy"]
+__all__ = ["Audit", "Checkpoint", "Discrepancy", "Ended"]
 
 _CHARGES = ("settle", "deduct", "price")
 
@@ -65,17 +67,37 @@ class Checkpoint:
 
     @classmethod
     def from_json(cls, text: str) -> Checkpoint:
-        return cls(**json.loads(text))
+        """Raises InvalidCommand for a text that :meth:`to_json` did not write."""
+        try:
+            checkpoint = cls(**json.loads(text))
+            Audit.resume(checkpoint, Catalogue())
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            raise InvalidCommand("checkpoint", text, "a Checkpoint.to_json") from error
+        return checkpoint
 
 
 @define
 class _Tables:
     lots: dict[int, Lot] = field(factory=dict)
-    holds: dict[str, Hold] = field(factory=dict)
+    holds: dict[str, Hold] = field(factory=dict)  # the open ones
     counters: dict[tuple[str, int], Counter] = field(factory=dict)
     items: dict[tuple[str, str], Item] = field(factory=dict)
     charges: dict[int, Charge] = field(factory=dict)
     cells: dict[CellKey, Cell] = field(factory=dict)
+
+
+@define
+class Ended:
+    """Holds that have ended, as a count and a sum of digests: however many there were, an
+    audit and its checkpoints stay small, and two sets that differ show a different sum."""
+
+    holds: int = 0
+    total: int = 0
+
+    def add(self, hold: Hold) -> None:
+        text = compact([hold.key, hold.resource, hold.expires_at, hold.state, hold.parts])
+        self.holds += 1
+        self.total = (self.total + int(sha256(text.encode()).hexdigest(), 16)) % 2**256
 
 
 class Audit:
@@ -88,6 +110,7 @@ class Audit:
         self.tables = _Tables()
         self.transfers = 0
         self.usages = 0
+        self.ended = Ended()
         self.found: list[Discrepancy] = []
 
     @classmethod
@@ -99,6 +122,7 @@ class Audit:
         account["head"] = bytes.fromhex(account["head"])
         audit.account = Account(**account)
         audit.transfers, audit.usages = data["transfers"], data["usages"]
+        audit.ended = Ended(data["ended"][0], int(data["ended"][1], 16))
         tables = audit.tables
         for row in data["lots"]:
             scope = row.pop("scope")
@@ -125,6 +149,7 @@ class Audit:
             "account": account,
             "transfers": self.transfers,
             "usages": self.usages,
+            "ended": [self.ended.holds, f"{self.ended.total:x}"],
             "lots": [attrs.asdict(each) for each in tables.lots.values()],
             "holds": [attrs.asdict(each) for each in tables.holds.values()],
             "counters": [attrs.asdict(each) for each in tables.counters.values()],
@@ -298,7 +323,7 @@ class Audit:
         hold.state = state
         for start, part, quantity in hold.counted:
             self._part(hold.resource or "", start, part)[3] -= quantity
-        hold.counted = []
+        self.ended.add(self.tables.holds.pop(hold.key))
 
     def _extend(self, entry: Entry, content: Any, effects: Any) -> None:
         hold = self.tables.holds[content["hold"]]
@@ -306,8 +331,8 @@ class Audit:
         hold.expires_at = effects["expires_at"]
 
     def _release(self, entry: Entry, content: Any, effects: Any) -> None:
-        hold = self.tables.holds[content["hold"]]
-        if hold.state == "open":
+        hold = self.tables.holds.get(content["hold"])
+        if hold is not None:  # else it had ended before
             self._end(hold, "released")
 
     def _lapse(self, entry: Entry, content: Any, effects: Any) -> None:

@@ -137,7 +137,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     account = ledger.state.account
     if account is None:
         if not isinstance(command, OpenAccount):
-            raise NotFound("org", command.org, "open its account first")
+            raise NotFound("org", command.org, "it has no account; open it first")
         return _open(ledger, command, key, at)
     _check_currency(command, account)
     name = getattr(command, "member", None)

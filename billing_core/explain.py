@@ -112,7 +112,7 @@ def explain(
     return Explanation(
         org=entry.org,
         charge=entry.seq,
-        key=entry.key,
+        key=entry.key.partition(":")[2],
         currency=currency,
         at=moment(entry.at),
         recorded_at=moment(entry.recorded_at),
@@ -141,7 +141,7 @@ def _line(line: Line, catalogue: Catalogue, currency: str, resource: str) -> Exp
         if priced is None:
             arithmetic = f"price version {line.version} is not on record"
         else:
-            price = describe(priced.price)
+            price = describe(priced.price, currency)
             cost = priced.price.function.between(line.counter, line.counter + line.billed)
             counted = "" if line.billed == line.quantity else f", {line.billed} billed"
             arithmetic = (

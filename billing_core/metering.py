@@ -169,11 +169,11 @@ def tiered_parts(catalogue: Catalogue, currency: str, usage: Usage) -> Mapping[s
     }
 
 
-def describe(price: Price) -> str:
+def describe(price: Price, currency: str) -> str:
     """A price in words, for explanations."""
-    text = f"{price.function.describe()} {price.unit}"
+    text = price.function.describe(currency, price.unit)
     if price.minimum:
-        text += f", at least {price.minimum} per item"
+        text += f", at least {price.minimum:,} per item"
     if price.increment > 1:
-        text += f", in steps of {price.increment}"
+        text += f", in steps of {price.increment:,}"
     return text

@@ -29,7 +29,14 @@ from attrs import frozen
 
 from billing_core.commands import PLATFORM, Usage
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.money import MAX_NANOS, NANOS, checked_currency, checked_decimal, checked_nanos
+from billing_core.money import (
+    MAX_NANOS,
+    NANOS,
+    checked_currency,
+    checked_decimal,
+    checked_nanos,
+    decimal_text,
+)
 from billing_core.text import checked_name, compact
 from billing_core.times import micros, moment
 
@@ -80,6 +87,11 @@ def _exact_rate(amount: str | int | Decimal, per: int) -> tuple[int, int]:
     return rate.numerator, rate.denominator
 
 
+def _rate(nanos: int, per: int, currency: str, unit: str) -> str:
+    units = unit if per == 1 else f"{per:,} {unit}s"
+    return f"{decimal_text(nanos)} {currency} per {units}"
+
+
 @frozen
 class Flat:
     """``nanos`` for every ``per`` units, charged in proportion."""
@@ -103,8 +115,8 @@ class Flat:
         """Where in [start, stop] the next ``quantity`` may cost most."""
         return (start,)
 
-    def describe(self) -> str:
-        return f"{self.nanos} nanos per {self.per}"
+    def describe(self, currency: str, unit: str) -> str:
+        return _rate(self.nanos, self.per, currency, unit)
 
 
 @frozen
@@ -157,12 +169,12 @@ class Graduated:
         bends += [bend - quantity for bend in bends]
         return (start, stop, *(bend for bend in bends if start < bend < stop))
 
-    def describe(self) -> str:
-        parts = [
-            f"{t.nanos} nanos per {t.per} {'beyond' if t.up_to is None else f'up to {t.up_to}'}"
-            for t in self.tiers
-        ]
-        return "; ".join(parts)
+    def describe(self, currency: str, unit: str) -> str:
+        return "; ".join(
+            _rate(tier.nanos, tier.per, currency, unit)
+            + (" beyond" if tier.up_to is None else f" up to {tier.up_to:,}")
+            for tier in self.tiers
+        )
 
 
 @frozen
@@ -188,8 +200,8 @@ class Package:
         """The dearest place to start is where a package has just been used up."""
         return (start, min(stop, -(-start // self.size) * self.size))
 
-    def describe(self) -> str:
-        return f"{self.nanos} nanos per begun package of {self.size}"
+    def describe(self, currency: str, unit: str) -> str:
+        return f"{decimal_text(self.nanos)} {currency} per begun package of {self.size:,} {unit}s"
 
 
 PriceFunction = Flat | Graduated | Package

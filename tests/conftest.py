@@ -4,10 +4,17 @@
 """
 
 import os
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
 QUICK_EXAMPLES = 50
+
+# Databases of tests live in memory where the machine offers that: thousands of small commits
+# would else measure the disk. What durability rests on is asserted, not timed.
+if os.access("/dev/shm", os.W_OK) and "TMPDIR" not in os.environ:
+    os.environ["TMPDIR"] = "/dev/shm"
+    tempfile.tempdir = None
 
 
 def _depth() -> int:

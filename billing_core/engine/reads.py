@@ -80,7 +80,7 @@ class Reads:
         while True:
             state = self.store.snapshot({org: want})[org]
             if state.account is None:
-                raise NotFound("org", org, "open its account first")
+                raise NotFound("org", org, "it has no account; open it first")
             try:
                 return project(org, state, now)
             except NeedMoreDebts:
@@ -157,7 +157,7 @@ class Reads:
         want = Wanted(until=0, charges={charge})
         state = self.store.snapshot({org: want})[org]
         if state.account is None:
-            raise NotFound("org", org, "open its account first")
+            raise NotFound("org", org, "it has no account; open it first")
         entry = state.subjects.get(charge)
         if entry is None or entry.usage is None or entry.op not in ("settle", "deduct", "price"):
             raise NotFound("charge", charge, "a charge is named by the seq that it answered")
@@ -196,7 +196,9 @@ class Reads:
         found: list[Discrepancy] = tampered_books(catalogue)
         made: dict[str, Checkpoint] = {}
         entries = orgs = 0
-        for name in [org] if org is not None else self._orgs():
+        if org is not None and not self.store.entries(org, limit=1):
+            self._projected(org, now=0)  # raises NotFound, but for an account without entries
+        for name in [org] if org is not None else self.orgs():
             audit = verify_org(self.store, name, catalogue, (checkpoints or {}).get(name), progress)
             orgs += 1
             entries += 0 if audit.account is None else audit.account.seq
@@ -208,7 +210,8 @@ class Reads:
                 found.append(Discrepancy(name, "account", "in a checkpoint, but not on record"))
         return Verification(entries, orgs, tuple(found), made)
 
-    def _orgs(self) -> Iterator[str]:
+    def orgs(self) -> Iterator[str]:
+        """Every org's id, sorted."""
         after = ""
         while page := self.store.orgs(after):
             yield from page

@@ -7,8 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from billing_core import BillingError, Catalogue, Checkpoint
-from billing_core.audit import Audit
+from billing_core import BillingError, Checkpoint, InvalidCommand
 
 __all__ = ["load_checkpoints", "save_checkpoints"]
 
@@ -18,9 +17,7 @@ def load_checkpoints(path: Path) -> dict[str, Checkpoint]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         found = [Checkpoint.from_json(json.dumps(each)) for each in data["checkpoints"]]
-        for each in found:
-            Audit.resume(each, Catalogue())
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, InvalidCommand) as error:
         raise BillingError(
             f"{path}: not a checkpoint that `billing verify --save-checkpoint` saved ({error})"
         ) from error

@@ -28,7 +28,6 @@ from billing_core import (
     Balance,
     Billing,
     Explanation,
-    NotFound,
     UsageRow,
     Verification,
     decimal_text,
@@ -81,8 +80,6 @@ def verify(
     known = {} if checkpoint is None else load_checkpoints(checkpoint)
     with existing(db) as billing:
         verification = verified(billing, org, known, shown=not as_json)
-    if org is not None and verification.ok and not verification.checkpoints:
-        raise NotFound("org", org, "see `billing balance` for those there are")
     if as_json:
         print_json(verification_json(verification))
     else:
@@ -136,7 +133,7 @@ def balance(org: str | None, db: Path, as_json: bool) -> None:
       billing balance acme --db billing.sqlite --json
     """
     with existing(db) as billing:
-        orgs = _orgs(billing) if org is None else [org]
+        orgs = billing.orgs() if org is None else [org]
         balances = [billing.balance(each) for each in orgs]
     if as_json:
         shown = [_balance_json(each) for each in balances]
@@ -158,13 +155,6 @@ def balance(org: str | None, db: Path, as_json: bool) -> None:
             until = "" if lot.expires_at is None else f"{lot.expires_at:%F %T}"
             lots.add_row(str(lot.lot), lot.kind, money(lot.remainder), money(lot.reserved), until)
         out.print(lots)
-
-
-def _orgs(billing: Billing) -> Iterable[str]:
-    after = ""
-    while page := billing.store.orgs(after):
-        yield from page
-        after = page[-1]
 
 
 def _balance_json(each: Balance) -> dict[str, Any]:
