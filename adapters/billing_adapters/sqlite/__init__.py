@@ -110,7 +110,6 @@ class SqliteStore:
                 db.execute("PRAGMA foreign_keys = ON")
                 # Random keys dirty many pages: a longer log rewrites each less often.
                 db.execute("PRAGMA wal_autocheckpoint = 8000")
-                db.create_function("merge_components", 2, rows.merge_components, deterministic=True)
             except BaseException:
                 db.close()
                 raise
@@ -365,8 +364,7 @@ class _Transaction:
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
         with _mapped(self._path):
-            for org in sorted(changes):
-                rows.write(self._db, org, changes[org])
+            rows.write(self._db, changes)
             with _mapped(self._path, committing=True):
                 self._db.execute("COMMIT")
 

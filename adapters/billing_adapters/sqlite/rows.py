@@ -24,7 +24,7 @@ from billing_core.records import (
 )
 from billing_core.text import compact
 
-__all__ = ["entries_of", "load", "merge_components", "one_entry", "write"]
+__all__ = ["entries_of", "load", "one_entry", "write"]
 
 _ENTRY = "seq, key, at, recorded_at, content, effects, amount, balance, occurred_at, hash"
 LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope"
@@ -241,15 +241,6 @@ def _load_charges(
 
 # -- writing --------------------------------------------------------------------
 
-
-def merge_components(kept: str, added: str) -> str:
-    """Sums of two cells' components: SQL adds 64-bit integers only."""
-    sums = Cell(components=json.loads(kept))
-    for name, (quantity, amount) in json.loads(added).items():
-        sums.add_part(name, quantity, amount)
-    return compact(sums.components)
-
-
 _UPDATE_ACCOUNT = """
 UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = ?, debt = ?,
     granted = ?, used = ?, lots = ?, members = ?, closed_at = ? WHERE org_id = ?
@@ -282,70 +273,65 @@ INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, charge)
     unpaid = excluded.unpaid, reversed = excluded.reversed, payments = excluded.payments,
     priced = excluded.priced
 """
-_ADD_CELL = """
-INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (org_id, grain, member, start, resource, payer) DO UPDATE SET
-    requests = requests + excluded.requests, amount = amount + excluded.amount,
-    components = merge_components(components, excluded.components)
-"""
+_CELL = "org_id = ? AND grain = ? AND member = ? AND start = ? AND resource = ? AND payer = ?"
+_SELECT_CELL = f"SELECT requests, amount, components FROM cells WHERE {_CELL}"
+_INSERT_CELL = "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_UPDATE_CELL = f"UPDATE cells SET requests = ?, amount = ?, components = ? WHERE {_CELL}"
+
+# The order in which tables are written: parents of foreign keys first.
+_ORDER = (
+    _INSERT_ACCOUNT,
+    _UPDATE_ACCOUNT,
+    _INSERT_ENTRY,
+    _INSERT_TRANSFER,
+    _INSERT_USAGE,
+    _INSERT_EVENT,
+    _INSERT_MEMBER,
+    _PUT_LOT,
+    _PUT_HOLD,
+    _PUT_COUNTER,
+    _PUT_ITEM,
+    _PUT_CHARGE,
+    _INSERT_CELL,
+    _UPDATE_CELL,
+)
+
+_Rows = dict[str, list[tuple[Any, ...]]]
+"""Rows to write, by statement."""
 
 
-def write(db: sqlite3.Connection, org: str, changes: Changes) -> None:
-    """What :class:`billing_core.ports.Changes` promises."""
-    a = changes.account
-    moving = (a.seq, a.head, a.watermark, a.next_lapse, a.balance, a.debt, a.granted, a.used)
-    counts = (a.lots, a.members, a.closed_at)
-    if changes.opened:
-        fixed = (org, a.currency, a.livemode, a.anchor, a.opened_at)
-        db.execute(_INSERT_ACCOUNT, (*fixed, *moving, *counts))
-    else:
-        db.execute(_UPDATE_ACCOUNT, (*moving, *counts, org))
-    _append(db, org, changes)
-    puts: Mapping[str, list[tuple[Any, ...]]] = {
-        _INSERT_MEMBER: [(org, number, name) for number, name in changes.members],
-        _INSERT_EVENT: [(org, *event) for event in changes.events],
-        _PUT_LOT: [
-            (
-                org, each.lot, each.seq, each.kind, each.priority, each.amount, each.remainder,
-                each.reserved, each.expires_at,
-                None if each.scope is None else compact(each.scope),
-            )
-            for each in changes.lots
-        ],
-        _PUT_HOLD: [
-            (
-                org, each.key, each.resource, each.expires_at, each.state, compact(each.parts),
-                compact(each.counted),
-            )
-            for each in changes.holds
-        ],
-        _PUT_COUNTER: [
-            (org, each.resource, each.start, compact(each.components)) for each in changes.counters
-        ],
-        _PUT_ITEM: [
-            (org, each.item, each.resource, compact(each.components)) for each in changes.items
-        ],
-        _PUT_CHARGE: [
-            (
-                org, each.charge, each.resource, each.amount, each.unpaid, each.reversed,
-                compact(each.payments), each.priced,
-            )
-            for each in changes.charges
-        ],
-        _ADD_CELL: [
-            (org, *key, each.requests, each.amount, compact(each.components))
-            for key, each in changes.cells.items()
-        ],
-    }  # fmt: skip
-    for statement, values in puts.items():
-        if values:
+def write(db: sqlite3.Connection, changes: Mapping[str, Changes]) -> None:
+    """What :class:`billing_core.ports.Changes` promises, a table at a time for all orgs."""
+    rows: _Rows = {statement: [] for statement in _ORDER}
+    for org, change in changes.items():
+        _account_rows(rows, org, change)
+        _journal_rows(rows, org, change)
+        _state_rows(rows, org, change)
+        _cell_rows(db, rows, org, change)
+    for statement, values in rows.items():
+        if len(values) == 1:
+            db.execute(statement, values[0])
+        elif values:
             db.executemany(statement, values)
 
 
-def _append(db: sqlite3.Connection, org: str, changes: Changes) -> None:
-    entries: list[tuple[Any, ...]] = []
-    transfers: list[tuple[Any, ...]] = []
-    records: list[tuple[Any, ...]] = []
+def _account_rows(rows: _Rows, org: str, changes: Changes) -> None:
+    a = changes.account
+    moving = (
+        a.seq, a.head, a.watermark, a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots,
+        a.members, a.closed_at,
+    )  # fmt: skip
+    if changes.opened:
+        fixed = (org, a.currency, a.livemode, a.anchor, a.opened_at)
+        rows[_INSERT_ACCOUNT].append((*fixed, *moving))
+    else:
+        rows[_UPDATE_ACCOUNT].append((*moving, org))
+
+
+def _journal_rows(rows: _Rows, org: str, changes: Changes) -> None:
+    entries = rows[_INSERT_ENTRY]
+    transfers = rows[_INSERT_TRANSFER]
+    records = rows[_INSERT_USAGE]
     for entry in changes.entries:
         seq = entry.seq
         used = entry.usage
@@ -360,8 +346,46 @@ def _append(db: sqlite3.Connection, org: str, changes: Changes) -> None:
         entries.append(row)
         for n, transfer in enumerate(entry.transfers, 1):
             transfers.append((org, seq, n, *transfer))
-    db.executemany(_INSERT_ENTRY, entries)
-    if transfers:
-        db.executemany(_INSERT_TRANSFER, transfers)
-    if records:
-        db.executemany(_INSERT_USAGE, records)
+
+
+def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
+    rows[_INSERT_MEMBER] += [(org, number, name) for number, name in changes.members]
+    rows[_INSERT_EVENT] += [(org, *event) for event in changes.events]
+    for lot_ in changes.lots:
+        scope = None if lot_.scope is None else compact(lot_.scope)
+        row = (
+            org, lot_.lot, lot_.seq, lot_.kind, lot_.priority, lot_.amount, lot_.remainder,
+            lot_.reserved, lot_.expires_at, scope,
+        )  # fmt: skip
+        rows[_PUT_LOT].append(row)
+    for held in changes.holds:
+        parts, counted = compact(held.parts), compact(held.counted)
+        rows[_PUT_HOLD].append(
+            (org, held.key, held.resource, held.expires_at, held.state, parts, counted)
+        )
+    rows[_PUT_COUNTER] += [
+        (org, each.resource, each.start, compact(each.components)) for each in changes.counters
+    ]
+    rows[_PUT_ITEM] += [
+        (org, each.item, each.resource, compact(each.components)) for each in changes.items
+    ]
+    for story in changes.charges:
+        put = (
+            org, story.charge, story.resource, story.amount, story.unpaid, story.reversed,
+            compact(story.payments), story.priced,
+        )  # fmt: skip
+        rows[_PUT_CHARGE].append(put)
+
+
+def _cell_rows(db: sqlite3.Connection, rows: _Rows, org: str, changes: Changes) -> None:
+    # Added up here, not in SQL: that knows 64-bit integers only.
+    for key, cell_ in changes.cells.items():
+        where = (org, *key)
+        kept = db.execute(_SELECT_CELL, where).fetchone()
+        if kept is not None:
+            cell_.add(Cell(kept[0], kept[1], json.loads(kept[2])))
+        values = (cell_.requests, cell_.amount, compact(cell_.components))
+        if kept is None:
+            rows[_INSERT_CELL].append((*where, *values))
+        else:
+            rows[_UPDATE_CELL].append((*values, *where))
