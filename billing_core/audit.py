@@ -434,11 +434,18 @@ class Audit:
         account = self._account()
         start = billing_period(account.anchor, usage.occurred_at).start
         total = 0
+        seen: set[str] = set()
         for line in usage.lines:
             total += line.amount
             if line.component == "reversed" or line.payer == CUSTOMER or not line.version:
                 continue
-            self._check_line(line, usage, start, entry, content, where)
+            self._check_line(line, usage, start, entry, where)
+            if usage.item is not None:
+                measured = line.quantity
+                if entry.op == "price" and line.component not in seen:
+                    measured = self._was_unpriced(content["charge"], line.component)
+                self._itemise(line, usage, measured)
+            seen.add(line.component)
         if entry.op in _CHARGES and total != entry.amount:
             self.note(where, f"amount {entry.amount}; its lines add up to {total}")
         if entry.op == "reverse" and total != -entry.amount:
@@ -446,7 +453,7 @@ class Audit:
         self._roll_up(usage, start)
 
     def _check_line(
-        self, line: Line, usage: UsageRecord, start: int, entry: Entry, content: Any, where: str
+        self, line: Line, usage: UsageRecord, start: int, entry: Entry, where: str
     ) -> None:
         account = self._account()
         part = self._part(usage.resource, start, line.component)
@@ -468,18 +475,14 @@ class Audit:
         if amount != line.amount:
             self.note(where, f"{line.component} charges {line.amount}; its price says {amount}")
         part[:3] = [line.counter + line.billed, *rest]
-        if usage.item is not None:
-            key = (usage.item, usage.resource)
-            item = self.tables.items.setdefault(key, Item(*key))
-            raw, billed, first = item.components.get(line.component, (0, 0, version))
-            measured = line.quantity
-            if entry.op == "price" and line.billed:
-                measured = self._was_unpriced(content["charge"], line.component)
-            item.components[line.component] = [
-                int(raw) + measured, int(billed) + line.billed, first
-            ]  # fmt: skip
-        elif entry.op != "price" and not self._billed_right(usage, line, priced.price):
+        if not exempt and not self._billed_right(usage, line, priced.price):
             self.note(where, f"{line.component} bills {line.billed} for {line.quantity}")
+
+    def _itemise(self, line: Line, usage: UsageRecord, measured: int) -> None:
+        key = (usage.item or "", usage.resource)
+        parts = self.tables.items.setdefault(key, Item(*key)).components
+        raw, billed, first = parts.get(line.component, (0, 0, line.version or ""))
+        parts[line.component] = [int(raw) + measured, int(billed) + line.billed, first]
 
     def _was_unpriced(self, number: int, component: str) -> int:
         lines = _used(self.subject(number)).lines

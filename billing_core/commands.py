@@ -76,6 +76,25 @@ class Usage:
     parts: tuple[tuple[str, int, Payer], ...]
     item: str | None = None
 
+    def __attrs_post_init__(self) -> None:
+        checked_name("resource", self.resource)
+        if self.item is not None:
+            checked_name("item", self.item)
+        if not isinstance(self.parts, tuple):
+            raise InvalidCommand("parts", self.parts, "a tuple; see Usage.of")
+        before = ""
+        for part in self.parts:
+            if type(part) is not tuple or len(part) != 3:
+                raise InvalidCommand("parts", part, "(component, quantity, payer); see Usage.of")
+            component, quantity, payer = part
+            checked_name("component", component)
+            _checked_quantity(component, quantity)
+            if payer not in (PLATFORM, CUSTOMER):
+                raise InvalidCommand("payer", payer, '"platform" or "customer"')
+            if quantity == 0 or component <= before:
+                raise InvalidCommand("parts", self.parts, "sorted, none of zero; see Usage.of")
+            before = component
+
     @classmethod
     def of(
         cls,
@@ -87,22 +106,27 @@ class Usage:
     ) -> Usage:
         """``quantities`` by component, each at least 0; ``payer`` for all of them or by
         component (components it does not name are the platform's)."""
-        checked_name("resource", resource)
-        if item is not None:
-            checked_name("item", item)
-        parts: list[tuple[str, int, Payer]] = []
-        for component in sorted(quantities):
+        if not isinstance(quantities, Mapping):
+            raise InvalidCommand("quantities", quantities, "a mapping of component to quantity")
+        for component in quantities:
             checked_name("component", component)
-            quantity = _checked_quantity(component, quantities[component])
-            paid_by = payer if isinstance(payer, str) else payer.get(component, PLATFORM)
-            if paid_by not in (PLATFORM, CUSTOMER):
-                raise InvalidCommand("payer", paid_by, '"platform" or "customer"')
-            if quantity:
-                parts.append((component, quantity, paid_by))
-        if not isinstance(payer, str):
+        if isinstance(payer, str):
+            parts = [
+                (component, quantities[component], payer)
+                for component in sorted(quantities)
+                if quantities[component] != 0
+            ]
+        elif not isinstance(payer, Mapping):
+            raise InvalidCommand("payer", payer, '"platform", "customer" or a mapping of them')
+        else:
             for component in payer:
                 if component not in quantities:
                     raise InvalidCommand("payer", component, "a component of the quantities")
+            parts = [
+                (component, quantities[component], payer.get(component, PLATFORM))
+                for component in sorted(quantities)
+                if quantities[component] != 0
+            ]
         return cls(resource, tuple(parts), item)
 
     def content(self) -> list[Any]:
@@ -148,7 +172,9 @@ def tokens(
         "cache_write": cache_write,
         "reasoning": reasoning,
     }
-    if other:
+    if other is not None:
+        if not isinstance(other, Mapping):
+            raise InvalidCommand("other", other, "a mapping of component to quantity")
         for name in other:
             if name in quantities:
                 raise InvalidCommand("other", name, f"a component other than {name!r}, once")
@@ -157,10 +183,10 @@ def tokens(
 
 
 def _without(name: str, total: int, part_name: str, part: int, included: bool | None) -> int:
-    if included is None:
+    if type(included) is not bool:
         raise InvalidCommand(
             f"{name}_includes_{part_name}",
-            None,
+            included,
             f"True or False, since there are {part_name} tokens and providers differ",
         )
     if not included:
@@ -248,6 +274,8 @@ def _scope(names: Iterable[str] | None) -> tuple[str, ...] | None:
     if names is None:
         return None
     if isinstance(names, str):
+        raise InvalidCommand("scope", names, "a collection of resource names, or None")
+    if not isinstance(names, Iterable):
         raise InvalidCommand("scope", names, "a collection of resource names, or None")
     scope = tuple(sorted({checked_name("scope", name) for name in names}))
     if not scope:
@@ -425,6 +453,8 @@ class Settle(Command):
             raise InvalidCommand("usage", self.usage, "a Usage, such as tokens(...) returns")
         if self.hold is not None:
             checked_name("hold", self.hold)
+        if type(self.more) is not bool:
+            raise InvalidCommand("more", self.more, "True or False")
 
     def content(self, member: int | None) -> dict[str, Any]:
         return {

@@ -32,6 +32,7 @@ from billing_core.errors import (
     Conflict,
     IdempotencyConflict,
     InvalidCommand,
+    MoneyOverflow,
     NotFound,
 )
 from billing_core.ledger import Ledger
@@ -129,15 +130,12 @@ def decide(
 
 def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     at = terms.now if command.at is None else micros("at", command.at)
-    _check_not_ahead("at", at, terms)
-    occurred = getattr(command, "occurred_at", None)
-    if occurred is not None:
-        _check_not_ahead("occurred_at", micros("occurred_at", occurred), terms)
     key = f"{command.op}:{command.key}"
     account = ledger.state.account
     if account is None:
         if not isinstance(command, OpenAccount):
             raise NotFound("org", command.org, "it has no account; open it first")
+        _check_not_ahead("at", at, terms)
         return _open(ledger, command, key, at)
     _check_currency(command, account)
     name = getattr(command, "member", None)
@@ -148,6 +146,10 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         if known.content != content:
             raise IdempotencyConflict(command.org, command.key, _differing(known.content, content))
         return outcome(known, replayed=True)
+    _check_not_ahead("at", at, terms)
+    occurred = getattr(command, "occurred_at", None)
+    if occurred is not None:
+        _check_not_ahead("occurred_at", micros("occurred_at", occurred), terms)
     if isinstance(command, OpenAccount):
         raise Conflict(f"org {command.org!r} is open already, under another key")
     if account.closed_at is not None and not isinstance(command, (Settle, PriceUnpriced)):
@@ -250,6 +252,7 @@ def estimate(ledger: Ledger, usage: Usage, at: int, catalogue: Catalogue) -> Quo
     return quote(
         usage,
         in_force(catalogue, currency, usage.resource, at),
+        _versions(ledger, usage.resource, catalogue),
         counter,
         _item(ledger, usage),
         partial(catalogue.components, currency, usage.resource),
@@ -268,10 +271,12 @@ def _hold(ledger: Ledger, ask: _Ask, terms: Terms) -> Outcome:
     cost = command.cost
     if isinstance(cost, Usage):
         resource: str | None = cost.resource
-        amount = estimate(ledger, cost, ask.at, terms.catalogue).amount
-        _check_fits(amount)
+        quoted = estimate(ledger, cost, ask.at, terms.catalogue)
+        amount = quoted.amount
+        if amount > MAX_NANOS:
+            raise MoneyOverflow("usage", amount, "a usage that costs at most 64 bits of nanos")
     else:
-        resource, amount = command.resource, cost.nanos
+        resource, amount, quoted = command.resource, cost.nanos, None
     ledger.lapse(ask.time)
     available = ledger.available(resource)
     if amount > max(0, available):
@@ -279,8 +284,9 @@ def _hold(ledger: Ledger, ask: _Ask, terms: Terms) -> Outcome:
     parts = ledger.reserve(amount, resource)
     expires_at = ask.time + duration("life", command.life)
     hold = HoldRecord(command.key, resource, expires_at, "open", parts)
-    if isinstance(cost, Usage):
-        _announce(ledger, hold, cost, ask.at, terms.catalogue)
+    if quoted is not None and resource is not None:
+        parts_ = tiered_parts(terms.catalogue, ledger.account.currency, resource, quoted)
+        _announce(ledger, hold, resource, parts_, ask.at)
     ledger.state.holds[hold.key] = ledger.touched_holds[hold.key] = hold
     ledger.will_lapse(expires_at)
     effects: dict[str, object] = {
@@ -293,19 +299,13 @@ def _hold(ledger: Ledger, ask: _Ask, terms: Terms) -> Outcome:
     return _finish(ledger, ask, amount, effects)
 
 
-def _check_fits(amount: int) -> None:
-    if amount > MAX_NANOS:
-        raise InvalidCommand("usage", amount, "a usage that costs at most 64 bits of nanos")
-
-
 def _announce(
-    ledger: Ledger, hold: HoldRecord, usage: Usage, at: int, catalogue: Catalogue
+    ledger: Ledger, hold: HoldRecord, resource: str, parts: Mapping[str, int], at: int
 ) -> None:
     """Let others' quotes of tiered prices know what this hold may use (rule 5.4)."""
-    parts = tiered_parts(catalogue, ledger.account.currency, usage)
     if not parts:
         return
-    counter = ledger.count(usage.resource, ledger.period(at).start)
+    counter = ledger.count(resource, ledger.period(at).start)
     for component, quantity in parts.items():
         counter.components.setdefault(component, [0, 0, 1, 0])[3] += quantity
         hold.counted.append((counter.start, component, quantity))
@@ -384,7 +384,9 @@ def _advance(ledger: Ledger, usage: Usage, occurred: int, metered: Metered) -> N
     """Counters and items become what metering made of them."""
     if metered.counters:
         counter = ledger.count(usage.resource, ledger.period(occurred).start)
-        counter.components.update(metered.counters)
+        for component, standing in metered.counters.items():
+            # What open holds announced stays, as lapses may just have left it.
+            counter.components.setdefault(component, [0, 0, 1, 0])[:3] = standing
         ledger.keep(counter)
     if metered.items:
         item = cast(Item, _item(ledger, usage))

@@ -8,6 +8,7 @@ raise them.
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -117,5 +118,8 @@ def _shown(value: object) -> str:
     # repr() of a huge integer is quadratic (and refused beyond 4,300 digits).
     if isinstance(value, int) and not -(2**256) < value < 2**256:
         return f"an integer of {value.bit_length()} bits"
-    text = repr(value)
+    try:
+        text = reprlib.repr(value)
+    except Exception:  # a huge integer within, or a broken __repr__: say at least what it is
+        return f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -33,8 +33,8 @@ class ExplainedLine:
 
 @frozen
 class Payment:
-    """What a lot paid.  ``how``: ``capture`` (from the hold), ``charge`` (from what was
-    available), ``repayment`` (later, of debt)."""
+    """What a lot paid, less what went back to it.  ``how``: ``capture`` (from the hold),
+    ``charge`` (from what was available), ``repayment`` (later, of debt)."""
 
     lot: int
     kind: str
@@ -98,16 +98,11 @@ def explain(
     """The explanation of a charge's entry.  ``story``: what became of it since."""
     usage = entry.usage
     assert usage is not None, "a charge has a usage record"
-    payments = [
-        Payment(number, lots[number].kind, transfer.amount, transfer.kind)
-        for transfer in entry.transfers
-        if transfer.kind in ("capture", "charge")
-        for number in [int(transfer.debit.removeprefix("lot:"))]
-    ]
     # The story's payments are the entry's own, then repayments, less what went back.
-    payments += [
-        Payment(number, lots[number].kind, amount, "repayment")
-        for number, amount in story.payments[len(payments) :]
+    own = [each.kind for each in entry.transfers if each.kind in ("capture", "charge")]
+    payments = [
+        Payment(lot, lots[lot].kind, amount, own[index] if index < len(own) else "repayment")
+        for index, (lot, amount) in enumerate(story.payments)
     ]
     return Explanation(
         org=entry.org,

@@ -163,6 +163,8 @@ class Ledger:
     def reserve(self, amount: int, resource: str | None) -> list[list[int]]:
         """Take ``amount``, which is available, out of circulation; its parts by lot."""
         parts: list[list[int]] = []
+        if not amount:
+            return parts
         for lot in self.lots:
             free = lot.remainder - lot.reserved
             if free <= 0 or not (lot.scope is None or covers(lot.scope, resource)):

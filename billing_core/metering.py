@@ -22,7 +22,8 @@ NO_COUNTER = [0, 0, 1, 0]
 
 
 class Metered(NamedTuple):
-    """Priced lines, their total, and what the counter and item become by component."""
+    """Priced lines, their total, and what becomes of the counter (quantity and carried
+    fraction) and of the item, by component."""
 
     lines: tuple[Line, ...]
     amount: int
@@ -61,7 +62,7 @@ def meter(
             pieces, become = _by_item(quantity, priced, started, component, version_of)
             if item is not None:
                 items[component] = become
-        at, carry, carry_of, held = _standing(counter, component)
+        at, carry, carry_of, _ = _standing(counter, component)
         for raw, billed, by in pieces:
             amount, rest = charge(by.price.function, at, billed, Ratio(carry, carry_of))
             lines.append(
@@ -70,7 +71,7 @@ def meter(
             at += billed
             carry, carry_of = rest
             total += amount
-        counters[component] = [at, carry, carry_of, held]
+        counters[component] = [at, carry, carry_of]
     return Metered(tuple(lines), total, counters, items)
 
 
@@ -123,6 +124,7 @@ class Quote(NamedTuple):
 def quote(
     usage: Usage,
     price_of: PriceOf,
+    version_of: Callable[[str, str], Priced | None],
     counter: Counter | None,
     item: Item | None,
     known: Callable[[], list[str]],
@@ -147,10 +149,13 @@ def quote(
                 "a component with a price in force"
                 + (f"; known: {', '.join(known())}" if known() else "; this resource has none"),
             )
-        raw, billed, _ = (item.components if item is not None else {}).get(component, (0, 0, ""))
-        more = max(0, priced.price.billed(int(raw) + quantity) - int(billed))
+        started = item.components.get(component) if item is not None else None
+        pieces, _ = _by_item(quantity, priced, started, component, version_of)
         at, _, _, held = _standing(counter, component)
-        amount = dearest(priced.price.function, at, at + held, more)
+        amount = more = 0
+        for _, billed, by in pieces:
+            amount += dearest(by.price.function, at + more, at + more + held, billed)
+            more += billed
         lines.append(QuoteLine(component, quantity, more, PLATFORM, amount, priced.version))
     return Quote(sum(line.amount for line in lines), tuple(lines))
 
@@ -160,12 +165,14 @@ def in_force(catalogue: Catalogue, currency: str, resource: str, at: int) -> Pri
     return lambda component: catalogue.price(currency, resource, component, at)
 
 
-def tiered_parts(catalogue: Catalogue, currency: str, usage: Usage) -> Mapping[str, int]:
-    """The platform-paid quantities whose price depends on where the counter stands."""
+def tiered_parts(
+    catalogue: Catalogue, currency: str, resource: str, quoted: Quote
+) -> Mapping[str, int]:
+    """The quantities, as billed, whose price depends on where the counter stands."""
     return {
-        component: quantity
-        for component, quantity, payer in usage.parts
-        if payer == PLATFORM and catalogue.tiered(currency, usage.resource, component)
+        line.component: line.billed
+        for line in quoted.lines
+        if line.payer == PLATFORM and catalogue.tiered(currency, resource, line.component)
     }
 
 

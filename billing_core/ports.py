@@ -90,6 +90,8 @@ class OrgState:
     found nothing due by ``account.next_lapse`` may answer that instead.
     ``counters``: for each wanted resource, those of the periods that any time in its
     span may fall in; for each loaded hold, those that it is counted in.
+    ``items``: the wanted ones.  For a wanted charge: also the counter, as above, and the
+    item, of its usage.
     ``entries``: by key, those on record for the wanted keys.  ``subjects``: by sequence
     number, those of the wanted charges.  ``charges``: by number, the stories of these,
     where kept.

@@ -25,7 +25,7 @@ from hashlib import sha256
 from math import gcd
 from typing import NamedTuple, cast
 
-from attrs import frozen
+from attrs import field, frozen
 
 from billing_core.commands import PLATFORM, Usage
 from billing_core.errors import InvalidCommand, NotFound
@@ -129,17 +129,26 @@ class Tier:
 
     def __attrs_post_init__(self) -> None:
         _checked_rate(self.nanos, self.per)
-        if self.up_to is not None and (type(self.up_to) is not int or self.up_to < 1):
-            raise InvalidCommand("up_to", self.up_to, "a positive int, or None for the last tier")
+        bound = self.up_to
+        if bound is not None and (type(bound) is not int or not 1 <= bound < 10**36):
+            raise InvalidCommand("up_to", bound, "an int from 1 to below 10**36, or None")
+
+
+def _tuple(tiers: Iterable[Tier]) -> tuple[Tier, ...]:
+    if not isinstance(tiers, Iterable):
+        raise InvalidCommand("tiers", tiers, "Tiers")
+    return tuple(tiers)
 
 
 @frozen
 class Graduated:
     """Each unit costs what its own tier says, by the cumulative quantity it falls at."""
 
-    tiers: tuple[Tier, ...]
+    tiers: tuple[Tier, ...] = field(converter=_tuple)
 
     def __attrs_post_init__(self) -> None:
+        if not all(isinstance(tier, Tier) for tier in self.tiers):
+            raise InvalidCommand("tiers", self.tiers, "Tiers")
         bounds = [tier.up_to for tier in self.tiers]
         inner = [bound for bound in bounds[:-1] if bound is not None]
         if not bounds or bounds[-1] is not None or len(inner) != len(bounds) - 1:
@@ -292,11 +301,11 @@ class PriceBook:
         checked_name("version", self.version)
         micros("effective_at", self.effective_at)
         checked_currency(self.currency)
-        if not self.prices:
-            raise InvalidCommand("prices", self.prices, "at least one price")
+        if not isinstance(self.prices, Mapping) or not self.prices:
+            raise InvalidCommand("prices", self.prices, "a mapping with at least one price")
         for resource, components in self.prices.items():
             checked_name("resource", resource)
-            if not components:
+            if not isinstance(components, Mapping) or not components:
                 raise InvalidCommand("prices", resource, "at least one component's price")
             for component, price in components.items():
                 checked_name("component", component)

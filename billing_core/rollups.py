@@ -3,6 +3,7 @@ covered by them: whole days, the hours beside them, raw records at the two edges
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from billing_core.commands import PLATFORM
@@ -64,9 +65,20 @@ class Span(NamedTuple):
     end: int
 
 
-def cover(window: Window) -> list[Span]:
-    """Spans, disjoint and in order, that make up the window exactly."""
-    return [span for span in _cover(window.start, window.end, None, HOUR) if span.start < span.end]
+def cover(window: Window, period: Callable[[int], Window] | None = None) -> list[Span]:
+    """Spans, disjoint and in order, that make up the window exactly.
+
+    ``period`` gives the billing period of a time: then whole ones are answered as such.
+    """
+    if period is not None:
+        first = period(window.start)
+        start = first.start if first.start == window.start else first.end
+        end = period(window.end).start
+        if start < end:
+            before, after = Window(window.start, start), Window(end, window.end)
+            return [*cover(before), Span("period", start, end), *cover(after)]
+    spans = _cover(window.start, window.end, None, HOUR)
+    return [span for span in spans if span.start < span.end]
 
 
 def _cover(start: int, end: int, edge: str | None, width: int) -> list[Span]:

@@ -40,6 +40,10 @@ def micros(field: str, time: object) -> int:
         raise InvalidCommand(field, time, "an aware datetime: this one has no time zone")
     if not _FIRST <= time < _LAST:
         raise InvalidCommand(field, time, "a time between the years 1971 and 9900")
+    return _since_epoch(time)
+
+
+def _since_epoch(time: datetime) -> int:
     since = time - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
@@ -70,7 +74,7 @@ def billing_period(anchor: int, time: int) -> Window:
     if _boundary(first, months) > at:
         months -= 1
     return Window(
-        micros("period", _boundary(first, months)), micros("period", _boundary(first, months + 1))
+        _since_epoch(_boundary(first, months)), _since_epoch(_boundary(first, months + 1))
     )
 
 

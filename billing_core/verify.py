@@ -186,6 +186,9 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
     while page := store.entries(org, after=after, limit=500):
         for entry in page:
             audit.follow(entry)
+        if page[-1].seq <= after:
+            audit.note(f"entry {after}", "stands in the journal more than once")
+            break
         after = page[-1].seq
         if progress is not None:
             progress(org, after, total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from itertools import islice
 from typing import Literal, TypeVar
 
@@ -351,7 +352,7 @@ class OpenHold:
         settles = [
             Settle(
                 command.org,
-                self.key if index == 0 else f"{self.key}/{index}",
+                _numbered(self.key, index),
                 usage=usage,
                 hold=self.key,
                 more=index < last,
@@ -365,3 +366,12 @@ class OpenHold:
                 raise result
             assert isinstance(result, Charged)
             self.charges.append(result)
+
+
+def _numbered(key: str, index: int) -> str:
+    """The key of a hold's settlement: the hold's own for the first report."""
+    if not index:
+        return key
+    numbered = f"{key}/{index}"
+    # A name has at most 200 characters: a longer one is stood for by its digest.
+    return numbered if len(numbered) <= 200 else f"{sha256(key.encode()).hexdigest()}/{index}"

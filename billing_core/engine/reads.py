@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from attrs import frozen
 
@@ -22,13 +23,11 @@ from billing_core.pricing import Catalogue
 from billing_core.records import Event
 from billing_core.rollups import Span, cover
 from billing_core.statements import Balance, HistoryRow, balance, history_row
-from billing_core.times import PeriodName, micros, moment, window
+from billing_core.times import PeriodName, billing_period, micros, moment, window
 from billing_core.usage import Sums, UsageReport, add_cells, add_records, report
 from billing_core.verify import Progress, Verification, tampered_books, verify_org
 
 __all__ = ["Check", "Reads"]
-
-_EVER = 2**62  # beyond any time
 
 
 @frozen
@@ -137,10 +136,10 @@ class Reads:
         only: int | None = None
         if member is not None:
             only = next((number for number, name in names.items() if name == member), -1)
-        if period in ("current", "all_time"):
-            # These are made of whole billing periods, whatever their length.
-            first, last = (-_EVER, _EVER) if period == "all_time" else span
-            spans = [Span("period", first, last)]
+        if period == "current":
+            spans = [Span("period", *span)]
+        elif period == "all_time":
+            spans = cover(span, partial(billing_period, account.anchor))
         else:
             spans = cover(span)
         sums: Sums = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from typing import Any, TypeVar
 
 from attrs import define, field
 
@@ -28,6 +29,9 @@ from billing_core.records import (
 )
 
 __all__ = ["MemoryStore"]
+
+_K = TypeVar("_K", bound=Any)
+_R = TypeVar("_R")
 
 
 @define
@@ -76,7 +80,17 @@ class MemoryStore:
         later = [hold.expires_at for hold in open_holds if hold.key not in state.holds]
         state.next_hold = min(later, default=None)
         state.lots = {lot.lot: lot for lot in org.lots.values() if lot.remainder}
-        for resource, (first, last) in want.counters.items():
+        spans = list(want.counters.items())
+        items = set(want.items)
+        for number in want.charges:
+            if 0 < number <= len(org.entries):
+                state.subjects[number] = org.entries[number - 1]
+                self._load_payers(org, state, number)
+                used = org.entries[number - 1].usage
+                if used is not None:
+                    spans.append((used.resource, (used.occurred_at, used.occurred_at)))
+                    items |= set() if used.item is None else {(used.item, used.resource)}
+        for resource, (first, last) in spans:
             starts = sorted(start for known, start in org.counters if known == resource)
             begin = max(0, bisect_right(starts, first) - 1)
             for start in starts[begin : bisect_right(starts, last)]:
@@ -85,17 +99,13 @@ class MemoryStore:
             for start, _, _ in hold.counted:
                 key = (hold.resource or "", start)
                 state.counters[key] = org.counters[key]
-        state.items = {key: org.items[key] for key in want.items if key in org.items}
+        state.items = {key: org.items[key] for key in items if key in org.items}
         state.members = {name: org.members[name] for name in want.members if name in org.members}
         state.entries = {key: org.by_key[key] for key in want.keys if key in org.by_key}
         owing = [org.charges[number] for number in sorted(org.charges)]
         owing = [charge for charge in owing if charge.unpaid]
         state.debts = owing[: want.debts]
         state.all_debts = len(owing) <= want.debts
-        for number in want.charges:
-            if 0 < number <= len(org.entries):
-                state.subjects[number] = org.entries[number - 1]
-                self._load_payers(org, state, number)
         return deepcopy(state)
 
     def _load_payers(self, org: _Org, state: OrgState, number: int) -> None:
@@ -116,6 +126,11 @@ class MemoryStore:
                 raise StoreError(f"entry {entry.key!r} of org {name!r} is on record")
             org.entries.append(entry)
             org.by_key[entry.key] = entry
+        known = {(event.seq, event.n) for event in org.events}
+        if any((event.seq, event.n) in known for event in changes.events):
+            raise StoreError(f"an event of org {name!r} is on record")
+        if any(member in org.members for _, member in changes.members):
+            raise StoreError(f"a member of org {name!r} is on record")
         org.events += changes.events
         org.lots |= {lot.lot: lot for lot in changes.lots}
         org.holds |= {hold.key: hold for hold in changes.holds}
@@ -199,20 +214,25 @@ class MemoryStore:
         transfers = sum(len(entry.transfers) for entry in entries)
         return len(entries), transfers, sum(entry.usage is not None for entry in entries)
 
+    def _rows(self, org: str, table: Callable[[_Org], dict[_K, _R]]) -> Iterator[_R]:
+        with self._lock:
+            rows = {} if org not in self._orgs else table(self._orgs[org])
+            return iter([deepcopy(rows[key]) for key in sorted(rows)])
+
     def lots(self, org: str) -> Iterator[Lot]:
-        return iter([] if org not in self._orgs else list(self._orgs[org].lots.values()))
+        return self._rows(org, lambda known: known.lots)
 
     def holds(self, org: str) -> Iterator[Hold]:
-        return iter([] if org not in self._orgs else list(self._orgs[org].holds.values()))
+        return self._rows(org, lambda known: known.holds)
 
     def counters(self, org: str) -> Iterator[Counter]:
-        return iter([] if org not in self._orgs else list(self._orgs[org].counters.values()))
+        return self._rows(org, lambda known: known.counters)
 
     def items(self, org: str) -> Iterator[Item]:
-        return iter([] if org not in self._orgs else list(self._orgs[org].items.values()))
+        return self._rows(org, lambda known: known.items)
 
     def charges(self, org: str) -> Iterator[Charge]:
-        return iter([] if org not in self._orgs else list(self._orgs[org].charges.values()))
+        return self._rows(org, lambda known: known.charges)
 
 
 class _Transaction:

@@ -147,8 +147,8 @@ def load(db: sqlite3.Connection, org: str, want: Wanted) -> OrgState:
         if found is not None:
             state.members[name] = found[0]
     _load_holds(db, org, want, state, account)
-    _load_counters(db, org, want, state)
     _load_charges(db, org, want, state, account)
+    _load_counters(db, org, want, state)
     return state
 
 
@@ -179,7 +179,15 @@ def _load_holds(
 
 
 def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
-    for resource, (first, last) in want.counters.items():
+    spans = list(want.counters.items())
+    items = set(want.items)
+    for subject in state.subjects.values():
+        used = subject.usage
+        if used is not None:
+            spans.append((used.resource, (used.occurred_at, used.occurred_at)))
+            if used.item is not None:
+                items.add((used.item, used.resource))
+    for resource, (first, last) in spans:
         rows = db.execute(
             "SELECT resource, start, components FROM counters"
             " WHERE org_id = ?1 AND resource = ?2 AND start <= ?4 AND start >= coalesce((SELECT"
@@ -197,7 +205,7 @@ def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgSta
                     (org, held.resource, start),
                 ).fetchone()
                 state.counters[row[0], row[1]] = counter(row)
-    for name, resource in want.items:
+    for name, resource in items:
         row = db.execute(
             "SELECT item, resource, components FROM items"
             " WHERE org_id = ? AND item = ? AND resource = ?",

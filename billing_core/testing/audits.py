@@ -1,0 +1,294 @@
+"""What a store and an engine must agree on with the reference model at any moment."""
+
+from __future__ import annotations
+
+from collections import Counter as Bag
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+
+from hypothesis import strategies as st
+
+from billing_core.commands import Usage
+from billing_core.engine import Billing
+from billing_core.errors import BillingError
+from billing_core.ports import Changes, Store, Wanted
+from billing_core.pricing import PriceBook
+from billing_core.records import Entry
+from billing_core.rollups import cover
+from billing_core.testing.answers import line_amounts
+from billing_core.testing.facts import Facts, Record
+from billing_core.testing.model import Model
+from billing_core.times import DAY, HOUR, Window, micros, moment
+from billing_core.usage import Sums, add_cells, add_records
+from billing_core.verify import Verification
+
+__all__ = [
+    "Changes",
+    "PriceBook",
+    "balance",
+    "conservation",
+    "explanations",
+    "journal",
+    "journal_tail",
+    "quote",
+    "reports",
+    "same_rows",
+    "verified",
+    "window",
+    "windows",
+]
+
+
+# -- money ----------------------------------------------------------------------
+
+
+def balance(engine: Billing, model: Model, org: str, now: int) -> None:
+    """The balance as of now, to the single lot."""
+    told = engine.balance(org)
+    facts = model.at(org, now)
+    time = max(now, facts.watermark)
+    lots = {
+        lot: (facts.remainder(lot), facts.reserved(lot))
+        for lot in facts.lots
+        if facts.remainder(lot)
+    }
+    assert {lot.lot: (lot.remainder, lot.reserved) for lot in told.lots} == lots
+    order = sorted((facts.lots[lot] for lot in lots), key=lambda lot: lot.order())
+    assert [lot.lot for lot in told.lots] == [lot.number for lot in order]
+    figures = {
+        "balance": (told.balance, facts.balance(time)),
+        "available": (told.available, facts.available(None, time)),
+        "held": (told.held, sum(facts.reserved(lot) for lot in facts.lots)),
+        "debt": (told.debt, facts.debt()),
+        "granted": (told.granted, facts.granted()),
+        "used": (told.used, facts.used()),
+        "closed": (told.closed_at is not None, facts.closed),
+    }
+    for name, (said, expected) in figures.items():
+        assert said == expected, f"{name} of {org}: {said}; the model says {expected}"
+
+
+def _figures(entry: Entry) -> tuple[object, ...]:
+    return (entry.seq, entry.key, entry.at, entry.amount, entry.balance, _moved(entry.transfers))
+
+
+def _moved(transfers: Iterable[tuple[str, str, int, str]]) -> Mapping[tuple[str, str, str], int]:
+    sums: Bag[tuple[str, str, str]] = Bag()
+    for debit, credit, amount, kind in transfers:
+        assert amount > 0
+        sums[debit, credit, kind] += amount
+    return sums
+
+
+def _postings(facts: Facts, after: int = 0) -> list[tuple[object, ...]]:
+    return [
+        (
+            posting.seq,
+            posting.key,
+            posting.at,
+            posting.amount,
+            posting.balance,
+            _moved(
+                (m.debit, m.credit, m.amount, m.kind) for m in facts.moves if m.seq == posting.seq
+            ),
+        )
+        for posting in facts.postings[after:]
+    ]
+
+
+def journal(store: Store, model: Model, org: str) -> None:
+    """Every entry: when, what moved, and the balance after it; and every usage record."""
+    facts = model.orgs[org]
+    entries = store.entries(org)
+    _same([_figures(entry) for entry in entries], _postings(facts))
+    recorded = [
+        Record(
+            entry.seq,
+            entry.usage.occurred_at,
+            entry.usage.member,
+            entry.usage.resource,
+            entry.usage.requests,
+            line_amounts(entry.usage.lines),
+        )
+        for entry in entries
+        if entry.usage is not None
+    ]
+    _same(recorded, facts.records())
+
+
+def journal_tail(store: Store, model: Model, org: str, entries: int = 12) -> None:
+    """The last entries alone."""
+    facts = model.orgs[org]
+    after = max(0, len(facts.postings) - entries)
+    told = [_figures(entry) for entry in store.entries(org, after=after)]
+    _same(told, _postings(facts, after))
+
+
+def _same(told: Sequence[object], expected: Sequence[object]) -> None:
+    for one, other in zip_longest(told, expected):
+        assert one == other, f"{one}; the model says {other}"
+
+
+def conservation(engine: Billing, store: Store, org: str) -> None:
+    """Transfers add up to lots, debts and balance; reservations to the holds' parts."""
+    net: Bag[str] = Bag()
+    for entry in store.entries(org):
+        for transfer in entry.transfers:
+            net[transfer.debit] -= transfer.amount
+            net[transfer.credit] += transfer.amount
+    assert sum(net.values()) == 0
+    account = store.snapshot({org: Wanted(until=0)})[org].account
+    assert account is not None
+    lots = list(store.lots(org))
+    for lot in lots:
+        assert net[f"lot:{lot.lot}"] == lot.remainder
+    for charge in store.charges(org):
+        assert -net[f"debt:{charge.charge}"] == charge.unpaid
+    debt = -sum(amount for name, amount in net.items() if name.startswith("debt:"))
+    assert debt == account.debt
+    assert sum(lot.remainder for lot in lots) - debt == account.balance
+    held: Bag[int] = Bag()
+    for hold in store.holds(org):
+        assert hold.state == "open" or not (hold.parts or hold.counted), hold
+        for number, part in hold.parts:
+            held[number] += part
+    assert {lot.lot: lot.reserved for lot in lots if lot.reserved} == dict(+held)
+    told = engine.balance(org)
+    free = sum(lot.remainder - lot.reserved for lot in told.lots if lot.scope is None)
+    assert told.available == free - told.debt
+
+
+def same_rows(stores: Sequence[Store], org: str) -> None:
+    """What the stores keep is the same, in the same order."""
+    first, *others = stores
+    for other in others:
+        for name in ("lots", "holds", "counters", "items", "charges", "events", "members"):
+            ours, theirs = getattr(first, name)(org), getattr(other, name)(org)
+            if name == "members":
+                assert dict(ours) == dict(theirs)
+            else:
+                assert list(ours) == list(theirs), name
+        assert list(first.entries(org)) == list(other.entries(org))
+        assert list(first.history(org)) == list(other.history(org))
+        assert first.totals(org) == other.totals(org)
+        assert list(first.orgs()) == list(other.orgs())
+
+
+def verified(engine: Billing, before: Verification | None = None) -> Verification:
+    """Verify finds nothing, from the start and from an earlier checkpoint."""
+    found = engine.verify()
+    assert found.ok, [str(each) for each in found.discrepancies]
+    if before is not None:
+        resumed = engine.verify(checkpoints=before.checkpoints)
+        assert resumed.ok, [str(each) for each in resumed.discrepancies]
+        assert resumed.checkpoints == found.checkpoints
+    return found
+
+
+# -- prices and usage -----------------------------------------------------------
+
+
+def quote(engines: Sequence[Billing], model: Model, org: str, usage: Usage, now: int) -> None:
+    """A quote is what the model says, and a check asks for as much."""
+    facts = model.at(org, now)
+    least, most = model.quoted(org, usage, now)
+    for engine in engines:
+        try:
+            told = engine.quote(org, usage).amount
+        except BillingError as error:
+            assert least is None, error
+            continue
+        assert least is not None
+        assert least <= told <= most, f"quoted {told}; the model says {least} to {most}"
+        check = engine.check(org, usage)
+        available = facts.available(usage.resource, max(now, facts.watermark))
+        assert (check.needed, check.available) == (told, available)
+        assert check.allowed == (not facts.closed and told <= max(0, available))
+
+
+def explanations(engine: Billing, model: Model, org: str) -> None:
+    """Every charge explains itself: its amount, and who paid."""
+    facts = model.orgs[org]
+    for seq, charge in facts.charges.items():
+        told = engine.explain(org, seq)
+        assert (told.amount, told.unpaid) == (charge.amount, facts.unpaid(seq))
+        assert told.reversed == facts.reversed(seq)
+        assert sum(line.amount for line in told.lines) == charge.amount
+        assert str(told)
+
+
+Rows = dict[tuple[str, str], tuple[int, int, dict[str, tuple[int, int]]]]
+
+
+def _brute(records: Iterable[Record], window: Window, member: int | None = None) -> Rows:
+    """Usage added up record by record."""
+    rows: Rows = {}
+    for record in records:
+        inside = window.start <= record.occurred < window.end
+        if not inside or member not in (None, record.member):
+            continue
+        payers = {payer for _, payer, _ in record.lines} or {"platform"}
+        for payer in payers:
+            requests, amount, parts = rows.get((record.resource, payer), (0, 0, {}))
+            for (component, paid_by, _), (quantity, _, nanos) in record.lines.items():
+                if paid_by == payer:
+                    before = parts.get(component, (0, 0))
+                    parts[component] = (before[0] + quantity, before[1] + nanos)
+                    amount += nanos
+            rows[record.resource, payer] = (requests + record.requests, amount, parts)
+    return rows
+
+
+def reports(engines: Sequence[Billing], model: Model, org: str, now: int) -> None:
+    """The usage of every named period, whole and by member."""
+    facts = model.orgs[org]
+    records = facts.records()
+    for engine in engines:
+        for period in ("current", "7d", "30d", "all_time"):
+            told = engine.usage(org, period)
+            span = Window(micros("start", told.start), micros("end", told.end))
+            rows = {(r.resource, r.payer): (r.requests, r.amount, r.components) for r in told.rows}
+            expected = _brute(records, span)
+            assert rows == expected, f"{period} from {told.start}: {rows}; the model: {expected}"
+            assert told.total == sum(amount for _, amount, _ in expected.values())
+            for name, number in facts.members.items():
+                theirs = {
+                    (r.resource, r.payer): (r.requests, r.amount, r.components)
+                    for r in engine.usage(org, period, member=name).rows
+                }
+                assert theirs == _brute(records, span, number)
+                assert (name in told.members) == bool(theirs)
+
+
+@st.composite
+def windows(draw: st.DrawFn, now: int) -> Window:
+    """Windows around now, whose edges often meet hours and days."""
+    steps = st.sampled_from([1, HOUR // 3, HOUR, 7 * HOUR, DAY, 40 * DAY])
+    start = now - draw(steps) * draw(st.integers(0, 3))
+    end = start + draw(steps) * draw(st.integers(0, 3))
+    if draw(st.booleans()):
+        start -= start % HOUR
+    if draw(st.booleans()):
+        end -= end % DAY
+    return Window(start, max(start, end))
+
+
+def window(stores: Sequence[Store], model: Model, org: str, window: Window) -> None:
+    """Any window, put together from rollups and the raw records at its edges."""
+    facts = model.orgs[org]
+    expected = _brute(facts.records(), window)
+    for store in stores:
+        sums: Sums = {}
+        for grain, start, end in cover(window):
+            if grain is None:
+                add_records(sums, (record for _, record in store.usage(org, start, end)))
+            else:
+                add_cells(sums, store.cells(org, grain, start, end))
+        rows: Rows = {}
+        for (_, resource, payer), cell in sums.items():
+            requests, amount, parts = rows.get((resource, payer), (0, 0, {}))
+            for name, (quantity, nanos) in cell.components.items():
+                before = parts.get(name, (0, 0))
+                parts[name] = (before[0] + quantity, before[1] + nanos)
+            rows[resource, payer] = (requests + cell.requests, amount + cell.amount, parts)
+        assert rows == expected, f"{moment(window.start)} to {moment(window.end)}"

@@ -1,0 +1,440 @@
+"""A deliberately naive reference model of the ledger.
+
+It keeps plain facts (grants, movements, holds, uses) and adds them up anew whenever a
+sum is asked for.  It shares commands, errors and prices' data with the library, and no
+rule: what it answers is written from the rules of the design alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from fractions import Fraction
+from typing import Any, cast
+
+import attrs
+
+from billing_core.commands import (
+    Close,
+    Command,
+    Deduct,
+    Extend,
+    Grant,
+    Hold,
+    OpenAccount,
+    PriceUnpriced,
+    Release,
+    Reverse,
+    Settle,
+    Usage,
+)
+from billing_core.money import Money
+from billing_core.outcomes import Held, Refusal
+from billing_core.pricing import PriceBook
+from billing_core.testing.answers import Answer, amounts
+from billing_core.testing.facts import ChargeFact, Facts, HoldFact, LotFact
+from billing_core.testing.tariff import (
+    Bill,
+    Piece,
+    Tariff,
+    Used,
+    counted,
+    dearest_start,
+    month_start,
+)
+from billing_core.times import duration, micros
+
+__all__ = ["Model"]
+
+MOST = 2**63 - 1
+TOLERANCE = 5 * 60 * 1_000_000
+_SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "payments"}
+
+
+class _Error(Exception):
+    """A command that leads to an error of this class."""
+
+
+class _No(Exception):
+    """A refusal."""
+
+    def __init__(self, reason: str, shortfall: int = 0) -> None:
+        self.answer = Answer(f"Refusal {reason}", {"shortfall": shortfall})
+        super().__init__(reason)
+
+
+class Model:
+    """What the ledger should answer.  ``tariff``: the price books published."""
+
+    def __init__(self) -> None:
+        self.tariff = Tariff()
+        self.orgs: dict[str, Facts] = {}
+
+    def publish(self, book: PriceBook) -> None:
+        """A price book that was accepted; the same again is a no-op."""
+        if all(known.version != book.version for known in self.tariff.books):
+            self.tariff.books.append(book)
+
+    def erase_member(self, org: str, member: str) -> bool:
+        """Their keys cannot be replayed any more."""
+        known = self.orgs.get(org)
+        if known is None or known.members.pop(member, None) is None:
+            return False
+        for name, (command, answer) in known.firsts.items():
+            if getattr(command, "member", None) == member:
+                known.firsts[name] = (None, answer)
+        return True
+
+    def quoted(self, org: str, usage: Usage, now: int) -> tuple[int | None, int]:
+        """The least and the most that a quote may say now; None where it is refused."""
+        try:
+            least, most, _ = self.quote(self.at(org, now), usage, now)
+        except _Error:
+            return None, 0
+        return least, most
+
+    def at(self, org: str, now: int) -> Facts:
+        """A copy of an org's facts as of now, lapses applied: what reads see."""
+        known = deepcopy(self.orgs[org])
+        known.lapse(max(now, known.watermark))
+        return known
+
+    # -- commands ---------------------------------------------------------------
+
+    def execute(self, command: Command, now: int, seen: object = None) -> Answer:
+        """What a command should lead to, and what follows.
+
+        ``seen``: the outcome under audit.  It decides only where the design allows a
+        range: a quote across two versions may round each one up, or both together.
+        """
+        try:
+            return self._execute(command, now, seen)
+        except _Error as error:
+            return Answer(str(error), {})
+        except _No as no:
+            return no.answer
+
+    def _execute(self, command: Command, now: int, seen: object) -> Answer:
+        own = now if command.at is None else micros("time", command.at)
+        occurred = getattr(command, "occurred_at", None)
+        if max(own, own if occurred is None else micros("time", occurred)) > now + TOLERANCE:
+            raise _Error("InvalidCommand")
+        org = self.orgs.get(command.org)
+        if org is None:
+            if not isinstance(command, OpenAccount):
+                raise _Error("NotFound")
+            anchor = own if command.anchor is None else micros("time", command.anchor)
+            org = self.orgs[command.org] = Facts(command.org, command.currency, anchor, own)
+            return self._success(org, command, own, "Opened", 0)
+        for name in ("amount", "cost", "add"):
+            money = getattr(command, name, None)
+            if isinstance(money, Money) and money.currency != org.currency:
+                raise _Error("InvalidCommand")
+        meant = attrs.evolve(cast(Any, command), at=None)
+        first = org.firsts.get((command.op, command.key))
+        if first is not None:
+            if first[0] != meant:
+                raise _Error("IdempotencyConflict")
+            return first[1]
+        if isinstance(command, OpenAccount):
+            raise _Error("Conflict")
+        if org.closed and not isinstance(command, (Settle, PriceUnpriced)):
+            raise _No("closed")
+        handle: Callable[..., Answer] = getattr(self, f"_{command.op}")
+        if isinstance(command, Hold):
+            return handle(org, command, own, max(own, org.watermark), seen)
+        return handle(org, command, own, max(own, org.watermark))
+
+    def _success(
+        self, org: Facts, command: Command, time: int, kind: str, posted: int, **facts: object
+    ) -> Answer:
+        posting = org.post(f"{command.op}:{command.key}", time, posted)
+        facts = {"seq": posting.seq, "at": time, "balance": org.balance(time), **facts}
+        answer = Answer(kind, facts)
+        org.firsts[command.op, command.key] = (attrs.evolve(cast(Any, command), at=None), answer)
+        return answer
+
+    def _member(self, org: Facts, command: Settle | Deduct | Hold) -> int:
+        name = command.member
+        if name is None:
+            return 0
+        if name not in org.members:
+            org.named += 1
+            org.members[name] = org.named
+        return org.members[name]
+
+    def _grant(self, org: Facts, command: Grant, own: int, time: int) -> Answer:
+        expires = None if command.expires_at is None else micros("time", command.expires_at)
+        amount = command.amount.nanos
+        if expires is not None and expires <= time:
+            raise _Error("InvalidCommand")
+        if org.granted() + amount > MOST:
+            raise _Error("MoneyOverflow")
+        org.lapse(time)
+        number = len(org.lots) + 1
+        org.lots[number] = LotFact(number, command.kind, command.priority, expires, command.scope)
+        org.move(_SOURCES[command.kind], f"lot:{number}", amount, "grant")
+        org.repay(time)
+        repaid = sum(m.amount for m in org.moves if m.seq == org.seq and m.kind == "repayment")
+        return self._success(
+            org, command, time, "Granted", amount, amount=amount, lot=number, repaid=repaid
+        )
+
+    # -- holds ------------------------------------------------------------------
+
+    def quote(self, org: Facts, usage: Usage, at: int) -> tuple[int, int, list[Piece]]:
+        """The least and the most that a quote may say, and the pieces quoted (rule 5.4)."""
+        pieces = self.tariff.pieces(org.uses, usage, org.currency, at)
+        if any(piece.version is None for piece in pieces):
+            raise _Error("UnknownPrice")
+        period = month_start(org.anchor, at)
+        least = most = 0
+        for name in dict.fromkeys(piece.component for piece in pieces if piece.price is not None):
+            start, _ = counted(org.uses, usage.resource, name, period)
+            ahead = [
+                quantity
+                for hold in org.holds.values()
+                for begins, part, quantity in hold.announced
+                if (hold.resource, begins, part) == (usage.resource, period, name)
+            ]
+            own = [p for p in pieces if p.component == name and p.price is not None]
+            low, high = dearest_start(own, start, start + sum(ahead))
+            least, most = least + low, most + high
+        return least, most, pieces
+
+    def _hold(self, org: Facts, command: Hold, own: int, time: int, seen: object) -> Answer:
+        cost, resource = command.cost, command.resource
+        announced: list[tuple[int, str, int]] = []
+        if isinstance(cost, Usage):
+            resource = cost.resource
+            amount, most, pieces = self.quote(org, cost, own)
+            if isinstance(seen, Held) and amount <= seen.amount <= most:
+                amount = seen.amount
+            if amount > MOST:
+                raise _Error("MoneyOverflow")
+            period = month_start(org.anchor, own)
+            announced = [(period, piece.component, piece.billed) for piece in pieces if piece.price]
+        else:
+            amount = most = cost.nanos
+        org.lapse(time)
+        available = org.available(resource, time)
+        if isinstance(seen, Refusal) and amount <= seen.shortfall + available <= most:
+            amount = seen.shortfall + available
+        self._check_room(amount, available)
+        self._member(org, command)
+        expires = time + duration("life", command.life)
+        parts = org.take(amount, resource, time)
+        org.holds[command.key] = HoldFact(command.key, resource, expires, "open", parts, announced)
+        return self._success(org, command, time, "Held", amount, amount=amount, expires_at=expires)
+
+    @staticmethod
+    def _check_room(amount: int, available: int) -> None:
+        if amount > max(0, available):
+            raise _No("insufficient_credit", amount - available)
+
+    @staticmethod
+    def _known_hold(org: Facts, key: str) -> HoldFact:
+        hold = org.holds.get(key)
+        if hold is None:
+            raise _Error("NotFound")
+        if hold.state == "settled":
+            raise _Error("Conflict")
+        return hold
+
+    def _extend(self, org: Facts, command: Extend, own: int, time: int) -> Answer:
+        org.lapse(time)
+        hold = self._known_hold(org, command.hold)
+        if hold.state != "open":
+            raise _No(f"hold_{hold.state}")
+        ended = [part for part in hold.parts if org.lots[part[0]].ended(time)]
+        more = sum(amount for _, amount in ended)
+        more += 0 if command.add is None else command.add.nanos
+        self._check_room(more, org.available(hold.resource, time))
+        kept = [part for part in hold.parts if part not in ended]
+        parts = kept + org.take(more, hold.resource, time)
+        hold.parts = sorted(parts, key=lambda part: org.lots[part[0]].order())
+        org.expire({lot for lot, _ in ended}, time)
+        hold.expires_at = max(hold.expires_at, time + duration("life", command.life))
+        amount = sum(amount for _, amount in hold.parts)
+        return self._success(
+            org, command, time, "Extended", amount, amount=amount, expires_at=hold.expires_at
+        )
+
+    def _release(self, org: Facts, command: Release, own: int, time: int) -> Answer:
+        org.lapse(time)
+        hold = self._known_hold(org, command.hold)
+        freed = 0
+        if hold.state == "open":
+            freed = org.end_hold(hold, "released", time)
+            org.repay(time)
+        return self._success(org, command, time, "Released", freed, freed=freed)
+
+    # -- charges ----------------------------------------------------------------
+
+    def _settle(self, org: Facts, command: Settle, own: int, time: int) -> Answer:
+        usage = command.usage
+        occurred = own if command.occurred_at is None else micros("time", command.occurred_at)
+        bill = self._bill(org, usage, occurred)
+        org.lapse(time)
+        hold = None if command.hold is None else org.holds.get(command.hold)
+        if hold is not None and hold.state == "settled":
+            raise _Error("Conflict")
+        left = bill.amount
+        ends = hold is not None and hold.state == "open" and not command.more
+        if hold is not None and hold.state == "open":
+            left = self._capture(org, hold, left, usage.resource)
+            if ends:
+                org.end_hold(hold, "settled", time)
+        return self._charge(org, command, time, usage, occurred, bill, left, free=ends)
+
+    @staticmethod
+    def _capture(org: Facts, hold: HoldFact, amount: int, resource: str) -> int:
+        parts, hold.parts = hold.parts, []
+        for lot, part in parts:
+            paid = min(part, amount) if org.lots[lot].may_pay(resource) else 0
+            org.move(f"lot:{lot}", "revenue", paid, "capture", org.seq)
+            amount -= paid
+            if part > paid:
+                hold.parts.append((lot, part - paid))
+        return amount
+
+    def _bill(self, org: Facts, usage: Usage, occurred: int, version: str | None = None) -> Bill:
+        pieces = self.tariff.pieces(org.uses, usage, org.currency, occurred, version)
+        if version is not None and any(piece.version is None for piece in pieces):
+            raise _Error("InvalidCommand")
+        period = month_start(org.anchor, occurred)
+        bill = self.tariff.bill(org.uses, pieces, usage.resource, period)
+        if org.used() + bill.amount > MOST:
+            raise _Error("MoneyOverflow")
+        return bill
+
+    def _charge(
+        self,
+        org: Facts,
+        command: Settle | Deduct | PriceUnpriced,
+        time: int,
+        usage: Usage,
+        occurred: int,
+        bill: Bill,
+        left: int,
+        *,
+        free: bool = False,
+        priced: ChargeFact | None = None,
+    ) -> Answer:
+        """Record a charge, of which ``left`` is to be paid from what is available."""
+        seq = org.seq
+        if isinstance(command, PriceUnpriced):
+            member = 0 if priced is None else priced.member
+        else:
+            member = self._member(org, command)
+        period = month_start(org.anchor, occurred)
+        for piece, exact, amount in bill.pieces:
+            reported = 0 if priced is not None else piece.raw
+            place = (seq, occurred, member, usage.resource, usage.item, period)
+            org.uses.append(Used(*place, piece, exact, amount, reported))
+        unpriced = tuple((p.component, p.raw) for p, _, _ in bill.pieces if p.version is None)
+        org.charges[seq] = ChargeFact(
+            seq, usage.resource, bill.amount, occurred, member, usage.item, unpriced,
+            requests=0 if priced else 1,
+        )  # fmt: skip
+        for lot, part in org.take(left, usage.resource, time):
+            org.move(f"lot:{lot}", "revenue", part, "charge", seq)
+            left -= part
+        org.move(f"debt:{seq}", "revenue", left, "debt", seq)
+        if free:
+            org.repay(time)
+        moved = {
+            kind: sum(m.amount for m in org.moves if m.seq == seq and m.kind == kind)
+            for kind in ("capture", "charge")
+        }
+        return self._success(
+            org, command, time, "Charged", bill.amount,
+            amount=bill.amount, captured=moved["capture"], paid=moved["charge"], unpaid=left,
+            lines=amounts(
+                (p.component, p.payer, p.version, 0 if priced else p.raw, p.billed, amount)
+                for p, _, amount in bill.pieces
+            ),
+            unpriced=sorted(bill.unpriced),
+        )  # fmt: skip
+
+    def _deduct(self, org: Facts, command: Deduct, own: int, time: int) -> Answer:
+        cost = command.cost
+        occurred = own if command.occurred_at is None else micros("time", command.occurred_at)
+        if isinstance(cost, Usage):
+            pieces = self.tariff.pieces(org.uses, cost, org.currency, occurred)
+            if any(piece.version is None for piece in pieces):
+                raise _Error("UnknownPrice")
+            usage, bill = cost, self._bill(org, cost, occurred)
+        else:
+            usage = Usage(str(command.resource), ())
+            fixed = Piece("fixed", "platform", 1, 1, "")
+            bill = Bill(((fixed, Fraction(cost.nanos), cost.nanos),))
+            if org.used() + cost.nanos > MOST:
+                raise _Error("MoneyOverflow")
+        org.lapse(time)
+        self._check_room(bill.amount, org.available(usage.resource, time))
+        return self._charge(org, command, time, usage, occurred, bill, bill.amount)
+
+    def _price(self, org: Facts, command: PriceUnpriced, own: int, time: int) -> Answer:
+        subject = org.charges.get(command.charge)
+        if subject is None:
+            raise _Error("NotFound")
+        if subject.priced or not subject.unpriced:
+            raise _Error("Conflict")
+        if all(book.version != command.version for book in self.tariff.books):
+            raise _Error("NotFound")
+        parts = tuple((name, quantity, "platform") for name, quantity in subject.unpriced)
+        usage = Usage(subject.resource, cast(Any, parts), subject.item)
+        bill = self._bill(org, usage, subject.occurred, command.version)
+        org.lapse(time)
+        subject.priced = True
+        return self._charge(
+            org, command, time, usage, subject.occurred, bill, bill.amount, priced=subject
+        )
+
+    def _reverse(self, org: Facts, command: Reverse, own: int, time: int) -> Answer:
+        expires = None if command.expires_at is None else micros("time", command.expires_at)
+        if expires is not None and expires <= time:
+            raise _Error("InvalidCommand")
+        charge = org.charges.get(command.charge)
+        if charge is None:
+            raise _Error("NotFound")
+        org.lapse(time)
+        left = charge.amount - org.reversed(charge.seq)
+        amount = left if command.amount is None else command.amount.nanos
+        if amount > left or left == 0:
+            raise _No("over_reversal", amount - left)
+        forgiven = min(amount, org.unpaid(charge.seq))
+        org.move("revenue", f"debt:{charge.seq}", forgiven, "forgiveness", charge.seq)
+        rest = amount - forgiven
+        for number, paid in reversed(org.payers(charge.seq)):
+            part = min(paid, rest)
+            rest -= part
+            lot = org.lots[number]
+            if part and expires is not None and lot.ended(time):
+                lot = attrs.evolve(lot, number=len(org.lots) + 1, expires_at=expires)
+                org.lots[lot.number] = lot
+            org.move("revenue", f"lot:{lot.number}", part, "refill", charge.seq)
+            org.expire([lot.number], time)
+        org.reversals.append((org.seq, charge.seq, amount))
+        expired = sum(m.amount for m in org.moves if m.seq == org.seq and m.kind == "expiry")
+        org.repay(time)
+        return self._success(
+            org, command, time, "Reversed", amount,
+            amount=amount, forgiven=forgiven, refilled=amount - forgiven, expired=expired,
+        )  # fmt: skip
+
+    def _close(self, org: Facts, command: Close, own: int, time: int) -> Answer:
+        org.lapse(time)
+        for _, hold in sorted(org.holds.items()):
+            if hold.state == "open":
+                org.end_hold(hold, "released", time)
+        org.repay(time)
+        target = "refunds" if command.remainder == "refund" else "write_off"
+        amount = 0
+        for lot in org.live(time):
+            left = org.remainder(lot.number)
+            org.move(f"lot:{lot.number}", target, left, command.remainder)
+            amount += left
+        org.closed = True
+        return self._success(org, command, time, "Closed", amount, amount=amount)

@@ -1,0 +1,547 @@
+"""Plant faults in a copy of the code, one at a time, and see that the tests catch them.
+
+    python tests/planted_faults.py [WORD…]
+
+Each fault is a small patch and the tests that must fail once it is in; with words, only
+faults whose name or file has one of them.  Exits 1 if a fault survives, or if its patch
+no longer fits the code: then the table below is to be mended.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("billing_core", "adapters", "tests", "pyproject.toml")
+WORKERS = 2
+PATIENCE = 60  # seconds for one fault's tests: one that hangs is caught as well
+
+
+class Fault(NamedTuple):
+    """``old`` occurs once in ``file``; with ``new`` instead, ``tests`` fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def fault(name: str, file: str, old: str, new: str, *tests: str) -> Fault:
+    nodes = tuple(f"tests/test_{test}" for test in tests)
+    return Fault(name, f"billing_core/{file}.py", old, new, nodes)
+
+
+WRITES = "rules_3_writes.py::test_3_"
+PRICES = "rules_5_money_and_price.py::test_5_"
+VERSIONS = "rules_5_versions_and_tokens.py::test_5_"
+LOTS = "rules_6_lots_and_holds.py::test_6_"
+TIME = "rules_6_time_and_refusals.py::test_6_"
+DEBT = "rules_6_debt_and_reversal.py::test_6_"
+KEYS = "rules_7_idempotency.py::test_7_"
+USAGE = "rules_8_usage.py::test_8_"
+
+FAULTS = [
+    # -- lots and lapses
+    fault(
+        "spend an expired lot",
+        "ledger",
+        "lot.expires_at <= time",
+        "lot.expires_at <= time - 10**15",
+        TIME + "7_expired_credit_is_never_spendable_sweep_or_no_sweep",
+        "regressions.py::test_expired_credit_is_not_spendable_until_a_sweep_comes_by",
+    ),
+    fault(
+        "a lot lives a microsecond too long",
+        "ledger",
+        "lot.expires_at <= time",
+        "lot.expires_at < time",
+        TIME + "7_expired_credit_is_never_spendable_sweep_or_no_sweep",
+    ),
+    fault(
+        "a hold lives a microsecond too long",
+        "ledger",
+        "hold.expires_at <= time",
+        "hold.expires_at < time",
+        LOTS + "3_a_hold_lives_until_its_expiry_and_not_at_it",
+    ),
+    fault(
+        "spend lots in the wrong order",
+        "ledger",
+        "(lot.priority, lot.scope is None, expires,",
+        "(lot.priority, lot.scope is None, -expires,",
+        LOTS + "1_spending_order",
+    ),
+    fault(
+        "spend unscoped credit first",
+        "ledger",
+        "(lot.priority, lot.scope is None,",
+        "(lot.priority, lot.scope is not None,",
+        LOTS + "1_spending_order",
+    ),
+    fault(
+        "lapse lots before holds, whatever their times",
+        "ledger",
+        "key=lambda each: each[:3]",
+        "key=lambda each: each[1:3]",
+        DEBT + "5_each_lapse_is_an_entry_of_its_own_time",
+    ),
+    fault(
+        "forget when the next thing lapses",
+        "ledger",
+        "account.next_lapse = min(later, default=None)",
+        "account.next_lapse = None",
+        TIME + "7_the_account_carries_the_next_time_at_which_something_lapses",
+    ),
+    fault(
+        "decide before the watermark",
+        "decide",
+        "max(at, account.watermark)",
+        "at",
+        TIME + "7_decision_time_is_the_later_of_the_command_s_time_and_the_watermark",
+    ),
+    fault(
+        "take commands dated far ahead",
+        "decide",
+        '_check_not_ahead("at", at, terms)',
+        "pass",
+        TIME + "7_commands_dated_too_far_ahead_are_refused",
+        "regressions.py::test_a_time_far_ahead_neither_expires_credit_nor_ends_holds",
+    ),
+    fault(
+        "count reserved credit as available",
+        "ledger",
+        "free += lot.remainder - lot.reserved",
+        "free += lot.remainder",
+        "regressions.py::test_two_holds_cannot_have_the_same_credit",
+    ),
+    fault(
+        "count credit of another scope as available",
+        "ledger",
+        "return any(\n        resource.startswith",
+        "return True or any(\n        resource.startswith",
+        LOTS + "1_a_scope_names_resources_or_prefixes",
+    ),
+    fault(
+        "forget the debt in what is available",
+        "ledger",
+        "return free - self.account.debt",
+        "return free",
+        LOTS + "2_available_is_what_may_pay_is_unreserved_and_lives_less_debt",
+    ),
+    # -- holds
+    fault(
+        "a hold that ended keeps its parts",
+        "ledger",
+        "hold.parts = []\n",
+        "pass\n",
+        "regressions.py::test_a_lapsed_hold_is_given_back_once",
+    ),
+    fault(
+        "capture more than the hold has",
+        "ledger",
+        "paid = min(part[1], amount)",
+        "paid = amount",
+        DEBT + "4_a_charge_is_paid_from_its_hold_then_from_what_is_available_then_as_debt",
+    ),
+    fault(
+        "an extension keeps the part of a lot that ended",
+        "decide",
+        "ended = [part for part in hold.parts if ledger.ended(part[0])]",
+        "ended = []",
+        LOTS + "3_a_later_extension_replaces_the_expired_part_from_live_lots",
+    ),
+    fault(
+        "settle a settled hold again",
+        "decide",
+        'if hold is not None and hold.state == "settled":',
+        "if False:",
+        LOTS + "3_a_settled_hold_is_a_conflict",
+    ),
+    fault(
+        "refuse measured usage beyond the balance",
+        "decide",
+        "rest = metered.amount",
+        "rest = metered.amount\n"
+        "    if rest > ledger.available(usage.resource):\n"
+        "        return _too_little(ask, rest, ledger.available(usage.resource))",
+        "regressions.py::test_a_settlement_above_hold_and_balance_is_billed_in_full",
+    ),
+    fault(
+        "closing leaves holds open",
+        "decide",
+        "for key in released:",
+        "for key in released[:0]:",
+        DEBT + "closing_releases_holds_repays_and_empties_every_lot",
+    ),
+    fault(
+        "release what was used if the body raises",
+        "engine/billing",
+        "if not self._reported:",
+        "if not self._reported or any(_):",
+        "hold_block.py::test_it_settles_what_was_reported_even_if_the_body_raises",
+    ),
+    # -- debt and reversals
+    fault(
+        "repay the newest debt first",
+        "ledger",
+        "for charge in self.state.debts:",
+        "for charge in reversed(self.state.debts):",
+        DEBT + "5_credit_that_comes_in_repays_the_oldest_debt_at_once",
+    ),
+    fault(
+        "repay debt of another scope",
+        "ledger",
+        "or not covers(lot.scope, charge.resource)",
+        "",
+        DEBT + "5_it_repays_only_what_it_may_pay_for",
+    ),
+    fault(
+        "credit that a settle set free repays nothing",
+        "decide",
+        "if freed:",
+        "if False:",
+        DEBT + "5_credit_that_a_hold_sets_free_repays_too",
+    ),
+    fault(
+        "repay from the debts that were loaded only",
+        "ledger",
+        "raise NeedMoreDebts(self.org)",
+        "return",
+        DEBT + "5_more_debts_than_are_loaded_at_once_are_repaid_oldest_first",
+    ),
+    fault(
+        "refill the lot that paid first, first",
+        "ledger",
+        "made: list[list[int]] = []",
+        "made: list[list[int]] = []; charge.payments.reverse()",
+        DEBT + "6_then_it_refills_the_paying_lots_in_reverse_order",
+    ),
+    fault(
+        "reverse more than is left of a charge",
+        "decide",
+        "if amount > left or not left:",
+        "if not left:",
+        DEBT + "6_a_reversal_names_a_charge_and_an_amount_up_to_what_is_left_of_it",
+    ),
+    fault(
+        "credit returned to an ended lot lives on",
+        "ledger",
+        '"refill")\n            self._expire(lot)',
+        '"refill")',
+        DEBT + "6_the_part_of_an_expired_lot_expires_again",
+    ),
+    # -- prices
+    fault(
+        "round each charge by itself",
+        "metering",
+        "carry, carry_of = rest",
+        "carry, carry_of = 0, 1",
+        PRICES + "4_tiny_charges_are_neither_lost_nor_rounded_up",
+        "regressions.py::test_tiny_charges_are_not_billed_as_zero_or_a_cent_each",
+    ),
+    fault(
+        "quote rounded down",
+        "pricing",
+        "-(-numerator // denominator)",
+        "numerator // denominator",
+        PRICES + "4_quotes_and_holds_round_up",
+    ),
+    fault(
+        "quote as if no other hold were open",
+        "metering",
+        "at, at + held,",
+        "at, at,",
+        PRICES + "4_a_hold_takes_the_dearest_start_that_open_holds_make_possible",
+    ),
+    fault(
+        "one counter for all periods",
+        "ledger",
+        "return self._period",
+        "return Window(0, 2**62)",
+        PRICES + "3_a_component_has_one_counter_per_org_and_period",
+    ),
+    fault(
+        "usage on the customer's own key advances the counter",
+        "metering",
+        'lines.append(Line(component, quantity, quantity, CUSTOMER, 0, ""))',
+        'lines.append(Line(component, quantity, quantity, CUSTOMER, 0, ""))\n'
+        "            counters[component] = [quantity, 0, 1, 0]",
+        PRICES + "3_usage_on_the_customer_s_own_key_does_not_advance_it",
+    ),
+    fault(
+        "a package is begun anew by each charge",
+        "pricing",
+        "(-(-stop // self.size) + (-start // self.size))",
+        "-(-(stop - start) // self.size)",
+        "pricing.py::test_a_begun_package_is_paid_once",
+    ),
+    fault(
+        "a minimum for each settlement of an item",
+        "metering",
+        "started = item.components.get(component) if item is not None else None",
+        "started = None",
+        PRICES + "5_a_minimum_belongs_to_an_item",
+    ),
+    fault(
+        "a change of price without its delay",
+        "pricing",
+        "if effective >= now + delay:",
+        "if effective:",
+        VERSIONS + "6_a_change_takes_effect_after_the_publication_delay",
+    ),
+    fault(
+        "price at decision time, not at occurrence",
+        "decide",
+        "return ask.at if occurred is None",
+        "return ask.time if True",
+        VERSIONS + "6_the_version_in_force_when_the_usage_occurred_prices_it",
+        "regressions.py::test_history_is_not_repriced_at_today_s_prices",
+    ),
+    fault(
+        "what has no price is free",
+        "metering",
+        "lines.append(Line(component, quantity, quantity, PLATFORM, 0, None))",
+        'lines.append(Line(component, quantity, quantity, PLATFORM, 0, ""))',
+        VERSIONS + "7_a_settlement_of_what_has_no_price_is_recorded_as_unpriced",
+    ),
+    fault(
+        "nobody is told of what has no price",
+        "decide",
+        "if unpriced:",
+        "if False:",
+        VERSIONS + "7_a_settlement_of_what_has_no_price_is_recorded_as_unpriced",
+    ),
+    fault(
+        "cached tokens count twice",
+        "commands",
+        "return total - part",
+        "return total",
+        "commands.py::test_cached_tokens_come_out_of_an_input_that_includes_them",
+        "regressions.py::test_cached_tokens_are_not_billed_twice",
+    ),
+    # -- money and keys
+    fault(
+        "take any currency",
+        "decide",
+        "_check_currency(command, account)\n",
+        "pass\n",
+        PRICES + "1_no_other_currency_is_taken",
+    ),
+    fault(
+        "let what is granted overflow",
+        "ledger",
+        "if account.granted + granted > MAX_NANOS:",
+        "if False:",
+        PRICES + "1_a_total_granted_beyond_64_bits_is_a_typed_error_that_changes_nothing",
+    ),
+    fault(
+        "let what is charged overflow",
+        "ledger",
+        "if account.used + used > MAX_NANOS:",
+        "if False:",
+        "regressions.py::test_an_overflow_of_64_bits_changes_nothing",
+    ),
+    fault(
+        "build the integer of a huge exponent",
+        "money",
+        "if value.adjusted() > _DIGITS:",
+        "if int(value) and False:",
+        "money.py::test_an_exponent_of_any_size_costs_nothing",
+    ),
+    fault(
+        "do a command again that was done",
+        "decide",
+        "if known is not None:",
+        "if False:",
+        KEYS + "2_same_key_same_content_the_first_outcome_again_at_any_later_time",
+        "regressions.py::test_a_retry_does_not_charge_twice",
+    ),
+    fault(
+        "ignore a conflict of content",
+        "decide",
+        "if known.content != content:",
+        "if False:",
+        KEYS + "2_same_key_other_content_is_a_conflict_that_names_what_differs",
+    ),
+    fault(
+        "leave quantities out of the content",
+        "commands",
+        "return [self.resource, self.parts, self.item]",
+        "return [self.resource, self.item]",
+        KEYS + "2_same_key_other_content_is_a_conflict_that_names_what_differs",
+    ),
+    # -- usage and proof
+    fault(
+        "a window that includes its end",
+        "times",
+        "Window(now - 7 * DAY, now)",
+        "Window(now - 7 * DAY, now + 1)",
+        USAGE + "1_usage_is_a_point_and_windows_are_half_open",
+    ),
+    fault(
+        "a rollup without its days",
+        "rollups",
+        '("day", hour - hour % DAY), ',
+        "",
+        USAGE + "2_7d_and_30d_end_now_and_are_exact",
+    ),
+    fault(
+        "a chain without the amounts",
+        "journal",
+        "{effects}\\n{amount}\\n",
+        "{effects}\\n",
+        "verify.py::test_an_altered_journal_is_found[a hold's amount]",
+    ),
+    fault(
+        "a chain whose links are not checked",
+        "audit",
+        "if digest != entry.hash:",
+        "if False:",
+        "verify.py::test_an_altered_journal_is_found[a time of record]",
+    ),
+    fault(
+        "a checkpoint that is not compared",
+        "verify",
+        " or then[0].hash.hex() != checkpoint.head",
+        "",
+        "verify.py::test_a_rewritten_tail_is_found_against_a_checkpoint",
+    ),
+    fault(
+        "a commit that is not undone when it fails midway",
+        "testing/memory",
+        "self._store._orgs = before",
+        "pass",
+        WRITES + "1_a_commit_that_fails_midway_changes_nothing",
+    ),
+]
+
+
+class Copy:
+    """A copy of the tree in which faults are planted."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        for name in COPIED:
+            if (ROOT / name).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", ".*")
+                shutil.copytree(ROOT / name, place / name, ignore=ignored)
+            else:
+                shutil.copy(ROOT / name, place / name)
+        self.writes = 0
+        self.environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(place), str(place / "adapters")]),
+            "PYTHONHASHSEED": "0",
+            "PYTEST_ADDOPTS": "",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "CI": "1",
+        }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.place,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def check_imports(self) -> None:
+        """The copy is what is tested, not an installed package."""
+        imported = self.run("-c", "import billing_core; print(billing_core.__file__)").stdout
+        expected = self.place / "billing_core" / "__init__.py"
+        if Path(imported.strip()) != expected:
+            raise SystemExit(f"The tests would import {imported.strip()}, not {expected}.")
+
+    def test(self, nodes: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        options = ("-q", "-rf", "-p", "no:cacheprovider", "--tb=line", "--assert=plain")
+        return self.run("-m", "pytest", *options, *nodes)
+
+    def write(self, path: Path, text: str) -> None:
+        """With a time that no version of the file had: compiled files go by it."""
+        path.write_text(text, encoding="utf-8")
+        self.writes += 1
+        os.utime(path, (self.writes, self.writes))
+
+    def plant(self, planted: Fault) -> str | None:
+        """Run the tests with a fault in the code; what is wrong, if it is not caught."""
+        path = self.place / planted.file
+        if not path.is_file():
+            return f"there is no {planted.file}"
+        text = path.read_text(encoding="utf-8")
+        found = text.count(planted.old)
+        if found != 1:
+            return f"the patch no longer fits: {planted.old!r} is there {found} times"
+        self.write(path, text.replace(planted.old, planted.new))
+        try:
+            done = self.test(planted.tests)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            self.write(path, text)
+        if done.returncode not in (0, 1):
+            return f"pytest ended with {done.returncode}:\n{done.stdout}"
+        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+        for node in planted.tests:
+            if not any(line.startswith(f"FAILED {node}") for line in failed):
+                return f"survives {node}"
+        return None
+
+
+def results(copies: "Queue[Copy]", faults: list[Fault]) -> Iterator[tuple[Fault, str | None]]:
+    def one(planted: Fault) -> str | None:
+        copy = copies.get()
+        try:
+            return copy.plant(planted)
+        finally:
+            copies.put(copy)
+
+    with ThreadPoolExecutor(WORKERS) as workers:
+        yield from zip(faults, workers.map(one, faults), strict=True)
+
+
+def main(words: list[str]) -> int:
+    started = time.monotonic()
+    chosen = [
+        each for each in FAULTS if not words or any(w in each.name + each.file for w in words)
+    ]
+    if not chosen:
+        print("No fault has such a name.")
+        return 1
+    with tempfile.TemporaryDirectory() as directory:
+        copies: Queue[Copy] = Queue()
+        for number in range(WORKERS):
+            copy = Copy(Path(directory).resolve() / str(number))
+            copy.check_imports()
+            copies.put(copy)
+        nodes = tuple(dict.fromkeys(node for each in chosen for node in each.tests))
+        print(f"{len(chosen)} faults, {len(nodes)} tests; first the tests without a fault")
+        sound = copy.test(nodes)
+        if sound.returncode != 0:
+            print(sound.stdout)
+            print("The tests fail on sound code: nothing can be said of faults.")
+            return 1
+        width = max(len(each.name) for each in chosen)
+        survived = 0
+        for number, (planted, wrong) in enumerate(results(copies, chosen), 1):
+            verdict = "caught" if wrong is None else f"NOT CAUGHT: {wrong}"
+            survived += wrong is not None
+            print(f"{number:>3}/{len(chosen)}  {planted.name:<{width}}  {verdict}", flush=True)
+    caught = len(chosen) - survived
+    print(f"{caught} of {len(chosen)} caught, in {time.monotonic() - started:.0f} seconds")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,187 @@
+"""``with billing.hold(…) as hold:`` settles, releases, or leaves the hold to expire."""
+
+import pytest
+from world import HOUR, MINUTE, FailingStore, World, units
+
+from billing_core import Conflict, IdempotencyConflict, InvalidCommand, Refused, StoreError
+
+
+class Broken(Exception):
+    pass
+
+
+def state_of(world: World, hold) -> str:
+    return next(each.state for each in world.store.holds("acme") if each.key == hold.key)
+
+
+def test_it_settles_what_was_reported() -> None:
+    world = World()
+    world.grant(10)
+    with world.hold(8, member="ann", reference="job 7") as hold:
+        assert (hold.amount, world.available()) == (8, 2)
+        hold.report(units(5))
+    [charge] = hold.charges
+    assert (charge.amount, charge.captured) == (5, 5)
+    assert state_of(world, hold) == "settled"
+    assert world.available() == 5
+    assert world.billing.explain("acme", charge.seq).member == "ann"
+    assert world.billing.history("acme", limit=1)[0].reference == "job 7"
+
+
+def test_it_settles_every_report() -> None:
+    world = World()
+    world.grant(10)
+    with world.hold(8) as hold:
+        hold.report(units(2))
+        hold.report(units(3, "y"))
+        hold.report(units(0))
+        hold.report(units(4))
+    assert [charge.amount for charge in hold.charges] == [2, 3, 0, 4]
+    assert [charge.captured for charge in hold.charges] == [2, 3, 0, 3]
+    assert state_of(world, hold) == "settled"
+    assert world.left() == {1: 1}
+
+
+def test_it_settles_what_was_reported_even_if_the_body_raises() -> None:
+    world = World()
+    world.grant(10)
+    with pytest.raises(Broken), world.hold(8) as hold:
+        hold.report(units(5))
+        raise Broken
+    assert hold.charges[0].amount == 5
+    assert state_of(world, hold) == "settled"
+    assert world.left() == {1: 5}
+
+
+def test_it_releases_only_if_nothing_was_reported() -> None:
+    world = World()
+    world.grant(10)
+    with world.hold(8) as hold:
+        pass
+    assert (state_of(world, hold), hold.charges) == ("released", [])
+    with pytest.raises(Broken), world.hold(8) as hold:
+        raise Broken
+    assert state_of(world, hold) == "released"
+    with world.hold(8) as hold:
+        hold.report(units(0))
+    assert state_of(world, hold) == "settled"
+    assert world.left() == {1: 10}
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_on_a_store_error_the_hold_is_left_to_expire(reported: bool) -> None:
+    world = World(FailingStore())
+    world.grant(10)
+    with pytest.raises(StoreError, match="full"), world.hold(8, life=HOUR) as hold:
+        if reported:
+            hold.report(units(5))
+        world.store.fail = "before"
+    assert (state_of(world, hold), hold.charges) == ("open", [])
+    world.store.fail = None
+    assert world.available() == 2
+    world.clock.advance(HOUR)
+    assert world.available() == 10
+    assert world.wrong() == []
+
+
+def test_a_store_error_hides_no_error_of_the_body() -> None:
+    world = World(FailingStore())
+    world.grant(10)
+    with pytest.raises(StoreError) as failed, world.hold(8):
+        world.store.fail = "before"
+        raise Broken
+    assert isinstance(failed.value.__context__, Broken)
+
+
+def test_after_an_unknown_outcome_the_same_settlement_finds_out() -> None:
+    world = World(FailingStore())
+    world.grant(10)
+    with pytest.raises(StoreError) as failed, world.hold(8, key="call") as hold:
+        hold.report(units(5))
+        world.store.fail = "after"
+    assert failed.value.outcome_unknown
+    world.store.fail = None
+    assert state_of(world, hold) == "settled"
+    assert world.settle(5, key="call", hold="call").replayed
+    assert world.left() == {1: 5}
+
+
+def test_usage_beyond_the_hold_or_after_its_end_is_charged() -> None:
+    world = World()
+    world.grant(10)
+    with world.hold(4) as hold:
+        hold.report(units(12))
+    assert (hold.charges[0].captured, hold.charges[0].unpaid) == (4, 2)
+    world.grant(12)
+    with world.hold(4, life=MINUTE) as hold:
+        world.clock.advance(HOUR)
+        hold.report(units(4))
+    assert (hold.charges[0].captured, hold.charges[0].paid) == (0, 4)
+
+
+def test_a_hold_that_lapsed_or_was_released_meanwhile_needs_no_release() -> None:
+    world = World()
+    world.grant(10)
+    with world.hold(4, life=MINUTE) as hold:
+        world.clock.advance(HOUR)
+    assert state_of(world, hold) == "lapsed"
+    with world.hold(4) as hold:
+        world.billing.release("acme", hold.key)
+    assert state_of(world, hold) == "released"
+
+
+def test_it_can_be_extended_inside() -> None:
+    world = World()
+    world.grant(10)
+    with world.hold(4, life=MINUTE) as hold:
+        world.extend(hold, life=HOUR, add=5)
+        world.clock.advance(2 * MINUTE)
+        hold.report(units(9))
+    assert hold.charges[0].captured == 9
+
+
+def test_no_hold_no_block() -> None:
+    world = World()
+    with pytest.raises(Refused), world.hold(4):
+        raise AssertionError("the body must not run")
+
+
+def test_a_report_is_a_usage() -> None:
+    world = World()
+    world.grant(10)
+    with world.hold(4) as hold, pytest.raises(InvalidCommand):
+        hold.report(5)
+    assert state_of(world, hold) == "released"
+
+
+def test_each_hold_has_a_fresh_key_unless_one_is_given() -> None:
+    world = World()
+    world.grant(10)
+    one, two = (world.billing.hold("acme", units(1), life=HOUR) for _ in "ab")
+    assert one.key != two.key
+    assert one.key[14] == "7"
+
+
+def test_a_block_that_is_run_again_charges_once() -> None:
+    world = World()
+    world.grant(10)
+    for _ in range(2):
+        with world.hold(4, key="job") as hold:
+            hold.report(units(1))
+            hold.report(units(2))
+    assert [charge.replayed for charge in hold.charges] == [True, True]
+    assert world.left() == {1: 7}
+    with pytest.raises((IdempotencyConflict, Conflict)), world.hold(4, key="job") as hold:
+        hold.report(units(3))
+    assert world.left() == {1: 7}
+
+
+@pytest.mark.parametrize("length", [198, 199, 200])
+def test_a_long_key_loses_no_report(length: int) -> None:
+    world = World()
+    world.grant(100)
+    with world.hold(40, key="k" * length) as hold:
+        for _ in range(12):
+            hold.report(units(1))
+    assert sum(charge.amount for charge in hold.charges) == 12
+    assert world.left() == {1: 88}
