@@ -111,8 +111,8 @@ FAULTS = [
     fault(
         "take commands dated far ahead",
         "decide",
-        '_check_not_ahead("at", at, terms)',
-        "pass",
+        '_check_not_ahead("at", at, terms)\n    occurred',
+        "occurred",
         TIME + "7_commands_dated_too_far_ahead_are_refused",
         "regressions.py::test_a_time_far_ahead_neither_expires_credit_nor_ends_holds",
     ),
@@ -258,9 +258,23 @@ FAULTS = [
     fault(
         "quote as if no other hold were open",
         "metering",
-        "at, at + held,",
-        "at, at,",
+        "at + more + held,",
+        "at + more,",
         PRICES + "4_a_hold_takes_the_dearest_start_that_open_holds_make_possible",
+    ),
+    fault(
+        "announce what is measured, not what is billed",
+        "metering",
+        "line.component: line.billed",
+        "line.component: line.quantity",
+        PRICES + "4_open_holds_count_with_what_their_minimum_makes_of_them",
+    ),
+    fault(
+        "metering forgets what open holds announced",
+        "decide",
+        "setdefault(component, [0, 0, 1, 0])[:3] = standing",
+        "update({component: [*standing, 0]})",
+        PRICES + "4_usage_in_between_forgets_no_open_hold",
     ),
     fault(
         "one counter for all periods",
@@ -274,7 +288,7 @@ FAULTS = [
         "metering",
         'lines.append(Line(component, quantity, quantity, CUSTOMER, 0, ""))',
         'lines.append(Line(component, quantity, quantity, CUSTOMER, 0, ""))\n'
-        "            counters[component] = [quantity, 0, 1, 0]",
+        "            counters[component] = [quantity, 0, 1]",
         PRICES + "3_usage_on_the_customer_s_own_key_does_not_advance_it",
     ),
     fault(
@@ -287,8 +301,8 @@ FAULTS = [
     fault(
         "a minimum for each settlement of an item",
         "metering",
-        "started = item.components.get(component) if item is not None else None",
-        "started = None",
+        "raw, billed, version = started if started is not None else",
+        "raw, billed, version =",
         PRICES + "5_a_minimum_belongs_to_an_item",
     ),
     fault(
@@ -335,6 +349,13 @@ FAULTS = [
         "_check_currency(command, account)\n",
         "pass\n",
         PRICES + "1_no_other_currency_is_taken",
+    ),
+    fault(
+        "take a negative quantity",
+        "commands",
+        "not 0 <= quantity < _MAX_QUANTITY",
+        "quantity >= _MAX_QUANTITY",
+        "regressions.py::test_a_negative_quantity_is_no_way_to_make_money",
     ),
     fault(
         "let what is granted overflow",

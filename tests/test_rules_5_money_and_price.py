@@ -279,6 +279,12 @@ def test_5_4_a_quote_rounds_each_component_up() -> None:
     assert [line.amount for line in quote.lines] == [1, 1]
 
 
+def test_5_4_what_a_minimum_adds_is_not_rounded_by_itself() -> None:
+    world = priced(Price(Flat(1, 10), minimum=60))
+    assert world.billing.quote("acme", m(1)).amount == 6
+    assert world.settle(m(1)).amount == 6
+
+
 def test_5_4_a_hold_takes_the_dearest_start_that_open_holds_make_possible() -> None:
     world = priced(RISING)
     first = world.hold(m(60))
@@ -288,6 +294,14 @@ def test_5_4_a_hold_takes_the_dearest_start_that_open_holds_make_possible() -> N
     charges = [world.settle(m(60), hold=each.key) for each in (second, first)]
     assert [charge.captured for charge in charges] == [60, 60]
     assert charges[1].amount == 40 + 20 * 1000
+
+
+def test_5_4_usage_in_between_forgets_no_open_hold() -> None:
+    world = priced(RISING)
+    world.hold(m(60))
+    world.settle(m(10))
+    assert world.billing.quote("acme", m(60)).amount == 30 + 30 * 1000
+    assert world.wrong() == []
 
 
 def test_5_4_a_hold_that_ended_makes_nothing_dearer() -> None:

@@ -42,9 +42,10 @@ __all__ = [
 # -- money ----------------------------------------------------------------------
 
 
-def balance(engine: Billing, model: Model, org: str, now: int) -> None:
+def balance(engines: Sequence[Billing], model: Model, org: str, now: int) -> None:
     """The balance as of now, to the single lot."""
-    told = engine.balance(org)
+    told, *others = [engine.balance(org) for engine in engines]
+    assert all(other == told for other in others)
     facts = model.at(org, now)
     time = max(now, facts.watermark)
     lots = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from billing_core.commands import Command
 from billing_core.testing.answers import Amounts, Answer, amounts
@@ -115,6 +115,14 @@ class Facts:
     named: int = 0
     watermark: int = 0
     closed: bool = False
+
+    def copy(self) -> Facts:
+        """A copy that may lapse on its own."""
+        held = {
+            key: evolve(hold, parts=[*hold.parts], announced=[*hold.announced])
+            for key, hold in self.holds.items()
+        }
+        return evolve(self, moves=[*self.moves], holds=held, postings=[*self.postings])
 
     # -- sums -------------------------------------------------------------------
 

@@ -246,8 +246,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.sent += batch
             self.touched = {command.org for command in batch} & set(self.model.orgs)
             for org in self.touched:
-                for engine in self.engines:
-                    audits.balance(engine, self.model, org, self._now())
+                audits.balance(self.engines, self.model, org, self._now())
                 audits.journal_tail(self.stores[0], self.model, org)
 
     def _compare(self, batch: Sequence[Command], outcomes: Iterable[Outcome]) -> None:
@@ -275,9 +274,9 @@ class LedgerMachine(RuleBasedStateMachine):
             for org in self.model.orgs:
                 audits.conservation(engine, store, org)
                 audits.journal(store, self.model, org)
-                audits.balance(engine, self.model, org, self._now())
                 audits.explanations(engine, self.model, org)
         for org in self.model.orgs:
+            audits.balance(self.engines, self.model, org, self._now())
             audits.reports(self.engines, self.model, org, self._now())
             audits.same_rows(self.stores, org)
 

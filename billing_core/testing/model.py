@@ -8,7 +8,6 @@ rule: what it answers is written from the rules of the design alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from fractions import Fraction
 from typing import Any, cast
 
@@ -95,7 +94,7 @@ class Model:
 
     def at(self, org: str, now: int) -> Facts:
         """A copy of an org's facts as of now, lapses applied: what reads see."""
-        known = deepcopy(self.orgs[org])
+        known = self.orgs[org].copy()
         known.lapse(max(now, known.watermark))
         return known
 
