@@ -111,7 +111,7 @@ class Usage:
         for component in quantities:
             checked_name("component", component)
         if isinstance(payer, str):
-            parts = [
+            parts: list[tuple[str, int, Payer]] = [
                 (component, quantities[component], payer)
                 for component in sorted(quantities)
                 if quantities[component] != 0

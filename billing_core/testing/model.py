@@ -116,12 +116,13 @@ class Model:
     def _execute(self, command: Command, now: int, seen: object) -> Answer:
         own = now if command.at is None else micros("time", command.at)
         occurred = getattr(command, "occurred_at", None)
-        if max(own, own if occurred is None else micros("time", occurred)) > now + TOLERANCE:
-            raise _Error("InvalidCommand")
+        latest = max(own, own if occurred is None else micros("time", occurred))
         org = self.orgs.get(command.org)
         if org is None:
             if not isinstance(command, OpenAccount):
                 raise _Error("NotFound")
+            if latest > now + TOLERANCE:
+                raise _Error("InvalidCommand")
             anchor = own if command.anchor is None else micros("time", command.anchor)
             org = self.orgs[command.org] = Facts(command.org, command.currency, anchor, own)
             return self._success(org, command, own, "Opened", 0)
@@ -135,6 +136,8 @@ class Model:
             if first[0] != meant:
                 raise _Error("IdempotencyConflict")
             return first[1]
+        if latest > now + TOLERANCE:
+            raise _Error("InvalidCommand")
         if isinstance(command, OpenAccount):
             raise _Error("Conflict")
         if org.closed and not isinstance(command, (Settle, PriceUnpriced)):
