@@ -110,6 +110,7 @@ class Audit:
         self.tables = _Tables()
         self.transfers = 0
         self.usages = 0
+        self.followed = 0  # entries, by this audit
         self.ended = Ended()
         self.found: list[Discrepancy] = []
 
@@ -168,6 +169,7 @@ class Audit:
     def follow(self, entry: Entry) -> None:
         """Apply the next entry, noting what does not fit."""
         where = f"entry {entry.seq}"
+        self.followed += 1
         try:
             self._follow(entry, where)
         except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:

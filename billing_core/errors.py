@@ -9,7 +9,7 @@ raise them.
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from billing_core.outcomes import Refusal
@@ -37,6 +37,10 @@ class BillingError(Exception):
 
     def __hash__(self) -> int:
         return hash((type(self), str(self)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross processes in task queues; the constructors take other arguments.
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 class InvalidCommand(BillingError):
@@ -112,6 +116,12 @@ class StoreError(BillingError):
 
 class PaymentError(BillingError):
     """The payment provider failed or said no."""
+
+
+def _rebuilt(kind: type[BillingError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 def _shown(value: object) -> str:

@@ -152,6 +152,8 @@ def quote(
         started = item.components.get(component) if item is not None else None
         pieces, _ = _by_item(quantity, priced, started, component, version_of)
         at, _, _, held = _standing(counter, component)
+        if all(by.version == priced.version for _, _, by in pieces):
+            pieces = ((quantity, sum(billed for _, billed, _ in pieces), priced),)
         amount = more = 0
         for _, billed, by in pieces:
             amount += dearest(by.price.function, at + more, at + more + held, billed)

@@ -6,7 +6,8 @@ it crosses the door, with its currency.  No float ever becomes money.
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
 from attrs import frozen
 
@@ -20,6 +21,7 @@ NANOS = 1_000_000_000
 MAX_NANOS = 2**63 - 1
 """The largest amount, and the largest total of an org: 64 bits, signed."""
 
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _DIGITS = 40  # more than any amount in range can need; longer texts are refused unread
 
 
@@ -79,10 +81,10 @@ def checked_decimal(field: str, amount: object) -> Decimal:
         raise InvalidCommand(field, amount, f"a decimal of at most {_DIGITS} characters")
     if isinstance(amount, int) and amount.bit_length() > 130:
         raise MoneyOverflow(field, amount, f"an amount within ±{decimal_text(MAX_NANOS)}")
-    try:
-        value = Decimal(amount)
-    except InvalidOperation:
-        raise InvalidCommand(field, amount, 'a decimal such as "12.34"') from None
+    # Decimal takes more: blanks, underscores, digits of other scripts.
+    if isinstance(amount, str) and not _DECIMAL.fullmatch(amount):
+        raise InvalidCommand(field, amount, 'a decimal such as "12.34"')
+    value = Decimal(amount)
     if not value.is_finite():
         raise InvalidCommand(field, amount, "a finite decimal")
     if not value:

@@ -23,6 +23,7 @@ from billing_core.records import Entry, Line
 from billing_core.times import moment
 
 __all__ = [
+    "OPERATIONS",
     "Charged",
     "Closed",
     "Extended",
@@ -179,6 +180,20 @@ def _reversed(entry: Entry, base: _Base, _: Any) -> Success:
     forgiven, refilled = _moved(entry, "forgiveness"), _moved(entry, "refill")
     return Reversed(*base, entry.amount, forgiven, refilled, _moved(entry, "expiry"))
 
+
+OPERATIONS = (
+    "open",
+    "grant",
+    "hold",
+    "extend",
+    "release",
+    "settle",
+    "deduct",
+    "price",
+    "reverse",
+    "close",
+)
+"""The operations that callers can name."""
 
 _BUILD: Mapping[str, Callable[[Entry, _Base, Any], Success]] = {
     "open": lambda entry, base, _: Opened(*base),

@@ -298,7 +298,8 @@ class PriceBook:
     currency: str = "USD"
 
     def __attrs_post_init__(self) -> None:
-        checked_name("version", self.version)
+        if "#" in checked_name("version", self.version):
+            raise InvalidCommand("version", self.version, 'a name without "#"')
         micros("effective_at", self.effective_at)
         checked_currency(self.currency)
         if not isinstance(self.prices, Mapping) or not self.prices:
@@ -375,7 +376,7 @@ class Published:
     """A price book as a store keeps it.
 
     ``number``: order of publication, from 1.  ``published_at``: microseconds.
-    ``digest``: SHA-256 of ``body``, in hex; every charge's record names its
+    ``digest``: SHA-256 of the rest, in hex; every charge's record names its
     first 16 digits, so that a book cannot be altered unseen.
     """
 
@@ -388,7 +389,8 @@ class Published:
     @classmethod
     def of(cls, book: PriceBook, number: int, published_at: int) -> Published:
         body = book.body()
-        return cls(number, book.version, published_at, body, sha256(body.encode()).hexdigest())
+        text = f"{number}\n{published_at}\n{body}"
+        return cls(number, book.version, published_at, body, sha256(text.encode()).hexdigest())
 
 
 class Priced(NamedTuple):

@@ -47,6 +47,7 @@ from billing_core.outcomes import (
 )
 from billing_core.ports import Clock, IdSource, Store
 from billing_core.pricing import PriceBook
+from billing_core.text import checked_name
 from billing_core.times import duration
 
 __all__ = ["Billing", "OpenHold"]
@@ -100,6 +101,8 @@ class Billing(Reads):
         disturbs no other.  Raises StoreError alone: then none of it was done, or,
         where ``outcome_unknown``, all or none of it.
         """
+        if not isinstance(commands, Iterable):
+            raise InvalidCommand("commands", commands, "commands, such as [Settle(...)]")
         batch = list(commands)
         if not batch:
             return []
@@ -297,7 +300,7 @@ class Billing(Reads):
     def erase_member(self, org: str, member: str) -> bool:
         """Forget a member's name: records keep the surrogate id alone.  Their keys cannot
         be replayed afterwards."""
-        return self.store.erase_member(org, member)
+        return self.store.erase_member(checked_name("org", org), checked_name("member", member))
 
     def publish(self, book: PriceBook) -> str:
         """Publish a price book; its full version name.  The same book again is a no-op.
@@ -305,6 +308,8 @@ class Billing(Reads):
         Raises InvalidCommand where it would change a price sooner than the
         publication delay allows, or where the version's name is taken.
         """
+        if not isinstance(book, PriceBook):
+            raise InvalidCommand("book", book, "a PriceBook")
         return self._prices.publish(book)
 
 

@@ -17,12 +17,13 @@ from billing_core.explain import Explanation, explain
 from billing_core.ledger import Ledger, NeedMoreDebts
 from billing_core.metering import Quote
 from billing_core.money import Money
-from billing_core.outcomes import Refusal, Success, outcome
+from billing_core.outcomes import OPERATIONS, Refusal, Success, outcome
 from billing_core.ports import Clock, Store, Wanted
 from billing_core.pricing import Catalogue
 from billing_core.records import Event
 from billing_core.rollups import Span, cover
 from billing_core.statements import Balance, HistoryRow, balance, history_row
+from billing_core.text import checked_name
 from billing_core.times import PeriodName, billing_period, micros, moment, window
 from billing_core.usage import Sums, UsageReport, add_cells, add_records, report
 from billing_core.verify import Progress, Verification, tampered_books, verify_org
@@ -69,7 +70,7 @@ class Reads:
     def _projected(
         self, org: str, *, usage: Usage | None = None, at: int | None = None, now: int
     ) -> Ledger:
-        command = None
+        checked_name("org", org)
         want = Wanted(until=now)
         if usage is not None:
             command = Settle(org, "quote", usage=usage, at=moment(now if at is None else at))
@@ -119,6 +120,7 @@ class Reads:
         """What moved the balance, newest first; ``before``: the ``seq`` to go on from."""
         if type(limit) is not int or not 1 <= limit <= 500:
             raise InvalidCommand("limit", limit, "an int from 1 to 500")
+        _check_seq("before", before)
         self._account_exists(org)
         return [history_row(e) for e in self.store.history(org, before=before, limit=limit)]
 
@@ -153,6 +155,8 @@ class Reads:
 
     def explain(self, org: str, charge: int) -> Explanation:
         """Everything behind a charge: usage, price version, arithmetic, lots."""
+        checked_name("org", org)
+        _check_seq("charge", charge)
         want = Wanted(until=0, charges={charge})
         state = self.store.snapshot({org: want})[org]
         if state.account is None:
@@ -167,12 +171,17 @@ class Reads:
 
     def find(self, org: str, op: str, key: str) -> Success | None:
         """The outcome on record for an operation's key, such as ``("settle", "req-1")``."""
-        entry = self.store.entry(org, f"{op}:{key}")
+        if op not in OPERATIONS:
+            raise InvalidCommand("op", op, f"one of {', '.join(OPERATIONS)}")
+        entry = self.store.entry(checked_name("org", org), f"{op}:{checked_name('key', key)}")
         return None if entry is None else outcome(entry, replayed=True)
 
     def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
         """What the host may want to know, in order, after an entry's ``seq``."""
-        return self.store.events(org, after, limit)
+        _check_seq("after", after)
+        if type(limit) is not int or not 1 <= limit <= 10_000:
+            raise InvalidCommand("limit", limit, "an int from 1 to 10,000")
+        return self.store.events(checked_name("org", org), after, limit)
 
     # -- proof ------------------------------------------------------------------
 
@@ -191,20 +200,24 @@ class Reads:
 
         It reads while others write: verify a database at rest, or a copy.
         """
+        kept = {} if checkpoints is None else dict(checkpoints)
+        for each in kept.values():
+            if not isinstance(each, Checkpoint):
+                raise InvalidCommand("checkpoints", each, "Checkpoints by org")
         catalogue = self._prices.load()
         found: list[Discrepancy] = tampered_books(catalogue)
         made: dict[str, Checkpoint] = {}
         entries = orgs = 0
-        if org is not None and not self.store.entries(org, limit=1):
+        if org is not None and org not in kept and not self.store.entries(org, limit=1):
             self._projected(org, now=0)  # raises NotFound, but for an account without entries
         for name in [org] if org is not None else self.orgs():
-            audit = verify_org(self.store, name, catalogue, (checkpoints or {}).get(name), progress)
+            audit = verify_org(self.store, name, catalogue, kept.get(name), progress)
             orgs += 1
-            entries += 0 if audit.account is None else audit.account.seq
+            entries += audit.followed
             found += audit.found
             if not audit.found and audit.account is not None:
                 made[name] = audit.checkpoint()
-        for name in (checkpoints or {}) if org is None else ():
+        for name in kept if org is None else ():
             if name not in made and not any(each.org == name for each in found):
                 found.append(Discrepancy(name, "account", "in a checkpoint, but not on record"))
         return Verification(entries, orgs, tuple(found), made)
@@ -215,3 +228,8 @@ class Reads:
         while page := self.store.orgs(after):
             yield from page
             after = page[-1]
+
+
+def _check_seq(field: str, seq: object) -> None:
+    if seq is not None and (type(seq) is not int or not 0 <= seq < 2**63):
+        raise InvalidCommand(field, seq, "a sequence number")

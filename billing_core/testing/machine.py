@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, cast
 from unittest import TestCase
 
-import attrs
+from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -46,7 +46,7 @@ from billing_core.verify import Verification
 
 __all__ = ["STEPS", "FewDebts", "LedgerMachine", "ledger_machine", "ledger_test"]
 
-STEPS = 30
+STEPS = 50
 """How many rules a run has: longer ones meet more, but each audit has more to add up."""
 
 Stores = Callable[[], Sequence[Store]]
@@ -57,7 +57,7 @@ _SPANS = [
     *[timedelta(days=days) for days in (1, 31)],
 ]
 
-_WEIGHTS = {
+_ACTS = {
     "act": 10,
     "act_one_by_one": 10,
     "pass_time": 4,
@@ -69,7 +69,6 @@ _WEIGHTS = {
     "erase": 1,
     "keep_a_checkpoint": 1,
 }
-_WEIGHTED = [name for name, weight in _WEIGHTS.items() for _ in range(weight)]
 
 
 class FewDebts(MemoryStore):
@@ -86,9 +85,7 @@ class _FewDebts:
         self._transaction = transaction
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
-        less = {
-            org: attrs.evolve(want, debts=max(1, want.debts // 64)) for org, want in wanted.items()
-        }
+        less = {org: evolve(want, debts=max(1, want.debts // 64)) for org, want in wanted.items()}
         return self._transaction.load(less)
 
     def commit(self, changes: Mapping[str, audits.Changes]) -> None:
@@ -127,13 +124,18 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # One rule, which weighs: of many, hypothesis would leave out a random half in each run,
     # and themes already say what a run is about.
-    @rule(data=st.data(), what=st.sampled_from(_WEIGHTED))
-    def step(self, what: str, data: st.DataObject) -> None:
-        getattr(self, what)(data)
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        acts = _ACTS | self.theme.acts
+        name = data.draw(st.sampled_from([each for each in acts for _ in range(acts[each])]))
+        getattr(self, name)(data)
 
     def act(self, data: st.DataObject) -> None:
         """A batch of commands."""
-        self._execute(data.draw(st.lists(commands(self._world()), min_size=2, max_size=4)))
+        size, world = data.draw(st.integers(1, 4)), self._world()
+        self._execute(
+            [data.draw(commands(evolve(world, serial=world.serial + n))) for n in range(size)]
+        )
 
     def act_one_by_one(self, data: st.DataObject) -> None:
         """Commands that each know what those before it led to."""
@@ -143,7 +145,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def repeat(self, data: st.DataObject) -> None:
         """Something sent before, as it was or at another time of its own."""
         command = data.draw(st.sampled_from(self.sent))
-        batch = [cast(Command, attrs.evolve(cast(Any, command), at=None))]
+        batch = [cast(Command, evolve(cast(Any, command), at=None))]
         self._execute([command, *batch] if data.draw(st.booleans()) else batch)
 
     def pass_time(self, data: st.DataObject) -> None:
@@ -214,6 +216,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return World(
             theme=self.theme,
             now=self.clock.now,
+            serial=len(self.sent),
             holds={
                 org: [hold.key for hold in facts.holds.values() if hold.state == "open"]
                 for org, facts in orgs.items()

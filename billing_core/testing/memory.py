@@ -6,10 +6,10 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field, fields
 
 from billing_core.errors import StoreError
 from billing_core.ports import Changes, Loaded, OrgState, Transaction, Wanted
@@ -47,6 +47,9 @@ class _Org:
     charges: dict[int, Charge] = field(factory=dict)
     members: dict[str, int] = field(factory=dict)
     cells: dict[CellKey, Cell] = field(factory=dict)
+
+
+_TABLES = [each.name for each in fields(_Org) if each.name != "account"]
 
 
 class MemoryStore:
@@ -131,7 +134,7 @@ class MemoryStore:
             raise StoreError(f"an event of org {name!r} is on record")
         if any(member in org.members for _, member in changes.members):
             raise StoreError(f"a member of org {name!r} is on record")
-        org.events += changes.events
+        org.events.extend(changes.events)
         org.lots |= {lot.lot: lot for lot in changes.lots}
         org.holds |= {hold.key: hold for hold in changes.holds}
         org.counters |= {(each.resource, each.start): each for each in changes.counters}
@@ -139,7 +142,9 @@ class MemoryStore:
         org.charges |= {charge.charge: charge for charge in changes.charges}
         org.members |= {name: number for number, name in changes.members}
         for key, cell in changes.cells.items():
-            org.cells.setdefault(key, Cell()).add(cell)
+            sums = deepcopy(org.cells.get(key, Cell()))
+            sums.add(cell)
+            org.cells[key] = sums
 
     def publish(self, book: Published) -> None:
         with self._lock:
@@ -235,6 +240,11 @@ class MemoryStore:
         return self._rows(org, lambda known: known.charges)
 
 
+def _shallow(org: _Org) -> _Org:
+    """A copy whose tables are its own; rows are replaced, never changed."""
+    return evolve(org, **{name: copy(getattr(org, name)) for name in _TABLES})
+
+
 class _Transaction:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -246,7 +256,7 @@ class _Transaction:
         before = self._store._orgs
         self._store._orgs = {
             **before,
-            **{org: deepcopy(before[org]) for org in changes if org in before},
+            **{org: _shallow(before[org]) for org in changes if org in before},
         }
         try:
             for org, change in changes.items():

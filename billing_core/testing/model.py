@@ -114,26 +114,21 @@ class Model:
             return no.answer
 
     def _execute(self, command: Command, now: int, seen: object) -> Answer:
-        own = now if command.at is None else micros("time", command.at)
+        own = now if command.at is None else micros("at", command.at)
         occurred = getattr(command, "occurred_at", None)
-        latest = max(own, own if occurred is None else micros("time", occurred))
+        latest = max(own, own if occurred is None else micros("occurred_at", occurred))
         org = self.orgs.get(command.org)
         if org is None:
             if not isinstance(command, OpenAccount):
                 raise _Error("NotFound")
-            if latest > now + TOLERANCE:
-                raise _Error("InvalidCommand")
-            anchor = own if command.anchor is None else micros("time", command.anchor)
-            org = self.orgs[command.org] = Facts(command.org, command.currency, anchor, own)
-            return self._success(org, command, own, "Opened", 0)
+            return self._open(command, own, now)
         for name in ("amount", "cost", "add"):
             money = getattr(command, name, None)
             if isinstance(money, Money) and money.currency != org.currency:
                 raise _Error("InvalidCommand")
-        meant = attrs.evolve(cast(Any, command), at=None)
         first = org.firsts.get((command.op, command.key))
         if first is not None:
-            if first[0] != meant:
+            if first[0] != attrs.evolve(cast(Any, command), at=None):
                 raise _Error("IdempotencyConflict")
             return first[1]
         if latest > now + TOLERANCE:
@@ -146,6 +141,13 @@ class Model:
         if isinstance(command, Hold):
             return handle(org, command, own, max(own, org.watermark), seen)
         return handle(org, command, own, max(own, org.watermark))
+
+    def _open(self, command: OpenAccount, own: int, now: int) -> Answer:
+        if own > now + TOLERANCE:
+            raise _Error("InvalidCommand")
+        anchor = own if command.anchor is None else micros("anchor", command.anchor)
+        org = self.orgs[command.org] = Facts(command.org, command.currency, anchor, own)
+        return self._success(org, command, own, "Opened", 0)
 
     def _success(
         self, org: Facts, command: Command, time: int, kind: str, posted: int, **facts: object

@@ -57,8 +57,6 @@ START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ORGS = ("acme", "bøb & söhne 🦊")
 MEMBERS = ("ann", "bülent")
 RESOURCES = ("model:a", "model:b", "tool")
-KEYS = tuple(f"k{number}" for number in range(200))
-HOLDS = tuple(f"h{number}" for number in range(40))
 ITEMS = ("run-1", "run-2")
 
 _TICK = timedelta(microseconds=1)
@@ -69,32 +67,63 @@ _LONG = (timedelta(days=1), timedelta(days=31))
 
 @frozen
 class Theme:
-    """What a run is about: how often each operation comes, which components are used,
-    and whether amounts and quantities may be extreme, after which little else matters."""
+    """What a run is about: a few things, so that they meet.
 
-    weights: Mapping[str, int]
-    components: Sequence[str] = ("flat", "tiered", "timed", "stepped", "unknown")
+    ``operations``, ``acts``: how often each operation comes, and each of the machine's
+    other acts beside the usual.  ``plain``: one org, one resource, no scopes, and all at
+    the clock's time.  ``credit``: the most of a usual grant.  ``extremes``: amounts and
+    quantities may be huge, after which little else matters.
+    """
+
+    operations: Mapping[str, int]
+    components: Sequence[str] = ("flat",)
+    acts: Mapping[str, int] = field(factory=dict)
+    plain: bool = False
+    credit: int = 40
     extremes: bool = False
 
 
+_ANY = ("flat", "tiered", "timed", "stepped", "unknown")
+
 THEMES = {
-    "holds": Theme({"grant": 5, "hold": 6, "extend": 5, "release": 3, "settle": 4}, ["flat"]),
-    "debts": Theme(
-        {"grant": 4, "settle": 6, "reverse": 6, "hold": 2, "release": 2, "deduct": 1}, ["flat"]
+    "holds": Theme(
+        {"grant": 6, "hold": 6, "extend": 6, "release": 2, "settle": 4},
+        plain=True,
+        acts={"pass_time_until_something_ends": 3},
     ),
-    "prices": Theme({"settle": 8, "hold": 5, "deduct": 2, "grant": 2, "price": 2, "release": 1}),
+    "debts": Theme({"grant": 5, "settle": 6, "reverse": 5, "hold": 3, "release": 3, "deduct": 1}),
+    "quotes": Theme(
+        {"settle": 6, "hold": 6, "grant": 1, "release": 1},
+        ("tiered", "stepped"),
+        plain=True,
+        credit=400,
+        acts={"ask": 12, "publish": 2},
+    ),
+    "items": Theme(
+        {"settle": 8, "deduct": 2, "grant": 1},
+        ("timed", "stepped"),
+        plain=True,
+        credit=400,
+        acts={"publish": 6, "pass_time": 4},
+    ),
     "unpriced": Theme(
-        {"settle": 6, "price": 5, "reverse": 2, "grant": 2}, ["unknown", "flat", "timed"]
+        {"settle": 6, "price": 5, "reverse": 2, "grant": 2, "hold": 2},
+        ("unknown", "flat", "timed"),
+        acts={"publish": 5},
     ),
     "all": Theme(
         {
             "grant": 5, "hold": 6, "settle": 7, "extend": 3, "release": 2, "deduct": 3,
             "reverse": 4, "price": 2, "open": 1,
-        }
+        },
+        _ANY,
     ),
-    "closing": Theme({"grant": 6, "hold": 6, "settle": 12, "release": 3, "close": 1}),
+    "closing": Theme(
+        {"grant": 6, "hold": 6, "settle": 12, "release": 3, "price": 2, "close": 1}, _ANY
+    ),
     "extremes": Theme(
         {"grant": 4, "hold": 3, "settle": 4, "deduct": 2, "reverse": 3, "extend": 1},
+        _ANY,
         extremes=True,
     ),
 }  # fmt: skip
@@ -104,12 +133,14 @@ THEMES = {
 class World:
     """What commands may refer to: the time, and what is on record.
 
-    ``holds``: by org, the open ones.  ``charges``: those with something to reverse;
-    ``unpriced``: those to be priced.  ``ends``: when something lapses.
+    ``serial``: makes a fresh key.  ``holds``: by org, the open ones.  ``charges``: those
+    with something to reverse; ``unpriced``: those to be priced.  ``ends``: when something
+    lapses.
     """
 
     theme: Theme = THEMES["all"]
     now: datetime = START
+    serial: int = 0
     holds: Mapping[str, Sequence[str]] = field(factory=dict)
     charges: Mapping[str, Sequence[int]] = field(factory=dict)
     unpriced: Mapping[str, Sequence[int]] = field(factory=dict)
@@ -230,7 +261,7 @@ def usages(draw: st.DrawFn, world: World) -> Usage:
     names = draw(st.lists(st.sampled_from(world.theme.components), max_size=2, unique=True))
     payer: Payer = draw(_often(st.just(PLATFORM), st.just(CUSTOMER), 12))
     return Usage.of(
-        draw(_resources),
+        draw(_resources(world)),
         {name: draw(_quantities(world)) for name in names},
         payer={names[0]: payer} if names else "platform",
         item=draw(st.sampled_from([None, None, *ITEMS])),
@@ -240,7 +271,7 @@ def usages(draw: st.DrawFn, world: World) -> Usage:
 @st.composite
 def _time(draw: st.DrawFn, world: World) -> datetime | None:
     """Mostly the clock's; else around what lapses, before now, or ahead of it."""
-    way = draw(st.integers(0, 15))
+    way = 0 if world.theme.plain else draw(st.integers(0, 15))
     if way == 6:
         return world.now + draw(st.sampled_from([_MINUTE, 5 * _MINUTE, 6 * _MINUTE]))
     near = [end for end in world.ends if end < world.now + 5 * _MINUTE]
@@ -267,10 +298,20 @@ def _end(draw: st.DrawFn, world: World) -> datetime | None:
 
 _lives = st.sampled_from([*_SPANS, *_SPANS, _LONG[0]])
 _members = st.sampled_from([None, None, *MEMBERS])
-_keys = st.sampled_from(KEYS)
-_orgs = _often(st.just(ORGS[0]), st.just(ORGS[1]), 6)
-_resources = st.sampled_from([RESOURCES[0], *RESOURCES])
 _scopes = st.sampled_from([None, None, None, ("model:*",), ("tool",), ("model:a", "tool")])
+
+
+def _keys(world: World) -> SearchStrategy[str]:
+    """Mostly a fresh one; the machine repeats commands on purpose."""
+    return _often(st.just(f"k{world.serial}"), st.integers(0, 9).map(lambda n: f"k{n}"), 30)
+
+
+def _orgs(world: World) -> SearchStrategy[str]:
+    return st.just(ORGS[0]) if world.theme.plain else _often(st.just(ORGS[0]), st.just(ORGS[1]), 6)
+
+
+def _resources(world: World) -> SearchStrategy[str]:
+    return st.sampled_from(RESOURCES[:1] if world.theme.plain else (RESOURCES[0], *RESOURCES))
 
 
 def _known(
@@ -281,22 +322,23 @@ def _known(
     return _often(st.sampled_from(names), other, 8) if names else other
 
 
-_any_hold = st.sampled_from(HOLDS[:9])
+_any_hold = st.integers(0, 9).map(lambda number: f"k{number}")
 _any_charge = st.integers(1, 20)
 
 
 @st.composite
 def _cost(draw: st.DrawFn, world: World) -> tuple[Money | Usage, str | None]:
     """An amount with its resource, or a usage, which names its own."""
-    if draw(st.booleans()):
+    priced = draw(st.booleans()) or world.theme.components != ("flat",)
+    if priced and draw(_often(st.just(True), st.just(False), 6)):
         return draw(usages(world)), None
-    return draw(_amounts(world, 12)), draw(_resources)
+    return draw(_amounts(world, 12)), draw(_resources(world))
 
 
 @st.composite
 def _open(draw: st.DrawFn, world: World) -> Command:
     return OpenAccount(
-        draw(_orgs),
+        draw(_orgs(world)),
         currency=draw(st.sampled_from(["USD", "USD", "EUR"])),
         anchor=draw(st.none() | st.just(START - timedelta(days=16))),
         key=draw(st.sampled_from(["account", "other"])),
@@ -308,13 +350,13 @@ def _open(draw: st.DrawFn, world: World) -> Command:
 def _grant(draw: st.DrawFn, world: World) -> Command:
     kinds = cast("list[LotKind]", ["purchased", "promotional", "allowance"])
     return Grant(
-        draw(_orgs),
-        draw(_keys),
-        amount=draw(_amounts(world, 40)),
+        draw(_orgs(world)),
+        draw(_keys(world)),
+        amount=draw(_amounts(world, world.theme.credit)),
         kind=draw(st.sampled_from(kinds)),
         priority=draw(st.sampled_from([0, 0, -1, 1])),
         expires_at=draw(_end(world)),
-        scope=draw(_scopes),
+        scope=None if world.theme.plain else draw(_scopes),
         reference=draw(st.sampled_from([None, "order-1"])),
         at=draw(_time(world)),
     )
@@ -326,8 +368,8 @@ def _hold(draw: st.DrawFn, world: World) -> Command:
     if draw(st.booleans()):
         resource = None
     return Hold(
-        draw(_orgs),
-        draw(st.sampled_from(HOLDS)),
+        draw(_orgs(world)),
+        draw(_keys(world)),
         cost=cost,
         life=draw(_lives),
         resource=resource,
@@ -338,12 +380,12 @@ def _hold(draw: st.DrawFn, world: World) -> Command:
 
 @st.composite
 def _extend(draw: st.DrawFn, world: World) -> Command:
-    org = draw(_orgs)
+    org = draw(_orgs(world))
     if not world.holds.get(org) and draw(st.booleans()):
         return draw(_hold(world))
     return Extend(
         org,
-        draw(_keys),
+        draw(_keys(world)),
         hold=draw(_known(world.holds, org, _any_hold)),
         life=draw(_lives),
         add=draw(st.none() | _amounts(world, 10)),
@@ -353,20 +395,23 @@ def _extend(draw: st.DrawFn, world: World) -> Command:
 
 @st.composite
 def _release(draw: st.DrawFn, world: World) -> Command:
-    org = draw(_orgs)
+    org = draw(_orgs(world))
     if not world.holds.get(org) and draw(st.booleans()):
         return draw(_hold(world))
     return Release(
-        org, draw(_keys), hold=draw(_known(world.holds, org, _any_hold)), at=draw(_time(world))
+        org,
+        draw(_keys(world)),
+        hold=draw(_known(world.holds, org, _any_hold)),
+        at=draw(_time(world)),
     )
 
 
 @st.composite
 def _settle(draw: st.DrawFn, world: World) -> Command:
-    org = draw(_orgs)
+    org = draw(_orgs(world))
     return Settle(
         org,
-        draw(_keys),
+        draw(_keys(world)),
         usage=draw(usages(world)),
         hold=draw(st.none() | _known(world.holds, org, _any_hold)),
         more=draw(st.booleans()),
@@ -381,8 +426,8 @@ def _settle(draw: st.DrawFn, world: World) -> Command:
 def _deduct(draw: st.DrawFn, world: World) -> Command:
     cost, resource = draw(_cost(world))
     return Deduct(
-        draw(_orgs),
-        draw(_keys),
+        draw(_orgs(world)),
+        draw(_keys(world)),
         cost=cost,
         resource=resource,
         member=draw(_members),
@@ -393,12 +438,12 @@ def _deduct(draw: st.DrawFn, world: World) -> Command:
 
 @st.composite
 def _price(draw: st.DrawFn, world: World) -> Command:
-    org = draw(_orgs)
+    org = draw(_orgs(world))
     if not world.unpriced.get(org) and draw(st.booleans()):
         return draw(_settle(world))
     return PriceUnpriced(
         org,
-        draw(_keys),
+        draw(_keys(world)),
         charge=draw(_known(world.unpriced, org, _any_charge)),
         version=draw(_often(st.sampled_from(world.versions), st.just("never"), 12)),
         at=draw(_time(world)),
@@ -407,12 +452,12 @@ def _price(draw: st.DrawFn, world: World) -> Command:
 
 @st.composite
 def _reverse(draw: st.DrawFn, world: World) -> Command:
-    org = draw(_orgs)
+    org = draw(_orgs(world))
     if not world.charges.get(org) and draw(st.booleans()):
         return draw(_settle(world))
     return Reverse(
         org,
-        draw(_keys),
+        draw(_keys(world)),
         charge=draw(_known(world.charges, org, _any_charge)),
         amount=draw(st.none() | _amounts(world, 5)),
         expires_at=draw(_end(world)),
@@ -423,7 +468,7 @@ def _reverse(draw: st.DrawFn, world: World) -> Command:
 
 @st.composite
 def _close(draw: st.DrawFn, world: World) -> Command:
-    return Close(draw(_orgs), remainder=draw(st.sampled_from(["refund", "write_off"])))
+    return Close(draw(_orgs(world)), remainder=draw(st.sampled_from(["refund", "write_off"])))
 
 
 _OPERATIONS: dict[str, Callable[[World], SearchStrategy[Command]]] = {
@@ -442,6 +487,6 @@ _OPERATIONS: dict[str, Callable[[World], SearchStrategy[Command]]] = {
 
 def commands(world: World) -> SearchStrategy[Command]:
     """Any command that the theme has, as often as it says."""
-    weights = world.theme.weights
-    names = [name for name, weight in weights.items() for _ in range(weight)]
+    operations = world.theme.operations
+    names = [name for name, weight in operations.items() for _ in range(weight)]
     return st.sampled_from(names).flatmap(lambda name: _OPERATIONS[name](world))
