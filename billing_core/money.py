@@ -7,7 +7,7 @@ it crosses the door, with its currency.  No float ever becomes money.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from attrs import frozen
 
@@ -84,7 +84,10 @@ def checked_decimal(field: str, amount: object) -> Decimal:
     # Decimal takes more: blanks, underscores, digits of other scripts.
     if isinstance(amount, str) and not _DECIMAL.fullmatch(amount):
         raise InvalidCommand(field, amount, 'a decimal such as "12.34"')
-    value = Decimal(amount)
+    try:
+        value = Decimal(amount)
+    except InvalidOperation:  # an exponent beyond even Decimal's own
+        raise MoneyOverflow(field, amount, f"an amount within ±{MAX_NANOS} nanos") from None
     if not value.is_finite():
         raise InvalidCommand(field, amount, "a finite decimal")
     if not value:

@@ -6,7 +6,7 @@
 import os
 import tempfile
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 QUICK_EXAMPLES = 50
 
@@ -30,8 +30,9 @@ settings.register_profile(
     # A slow or busy machine must not fail a property.
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    # CI judges the change, not the luck of the draw.
+    # CI judges the change, not the luck of the draw, and does not spend minutes on shrinking.
     derandomize=bool(os.environ.get("CI")),
+    phases=[Phase.explicit, Phase.generate] if os.environ.get("CI") else list(Phase),
 )
 settings.register_profile(
     "deep", settings.get_profile("quick"), max_examples=QUICK_EXAMPLES * _depth()

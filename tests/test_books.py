@@ -34,7 +34,7 @@ PRICE = st.builds(
 )
 BOOKS = st.builds(
     PriceBook,
-    version=NAMES,
+    version=NAMES.filter(lambda name: "#" not in name),
     effective_at=st.datetimes(datetime(1971, 1, 2), datetime(9899, 1, 1), timezones=st.just(UTC)),
     prices=st.dictionaries(
         NAMES, st.dictionaries(NAMES, PRICE, min_size=1, max_size=3), min_size=1, max_size=3

@@ -231,5 +231,5 @@ class Reads:
 
 
 def _check_seq(field: str, seq: object) -> None:
-    if seq is not None and (type(seq) is not int or not 0 <= seq < 2**63):
+    if seq is not None and (type(seq) is not int or not -(2**63) <= seq < 2**63):
         raise InvalidCommand(field, seq, "a sequence number")

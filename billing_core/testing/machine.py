@@ -126,7 +126,7 @@ class LedgerMachine(RuleBasedStateMachine):
     # and themes already say what a run is about.
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
-        acts = _ACTS | self.theme.acts
+        acts = {**_ACTS, **self.theme.acts}
         name = data.draw(st.sampled_from([each for each in acts for _ in range(acts[each])]))
         getattr(self, name)(data)
 

@@ -6,11 +6,12 @@ holds end at the same moment, and fractions of a nano add up.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar, cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -25,7 +26,6 @@ from billing_core.commands import (
     Hold,
     LotKind,
     OpenAccount,
-    Payer,
     PriceUnpriced,
     Release,
     Reverse,
@@ -156,13 +156,12 @@ def _often(
     return st.integers(1, one_in).flatmap(lambda n: seldom if n == one_in // 2 + 1 else usual)
 
 
-def _amounts(world: World, most: int) -> SearchStrategy[Money]:
+def _amounts(world: World, most: int, currency: str) -> SearchStrategy[Money]:
     """Positive amounts, tiny but where the theme has extremes."""
     nanos = st.integers(1, most)
     if world.theme.extremes:
         nanos = _often(nanos, st.sampled_from([10**9, 2**62, MAX_NANOS - 1, MAX_NANOS]), 5)
-    usual = nanos.map(lambda amount: Money(amount, "USD"))
-    return _often(usual, st.just(Money(1, "EUR")), 100)
+    return nanos.map(lambda amount: Money(amount, currency))
 
 
 def _quantities(world: World) -> SearchStrategy[int]:
@@ -253,65 +252,96 @@ def books(draw: st.DrawFn, world: World) -> PriceBook:
 
 
 # -- commands -------------------------------------------------------------------
+# Hypothesis lets a run draw a bounded number of choices: the fewer a command takes, the
+# more commands there are.  So what is seldom odd is decided by one choice, and what only
+# has to vary follows from the serial number.
+
+_LIVES = (*_SPANS, *_SPANS, _LONG[0])
+_SCOPES = (None, None, None, ("model:*",), ("tool",), ("model:a", "tool"))
+_KINDS = tuple(
+    (kind, priority)
+    for kind in cast("list[LotKind]", ["purchased", "promotional", "allowance"])
+    for priority in (0, 0, -1, 1)
+)
+_USUAL = ("usual",) * 18
+_ODD = ("other org",) * 4 + ("near an end",) * 3 + ("before", "before", "ahead", "old key", "euro")
+
+
+@frozen
+class _Setting:
+    """Whose a command is, its key and times, and the currency of its money."""
+
+    org: str
+    key: str
+    at: datetime | None = None
+    occurred_at: datetime | None = None
+    currency: str = "USD"
 
 
 @st.composite
-def usages(draw: st.DrawFn, world: World) -> Usage:
-    """One or two components of a resource, now and then on the customer's own key."""
-    names = draw(st.lists(st.sampled_from(world.theme.components), max_size=2, unique=True))
-    payer: Payer = draw(_often(st.just(PLATFORM), st.just(CUSTOMER), 12))
-    return Usage.of(
-        draw(_resources(world)),
-        {name: draw(_quantities(world)) for name in names},
-        payer={names[0]: payer} if names else "platform",
-        item=draw(st.sampled_from([None, None, *ITEMS])),
-    )
-
-
-@st.composite
-def _time(draw: st.DrawFn, world: World) -> datetime | None:
-    """Mostly the clock's; else around what lapses, before now, or ahead of it."""
-    way = 0 if world.theme.plain else draw(st.integers(0, 15))
-    if way == 6:
-        return world.now + draw(st.sampled_from([_MINUTE, 5 * _MINUTE, 6 * _MINUTE]))
-    near = [end for end in world.ends if end < world.now + 5 * _MINUTE]
-    if way in (7, 8) and near:
-        ticks = draw(st.sampled_from([-_TICK, 0 * _TICK, _TICK]))
-        return draw(st.sampled_from(near[-4:])) + ticks
-    if way in (9, 10):
-        return world.now - draw(st.sampled_from([*_SPANS, *_LONG]))
-    return None
+def _settings(draw: st.DrawFn, world: World) -> _Setting:
+    usual = _Setting(ORGS[0], f"k{world.serial}")
+    how = "usual" if world.theme.plain else draw(st.sampled_from(_USUAL[:9] + _ODD + _USUAL[9:]))
+    match how:
+        case "other org":
+            return evolve(usual, org=ORGS[1])
+        case "old key":
+            return evolve(usual, key=f"k{draw(st.integers(0, 9))}")
+        case "euro":
+            return evolve(usual, currency="EUR")
+        case "usual":
+            return usual
+    if how == "ahead":
+        time = world.now + draw(st.sampled_from([_MINUTE, 5 * _MINUTE, 6 * _MINUTE]))
+    else:
+        time = world.now - draw(st.sampled_from([*_SPANS, *_LONG]))
+        near = [end for end in world.ends if end < world.now + 5 * _MINUTE]
+        if how == "near an end" and near:
+            time = draw(st.sampled_from(near[-4:])) + draw(st.integers(-1, 1)) * _TICK
+    match draw(st.integers(0, 2)):
+        case 0:
+            return evolve(usual, at=time)
+        case 1:
+            return evolve(usual, occurred_at=time)
+        case _:
+            return evolve(usual, at=time, occurred_at=world.now)
 
 
 @st.composite
 def _end(draw: st.DrawFn, world: World) -> datetime | None:
-    way = draw(st.integers(0, 15))
-    if way == 7:
-        return world.now - _MINUTE
-    if way == 8:
-        return world.now + draw(st.sampled_from(_LONG))
+    """Of a lot: none, soon, with something else, much later, or past."""
     later = [end for end in world.ends if end > world.now]
-    if way in (9, 10) and later:
+    how = draw(st.integers(0, 15))
+    if how in (9, 10) and later:
         return draw(st.sampled_from(later))
-    return None if way < 5 else world.now + draw(st.sampled_from(_SPANS))
-
-
-_lives = st.sampled_from([*_SPANS, *_SPANS, _LONG[0]])
-_members = st.sampled_from([None, None, *MEMBERS])
-_scopes = st.sampled_from([None, None, None, ("model:*",), ("tool",), ("model:a", "tool")])
-
-
-def _keys(world: World) -> SearchStrategy[str]:
-    """Mostly a fresh one; the machine repeats commands on purpose."""
-    return _often(st.just(f"k{world.serial}"), st.integers(0, 9).map(lambda n: f"k{n}"), 30)
-
-
-def _orgs(world: World) -> SearchStrategy[str]:
-    return st.just(ORGS[0]) if world.theme.plain else _often(st.just(ORGS[0]), st.just(ORGS[1]), 6)
+    if how == 7:
+        return world.now - _MINUTE
+    if how == 8:
+        return world.now + draw(st.sampled_from(_LONG))
+    return None if how < 5 else world.now + draw(st.sampled_from(_SPANS))
 
 
 def _resources(world: World) -> SearchStrategy[str]:
     return st.sampled_from(RESOURCES[:1] if world.theme.plain else (RESOURCES[0], *RESOURCES))
+
+
+def _member(world: World) -> str | None:
+    return (None, *MEMBERS)[world.serial % 3]
+
+
+@st.composite
+def usages(draw: st.DrawFn, world: World) -> Usage:
+    """None, one or two components of a resource, seldom on the customer's own key."""
+    names = world.theme.components
+    some = [(), *[(name,) for name in names] * 2, *itertools.combinations(names, 2)]
+    chosen = draw(st.sampled_from(some[1:] + some[:1]))
+    customer = len(chosen) > 1 and world.serial % 5 == 0
+    return Usage.of(
+        draw(_resources(world)),
+        {name: draw(_quantities(world)) for name in chosen},
+        payer={chosen[0]: CUSTOMER} if customer else PLATFORM,
+        item=draw(st.sampled_from([None, None, *ITEMS])) if names != ("flat",) else None,
+    )
 
 
 def _known(
@@ -319,7 +349,7 @@ def _known(
 ) -> SearchStrategy[_T]:
     """One that is on record, or seldom any other."""
     names = known.get(org)
-    return _often(st.sampled_from(names), other, 8) if names else other
+    return _often(st.sampled_from(names), other, 10) if names else other
 
 
 _any_hold = st.integers(0, 9).map(lambda number: f"k{number}")
@@ -327,148 +357,139 @@ _any_charge = st.integers(1, 20)
 
 
 @st.composite
-def _cost(draw: st.DrawFn, world: World) -> tuple[Money | Usage, str | None]:
+def _cost(draw: st.DrawFn, world: World, currency: str) -> tuple[Money | Usage, str | None]:
     """An amount with its resource, or a usage, which names its own."""
-    priced = draw(st.booleans()) or world.theme.components != ("flat",)
-    if priced and draw(_often(st.just(True), st.just(False), 6)):
-        return draw(usages(world)), None
-    return draw(_amounts(world, 12)), draw(_resources(world))
+    if draw(st.integers(0, 3)) < (2 if world.theme.components == ("flat",) else 1):
+        return draw(_amounts(world, 12, currency)), draw(_resources(world))
+    return draw(usages(world)), None
 
 
 @st.composite
 def _open(draw: st.DrawFn, world: World) -> Command:
+    own = draw(_settings(world))
     return OpenAccount(
-        draw(_orgs(world)),
+        own.org,
         currency=draw(st.sampled_from(["USD", "USD", "EUR"])),
         anchor=draw(st.none() | st.just(START - timedelta(days=16))),
         key=draw(st.sampled_from(["account", "other"])),
-        at=draw(_time(world)),
+        at=own.at,
     )
 
 
 @st.composite
 def _grant(draw: st.DrawFn, world: World) -> Command:
-    kinds = cast("list[LotKind]", ["purchased", "promotional", "allowance"])
+    own = draw(_settings(world))
+    kind, priority = draw(st.sampled_from(_KINDS))
     return Grant(
-        draw(_orgs(world)),
-        draw(_keys(world)),
-        amount=draw(_amounts(world, world.theme.credit)),
-        kind=draw(st.sampled_from(kinds)),
-        priority=draw(st.sampled_from([0, 0, -1, 1])),
+        own.org,
+        own.key,
+        amount=draw(_amounts(world, world.theme.credit, own.currency)),
+        kind=kind,
+        priority=priority,
         expires_at=draw(_end(world)),
-        scope=None if world.theme.plain else draw(_scopes),
-        reference=draw(st.sampled_from([None, "order-1"])),
-        at=draw(_time(world)),
+        scope=None if world.theme.plain else draw(st.sampled_from(_SCOPES)),
+        reference=(None, "order-1")[world.serial % 2],
+        at=own.at,
     )
 
 
 @st.composite
 def _hold(draw: st.DrawFn, world: World) -> Command:
-    cost, resource = draw(_cost(world))
-    if draw(st.booleans()):
-        resource = None
+    own = draw(_settings(world))
+    cost, resource = draw(_cost(world, own.currency))
     return Hold(
-        draw(_orgs(world)),
-        draw(_keys(world)),
+        own.org,
+        own.key,
         cost=cost,
-        life=draw(_lives),
-        resource=resource,
-        member=draw(_members),
-        at=draw(_time(world)),
+        life=draw(st.sampled_from(_LIVES)),
+        resource=resource if world.serial % 2 else None,
+        member=_member(world),
+        at=own.at,
     )
 
 
 @st.composite
 def _extend(draw: st.DrawFn, world: World) -> Command:
-    org = draw(_orgs(world))
-    if not world.holds.get(org) and draw(st.booleans()):
-        return draw(_hold(world))
+    own = draw(_settings(world))
     return Extend(
-        org,
-        draw(_keys(world)),
-        hold=draw(_known(world.holds, org, _any_hold)),
-        life=draw(_lives),
-        add=draw(st.none() | _amounts(world, 10)),
-        at=draw(_time(world)),
+        own.org,
+        own.key,
+        hold=draw(_known(world.holds, own.org, _any_hold)),
+        life=draw(st.sampled_from(_LIVES)),
+        add=draw(st.none() | _amounts(world, 10, own.currency)),
+        at=own.at,
     )
 
 
 @st.composite
 def _release(draw: st.DrawFn, world: World) -> Command:
-    org = draw(_orgs(world))
-    if not world.holds.get(org) and draw(st.booleans()):
-        return draw(_hold(world))
-    return Release(
-        org,
-        draw(_keys(world)),
-        hold=draw(_known(world.holds, org, _any_hold)),
-        at=draw(_time(world)),
-    )
+    own = draw(_settings(world))
+    hold = draw(_known(world.holds, own.org, _any_hold))
+    return Release(own.org, own.key, hold=hold, at=own.at)
 
 
 @st.composite
 def _settle(draw: st.DrawFn, world: World) -> Command:
-    org = draw(_orgs(world))
+    own = draw(_settings(world))
+    hold = draw(st.booleans()) and draw(_known(world.holds, own.org, _any_hold))
     return Settle(
-        org,
-        draw(_keys(world)),
+        own.org,
+        own.key,
         usage=draw(usages(world)),
-        hold=draw(st.none() | _known(world.holds, org, _any_hold)),
-        more=draw(st.booleans()),
-        member=draw(_members),
-        reference=draw(st.sampled_from([None, "job-1"])),
-        occurred_at=draw(_time(world)),
-        at=draw(_time(world)),
+        hold=hold or None,
+        more=bool(hold) and draw(st.booleans()),
+        member=_member(world),
+        reference=(None, "job-1")[world.serial % 2],
+        occurred_at=own.occurred_at,
+        at=own.at,
     )
 
 
 @st.composite
 def _deduct(draw: st.DrawFn, world: World) -> Command:
-    cost, resource = draw(_cost(world))
+    own = draw(_settings(world))
+    cost, resource = draw(_cost(world, own.currency))
     return Deduct(
-        draw(_orgs(world)),
-        draw(_keys(world)),
+        own.org,
+        own.key,
         cost=cost,
         resource=resource,
-        member=draw(_members),
-        occurred_at=draw(_time(world)),
-        at=draw(_time(world)),
+        member=_member(world),
+        occurred_at=own.occurred_at,
+        at=own.at,
     )
 
 
 @st.composite
 def _price(draw: st.DrawFn, world: World) -> Command:
-    org = draw(_orgs(world))
-    if not world.unpriced.get(org) and draw(st.booleans()):
-        return draw(_settle(world))
+    own = draw(_settings(world))
     return PriceUnpriced(
-        org,
-        draw(_keys(world)),
-        charge=draw(_known(world.unpriced, org, _any_charge)),
+        own.org,
+        own.key,
+        charge=draw(_known(world.unpriced, own.org, _any_charge)),
         version=draw(_often(st.sampled_from(world.versions), st.just("never"), 12)),
-        at=draw(_time(world)),
+        at=own.at,
     )
 
 
 @st.composite
 def _reverse(draw: st.DrawFn, world: World) -> Command:
-    org = draw(_orgs(world))
-    if not world.charges.get(org) and draw(st.booleans()):
-        return draw(_settle(world))
+    own = draw(_settings(world))
     return Reverse(
-        org,
-        draw(_keys(world)),
-        charge=draw(_known(world.charges, org, _any_charge)),
-        amount=draw(st.none() | _amounts(world, 5)),
+        own.org,
+        own.key,
+        charge=draw(_known(world.charges, own.org, _any_charge)),
+        amount=draw(st.none() | _amounts(world, 5, own.currency)),
         expires_at=draw(_end(world)),
-        reason=draw(st.sampled_from([None, "goodwill"])),
-        at=draw(_time(world)),
+        reason=(None, "goodwill")[world.serial % 2],
+        at=own.at,
     )
 
 
 @st.composite
 def _close(draw: st.DrawFn, world: World) -> Command:
-    return Close(draw(_orgs(world)), remainder=draw(st.sampled_from(["refund", "write_off"])))
+    own = draw(_settings(world))
+    return Close(own.org, remainder=draw(st.sampled_from(["refund", "write_off"])), at=own.at)
 
 
 _OPERATIONS: dict[str, Callable[[World], SearchStrategy[Command]]] = {
@@ -485,8 +506,21 @@ _OPERATIONS: dict[str, Callable[[World], SearchStrategy[Command]]] = {
 }
 
 
+def _possible(name: str, world: World) -> str:
+    """What needs something on record is mostly preceded by what makes it."""
+    if world.serial % 4 == 0:
+        return name
+    if name in ("extend", "release") and not world.holds.get(ORGS[0]):
+        return "hold"
+    if name == "reverse" and not world.charges.get(ORGS[0]):
+        return "settle"
+    if name == "price" and not world.unpriced.get(ORGS[0]):
+        return "settle"
+    return name
+
+
 def commands(world: World) -> SearchStrategy[Command]:
     """Any command that the theme has, as often as it says."""
     operations = world.theme.operations
     names = [name for name, weight in operations.items() for _ in range(weight)]
-    return st.sampled_from(names).flatmap(lambda name: _OPERATIONS[name](world))
+    return st.sampled_from(names).flatmap(lambda name: _OPERATIONS[_possible(name, world)](world))
