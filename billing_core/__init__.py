@@ -1,5 +1,9 @@
 """An embeddable billing engine: prepaid credits, metering and settlement, exact to the nano."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from billing_core.audit import Checkpoint, Discrepancy
 from billing_core.commands import (
     Close,
@@ -51,7 +55,12 @@ from billing_core.statements import Balance, HistoryRow
 from billing_core.usage import UsageReport, UsageRow
 from billing_core.verify import Verification
 
+if TYPE_CHECKING:
+    from billing_core.engine import AsyncBilling, AsyncHold
+
 __all__ = [
+    "AsyncBilling",
+    "AsyncHold",
     "Balance",
     "Billing",
     "BillingError",
@@ -110,3 +119,11 @@ __all__ = [
     "tokens",
     "usd",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("AsyncBilling", "AsyncHold"):
+        from billing_core import engine
+
+        return getattr(engine, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

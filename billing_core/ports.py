@@ -174,6 +174,11 @@ class Store(Protocol):
         """A transaction, begun at its first ``load``."""
         ...
 
+    def within(self, connection: object) -> Store:
+        """This store inside a transaction that the host has open on its own connection:
+        ``transaction`` is then a savepoint, and nothing is committed, retried or set."""
+        ...
+
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         """As :meth:`Transaction.load`, without locks, from one consistent state."""
         ...

@@ -4,6 +4,7 @@ thin doors to it."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import islice
@@ -25,7 +26,7 @@ from billing_core.commands import (
     Usage,
 )
 from billing_core.decide import Terms, decide, wanted
-from billing_core.engine.coalescing import Coalescer
+from billing_core.engine.coalescing import Coalescer, Part, Run
 from billing_core.engine.prices import Prices
 from billing_core.engine.reads import Reads
 from billing_core.engine.system import system_clock, uuid7
@@ -91,6 +92,7 @@ class Billing(Reads):
             )
         self._prices = Prices(store, clock, age=age, delay=delay)
         self._coalescer = Coalescer(self._run, width=store.concurrency)
+        self._submit: Run = self._coalescer.submit
 
     # -- the one way of a write -------------------------------------------------
 
@@ -101,15 +103,13 @@ class Billing(Reads):
         disturbs no other.  Raises StoreError alone: then none of it was done, or,
         where ``outcome_unknown``, all or none of it.
         """
-        if not isinstance(commands, Iterable):
-            raise InvalidCommand("commands", commands, "commands, such as [Settle(...)]")
-        batch = list(commands)
-        if not batch:
-            return []
-        for command in batch:
-            if not isinstance(command, Command):
-                raise InvalidCommand("commands", command, "commands, such as Settle(...)")
-        return self._coalescer.submit(batch)
+        batch = checked_batch(commands)
+        return self._submit(batch) if batch else []
+
+    def finish(self, parts: Sequence[Part]) -> None:
+        """Run parts that stand or fall alone, together where they can: what
+        :class:`AsyncBilling` stands on."""
+        self._coalescer.finish(parts)
 
     def execute_many(self, commands: Iterable[Command], *, batch: int = 1000) -> Iterator[Outcome]:
         """The outcomes of any number of commands, in order, ``batch`` to a commit, as they
@@ -123,6 +123,20 @@ class Billing(Reads):
         rest = iter(commands)
         while some := list(islice(rest, batch)):
             yield from self.execute(some)
+
+    def within(self, connection: object) -> Billing:
+        """This engine inside the transaction that the host has open on ``connection``: its
+        rows and the charges commit together or not at all.
+
+        It never commits, retries or changes a setting, and wraps each call in a savepoint.
+        SQLite needs a write transaction (``BEGIN IMMEDIATE``).  Meanwhile the engine
+        outside it waits for these orgs, for a bounded time, and then raises a retryable
+        StoreError: do not call it from inside.
+        """
+        inside = copy(self)
+        inside.store = self.store.within(connection)
+        inside._submit = inside._run  # no coalescing: this transaction is the caller's alone
+        return inside
 
     def _run(self, batch: Sequence[Command]) -> list[Outcome]:
         now = self.clock()
@@ -140,13 +154,7 @@ class Billing(Reads):
         return outcomes
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
-        [result] = self.execute([command])
-        if isinstance(result, Refusal):
-            raise Refused(result)
-        if isinstance(result, BillingError):
-            raise result
-        assert isinstance(result, kind)
-        return result
+        return unwrapped(self.execute([command]), kind)
 
     # -- commands ---------------------------------------------------------------
 
@@ -349,28 +357,50 @@ class OpenHold:
         return self
 
     def __exit__(self, *_: object) -> None:
-        command = self._command
         if not self._reported:
-            self._billing.release(command.org, self.key)
+            self._billing.release(self._command.org, self.key)
             return
-        last = len(self._reported) - 1
-        settles = [
-            Settle(
-                command.org,
-                _numbered(self.key, index),
-                usage=usage,
-                hold=self.key,
-                more=index < last,
-                member=command.member,
-                reference=command.reference,
-            )
-            for index, usage in enumerate(self._reported)
-        ]
-        for result in self._billing.execute(settles):
-            if isinstance(result, BillingError):
-                raise result
-            assert isinstance(result, Charged)
-            self.charges.append(result)
+        for result in self._billing.execute(settlements(self._command, self._reported)):
+            self.charges.append(unwrapped([result], Charged))
+
+
+def checked_batch(commands: Iterable[Command]) -> list[Command]:
+    """The commands as a list; raises InvalidCommand for anything else."""
+    if not isinstance(commands, Iterable):
+        raise InvalidCommand("commands", commands, "commands, such as [Settle(...)]")
+    batch = list(commands)
+    for command in batch:
+        if not isinstance(command, Command):
+            raise InvalidCommand("commands", command, "commands, such as Settle(...)")
+    return batch
+
+
+def unwrapped(outcomes: Sequence[Outcome], kind: type[_S]) -> _S:
+    """The one success; raises what it is otherwise."""
+    [result] = outcomes
+    if isinstance(result, Refusal):
+        raise Refused(result)
+    if isinstance(result, BillingError):
+        raise result
+    assert isinstance(result, kind)
+    return result
+
+
+def settlements(hold: Hold, reported: Sequence[Usage]) -> list[Settle]:
+    """What settles a hold's reports: the last one ends it."""
+    last = len(reported) - 1
+    return [
+        Settle(
+            hold.org,
+            _numbered(hold.key, index),
+            usage=usage,
+            hold=hold.key,
+            more=index < last,
+            member=hold.member,
+            reference=hold.reference,
+        )
+        for index, usage in enumerate(reported)
+    ]
 
 
 def _numbered(key: str, index: int) -> str:

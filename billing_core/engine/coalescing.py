@@ -16,7 +16,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from billing_core.commands import Command
 from billing_core.errors import StoreError
@@ -154,23 +154,25 @@ class Coalescer:
             self._promote()
 
     def _step_down(self, leader: _Call) -> None:
-        """Whatever a leader took and did not finish goes back to the front."""
-        leader.leads = False
-        if leader in self._leaders:
-            self._leaders.remove(leader)
+        """Whatever a leader took and did not finish goes back to the front.
+
+        Interrupted at any point it can be done again: ``leads`` is unset last.
+        """
         if self._gathering is leader:
             self._gathering = None
-        if leader.batch is None:  # interrupted before it took anything
-            self._waiting = deque(each for each in self._waiting if each is not leader)
-            return
-        unfinished = [call for call in leader.batch if not call.done and call is not leader]
-        self._waiting.extendleft(reversed(unfinished))
-        for call in leader.batch:
-            self._busy -= call.orgs
+        batch = leader.batch or [leader]
+        unfinished = [call for call in batch if not call.done and call is not leader]
+        taken = set(batch)
+        self._waiting = deque([*unfinished, *(c for c in self._waiting if c not in taken)])
+        for call in batch:
+            if leader.batch is not None:
+                self._busy -= call.orgs
             if call.done and call is not leader:
                 call.wake()
-        self._expected = len(leader.batch) + len(self._waiting)
+        self._expected = len(batch) + len(self._waiting)
+        self._leaders = [each for each in self._leaders if each is not leader]
         leader.batch = None
+        leader.leads = False
 
     # -- leading ----------------------------------------------------------------
 
@@ -264,10 +266,10 @@ def _own(error: Exception) -> Exception:
 _ALL: weakref.WeakSet[Coalescer] = weakref.WeakSet()
 
 
-def _after_fork(coalescers: Iterable[Coalescer]) -> None:
+def _after_fork() -> None:
     # The threads that waited or led are the parent's; so are their calls and the lock.
-    for coalescer in list(coalescers):
+    for coalescer in list(_ALL):
         coalescer._reset()
 
 
-os.register_at_fork(after_in_child=lambda: _after_fork(_ALL))
+os.register_at_fork(after_in_child=_after_fork)

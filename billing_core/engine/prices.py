@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Sequence
 
 from billing_core.commands import Command, PriceUnpriced, Usage
@@ -23,6 +25,11 @@ class Prices:
         self._delay = delay
         self._catalogue = Catalogue()
         self._loaded: int | None = None
+        self._lock = threading.Lock()
+        _ALL.add(self)
+
+    def forked(self) -> None:
+        """In a forked process, whoever held the lock is not here to release it."""
         self._lock = threading.Lock()
 
     def load(self) -> Catalogue:
@@ -68,3 +75,14 @@ class Prices:
                 if error.retryable and len(self.load().books) > len(catalogue.books):
                     continue  # somebody else published meanwhile
                 raise
+
+
+_ALL: weakref.WeakSet[Prices] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for prices in list(_ALL):
+        prices.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from attrs import define, evolve, field, fields
 
 from billing_core.errors import StoreError
-from billing_core.ports import Changes, Loaded, OrgState, Transaction, Wanted
+from billing_core.ports import Changes, Loaded, OrgState, Store, Transaction, Wanted
 from billing_core.pricing import Published
 from billing_core.records import (
     Account,
@@ -66,6 +66,9 @@ class MemoryStore:
     def transaction(self) -> Iterator[Transaction]:
         with self._lock:
             yield _Transaction(self)
+
+    def within(self, connection: object) -> Store:
+        raise StoreError("the memory store has no connections to join")
 
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with self._lock:

@@ -1,0 +1,188 @@
+"""The reads of the port, over whatever connection ``_reader`` gives."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from billing_adapters.sqlite import rows
+from billing_adapters.sqlite.errors import mapped
+from billing_core.ports import Loaded, Wanted
+from billing_core.pricing import Published
+from billing_core.records import (
+    Cell,
+    CellKey,
+    Charge,
+    Counter,
+    Entry,
+    Event,
+    Hold,
+    Item,
+    Lot,
+    UsageRecord,
+)
+
+__all__ = ["Reads"]
+
+_R = TypeVar("_R")
+_PAGE = 500
+
+
+class Reads:
+    """Each call sees one consistent state."""
+
+    path: str
+
+    def _reader(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A connection in a transaction."""
+        raise NotImplementedError
+
+    def _read(self, query: str, values: Sequence[Any], make: Callable[[Any], _R]) -> list[_R]:
+        with self._reader() as db:
+            return [make(row) for row in db.execute(query, values)]
+
+    # -- reading ----------------------------------------------------------------
+
+    def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
+        with self._reader() as db:
+            return {org: rows.load(db, org, want) for org, want in wanted.items()}
+
+    def books(self, after: int = 0) -> Sequence[Published]:
+        return self._read(
+            "SELECT number, version, published_at, body, digest FROM price_books"
+            " WHERE number > ? ORDER BY number",
+            (after,),
+            lambda row: Published(*row),
+        )
+
+    def orgs(self, after: str = "", limit: int = 1000) -> Sequence[str]:
+        # Entries too, by skipping through their key: an account may have been deleted.
+        query = (
+            "SELECT min(org_id) FROM (SELECT min(org_id) AS org_id FROM accounts WHERE org_id > ?1"
+            " UNION ALL SELECT min(org_id) FROM entries WHERE org_id > ?1)"
+        )
+        found: list[str] = []
+        with self._reader() as db:
+            while len(found) < limit:
+                [org] = db.execute(query, (found[-1] if found else after,)).fetchone()
+                if org is None:
+                    break
+                found.append(org)
+        return found
+
+    def entry(self, org: str, key: str) -> Entry | None:
+        with self._reader() as db:
+            found = rows.entry_rows(db, org, "key = ?", (key,))
+            return found[0] if found else None
+
+    def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        with self._reader() as db:
+            return rows.entry_rows(db, org, "seq > ? ORDER BY seq LIMIT ?", (after, limit))
+
+    def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
+        where = (
+            "seq < ? AND EXISTS (SELECT 1 FROM transfers AS t"
+            " WHERE t.org_id = entries.org_id AND t.seq = entries.seq) ORDER BY seq DESC LIMIT ?"
+        )
+        with self._reader() as db:
+            last = 2**63 - 1 if before is None else before
+            return rows.entry_rows(db, org, where, (last, limit))
+
+    def cells(
+        self, org: str, grain: str, start: int, end: int, member: int | None = None
+    ) -> Mapping[CellKey, Cell]:
+        query = (
+            "SELECT grain, member, start, resource, payer, requests, amount, components FROM cells"
+            " WHERE org_id = ? AND grain = ? AND member = ? AND start >= ? AND start < ?"
+        )
+        with self._reader() as db:
+            found: dict[CellKey, Cell] = {}
+            for number in _members(db, org, grain) if member is None else [member]:
+                # A range of the primary key for each member.
+                found.update(map(rows.cell, db.execute(query, (org, grain, number, start, end))))
+            return found
+
+    def usage(
+        self, org: str, start: int, end: int, member: int | None = None
+    ) -> Sequence[tuple[int, UsageRecord]]:
+        query = (
+            "SELECT seq, occurred_at, member, resource, item, requests, lines FROM usage"
+            " WHERE org_id = ? AND occurred_at >= ? AND occurred_at < ?"
+        )
+        if member is not None:
+            query += " AND member = ?"
+        values = (org, start, end) if member is None else (org, start, end, member)
+        return self._read(
+            query + " ORDER BY occurred_at, seq", values, lambda row: (row[0], rows.usage(row[1:]))
+        )
+
+    def members(self, org: str) -> Mapping[int, str]:
+        query = "SELECT member, name FROM members WHERE org_id = ? ORDER BY member"
+        return dict(self._read(query, (org,), lambda row: (row[0], row[1])))
+
+    def events(self, org: str, after: int = 0, limit: int = 100) -> Sequence[Event]:
+        return self._read(
+            "SELECT seq, n, kind, data FROM events WHERE org_id = ? AND seq > ?"
+            " ORDER BY seq, n LIMIT ?",
+            (org, after, limit),
+            lambda row: Event(*row),
+        )
+
+    def totals(self, org: str) -> tuple[int, int, int]:
+        query = ", ".join(
+            f"(SELECT count(*) FROM {table} WHERE org_id = ?1)"
+            for table in ("entries", "transfers", "usage")
+        )
+        [row] = self._read(f"SELECT {query}", (org,), tuple)
+        return row[0], row[1], row[2]
+
+    def lots(self, org: str) -> Iterator[Lot]:
+        return self._scan("lots", rows.LOT, ("lot",), org, rows.lot)
+
+    def holds(self, org: str) -> Iterator[Hold]:
+        return self._scan("holds", rows.HOLD, ("key",), org, rows.hold)
+
+    def counters(self, org: str) -> Iterator[Counter]:
+        columns = "resource, start, components"
+        return self._scan("counters", columns, ("resource", "start"), org, rows.counter)
+
+    def items(self, org: str) -> Iterator[Item]:
+        columns = "item, resource, components"
+        return self._scan("items", columns, ("item", "resource"), org, rows.item)
+
+    def charges(self, org: str) -> Iterator[Charge]:
+        return self._scan("charges", rows.CHARGE, ("charge",), org, rows.charge)
+
+    def _scan(
+        self, table: str, columns: str, key: tuple[str, ...], org: str, make: Callable[[Any], _R]
+    ) -> Iterator[_R]:
+        """All of an org's rows by pages of the primary key, whose columns come first."""
+        order = ", ".join(key)
+        marks = ", ".join("?" * len(key))
+        last: tuple[Any, ...] = ()
+        while True:
+            beyond = f" AND ({order}) > ({marks})" if last else ""
+            page = self._read(
+                f"SELECT {columns} FROM {table} WHERE org_id = ?{beyond}"
+                f" ORDER BY {order} LIMIT {_PAGE}",
+                (org, *last),
+                tuple,
+            )
+            with mapped(self.path):
+                yield from [make(row) for row in page]
+            if len(page) < _PAGE:
+                return
+            last = page[-1][: len(key)]
+
+
+def _members(db: sqlite3.Connection, org: str, grain: str) -> list[int]:
+    """The members that have cells, by skipping through the primary key."""
+    query = "SELECT min(member) FROM cells WHERE org_id = ? AND grain = ? AND member > ?"
+    found: list[int] = []
+    [following] = db.execute(query, (org, grain, -1)).fetchone()
+    while following is not None:
+        found.append(following)
+        [following] = db.execute(query, (org, grain, following)).fetchone()
+    return found

@@ -1,0 +1,431 @@
+"""The same engine for asyncio: every method of :class:`Billing`, awaited.
+
+Tasks that ask in the same turn of the loop share a batch, which runs in a thread of the
+loop's executor by the same :class:`Coalescer` that serves threads.
+
+A cancelled await is an unknown outcome: the write may commit all the same.  Sending the
+same command again, with its key, resolves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Literal, TypeVar
+from weakref import WeakKeyDictionary
+
+from billing_core.audit import Checkpoint
+from billing_core.commands import (
+    Close,
+    Command,
+    Deduct,
+    Extend,
+    Grant,
+    Hold,
+    LotKind,
+    OpenAccount,
+    PriceUnpriced,
+    Release,
+    Reverse,
+    Settle,
+    Usage,
+)
+from billing_core.engine.billing import Billing, checked_batch, settlements, unwrapped
+from billing_core.engine.coalescing import Part
+from billing_core.engine.reads import Check
+from billing_core.engine.system import system_clock, uuid7
+from billing_core.errors import InvalidCommand
+from billing_core.explain import Explanation
+from billing_core.metering import Quote
+from billing_core.money import Money
+from billing_core.outcomes import (
+    Charged,
+    Closed,
+    Extended,
+    Granted,
+    Held,
+    Opened,
+    Outcome,
+    Released,
+    Reversed,
+    Success,
+)
+from billing_core.ports import Clock, IdSource, Store
+from billing_core.pricing import Catalogue, PriceBook
+from billing_core.records import Event
+from billing_core.statements import Balance, HistoryRow
+from billing_core.times import PeriodName
+from billing_core.usage import UsageReport
+from billing_core.verify import Progress, Verification
+
+__all__ = ["AsyncBilling", "AsyncHold"]
+
+_S = TypeVar("_S", bound=Success)
+
+
+class _Gatherer:
+    """The tasks of one loop that wait for a batch."""
+
+    def __init__(self, finish: Callable[[Sequence[Part]], None]) -> None:
+        self._finish = finish
+        self._waiting: list[tuple[Part, asyncio.Future[None]]] = []
+        self._pump: asyncio.Task[None] | None = None
+
+    async def submit(self, commands: Sequence[Command]) -> list[Outcome]:
+        part = Part(commands)
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((part, done))
+        if self._pump is None:
+            # A task of its own: cancelling a caller cancels nobody else's write.
+            self._pump = asyncio.create_task(self._work())
+        await done
+        return part.result()
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(0)  # let every task that is ready join
+                batch, self._waiting = self._waiting, []
+                try:
+                    await to_thread(self._finish, [part for part, _ in batch])
+                finally:
+                    for part, done in batch:
+                        if part.outcomes is None and part.error is None:
+                            done.cancel()  # the loop is being torn down
+                        elif not done.done():
+                            done.set_result(None)
+                await asyncio.sleep(0)  # and those that were just answered, too
+        finally:
+            self._pump = None
+
+
+class AsyncBilling:
+    """The billing engine over a store, for asyncio; see :class:`Billing`.
+
+    May be used from several event loops.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock = system_clock,
+        ids: IdSource = uuid7,
+        tolerance: timedelta = timedelta(minutes=5),
+        publication_delay: timedelta = timedelta(minutes=10),
+        catalogue_age: timedelta = timedelta(minutes=1),
+    ) -> None:
+        self._billing = Billing(
+            store,
+            clock=clock,
+            ids=ids,
+            tolerance=tolerance,
+            publication_delay=publication_delay,
+            catalogue_age=catalogue_age,
+        )
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gatherer] = WeakKeyDictionary()
+
+    @property
+    def store(self) -> Store:
+        return self._billing.store
+
+    @property
+    def clock(self) -> Clock:
+        return self._billing.clock
+
+    @property
+    def ids(self) -> IdSource:
+        return self._billing.ids
+
+    # -- the one way of a write -------------------------------------------------
+
+    async def execute(self, commands: Iterable[Command]) -> list[Outcome]:
+        """Decide the commands in order, in one commit; see :meth:`Billing.execute`."""
+        batch = checked_batch(commands)
+        if not batch:
+            return []
+        loop = asyncio.get_running_loop()
+        gatherer = self._loops.get(loop)
+        if gatherer is None:
+            gatherer = self._loops[loop] = _Gatherer(self._billing.finish)
+        return await gatherer.submit(batch)
+
+    async def execute_many(
+        self, commands: Iterable[Command], *, batch: int = 1000
+    ) -> AsyncIterator[Outcome]:
+        """Any number of commands, ``batch`` to a commit; see :meth:`Billing.execute_many`."""
+        if type(batch) is not int or not 1 <= batch <= 10_000:
+            raise InvalidCommand("batch", batch, "an int from 1 to 10,000")
+        rest = iter(commands)
+        while some := list(islice(rest, batch)):
+            for result in await self.execute(some):
+                yield result
+
+    async def _do(self, command: Command, kind: type[_S]) -> _S:
+        return unwrapped(await self.execute([command]), kind)
+
+    # -- commands ---------------------------------------------------------------
+
+    async def open_account(
+        self,
+        org: str,
+        *,
+        currency: str = "USD",
+        livemode: bool = True,
+        anchor: datetime | None = None,
+        at: datetime | None = None,
+    ) -> Opened:
+        """Open an org's account; see :class:`OpenAccount`.  The same again is a no-op."""
+        command = OpenAccount(org, currency=currency, livemode=livemode, anchor=anchor, at=at)
+        return await self._do(command, Opened)
+
+    async def grant(
+        self,
+        org: str,
+        key: str,
+        amount: Money,
+        *,
+        kind: LotKind = "purchased",
+        priority: int = 0,
+        expires_at: datetime | None = None,
+        scope: Iterable[str] | None = None,
+        reference: str | None = None,
+        at: datetime | None = None,
+    ) -> Granted:
+        """Credit comes in, as one lot; see :class:`Grant`."""
+        command = Grant(
+            org, key, amount=amount, kind=kind, priority=priority, expires_at=expires_at,
+            scope=scope, reference=reference, at=at,
+        )  # fmt: skip
+        return await self._do(command, Granted)
+
+    async def hold(
+        self,
+        org: str,
+        cost: Money | Usage,
+        *,
+        life: timedelta,
+        key: str | None = None,
+        resource: str | None = None,
+        member: str | None = None,
+        reference: str | None = None,
+        at: datetime | None = None,
+    ) -> AsyncHold:
+        """Check and reserve; raises Refused beyond what is available.
+
+        Use the answer in an ``async with`` statement, or settle by its ``key``.  Without a
+        ``key`` a fresh one is made: then a repeated call is another hold.
+        """
+        command = Hold(
+            org, self.ids() if key is None else key, cost=cost, life=life, resource=resource,
+            member=member, reference=reference, at=at,
+        )  # fmt: skip
+        return AsyncHold(self, command, await self._do(command, Held))
+
+    async def extend(
+        self,
+        org: str,
+        key: str,
+        *,
+        hold: str,
+        life: timedelta,
+        add: Money | None = None,
+        at: datetime | None = None,
+    ) -> Extended:
+        """Let a hold live longer, and hold more; see :class:`Extend`."""
+        return await self._do(Extend(org, key, hold=hold, life=life, add=add, at=at), Extended)
+
+    async def release(
+        self, org: str, hold: str, *, key: str | None = None, at: datetime | None = None
+    ) -> Released:
+        """End a hold of which nothing was used; its key serves as this one's."""
+        return await self._do(
+            Release(org, hold if key is None else key, hold=hold, at=at), Released
+        )
+
+    async def settle(
+        self,
+        org: str,
+        key: str,
+        usage: Usage,
+        *,
+        hold: str | None = None,
+        more: bool = False,
+        member: str | None = None,
+        reference: str | None = None,
+        occurred_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> Charged:
+        """Charge what was really used, whatever the balance; see :class:`Settle`."""
+        command = Settle(
+            org, key, usage=usage, hold=hold, more=more, member=member, reference=reference,
+            occurred_at=occurred_at, at=at,
+        )  # fmt: skip
+        return await self._do(command, Charged)
+
+    async def deduct(
+        self,
+        org: str,
+        key: str,
+        cost: Money | Usage,
+        *,
+        resource: str | None = None,
+        member: str | None = None,
+        reference: str | None = None,
+        occurred_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> Charged:
+        """Charge at once; raises Refused beyond what is available; see :class:`Deduct`."""
+        command = Deduct(
+            org, key, cost=cost, resource=resource, member=member, reference=reference,
+            occurred_at=occurred_at, at=at,
+        )  # fmt: skip
+        return await self._do(command, Charged)
+
+    async def price_unpriced(
+        self, org: str, key: str, *, charge: int, version: str, at: datetime | None = None
+    ) -> Charged:
+        """Charge what a settlement left unpriced; see :class:`PriceUnpriced`."""
+        return await self._do(
+            PriceUnpriced(org, key, charge=charge, version=version, at=at), Charged
+        )
+
+    async def reverse(
+        self,
+        org: str,
+        key: str,
+        *,
+        charge: int,
+        amount: Money | None = None,
+        expires_at: datetime | None = None,
+        reason: str | None = None,
+        at: datetime | None = None,
+    ) -> Reversed:
+        """Give a charge back, whole or in part; see :class:`Reverse`."""
+        command = Reverse(
+            org, key, charge=charge, amount=amount, expires_at=expires_at, reason=reason, at=at
+        )
+        return await self._do(command, Reversed)
+
+    async def close(
+        self,
+        org: str,
+        *,
+        remainder: Literal["refund", "write_off"],
+        at: datetime | None = None,
+    ) -> Closed:
+        """Close the account; see :class:`Close`."""
+        return await self._do(Close(org, remainder=remainder, at=at), Closed)
+
+    async def erase_member(self, org: str, member: str) -> bool:
+        """Forget a member's name: records keep the surrogate id alone.  Their keys cannot
+        be replayed afterwards."""
+        return await to_thread(self._billing.erase_member, org, member)
+
+    async def publish(self, book: PriceBook) -> str:
+        """Publish a price book; see :meth:`Billing.publish`."""
+        return await to_thread(self._billing.publish, book)
+
+    # -- reads ------------------------------------------------------------------
+
+    async def catalogue(self) -> Catalogue:
+        """All published prices; see :meth:`Billing.catalogue`."""
+        return await to_thread(self._billing.catalogue)
+
+    async def quote(self, org: str, usage: Usage, *, at: datetime | None = None) -> Quote:
+        """The most that a usage can cost; see :meth:`Billing.quote`."""
+        return await to_thread(self._billing.quote, org, usage, at=at)
+
+    async def balance(self, org: str) -> Balance:
+        """The org's credit now; see :meth:`Billing.balance`."""
+        return await to_thread(self._billing.balance, org)
+
+    async def check(self, org: str, cost: Money | Usage, *, resource: str | None = None) -> Check:
+        """Whether a hold would succeed now; see :meth:`Billing.check`."""
+        return await to_thread(self._billing.check, org, cost, resource=resource)
+
+    async def history(
+        self, org: str, *, limit: int = 100, before: int | None = None
+    ) -> list[HistoryRow]:
+        """What moved the balance, newest first; see :meth:`Billing.history`."""
+        return await to_thread(self._billing.history, org, limit=limit, before=before)
+
+    async def usage(
+        self, org: str, period: PeriodName = "current", *, member: str | None = None
+    ) -> UsageReport:
+        """Usage over a period; see :meth:`Billing.usage`."""
+        return await to_thread(self._billing.usage, org, period, member=member)
+
+    async def explain(self, org: str, charge: int) -> Explanation:
+        """Everything behind a charge; see :meth:`Billing.explain`."""
+        return await to_thread(self._billing.explain, org, charge)
+
+    async def find(self, org: str, op: str, key: str) -> Success | None:
+        """The outcome on record for a key; see :meth:`Billing.find`."""
+        return await to_thread(self._billing.find, org, op, key)
+
+    async def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
+        """What the host may want to know; see :meth:`Billing.events`."""
+        return await to_thread(self._billing.events, org, after=after, limit=limit)
+
+    async def orgs(self) -> AsyncIterator[str]:
+        """Every org's id, sorted."""
+        for org in await to_thread(lambda: list(self._billing.orgs())):
+            yield org
+
+    async def verify(
+        self,
+        org: str | None = None,
+        *,
+        checkpoints: Mapping[str, Checkpoint] | None = None,
+        progress: Progress | None = None,
+    ) -> Verification:
+        """Re-derive everything from the journal; see :meth:`Billing.verify`."""
+        return await to_thread(
+            self._billing.verify, org, checkpoints=checkpoints, progress=progress
+        )
+
+
+class AsyncHold:
+    """A hold that was made; see :class:`OpenHold`.  Use it in ``async with``."""
+
+    def __init__(self, billing: AsyncBilling, command: Hold, held: Held) -> None:
+        self.held = held
+        self.charges: list[Charged] = []
+        """What leaving the ``async with`` block charged."""
+        self._billing = billing
+        self._command = command
+        self._reported: list[Usage] = []
+
+    @property
+    def key(self) -> str:
+        """The hold's name, for ``settle``, ``extend`` and ``release``."""
+        return self.held.key
+
+    @property
+    def amount(self) -> int:
+        """Nanos held."""
+        return self.held.amount
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.held.expires_at
+
+    def report(self, usage: Usage) -> None:
+        """What was really used; may be called again for further usage."""
+        if not isinstance(usage, Usage):
+            raise InvalidCommand("usage", usage, "a Usage, such as tokens(...) returns")
+        self._reported.append(usage)
+
+    async def __aenter__(self) -> AsyncHold:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self._reported:
+            await self._billing.release(self._command.org, self.key)
+            return
+        for result in await self._billing.execute(settlements(self._command, self._reported)):
+            self.charges.append(unwrapped([result], Charged))

@@ -1,0 +1,520 @@
+"""Many callers at once: threads, tasks and processes on one org; poison; dead leaders."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import inspect
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from billing_adapters.sqlite import SqliteStore
+from billing_core import (
+    AsyncBilling,
+    Billing,
+    Charged,
+    Command,
+    Deduct,
+    Flat,
+    Grant,
+    IdempotencyConflict,
+    Money,
+    MoneyOverflow,
+    Outcome,
+    Price,
+    PriceBook,
+    Refused,
+    Settle,
+    StoreError,
+    Usage,
+    usd,
+)
+from billing_core.engine.coalescing import Coalescer, Part
+from billing_core.ports import Changes, Loaded, Transaction, Wanted
+from billing_core.testing import MemoryStore, SettableClock
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+DIME = usd("0.10")
+
+
+def funded(store: Any, tenths: int) -> Billing:
+    billing = Billing(store)
+    billing.open_account("acme")
+    billing.grant("acme", "credit", Money(tenths * DIME.nanos, "USD"))
+    return billing
+
+
+def deduct_many(billing: Billing, who: int, times: int) -> int:
+    won = 0
+    for index in range(times):
+        try:
+            billing.deduct("acme", f"{who}-{index}", DIME, resource="tool")
+            won += 1
+        except Refused as refused:
+            assert refused.refusal.limit == "balance"
+    return won
+
+
+def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
+    results: list[Any] = [None] * count
+
+    def run(index: int) -> None:
+        try:
+            results[index] = work(index)
+        except BaseException as error:
+            results[index] = error
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive(), "a caller was left waiting"
+    return results
+
+
+# -- races ----------------------------------------------------------------------
+
+
+def test_eight_threads_race_for_half_of_what_they_want(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "b.db") as store:
+        billing = funded(store, 400)
+        won = in_threads(8, lambda who: deduct_many(billing, who, 100))
+        assert sum(won) == 400
+        assert billing.balance("acme").balance == 0
+        assert billing.verify().ok
+
+
+def race_in_a_process(path: str, who: int, results: Any) -> None:
+    with SqliteStore(path, busy_seconds=30) as store:
+        results.put(deduct_many(Billing(store), who, 100))
+
+
+def test_four_processes_race_for_half_of_what_they_want(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    with SqliteStore(path) as store:
+        funded(store, 200)
+    spawn = multiprocessing.get_context("spawn")
+    results = spawn.Queue()
+    racers = [
+        spawn.Process(target=race_in_a_process, args=(str(path), who, results)) for who in range(4)
+    ]
+    for racer in racers:
+        racer.start()
+    won = [results.get(timeout=120) for _ in racers]
+    for racer in racers:
+        racer.join(30)
+        assert racer.exitcode == 0
+    assert sum(won) == 200
+    with SqliteStore(path) as store:
+        assert Billing(store).balance("acme").balance == 0
+        assert Billing(store).verify().ok
+
+
+def test_256_tasks_race_for_half_of_what_they_want(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "b.db") as store:
+        funded(store, 384)
+        billing = AsyncBilling(store)
+
+        async def one(who: int) -> int:
+            won = 0
+            for index in range(3):
+                try:
+                    await billing.deduct("acme", f"{who}-{index}", DIME, resource="tool")
+                    won += 1
+                except Refused:
+                    pass
+            return won
+
+        async def race() -> list[int]:
+            return await asyncio.gather(*(one(who) for who in range(256)))
+
+        assert sum(asyncio.run(race())) == 384
+        assert Billing(store).balance("acme").balance == 0
+        assert Billing(store).verify().ok
+
+
+def test_callers_share_commits() -> None:
+    store = CountingStore()
+    billing = funded(store, 1000)
+    before = store.commits
+    in_threads(16, lambda who: deduct_many(billing, who, 20))
+    assert store.commits - before < 16 * 20 / 2
+
+
+class CountingStore(MemoryStore):
+    """Counts commits, each of which takes as long as a disk would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with super().transaction() as transaction:
+            yield transaction
+            time.sleep(0.001)
+            self.commits += 1
+
+
+# -- poison ---------------------------------------------------------------------
+
+
+class PoisonedStore(CountingStore):
+    """Breaks, as a constraint would, where an entry's key says so; ``bug``: in loading, with
+    an exception that no store should raise."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with super().transaction() as transaction:
+            yield _Poisoned(transaction)
+
+
+class _Poisoned:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
+        for org in wanted:
+            if org == "buggy":
+                raise ZeroDivisionError("a bug for one org")
+        return self._transaction.load(wanted)
+
+    def commit(self, changes: Mapping[str, Changes]) -> None:
+        for change in changes.values():
+            for entry in change.entries:
+                if entry.key == "deduct:constraint":
+                    raise StoreError("a constraint of the database said no")
+        self._transaction.commit(changes)
+
+
+POISON: dict[str, tuple[Command, type[Exception]]] = {
+    "overflow": (
+        Grant("acme", "overflow", amount=usd("9223372036")),
+        MoneyOverflow,
+    ),
+    "conflict": (Grant("acme", "credit", amount=usd("7")), IdempotencyConflict),
+    "bug": (Grant("buggy", "g", amount=usd("1")), ZeroDivisionError),
+    "constraint": (Deduct("acme", "constraint", cost=DIME, resource="tool"), StoreError),
+}
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_one_poisoned_command_among_500_fails_alone(poison: str) -> None:
+    billing = funded(PoisonedStore(), 10_000)
+    bad, expected = POISON[poison]
+    gate = threading.Barrier(51)
+
+    def work(who: int) -> list[Outcome]:
+        gate.wait(30)
+        if who == 50:
+            [outcome] = billing.execute([bad])
+            if isinstance(outcome, Exception):
+                raise outcome
+            return [outcome]
+        return [
+            billing.deduct("acme", f"{who}-{index}", DIME, resource="tool") for index in range(10)
+        ]
+
+    *good, failed = in_threads(51, work)
+    assert isinstance(failed, expected)
+    assert all(len(outcomes) == 10 for outcomes in good)
+    assert billing.balance("acme").balance == usd("950").nanos
+    assert billing.verify("acme").ok
+
+
+def test_an_error_is_each_callers_own() -> None:
+    calls: list[int] = []
+
+    def broken(commands: Sequence[Command]) -> list[Outcome]:
+        calls.append(len(commands))
+        time.sleep(0.005)
+        raise StoreError("gone", outcome_unknown=True)
+
+    coalescer = Coalescer(broken, width=1)
+    command = Deduct("acme", "k", cost=DIME, resource="tool")
+    errors = in_threads(8, lambda _: coalescer.submit([command]))
+    assert all(isinstance(error, StoreError) and error.outcome_unknown for error in errors)
+    assert len({id(error) for error in errors}) == 8
+    # Nobody's command was sent twice: unknown is for the caller to resolve.
+    assert sum(calls) == 8
+
+
+# -- leaders that die -------------------------------------------------------------
+
+
+class Interrupted(BaseException):
+    """Like KeyboardInterrupt, but told apart from a real one."""
+
+
+def lines_of_the_coalescer() -> list[tuple[str, int]]:
+    """Each line of each method, to be interrupted at."""
+    lines: set[tuple[str, int]] = set()
+    for name, method in inspect.getmembers(Coalescer, inspect.isfunction):
+        if name in ("__init__", "_reset"):
+            continue
+        for _, _, line in method.__code__.co_lines():
+            if line is not None and line != method.__code__.co_firstlineno:
+                lines.add((name, line))
+    return sorted(lines)
+
+
+@pytest.mark.parametrize(
+    "where", lines_of_the_coalescer(), ids=lambda where: f"{where[0]}:{where[1]}"
+)
+def test_a_caller_interrupted_at_any_line_strands_nobody(where: tuple[str, int]) -> None:
+    billing = funded(CountingStore(), 1000)
+    hit = threading.Event()
+    file = Coalescer.submit.__code__.co_filename
+
+    def tracer(frame: Any, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename != file:
+            return None
+        if event == "line" and (frame.f_code.co_name, frame.f_lineno) == where and not hit.is_set():
+            hit.set()
+            raise Interrupted
+        return tracer
+
+    def work(who: int) -> int:
+        if who < 3:
+            sys.settrace(tracer)
+        try:
+            return deduct_many(billing, who, 5)
+        finally:
+            sys.settrace(None)
+
+    results = in_threads(6, work)
+    interrupted = [result for result in results if isinstance(result, Interrupted)]
+    assert len(interrupted) == (1 if hit.is_set() else 0)
+    assert [result for result in results if not isinstance(result, Interrupted)] == [5] * (
+        6 - len(interrupted)
+    )
+    # Whoever was interrupted resolves it by sending the same again.
+    for who in range(6):
+        assert deduct_many(billing, who, 5) == 5
+    assert billing.balance("acme").balance == usd("97").nanos
+    assert billing.verify().ok
+
+
+def test_a_leader_interrupted_while_it_commits_strands_nobody() -> None:
+    """As a signal handler or a killed thread would, from outside and at any moment."""
+    billing = funded(CountingStore(), 10_000)
+
+    def work(who: int) -> int:
+        return deduct_many(billing, who, 40)
+
+    victims: list[int] = []
+    ready = threading.Barrier(9)  # nobody ends before all have begun: idents are used again
+
+    def racer(who: int) -> int:
+        if who < 4:
+            victims.append(threading.get_ident())
+        ready.wait(10)
+        return work(who)
+
+    def killer() -> None:
+        ready.wait(10)
+        for ident in victims:
+            time.sleep(0.01)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(ident), ctypes.py_object(Interrupted)
+            )
+
+    hunting = threading.Thread(target=killer)
+    hunting.start()
+    results = in_threads(8, racer)
+    hunting.join()
+    assert results[4:] == [40] * 4
+    for who in range(4):
+        assert deduct_many(billing, who, 40) == 40
+    assert billing.balance("acme").balance == usd("968").nanos
+    assert billing.verify().ok
+
+
+def test_a_cancelled_task_strands_nobody_and_may_still_have_written() -> None:
+    store = CountingStore()
+    funded(store, 1000)
+    billing = AsyncBilling(store)
+
+    async def race() -> None:
+        tasks = [
+            asyncio.create_task(billing.deduct("acme", f"t{who}", DIME, resource="tool"))
+            for who in range(50)
+        ]
+        await asyncio.sleep(0)
+        for task in tasks[::3]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for index, result in enumerate(results):
+            assert isinstance(result, asyncio.CancelledError if index % 3 == 0 else Charged)
+        for who in range(50):
+            await billing.deduct("acme", f"t{who}", DIME, resource="tool")
+
+    asyncio.run(asyncio.wait_for(race(), 30))
+    assert Billing(store).balance("acme").balance == usd("95").nanos
+
+
+def test_one_batch_per_org_at_a_time_and_others_do_not_wait() -> None:
+    flying: dict[str, int] = {}
+    lock = threading.Lock()
+    held = threading.Event()
+    done_elsewhere = threading.Event()
+
+    def run(commands: Sequence[Command]) -> list[Outcome]:
+        orgs = {command.org for command in commands}
+        with lock:
+            for org in orgs:
+                flying[org] = flying.get(org, 0) + 1
+                assert flying[org] == 1, "two batches of one org in flight"
+        if "stuck" in orgs:
+            held.set()
+            assert done_elsewhere.wait(30), "another org waited for a stuck one"
+        time.sleep(0.001)
+        with lock:
+            for org in orgs:
+                flying[org] -= 1
+        return [None] * len(commands)  # type: ignore[list-item]
+
+    coalescer = Coalescer(run, width=4)
+
+    def command(org: str, key: str) -> Command:
+        return Deduct(org, key, cost=DIME, resource="tool")
+
+    def work(who: int) -> None:
+        if who == 0:
+            coalescer.submit([command("stuck", "k")])
+            return
+        assert held.wait(30)
+        for index in range(20):
+            coalescer.submit([command(f"org-{(who + index) % 3}", f"{who}-{index}")])
+
+    def watch(who: int) -> None:
+        work(who)
+        if who == 1:
+            done_elsewhere.set()
+
+    assert in_threads(6, watch) == [None] * 6
+
+
+# -- forks ------------------------------------------------------------------------
+
+
+def test_a_forked_process_goes_on(tmp_path: Path) -> None:
+    """As a pre-forking server does: import, make the engine, use it, fork, use it."""
+    with SqliteStore(tmp_path / "b.db") as store:
+        billing = funded(store, 1000)
+        deduct_many(billing, 99, 5)
+        # The worst moment: other threads of the parent hold every lock there is.
+        locks = (billing._coalescer._lock, store._lock, billing._prices._lock)
+        for lock in locks:
+            assert lock.acquire(timeout=5)
+        try:
+            children = [fork(billing, child) for child in range(4)]
+        finally:
+            for lock in locks:
+                lock.release()
+        for pid in children:
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert deduct_many(billing, 98, 5) == 5
+        assert billing.verify().ok
+        assert billing.balance("acme").used == usd("5").nanos
+
+
+def fork(billing: Billing, child: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(20)
+            os._exit(0 if deduct_many(billing, child, 10) == 10 else 1)
+        except BaseException:
+            os._exit(2)
+    return pid
+
+
+# -- the two engines --------------------------------------------------------------
+
+
+def test_both_engines_have_the_same_methods() -> None:
+    sync = {name for name in dir(Billing) if not name.startswith("_")}
+    both = {name for name in dir(AsyncBilling) if not name.startswith("_")}
+    # `finish` is what one stands on in the other; a transaction of the host's is joined by
+    # the engine of its own colour.
+    assert sync - both == {"finish", "within"}
+    assert both - sync == {"store", "clock", "ids"} - sync
+    for name in sorted(both & sync):
+        ours, theirs = getattr(Billing, name), getattr(AsyncBilling, name)
+        mine, yours = inspect.signature(ours), inspect.signature(theirs)
+        assert list(mine.parameters.values()) == list(yours.parameters.values()), name
+        assert asynchronous(str(mine.return_annotation)) == str(yours.return_annotation), name
+    ours, theirs = inspect.signature(Billing), inspect.signature(AsyncBilling)
+    assert ours.parameters == theirs.parameters
+
+
+def asynchronous(annotation: str) -> str:
+    return annotation.replace("OpenHold", "AsyncHold").replace("Iterator", "AsyncIterator")
+
+
+def test_an_async_hold_settles_what_was_reported() -> None:
+    async def use() -> None:
+        clock = SettableClock(NOW)
+        billing = AsyncBilling(MemoryStore(), clock=clock)
+        price = Price(Flat.of("0.01"), unit="call")
+        await billing.publish(PriceBook("v", NOW, {"tool": {"call": price}}))
+        await billing.open_account("acme")
+        await billing.grant("acme", "g", usd("1"))
+        call = Usage.of("tool", {"call": 1})
+        hold = await billing.hold("acme", call, life=timedelta(minutes=1), key="h")
+        async with hold:
+            hold.report(call)
+            hold.report(Usage.of("tool", {"call": 2}))
+        assert [charge.amount for charge in hold.charges] == [10_000_000, 20_000_000]
+        with pytest.raises(KeyError):
+            async with await billing.hold("acme", call, life=timedelta(minutes=1), key="i"):
+                raise KeyError
+        assert (await billing.balance("acme")).held == 0
+        outcomes = [
+            outcome
+            async for outcome in billing.execute_many(
+                (Settle("acme", f"s{n}", usage=call) for n in range(25)), batch=10
+            )
+        ]
+        assert len(outcomes) == 25
+        assert (await billing.verify()).ok
+
+    asyncio.run(use())
+
+
+def test_execute_many_streams() -> None:
+    billing = funded(MemoryStore(), 1000)
+    asked: list[int] = []
+
+    def commands() -> Iterator[Command]:
+        for index in range(95):
+            asked.append(index)
+            yield Deduct("acme", f"k{index}", cost=DIME, resource="tool")
+
+    outcomes = billing.execute_many(commands(), batch=10)
+    assert not asked
+    assert isinstance(next(outcomes), Charged)
+    assert len(asked) == 10
+    assert len(list(outcomes)) == 94
+
+
+def test_a_part_is_done_or_says_why() -> None:
+    part = Part([])
+    part.error = StoreError("no", retryable=True)
+    with pytest.raises(StoreError) as caught:
+        part.result()
+    assert caught.value.retryable
+    assert caught.value is not part.error
