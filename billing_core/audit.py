@@ -439,7 +439,7 @@ class Audit:
         seen: set[str] = set()
         for line in usage.lines:
             total += line.amount
-            if line.component == "reversed" or line.payer == CUSTOMER or not line.version:
+            if entry.op == "reverse" or line.payer == CUSTOMER or not line.version:
                 continue
             self._check_line(line, usage, start, entry, where)
             if usage.item is not None:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TypeVar, cast
+from datetime import datetime, timedelta
+from typing import TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from billing_core.commands import (
     CUSTOMER,
-    PLATFORM,
     Close,
     Command,
     Deduct,
@@ -34,6 +33,16 @@ from billing_core.commands import (
 )
 from billing_core.money import MAX_NANOS, Money
 from billing_core.pricing import Flat, Graduated, Package, Price, PriceBook, PriceFunction, Tier
+from billing_core.testing.themes import (
+    ITEMS,
+    MEMBERS,
+    ORGS,
+    RESOURCES,
+    START,
+    THEMES,
+    Theme,
+    World,
+)
 
 __all__ = [
     "BASE",
@@ -51,101 +60,10 @@ __all__ = [
 
 _T = TypeVar("_T")
 
-START = datetime(2026, 1, 31, 12, tzinfo=UTC)
-"""When a run begins: an anchor on a 31st."""
-
-ORGS = ("acme", "bøb & söhne 🦊")
-MEMBERS = ("ann", "bülent")
-RESOURCES = ("model:a", "model:b", "tool")
-ITEMS = ("run-1", "run-2")
-
 _TICK = timedelta(microseconds=1)
 _MINUTE = timedelta(minutes=1)
 _SPANS = (_MINUTE, 5 * _MINUTE, 10 * _MINUTE, timedelta(hours=1))
 _LONG = (timedelta(days=1), timedelta(days=31))
-
-
-@frozen
-class Theme:
-    """What a run is about: a few things, so that they meet.
-
-    ``operations``, ``acts``: how often each operation comes, and each of the machine's
-    other acts beside the usual.  ``plain``: one org, one resource, no scopes, and all at
-    the clock's time.  ``credit``: the most of a usual grant.  ``extremes``: amounts and
-    quantities may be huge, after which little else matters.
-    """
-
-    operations: Mapping[str, int]
-    components: Sequence[str] = ("flat",)
-    acts: Mapping[str, int] = field(factory=dict)
-    plain: bool = False
-    credit: int = 40
-    extremes: bool = False
-
-
-_ANY = ("flat", "tiered", "timed", "stepped", "unknown")
-
-THEMES = {
-    "holds": Theme(
-        {"grant": 6, "hold": 6, "extend": 6, "release": 2, "settle": 4},
-        plain=True,
-        acts={"pass_time_until_something_ends": 3},
-    ),
-    "debts": Theme({"grant": 5, "settle": 6, "reverse": 5, "hold": 3, "release": 3, "deduct": 1}),
-    "quotes": Theme(
-        {"settle": 6, "hold": 6, "grant": 1, "release": 1},
-        ("tiered", "stepped"),
-        plain=True,
-        credit=400,
-        acts={"ask": 12, "publish": 2},
-    ),
-    "items": Theme(
-        {"settle": 8, "deduct": 2, "grant": 1},
-        ("timed", "stepped"),
-        plain=True,
-        credit=400,
-        acts={"publish": 6, "pass_time": 4},
-    ),
-    "unpriced": Theme(
-        {"settle": 6, "price": 5, "reverse": 2, "grant": 2, "hold": 2},
-        ("unknown", "flat", "timed"),
-        acts={"publish": 5},
-    ),
-    "all": Theme(
-        {
-            "grant": 5, "hold": 6, "settle": 7, "extend": 3, "release": 2, "deduct": 3,
-            "reverse": 4, "price": 2, "open": 1,
-        },
-        _ANY,
-    ),
-    "closing": Theme(
-        {"grant": 6, "hold": 6, "settle": 12, "release": 3, "price": 2, "close": 1}, _ANY
-    ),
-    "extremes": Theme(
-        {"grant": 4, "hold": 3, "settle": 4, "deduct": 2, "reverse": 3, "extend": 1},
-        _ANY,
-        extremes=True,
-    ),
-}  # fmt: skip
-
-
-@frozen
-class World:
-    """What commands may refer to: the time, and what is on record.
-
-    ``serial``: makes a fresh key.  ``holds``: by org, the open ones.  ``charges``: those
-    with something to reverse; ``unpriced``: those to be priced.  ``ends``: when something
-    lapses.
-    """
-
-    theme: Theme = THEMES["all"]
-    now: datetime = START
-    serial: int = 0
-    holds: Mapping[str, Sequence[str]] = field(factory=dict)
-    charges: Mapping[str, Sequence[int]] = field(factory=dict)
-    unpriced: Mapping[str, Sequence[int]] = field(factory=dict)
-    ends: Sequence[datetime] = ()
-    versions: Sequence[str] = ("base",)
 
 
 def _often(
@@ -196,12 +114,14 @@ def _package(draw: st.DrawFn) -> PriceFunction:
 _FUNCTIONS: dict[str, Callable[[], SearchStrategy[PriceFunction]]] = {
     "flat": _flat,
     "timed": _flat,
+    "reversed": _flat,
     "tiered": lambda: _graduated() | _package(),
     "stepped": lambda: _graduated() | _package() | _flat(),
 }
 COMPONENTS = (*_FUNCTIONS, "unknown")
 """``unknown`` has no price in the base book, and only what is flat there stays flat, for
-holds announce to tiered prices alone.  ``timed`` and ``stepped`` are billed by item."""
+holds announce to tiered prices alone.  ``timed`` and ``stepped`` are billed by item.
+``reversed`` is also what a reversal's line is called."""
 
 
 @st.composite
@@ -224,6 +144,7 @@ BASE = PriceBook(
     {
         resource: {
             "flat": Price(Flat(1, 3), unit="unit"),
+            "reversed": Price(Flat(1, 2), unit="unit"),
             "tiered": Price(Graduated((Tier(10, 2), Tier(20, 1, 3), Tier(None, 3, 2)))),
             "timed": Price(Flat(2, 3), unit="second", minimum=5, increment=2),
             "stepped": Price(Package(5, 4), unit="second", minimum=1, increment=5),
@@ -258,11 +179,10 @@ def books(draw: st.DrawFn, world: World) -> PriceBook:
 
 _LIVES = (*_SPANS, *_SPANS, _LONG[0])
 _SCOPES = (None, None, None, ("model:*",), ("tool",), ("model:a", "tool"))
-_KINDS = tuple(
-    (kind, priority)
-    for kind in cast("list[LotKind]", ["purchased", "promotional", "allowance"])
-    for priority in (0, 0, -1, 1)
-)
+_LOT_KINDS: list[LotKind] = ["purchased", "promotional", "allowance"]
+_KINDS: list[tuple[LotKind, int]] = [
+    (kind, priority) for kind in _LOT_KINDS for priority in (0, 0, -1, 1)
+]
 _USUAL = ("usual",) * 18
 _ODD = ("other org",) * 4 + ("near an end",) * 3 + ("before", "before", "ahead", "old key", "euro")
 
@@ -282,15 +202,14 @@ class _Setting:
 def _settings(draw: st.DrawFn, world: World) -> _Setting:
     usual = _Setting(ORGS[0], f"k{world.serial}")
     how = "usual" if world.theme.plain else draw(st.sampled_from(_USUAL[:9] + _ODD + _USUAL[9:]))
-    match how:
-        case "other org":
-            return evolve(usual, org=ORGS[1])
-        case "old key":
-            return evolve(usual, key=f"k{draw(st.integers(0, 9))}")
-        case "euro":
-            return evolve(usual, currency="EUR")
-        case "usual":
-            return usual
+    if how == "usual":
+        return usual
+    if how == "other org":
+        return evolve(usual, org=ORGS[1])
+    if how == "old key":
+        return evolve(usual, key=f"k{draw(st.integers(0, 9))}")
+    if how == "euro":
+        return evolve(usual, currency="EUR")
     if how == "ahead":
         time = world.now + draw(st.sampled_from([_MINUTE, 5 * _MINUTE, 6 * _MINUTE]))
     else:
@@ -333,13 +252,14 @@ def _member(world: World) -> str | None:
 def usages(draw: st.DrawFn, world: World) -> Usage:
     """None, one or two components of a resource, seldom on the customer's own key."""
     names = world.theme.components
-    some = [(), *[(name,) for name in names] * 2, *itertools.combinations(names, 2)]
-    chosen = draw(st.sampled_from(some[1:] + some[:1]))
-    customer = len(chosen) > 1 and world.serial % 5 == 0
+    some: list[tuple[str, ...]] = [(name,) for name in names]
+    some += [(), *some, *itertools.combinations(names, 2)]
+    chosen = draw(st.sampled_from(some))
+    customer = chosen[:1] if len(chosen) > 1 and world.serial % 5 == 0 else ()
     return Usage.of(
         draw(_resources(world)),
         {name: draw(_quantities(world)) for name in chosen},
-        payer={chosen[0]: CUSTOMER} if customer else PLATFORM,
+        payer=dict.fromkeys(customer, CUSTOMER),
         item=draw(st.sampled_from([None, None, *ITEMS])) if names != ("flat",) else None,
     )
 

@@ -1,0 +1,101 @@
+"""What random runs are about, and what their commands may refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from attrs import field, frozen
+
+__all__ = ["ITEMS", "MEMBERS", "ORGS", "RESOURCES", "START", "THEMES", "Theme", "World"]
+
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+"""When a run begins: an anchor on a 31st."""
+
+ORGS = ("acme", "bøb & söhne 🦊")
+MEMBERS = ("ann", "bülent")
+RESOURCES = ("model:a", "model:b", "tool")
+ITEMS = ("run-1", "run-2")
+
+
+@frozen
+class Theme:
+    """What a run is about: a few things, so that they meet.
+
+    ``operations``, ``acts``: how often each operation comes, and each of the machine's
+    other acts beside the usual.  ``plain``: one org, one resource, no scopes, and all at
+    the clock's time.  ``credit``: the most of a usual grant.  ``extremes``: amounts and
+    quantities may be huge, after which little else matters.
+    """
+
+    operations: Mapping[str, int]
+    components: Sequence[str] = ("flat",)
+    acts: Mapping[str, int] = field(factory=dict)
+    plain: bool = False
+    credit: int = 40
+    extremes: bool = False
+
+
+_ANY = ("flat", "tiered", "timed", "stepped", "unknown", "reversed")
+
+THEMES = {
+    "holds": Theme(
+        {"grant": 6, "hold": 6, "extend": 6, "release": 2, "settle": 4},
+        plain=True,
+        acts={"pass_time_until_something_ends": 3},
+    ),
+    "debts": Theme({"grant": 5, "settle": 6, "reverse": 5, "hold": 3, "release": 3, "deduct": 1}),
+    "quotes": Theme(
+        {"settle": 6, "hold": 6, "grant": 1, "release": 1},
+        ("tiered", "stepped"),
+        plain=True,
+        credit=400,
+        acts={"ask": 12, "publish": 2},
+    ),
+    "items": Theme(
+        {"settle": 8, "deduct": 2, "grant": 1},
+        ("timed", "stepped"),
+        plain=True,
+        credit=400,
+        acts={"publish": 6, "pass_time": 4},
+    ),
+    "unpriced": Theme(
+        {"settle": 6, "price": 5, "reverse": 2, "grant": 2, "hold": 2},
+        ("unknown", "flat", "timed"),
+        acts={"publish": 5},
+    ),
+    "all": Theme(
+        {
+            "grant": 5, "hold": 6, "settle": 7, "extend": 3, "release": 2, "deduct": 3,
+            "reverse": 4, "price": 2, "open": 1,
+        },
+        _ANY,
+    ),
+    "closing": Theme(
+        {"grant": 6, "hold": 6, "settle": 12, "release": 3, "price": 2, "close": 1}, _ANY
+    ),
+    "extremes": Theme(
+        {"grant": 4, "hold": 3, "settle": 4, "deduct": 2, "reverse": 3, "extend": 1},
+        _ANY,
+        extremes=True,
+    ),
+}  # fmt: skip
+
+
+@frozen
+class World:
+    """What commands may refer to: the time, and what is on record.
+
+    ``serial``: makes a fresh key.  ``holds``: by org, the open ones.  ``charges``: those
+    with something to reverse; ``unpriced``: those to be priced.  ``ends``: when something
+    lapses.
+    """
+
+    theme: Theme = THEMES["all"]
+    now: datetime = START
+    serial: int = 0
+    holds: Mapping[str, Sequence[str]] = field(factory=dict)
+    charges: Mapping[str, Sequence[int]] = field(factory=dict)
+    unpriced: Mapping[str, Sequence[int]] = field(factory=dict)
+    ends: Sequence[datetime] = ()
+    versions: Sequence[str] = ("base",)
