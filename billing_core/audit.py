@@ -222,6 +222,7 @@ class Audit:
         change = 0
         for transfer in entry.transfers:
             self._move(transfer, where)
+            self._check_alive(transfer, entry.at, where)
             change += transfer.amount * transfer.credit.startswith(("lot:", "debt:"))
             change -= transfer.amount * transfer.debit.startswith(("lot:", "debt:"))
         # A repayment moves between the two sides of the balance and so cancels out.
@@ -239,6 +240,13 @@ class Audit:
             if given != entry.amount:
                 self.note(where, f"amount {entry.amount}; its transfers give back {given}")
         self._after_moves(entry)
+
+    def _check_alive(self, transfer: Transfer, at: int, where: str) -> None:
+        """What a lot has left after its end is its holds' alone."""
+        if transfer.kind in ("charge", "repayment"):
+            lot = self.tables.lots[int(transfer.debit[4:])]
+            if lot.expires_at is not None and lot.expires_at <= at:
+                self.note(where, f"lot {lot.lot} pays after its end")
 
     def _account(self) -> Account:
         assert self.account is not None

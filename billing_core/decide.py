@@ -35,7 +35,7 @@ from billing_core.errors import (
     MoneyOverflow,
     NotFound,
 )
-from billing_core.ledger import Ledger
+from billing_core.ledger import Ledger, spending_order
 from billing_core.metering import Metered, Quote, in_force, meter, quote, tiered_parts
 from billing_core.money import MAX_NANOS, Money
 from billing_core.outcomes import Outcome, Refusal, outcome
@@ -340,6 +340,7 @@ def _extend(ledger: Ledger, ask: _Ask, terms: Terms) -> Outcome:
         ledger.let_go(lot, amount)
     if more:
         hold.parts += ledger.reserve(more, hold.resource)
+        hold.parts.sort(key=lambda part: spending_order(ledger.state.lots[part[0]]))
     hold.expires_at = max(hold.expires_at, ask.time + duration("life", command.life))
     ledger.touched_holds[hold.key] = hold
     ledger.will_lapse(hold.expires_at)

@@ -360,7 +360,13 @@ class Ledger:
                 self._out_of_lot(what, amount, "expired", "expiry")
                 self.post(f"lapse:lot:{what.lot}", end, compact({"lot": what.lot}), amount)
         self.time = time
-        later = [lot.expires_at for lot in self.lots if lot.expires_at and lot.expires_at > time]
+        # Not "after time": a refused command leaves the watermark behind its own time, and a
+        # later one may be decided before an end that has not been recorded yet.
+        later = [
+            lot.expires_at
+            for lot in self.lots
+            if lot.expires_at is not None and lot.expires_at > account.watermark
+        ]
         later += [hold.expires_at for hold in self.state.holds.values() if hold.state == "open"]
         if self.state.next_hold is not None:
             later.append(self.state.next_hold)
