@@ -1,10 +1,10 @@
 """Each numbered rule that applies so far has a test that names it.
 
-The rules are those of the design's sections 3 and 5 to 8.  Not yet built, and so not in
-the table:
+The rules are those of the design's sections 3 and 5 to 8.  3.4 to 3.6 (concurrent callers
+in one commit, ``within``, cancelled awaits) have test modules of their own,
+``test_concurrency`` and ``test_within``.  Not yet built, and so not in the table:
 
 =========  =====================================================================
-3.4 – 3.6  concurrent callers in one commit, ``within``, cancelled awaits
 6.5        clawbacks
 6.6        corrections of what was measured
 7.1        keys that arrive over HTTP
