@@ -205,7 +205,8 @@ class Coalescer:
         for call in self._waiting:
             if call.done:
                 continue
-            if room >= call.size and blocked.isdisjoint(call.orgs):
+            # One that was let lead at the same time takes its own.
+            if not call.leads and room >= call.size and blocked.isdisjoint(call.orgs):
                 room -= call.size
                 batch.append(call)
                 self._busy |= call.orgs

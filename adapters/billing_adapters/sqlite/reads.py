@@ -60,13 +60,13 @@ class Reads:
     def orgs(self, after: str = "", limit: int = 1000) -> Sequence[str]:
         # Entries too, by skipping through their key: an account may have been deleted.
         query = (
-            "SELECT min(org_id) FROM (SELECT min(org_id) AS org_id FROM accounts WHERE org_id > ?1"
-            " UNION ALL SELECT min(org_id) FROM entries WHERE org_id > ?1)"
+            "SELECT min(org_id) FROM (SELECT min(org_id) AS org_id FROM accounts WHERE org_id > ?"
+            " UNION ALL SELECT min(org_id) FROM entries WHERE org_id > ?)"
         )
         found: list[str] = []
         with self._reader() as db:
             while len(found) < limit:
-                [org] = db.execute(query, (found[-1] if found else after,)).fetchone()
+                [org] = db.execute(query, [found[-1] if found else after] * 2).fetchone()
                 if org is None:
                     break
                 found.append(org)
@@ -132,10 +132,10 @@ class Reads:
 
     def totals(self, org: str) -> tuple[int, int, int]:
         query = ", ".join(
-            f"(SELECT count(*) FROM {table} WHERE org_id = ?1)"
+            f"(SELECT count(*) FROM {table} WHERE org_id = ?)"
             for table in ("entries", "transfers", "usage")
         )
-        [row] = self._read(f"SELECT {query}", (org,), tuple)
+        [row] = self._read(f"SELECT {query}", (org, org, org), tuple)
         return row[0], row[1], row[2]
 
     def lots(self, org: str) -> Iterator[Lot]:

@@ -190,9 +190,11 @@ def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgSta
     for resource, (first, last) in spans:
         rows = db.execute(
             "SELECT resource, start, components FROM counters"
-            " WHERE org_id = ?1 AND resource = ?2 AND start <= ?4 AND start >= coalesce((SELECT"
-            " max(start) FROM counters WHERE org_id = ?1 AND resource = ?2 AND start <= ?3), ?3)",
-            (org, resource, first, last),
+            " WHERE org_id = :org AND resource = :resource AND start <= :last"
+            " AND start >= coalesce((SELECT"
+            " max(start) FROM counters WHERE org_id = :org AND resource = :resource"
+            " AND start <= :first), :first)",
+            {"org": org, "resource": resource, "first": first, "last": last},
         )
         for row in rows:
             state.counters[row[0], row[1]] = counter(row)
