@@ -14,6 +14,8 @@ import pytest
 from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
+from billing_adapters.sqlite import SqliteStore
+
 DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[1]).absolute()
 NAMED = [DOCS / name for name in ("README.md", "DESIGN.md", "CHANGELOG.md")]
 DOCUMENTS = [path for path in NAMED if path.is_file()] + sorted(DOCS.glob("docs/*.md"))
@@ -48,8 +50,14 @@ def parse(path: Path) -> Document:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for example in parse(path):
-        example.evaluate()
+    document = parse(path)
+    try:
+        for example in document:
+            example.evaluate()
+    finally:
+        for value in document.namespace.values():
+            if isinstance(value, SqliteStore):
+                value.close()
 
 
 def test_the_readme_shows_python() -> None:
