@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 
-from billing_core.records import Transfer, UsageRecord
-from billing_core.text import compact
+from billing_core.records import Entry
 
-__all__ = ["chained", "transfers_text", "usage_text"]
-
-
-def transfers_text(transfers: Sequence[Transfer]) -> str:
-    """Canonical JSON of an entry's transfers."""
-    return compact(transfers) if transfers else ""
+__all__ = ["chained"]
 
 
-def usage_text(usage: UsageRecord | None) -> str:
-    """Canonical JSON of an entry's usage record."""
-    return "" if usage is None else compact(usage)
-
-
-def chained(
-    head: bytes,
-    org: str,
-    seq: int,
-    key: str,
-    at: int,
-    recorded_at: int,
-    content: str,
-    effects: str,
-    amount: int,
-    balance: int,
-    transfers: Sequence[Transfer],
-    usage: UsageRecord | None,
-) -> bytes:
+def chained(head: bytes, entry: Entry) -> bytes:
     """SHA-256 over the previous entry's hash (empty for the first) and this entry.
 
     The fields are joined by line feeds, which none of them contains: names are
     printable and the rest is numbers and canonical JSON.
     """
+    transfers, usage = entry.texts
     text = (
-        f"1\n{org}\n{seq}\n{key}\n{at}\n{recorded_at}\n{content}\n{effects}\n{amount}\n{balance}\n"
-        f"{transfers_text(transfers)}\n{usage_text(usage)}"
+        f"1\n{entry.org}\n{entry.seq}\n{entry.key}\n{entry.at}\n{entry.recorded_at}\n"
+        f"{entry.content}\n{entry.effects}\n{entry.amount}\n{entry.balance}\n"
+        f"{transfers or ''}\n{usage or ''}"
     )
     return sha256(head + text.encode()).digest()

@@ -395,16 +395,12 @@ class Ledger:
         transfers = tuple(self.moves)
         self.moves = []
         effects_text = "{}" if effects is None else compact(effects)
-        digest = chained(
-            account.head, self.org, seq, key, at, self.now, content, effects_text, amount,
-            account.balance, transfers, usage,
-        )  # fmt: skip
         entry = Entry(
             self.org, seq, key, at, self.now, content, effects_text, amount, account.balance,
-            transfers, usage, digest,
+            transfers, usage,
         )  # fmt: skip
         account.seq = seq
-        account.head = digest
+        account.head = entry.hash = chained(account.head, entry)
         account.watermark = max(account.watermark, at)
         self.entries.append(entry)
         self.state.entries[key] = entry

@@ -234,13 +234,8 @@ class Store(Protocol):
         """Events of entries with ``seq`` > ``after``, in order."""
         ...
 
-    def totals(self, org: str) -> tuple[int, int, int]:
-        """How many entries, transfers and usage records there are: this and what
-        follows is what ``verify`` compares."""
-        ...
-
     def lots(self, org: str) -> Iterator[Lot]:
-        """Every lot, by number."""
+        """Every lot, by number: this and what follows is what ``verify`` compares."""
         ...
 
     def holds(self, org: str) -> Iterator[Hold]:

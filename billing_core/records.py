@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from attrs import define, field
 
+from billing_core.text import compact
+
 __all__ = [
     "Account",
     "Cell",
@@ -97,7 +99,21 @@ class Entry:
     balance: int
     transfers: tuple[Transfer, ...]
     usage: UsageRecord | None
-    hash: bytes
+    hash: bytes = b""
+    _texts: tuple[str | None, str | None] | None = field(
+        init=False, default=None, eq=False, repr=False
+    )
+
+    @property
+    def texts(self) -> tuple[str | None, str | None]:
+        """The transfers and the usage record as canonical JSON, None for none: what is
+        hashed, and what a store keeps."""
+        if self._texts is None:
+            self._texts = (
+                compact(self.transfers) if self.transfers else None,
+                None if self.usage is None else compact(self.usage),
+            )
+        return self._texts
 
     @property
     def op(self) -> str:

@@ -285,10 +285,7 @@ def rehash(world: World, start: int = 0) -> None:
     head = entries[start - 1].hash if start else b""
     for index, e in enumerate(entries[start:], start):
         entry = attrs.evolve(e, seq=index + 1)
-        head = chained(
-            head, entry.org, entry.seq, entry.key, entry.at, entry.recorded_at, entry.content,
-            entry.effects, entry.amount, entry.balance, entry.transfers, entry.usage,
-        )  # fmt: skip
+        head = chained(head, entry)
         entries[index] = attrs.evolve(entry, hash=head)
     org(world).account.head = head
 

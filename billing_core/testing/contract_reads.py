@@ -231,7 +231,6 @@ class ReadContract:
         assert list(store.events("nobody")) == []
         assert dict(store.members("nobody")) == {}
         assert store.erase_member("nobody", "ann") is False
-        assert store.totals("nobody") == (0, 0, 0)
         for rows in (store.lots, store.holds, store.counters, store.items, store.charges):
             assert list(rows("nobody")) == []
 
@@ -258,7 +257,6 @@ class ReadContract:
         assert list(store.entries("acme", after=5)) == []
         assert store.entry("acme", "settle:2") == entries[3]
         assert store.entry("acme", "settle:9") is None
-        assert store.totals("acme") == (5, 6, 0)
 
     def test_transfers_keep_their_order(self, store: Store) -> None:
         draft = Draft()
@@ -317,7 +315,6 @@ class ReadContract:
         assert list(store.usage("acme", 101, 301)) == records[3:]
         assert list(store.usage("acme", 0, 1000, 1)) == [r for r in records if r[1].member == 1]
         assert list(store.usage("acme", 0, 1000, 9)) == []
-        assert store.totals("acme") == (10, 0, 5)
 
     def test_events_after_a_number(self, store: Store) -> None:
         events = [Event(1, 1, "a", "{}"), Event(1, 2, "b", "{}"), Event(3, 1, "c", '{"x":1}')]

@@ -53,7 +53,6 @@ def _rows(store: Store, org: str) -> list[object]:
         dict(store.members(org)),
         {g: dict(store.cells(org, g, -MOST, MOST)) for g in ("hour", "day", "period")},
         list(store.usage(org, -MOST, MOST)),
-        store.totals(org),
         store.snapshot({org: Wanted(until=0)})[org].account,
     ]
     return deepcopy(rows)

@@ -217,11 +217,6 @@ class MemoryStore:
         known = self._orgs[org].events if org in self._orgs else []
         return [event for event in known if event.seq > after][:limit]
 
-    def totals(self, org: str) -> tuple[int, int, int]:
-        entries = self._entries(org)
-        transfers = sum(len(entry.transfers) for entry in entries)
-        return len(entries), transfers, sum(entry.usage is not None for entry in entries)
-
     def _rows(self, org: str, table: Callable[[_Org], dict[_K, _R]]) -> Iterator[_R]:
         with self._lock:
             rows = {} if org not in self._orgs else table(self._orgs[org])

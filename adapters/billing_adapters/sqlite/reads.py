@@ -74,21 +74,18 @@ class Reads:
 
     def entry(self, org: str, key: str) -> Entry | None:
         with self._reader() as db:
-            found = rows.entry_rows(db, org, "key = ?", (key,))
+            found = rows.entries(db, org, "key = ?", (key,))
             return found[0] if found else None
 
     def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         with self._reader() as db:
-            return rows.entry_rows(db, org, "seq > ? ORDER BY seq LIMIT ?", (after, limit))
+            return rows.entries(db, org, "seq > ? ORDER BY seq LIMIT ?", (after, limit))
 
     def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
-        where = (
-            "seq < ? AND EXISTS (SELECT 1 FROM transfers AS t"
-            " WHERE t.org_id = entries.org_id AND t.seq = entries.seq) ORDER BY seq DESC LIMIT ?"
-        )
+        where = "seq < ? AND transfers IS NOT NULL ORDER BY seq DESC LIMIT ?"
         with self._reader() as db:
             last = 2**63 - 1 if before is None else before
-            return rows.entry_rows(db, org, where, (last, limit))
+            return rows.entries(db, org, where, (last, limit))
 
     def cells(
         self, org: str, grain: str, start: int, end: int, member: int | None = None
@@ -108,15 +105,11 @@ class Reads:
         self, org: str, start: int, end: int, member: int | None = None
     ) -> Sequence[tuple[int, UsageRecord]]:
         query = (
-            "SELECT seq, occurred_at, member, resource, item, requests, lines FROM usage"
-            " WHERE org_id = ? AND occurred_at >= ? AND occurred_at < ?"
+            "SELECT seq, usage FROM entries WHERE org_id = ? AND occurred_at >= ?"
+            " AND occurred_at < ? ORDER BY occurred_at, seq"
         )
-        if member is not None:
-            query += " AND member = ?"
-        values = (org, start, end) if member is None else (org, start, end, member)
-        return self._read(
-            query + " ORDER BY occurred_at, seq", values, lambda row: (row[0], rows.usage(row[1:]))
-        )
+        found = self._read(query, (org, start, end), lambda row: (row[0], rows.usage(row[1])))
+        return [each for each in found if member in (None, each[1].member)]
 
     def members(self, org: str) -> Mapping[int, str]:
         query = "SELECT member, name FROM members WHERE org_id = ? ORDER BY member"
@@ -129,14 +122,6 @@ class Reads:
             (org, after, limit),
             lambda row: Event(*row),
         )
-
-    def totals(self, org: str) -> tuple[int, int, int]:
-        query = ", ".join(
-            f"(SELECT count(*) FROM {table} WHERE org_id = ?)"
-            for table in ("entries", "transfers", "usage")
-        )
-        [row] = self._read(f"SELECT {query}", (org, org, org), tuple)
-        return row[0], row[1], row[2]
 
     def lots(self, org: str) -> Iterator[Lot]:
         return self._scan("lots", rows.LOT, ("lot",), org, rows.lot)

@@ -24,13 +24,14 @@ from billing_core.records import (
 )
 from billing_core.text import compact
 
-__all__ = ["entries_of", "load", "one_entry", "write"]
+__all__ = ["entries", "load", "write"]
 
-_ENTRY = "seq, key, at, recorded_at, content, effects, amount, balance, occurred_at, hash"
+_ENTRY = "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage, hash"
+_BY_KEY = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND key = ?"
+_BY_NUMBER = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
 LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope"
 HOLD = "key, resource, expires_at, state, parts, counted"
 CHARGE = "charge, resource, amount, unpaid, reversed, payments, priced"
-_USAGE = "occurred_at, member, resource, item, requests, lines"
 
 
 # -- rows to records ------------------------------------------------------------
@@ -62,9 +63,9 @@ def item(row: Sequence[Any]) -> Item:
     return Item(row[0], row[1], json.loads(row[2]))
 
 
-def usage(row: Sequence[Any]) -> UsageRecord:
-    occurred_at, member, resource, item_, requests, lines = row
-    parsed = tuple(Line(*line) for line in json.loads(lines))
+def usage(text: str) -> UsageRecord:
+    occurred_at, member, resource, item_, requests, lines = json.loads(text)
+    parsed = tuple(Line(*line) for line in lines)
     return UsageRecord(occurred_at, member, resource, item_, requests, parsed)
 
 
@@ -73,48 +74,16 @@ def cell(row: Sequence[Any]) -> tuple[CellKey, Cell]:
     return CellKey(*row[:5]), Cell(row[5], row[6], json.loads(row[7]))
 
 
-def _entry(
-    org: str, row: Sequence[Any], transfers: Iterable[Transfer], record: UsageRecord | None
-) -> Entry:
-    seq, key, at, recorded_at, content, effects, amount, balance, _, digest = row
-    return Entry(
-        org, seq, key, at, recorded_at, content, effects, amount, balance, tuple(transfers),
-        record, digest,
-    )  # fmt: skip
+def entry(org: str, row: Sequence[Any]) -> Entry:
+    *fields, transfers, used, digest = row
+    moves = () if transfers is None else tuple(Transfer(*each) for each in json.loads(transfers))
+    return Entry(org, *fields, moves, None if used is None else usage(used), digest)
 
 
-def one_entry(db: sqlite3.Connection, org: str, seq: int) -> Entry | None:
-    """An entry by number, with its transfers and usage record."""
-    found = entries_of(db, org, db.execute(
-        f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND seq = ?", (org, seq)
-    ).fetchall())  # fmt: skip
-    return found[0] if found else None
-
-
-def entries_of(db: sqlite3.Connection, org: str, rows: Sequence[Sequence[Any]]) -> list[Entry]:
-    """Whole entries for rows of ``entries``, in their order."""
-    found: list[Entry] = []
-    for row in rows:
-        transfers = db.execute(
-            "SELECT debit, credit, amount, kind FROM transfers"
-            " WHERE org_id = ? AND seq = ? ORDER BY n",
-            (org, row[0]),
-        ).fetchall()
-        record = None
-        if row[8] is not None:
-            used = db.execute(
-                f"SELECT {_USAGE} FROM usage WHERE org_id = ? AND occurred_at = ? AND seq = ?",
-                (org, row[8], row[0]),
-            ).fetchone()
-            record = None if used is None else usage(used)
-        found.append(_entry(org, row, [Transfer(*each) for each in transfers], record))
-    return found
-
-
-def entry_rows(db: sqlite3.Connection, org: str, where: str, values: Sequence[Any]) -> list[Entry]:
-    """Whole entries of an org that meet a condition, which may end in ORDER BY and LIMIT."""
+def entries(db: sqlite3.Connection, org: str, where: str, values: Sequence[Any]) -> list[Entry]:
+    """Entries of an org that meet a condition, which may end in ORDER BY and LIMIT."""
     query = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND {where}"
-    return entries_of(db, org, db.execute(query, (org, *values)).fetchall())
+    return [entry(org, row) for row in db.execute(query, (org, *values))]
 
 
 # -- loading --------------------------------------------------------------------
@@ -133,13 +102,9 @@ def load(db: sqlite3.Connection, org: str, want: Wanted) -> OrgState:
     ):
         state.lots[each[0]] = lot(each)
     for key in want.keys:
-        found = db.execute(
-            "SELECT seq FROM entries WHERE org_id = ? AND key = ?", (org, key)
-        ).fetchone()
-        if found is not None:
-            entry = one_entry(db, org, found[0])
-            assert entry is not None, "read in the same transaction"
-            state.entries[key] = entry
+        row = db.execute(_BY_KEY, (org, key)).fetchone()
+        if row is not None:
+            state.entries[key] = entry(org, row)
     for name in want.members:
         found = db.execute(
             "SELECT member FROM members WHERE org_id = ? AND name = ?", (org, name)
@@ -221,11 +186,11 @@ def _load_charges(
     db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account
 ) -> None:
     for number in want.charges:
-        entry = one_entry(db, org, number)
-        if entry is None:
+        row = db.execute(_BY_NUMBER, (org, number)).fetchone()
+        if row is None:
             continue
-        state.subjects[number] = entry
-        payers = {t.debit for t in entry.transfers if t.debit.startswith("lot:")}
+        subject = state.subjects[number] = entry(org, row)
+        payers = {t.debit for t in subject.transfers if t.debit.startswith("lot:")}
         lots = {int(name[4:]) for name in payers}
         row = db.execute(
             f"SELECT {CHARGE} FROM charges WHERE org_id = ? AND charge = ?", (org, number)
@@ -256,9 +221,7 @@ UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = 
     granted = ?, used = ?, lots = ?, members = ?, closed_at = ? WHERE org_id = ?
 """
 _INSERT_ACCOUNT = "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_ENTRY = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_TRANSFER = "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, ?, ?)"
-_INSERT_USAGE = "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ENTRY = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
 _INSERT_MEMBER = "INSERT INTO members (org_id, member, name) VALUES (?, ?, ?)"
 _PUT_LOT = """
@@ -293,8 +256,6 @@ _ORDER = (
     _INSERT_ACCOUNT,
     _UPDATE_ACCOUNT,
     _INSERT_ENTRY,
-    _INSERT_TRANSFER,
-    _INSERT_USAGE,
     _INSERT_EVENT,
     _INSERT_MEMBER,
     _PUT_LOT,
@@ -339,23 +300,13 @@ def _account_rows(rows: _Rows, org: str, changes: Changes) -> None:
 
 
 def _journal_rows(rows: _Rows, org: str, changes: Changes) -> None:
-    entries = rows[_INSERT_ENTRY]
-    transfers = rows[_INSERT_TRANSFER]
-    records = rows[_INSERT_USAGE]
-    for entry in changes.entries:
-        seq = entry.seq
-        used = entry.usage
-        occurred_at = None
-        if used is not None:
-            occurred_at = used.occurred_at
-            records.append((org, occurred_at, seq, *used[1:5], compact(used.lines)))
-        row = (
-            org, seq, entry.key, entry.at, entry.recorded_at, entry.content, entry.effects,
-            entry.amount, entry.balance, occurred_at, entry.hash,
-        )  # fmt: skip
-        entries.append(row)
-        for n, transfer in enumerate(entry.transfers, 1):
-            transfers.append((org, seq, n, *transfer))
+    rows[_INSERT_ENTRY] += [
+        (
+            org, each.seq, each.key, each.at, each.recorded_at, each.content, each.effects,
+            each.amount, each.balance, *each.texts, each.hash,
+        )
+        for each in changes.entries
+    ]  # fmt: skip
 
 
 def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:

@@ -2,7 +2,8 @@
 
 Every key starts with ``org_id``; only price books, which are reference rows, lack it.
 Amounts and times are 64-bit integers; quantities, which can be larger, stand in JSON.
-Journal, transfers, usage and price books are append-only, by triggers.
+An entry's transfers and usage record stand in its own row, as the JSON that is hashed: the view
+``transfers`` has them a row each.  Journal and price books are append-only, by triggers.
 """
 
 from __future__ import annotations
@@ -52,41 +53,21 @@ CREATE TABLE entries (
     effects TEXT NOT NULL,
     amount INTEGER NOT NULL,
     balance INTEGER NOT NULL,
-    occurred_at INTEGER,
+    transfers TEXT,
+    usage TEXT,
     hash BLOB NOT NULL,
+    occurred_at INTEGER AS (json_extract(usage, '$[0]')) VIRTUAL,
     PRIMARY KEY (org_id, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX entries_key ON entries (org_id, key);
+CREATE INDEX entries_usage ON entries (org_id, occurred_at, seq) WHERE occurred_at IS NOT NULL;
 
-CREATE TABLE transfers (
-    org_id TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    n INTEGER NOT NULL,
-    debit TEXT NOT NULL,
-    credit TEXT NOT NULL,
-    amount INTEGER NOT NULL CHECK (amount > 0),
-    kind TEXT NOT NULL,
-    PRIMARY KEY (org_id, seq, n),
-    FOREIGN KEY (org_id, seq) REFERENCES entries
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE usage (
-    org_id TEXT NOT NULL,
-    occurred_at INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
-    member INTEGER NOT NULL,
-    resource TEXT NOT NULL,
-    item TEXT,
-    requests INTEGER NOT NULL,
-    lines TEXT NOT NULL,
-    PRIMARY KEY (org_id, occurred_at, seq),
-    FOREIGN KEY (org_id, seq) REFERENCES entries
-) STRICT, WITHOUT ROWID;
-
-CREATE VIEW ledger AS
-    SELECT t.org_id, t.seq, t.n, t.debit, t.credit, t.amount, t.kind,
+CREATE VIEW transfers AS
+    SELECT e.org_id, e.seq, t.key + 1 AS n,
+           json_extract(t.value, '$[0]') AS debit, json_extract(t.value, '$[1]') AS credit,
+           json_extract(t.value, '$[2]') AS amount, json_extract(t.value, '$[3]') AS kind,
            e.key AS reference, e.at AS effective_at, e.recorded_at
-    FROM transfers AS t JOIN entries AS e ON e.org_id = t.org_id AND e.seq = t.seq;
+    FROM entries AS e, json_each(e.transfers) AS t;
 
 CREATE TABLE lots (
     org_id TEXT NOT NULL REFERENCES accounts,
@@ -183,18 +164,19 @@ CREATE TABLE price_books (
 """
 
 _APPEND_ONLY = {
-    "entries": "org_id = NEW.org_id AND seq = NEW.seq",
-    "transfers": "org_id = NEW.org_id AND seq = NEW.seq AND n = NEW.n",
-    "usage": "org_id = NEW.org_id AND occurred_at = NEW.occurred_at AND seq = NEW.seq",
-    "price_books": "number = NEW.number OR version = NEW.version",
+    "entries": (
+        "org_id = NEW.org_id AND seq = NEW.seq",
+        "org_id = NEW.org_id AND key = NEW.key",
+    ),
+    "price_books": ("number = NEW.number", "version = NEW.version"),
 }
 
 
-def _triggers(table: str, same: str) -> str:
+def _triggers(table: str, same: tuple[str, ...]) -> str:
     # INSERT OR REPLACE deletes without firing the DELETE trigger unless the client has set
     # recursive_triggers, so what stands under a key may not be inserted again either.
     say = f"SELECT RAISE(ABORT, '{table} is append-only')"
-    exists = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"
+    exists = " OR ".join(f"EXISTS (SELECT 1 FROM {table} WHERE {each})" for each in same)
     return f"""
 CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} BEGIN {say}; END;
 CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} BEGIN {say}; END;
@@ -205,12 +187,6 @@ CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {exists} BEGIN {
 @migrations(name="0001_ledger")
 def _ledger(db: Database) -> None:
     script = _TABLES + "".join(_triggers(*each) for each in _APPEND_ONLY.items())
-    # The same key under another number would be replaced just as well.
-    script += """
-CREATE TRIGGER entries_no_replace_key BEFORE INSERT ON entries
-WHEN EXISTS (SELECT 1 FROM entries WHERE org_id = NEW.org_id AND key = NEW.key)
-BEGIN SELECT RAISE(ABORT, 'entries is append-only'); END;
-"""
     for statement in _statements(script):
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
