@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from billing_core.commands import CUSTOMER
 from billing_core.errors import InvalidCommand
 from billing_core.journal import chained
-from billing_core.pricing import Catalogue, Price, Ratio, charge
+from billing_core.pricing import Catalogue, Price, charge
 from billing_core.records import (
     Account,
     Cell,
@@ -469,7 +469,7 @@ class Audit:
         if not exempt and usage.occurred_at < micros("effective_at", book.effective_at):
             self.note(where, f"price version {version} was not in force yet")
         amount, rest = charge(
-            priced.price.function, line.counter, line.billed, Ratio(line.carry, line.carry_of)
+            priced.price.function, line.counter, line.billed, (line.carry, line.carry_of)
         )
         if amount != line.amount:
             self.note(where, f"{line.component} charges {line.amount}; its price says {amount}")

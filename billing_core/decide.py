@@ -209,9 +209,8 @@ def _too_little(ask: _Ask, amount: int, available: int) -> Refusal:
 
 def _open(ledger: Ledger, command: OpenAccount, key: str, at: int) -> Outcome:
     anchor = at if command.anchor is None else micros("anchor", command.anchor)
-    ledger.state.account = Account(
-        command.org, command.currency, command.livemode, anchor, at, watermark=at
-    )
+    account = Account(command.org, command.currency, command.livemode, anchor, at, watermark=at)
+    ledger.account = ledger.state.account = account
     ledger.opened = True
     effects = {"anchor": anchor, "opened_at": at}
     content = compact(command.content(None))

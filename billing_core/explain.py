@@ -141,7 +141,7 @@ def _line(line: Line, catalogue: Catalogue, currency: str, resource: str) -> Exp
             counted = "" if line.billed == line.quantity else f", {line.billed} billed"
             arithmetic = (
                 f"{line.quantity} {priced.price.unit}{counted}, from {line.counter}: "
-                f"floor({line.carry}/{line.carry_of} + {cost.numerator}/{cost.denominator}) "
+                f"floor({line.carry}/{line.carry_of} + {cost[0]}/{cost[1]}) "
                 f"= {line.amount} nanos"
             )
     return ExplainedLine(

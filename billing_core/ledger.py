@@ -82,9 +82,13 @@ def covers(scope: Iterable[str] | None, resource: str | None) -> bool:
 class Ledger:
     """The state of one org, as the commands of a batch change it in turn."""
 
+    account: Account
+
     def __init__(self, org: str, state: OrgState, now: int) -> None:
         self.org = org
         self.state = state
+        if state.account is not None:
+            self.account = state.account
         self.now = now
         self.time = 0  # of the decision being made
         self.lots = sorted(
@@ -102,12 +106,6 @@ class Ledger:
         self.touched_items: dict[tuple[str, str], Item] = {}
         self.touched_charges: dict[int, Charge] = {}
         self._period = Window(0, 0)
-
-    @property
-    def account(self) -> Account:
-        account = self.state.account
-        assert account is not None, "decide answers NotFound before it comes here"
-        return account
 
     def changes(self) -> Changes | None:
         """What the batch changed, or None."""

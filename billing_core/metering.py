@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from billing_core.commands import CUSTOMER, PLATFORM, Usage
 from billing_core.errors import UnknownPrice
-from billing_core.pricing import Catalogue, Price, Priced, Ratio, charge, dearest
+from billing_core.pricing import Catalogue, Price, Priced, charge, dearest
 from billing_core.records import Counter, Item, Line
 
 __all__ = ["Metered", "Quote", "QuoteLine", "meter", "quote"]
@@ -64,7 +64,7 @@ def meter(
                 items[component] = become
         at, carry, carry_of, _ = _standing(counter, component)
         for raw, billed, by in pieces:
-            amount, rest = charge(by.price.function, at, billed, Ratio(carry, carry_of))
+            amount, rest = charge(by.price.function, at, billed, (carry, carry_of))
             lines.append(
                 Line(component, raw, billed, PLATFORM, amount, by.version, at, carry, carry_of)
             )

@@ -124,7 +124,7 @@ class Changes:
     ``account`` replaces the org's row (or makes it, where ``opened``).  ``entries``,
     with their transfers and usage records, and ``events`` are appended.  ``lots``,
     ``holds``, ``counters``, ``items`` and ``charges`` replace the rows of the same key
-    or make them.  ``members`` are new.  ``cells`` are *added* to what is kept.
+    or make them.  ``members`` are new.  ``cells`` are *added* to what is kept; they are read only.
     """
 
     account: Account

@@ -58,11 +58,8 @@ __all__ = [
 _MAX_PER = 10**18
 
 
-class Ratio(NamedTuple):
-    """An exact non-negative rational, not necessarily in lowest terms."""
-
-    numerator: int
-    denominator: int
+Ratio = tuple[int, int]
+"""An exact non-negative rational, numerator and denominator, not necessarily in lowest terms."""
 
 
 def _checked_rate(nanos: object, per: object) -> None:
@@ -109,7 +106,7 @@ class Flat:
 
     def between(self, start: int, stop: int) -> Ratio:
         """f(stop) - f(start) in nanos."""
-        return Ratio((stop - start) * self.nanos, self.per)
+        return (stop - start) * self.nanos, self.per
 
     def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
         """Where in [start, stop] the next ``quantity`` may cost most."""
@@ -169,7 +166,7 @@ class Graduated:
             if tier.up_to is None or tier.up_to >= stop:
                 break
             floor = tier.up_to
-        return Ratio(numerator, denominator)
+        return numerator, denominator
 
     def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
         """The cost of the next ``quantity`` is piecewise linear in where it starts;
@@ -203,7 +200,7 @@ class Package:
 
     def between(self, start: int, stop: int) -> Ratio:
         """f(stop) - f(start) in nanos."""
-        return Ratio((-(-stop // self.size) + (-start // self.size)) * self.nanos, 1)
+        return (-(-stop // self.size) + (-start // self.size)) * self.nanos, 1
 
     def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
         """The dearest place to start is where a package has just been used up."""
@@ -254,23 +251,20 @@ class Price:
 
 def charge(function: PriceFunction, counter: int, quantity: int, carry: Ratio) -> tuple[int, Ratio]:
     """The nanos for ``quantity`` more, and the new fraction carried (rule 5.4)."""
-    cost = function.between(counter, counter + quantity)
-    if carry.denominator == cost.denominator:
-        denominator = cost.denominator
-        numerator = carry.numerator + cost.numerator
-    else:
-        denominator = carry.denominator * cost.denominator
-        numerator = carry.numerator * cost.denominator + cost.numerator * carry.denominator
-    nanos, rest = divmod(numerator, denominator)
+    cost, per = function.between(counter, counter + quantity)
+    carried, of = carry
+    if of == per:
+        nanos, rest = divmod(carried + cost, per)
+        return nanos, ((rest, per) if rest else (0, 1))
+    denominator = of * per
+    nanos, rest = divmod(carried * per + cost * of, denominator)
     if rest == 0:
-        return nanos, Ratio(0, 1)
-    if carry.denominator != cost.denominator:
-        common = gcd(rest, denominator)
-        # Prefer the price's own denominator: the next charge then adds without scaling.
-        if cost.denominator % (denominator // common) == 0:
-            common = denominator // cost.denominator
-        return nanos, Ratio(rest // common, denominator // common)
-    return nanos, Ratio(rest, denominator)
+        return nanos, (0, 1)
+    common = gcd(rest, denominator)
+    # Prefer the price's own denominator: the next charge then adds without scaling.
+    if per % (denominator // common) == 0:
+        common = denominator // per
+    return nanos, (rest // common, denominator // common)
 
 
 def dearest(function: PriceFunction, start: int, stop: int, quantity: int) -> int:
@@ -405,7 +399,7 @@ class Catalogue:
 
     def __init__(self, books: Iterable[Published] = ()) -> None:
         self.books: dict[str, tuple[Published, PriceBook]] = {}
-        timelines: dict[tuple[str, str, str], list[tuple[int, str, Price]]] = {}
+        timelines: dict[tuple[str, str, str], list[tuple[int, Priced]]] = {}
         self._tiered: set[tuple[str, str, str]] = set()
         for published in sorted(books, key=lambda each: each.number):
             book = load_book(published.body)
@@ -415,7 +409,7 @@ class Catalogue:
             for resource, parts in book.prices.items():
                 for component, price in parts.items():
                     key = (book.currency, resource, component)
-                    timelines.setdefault(key, []).append((effective, name, price))
+                    timelines.setdefault(key, []).append((effective, Priced(name, price)))
                     if not isinstance(price.function, Flat):
                         self._tiered.add(key)
         self._named = {key[1:] for key in timelines}
@@ -434,7 +428,7 @@ class Catalogue:
             if at >= versions[-1][0]
             else bisect_right(versions, at, key=lambda version: version[0])
         )
-        return Priced(*versions[index - 1][1:]) if index else None
+        return versions[index - 1][1] if index else None
 
     def priced_by(self, name: str, currency: str, resource: str, component: str) -> Priced | None:
         """The price that one version, ``v1`` or ``v1#digest``, has for a component."""

@@ -250,6 +250,14 @@ class Cell:
         for name, (quantity, amount) in other.components.items():
             self.add_part(name, quantity, amount)
 
+    def add_record(self, usage: UsageRecord, payer: str) -> None:
+        """Add what one payer has of a record."""
+        self.requests += usage.requests
+        for line in usage.lines:
+            if line.payer == payer:
+                self.amount += line.amount
+                self.add_part(line.component, line.quantity, line.amount)
+
     def add_part(self, component: str, quantity: int, amount: int) -> None:
         sums = self.components.get(component)
         if sums is None:

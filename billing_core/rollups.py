@@ -10,21 +10,12 @@ from billing_core.commands import PLATFORM
 from billing_core.records import Cell, CellKey, UsageRecord
 from billing_core.times import DAY, HOUR, Window
 
-__all__ = ["Rollup", "Span", "cover", "split"]
+__all__ = ["Rollup", "Span", "cover", "payers"]
 
 
-def split(usage: UsageRecord) -> dict[str, Cell]:
-    """A record's cell, by payer."""
-    cells: dict[str, Cell] = {}
-    for line in usage.lines:
-        cell = cells.get(line.payer)
-        if cell is None:
-            cell = cells[line.payer] = Cell(requests=usage.requests)
-        cell.amount += line.amount
-        cell.add_part(line.component, line.quantity, line.amount)
-    if not cells:
-        cells[PLATFORM] = Cell(requests=usage.requests)
-    return cells
+def payers(usage: UsageRecord) -> set[str]:
+    """Whose cells a record is added to: nothing used is the platform's."""
+    return {line.payer for line in usage.lines} or {PLATFORM}
 
 
 class Rollup:
@@ -36,24 +27,26 @@ class Rollup:
     def add(self, usage: UsageRecord, period: int) -> None:
         """Add a record of the billing period that starts at ``period``."""
         hour = usage.occurred_at - usage.occurred_at % HOUR
-        for payer, cell in split(usage).items():
+        for payer in payers(usage):
             key = (hour, period, usage.member, usage.resource, payer)
             sums = self._hours.get(key)
             if sums is None:
-                self._hours[key] = cell
-            else:
-                sums.add(cell)
+                sums = self._hours[key] = Cell()
+            sums.add_record(usage, payer)
 
     def cells(self) -> dict[CellKey, Cell]:
-        """What has been added, in every grain."""
+        """What has been added, in every grain; read them only."""
         cells: dict[CellKey, Cell] = {}
         for (hour, period, member, resource, payer), sums in self._hours.items():
             for grain, start in (("hour", hour), ("day", hour - hour % DAY), ("period", period)):
                 key = CellKey(grain, member, start, resource, payer)
-                cell = cells.get(key)
-                if cell is None:
-                    cell = cells[key] = Cell()
-                cell.add(sums)
+                known = cells.get(key)
+                if known is None:
+                    cells[key] = sums  # the same cell in every grain, until another hour joins
+                else:
+                    cells[key] = both = Cell()
+                    both.add(known)
+                    both.add(sums)
         return cells
 
 

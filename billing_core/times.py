@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from billing_core.errors import InvalidCommand
@@ -68,20 +69,21 @@ def billing_period(anchor: int, time: int) -> Window:
     Months start on the anchor's day and time of day; where a month has no such
     day (the 31st), on its last day.
     """
-    first = moment(anchor)
     at = moment(time)
-    months = (at.year - first.year) * 12 + at.month - first.month
-    if _boundary(first, months) > at:
-        months -= 1
-    return Window(
-        _since_epoch(_boundary(first, months)), _since_epoch(_boundary(first, months + 1))
-    )
+    month = at.year * 12 + at.month - 1
+    start = _boundary(anchor, month)
+    if start > time:
+        return Window(_boundary(anchor, month - 1), start)
+    return Window(start, _boundary(anchor, month + 1))
 
 
-def _boundary(first: datetime, months: int) -> datetime:
-    year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
-    day = min(first.day, monthrange(year, month + 1)[1])
-    return first.replace(year=year, month=month + 1, day=day)
+@lru_cache(maxsize=4096)
+def _boundary(anchor: int, month: int) -> int:
+    """When the billing month begins that begins in a calendar month, counted from year 0."""
+    first = moment(anchor)
+    year, index = divmod(month, 12)
+    day = min(first.day, monthrange(year, index + 1)[1])
+    return _since_epoch(first.replace(year=year, month=index + 1, day=day))
 
 
 def window(name: str, *, anchor: int, opened: int, now: int) -> Window:

@@ -8,7 +8,7 @@ from datetime import datetime
 from attrs import frozen
 
 from billing_core.records import Cell, CellKey, UsageRecord
-from billing_core.rollups import split
+from billing_core.rollups import payers
 from billing_core.times import Window, moment
 
 __all__ = ["UsageReport", "UsageRow", "report"]
@@ -57,8 +57,9 @@ def add_cells(sums: Sums, cells: Mapping[CellKey, Cell]) -> None:
 def add_records(sums: Sums, records: Iterable[UsageRecord]) -> None:
     """Add raw records."""
     for record in records:
-        for payer, cell in split(record).items():
-            sums.setdefault((record.member, record.resource, payer), Cell()).add(cell)
+        for payer in payers(record):
+            key = (record.member, record.resource, payer)
+            sums.setdefault(key, Cell()).add_record(record, payer)
 
 
 def report(

@@ -254,7 +254,7 @@ TAMPERING = {
     "inserted transfer": CAPTURE.format("json_insert(transfers, '$[#]', transfers -> '$[0]')"),
     "inserted lot": (
         "INSERT INTO lots SELECT org_id, 99, seq, kind, priority, amount, amount, 0, expires_at,"
-        " scope FROM lots LIMIT 1"
+        " scope, spent FROM lots LIMIT 1"
     ),
     "balance": "UPDATE accounts SET balance = balance + 1000000000",
     "balance of an entry": "UPDATE entries SET balance = balance + 1 WHERE seq = 2",
@@ -375,7 +375,7 @@ def saved(checkpoint: Checkpoint) -> Checkpoint:
 # -- the plan of reads ----------------------------------------------------------
 
 HOT = {
-    "lots": "SELECT * FROM lots INDEXED BY lots_left WHERE org_id = 'a' AND remainder > 0",
+    "lots": "SELECT * FROM lots INDEXED BY lots_left WHERE org_id = 'a' AND spent = 0",
     "key": "SELECT seq FROM entries WHERE org_id = 'a' AND key = 'k'",
     "usage": "SELECT * FROM entries WHERE org_id = 'a' AND occurred_at >= 1 AND occurred_at < 2",
     "cells": (

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from billing_adapters.sqlite import rows
@@ -22,6 +22,8 @@ from billing_core.ports import Changes, Loaded, Store, Transaction, Wanted
 from billing_core.pricing import Published
 
 __all__ = ["SqliteStore"]
+
+_SUMS = 10_000  # rollup cells kept in memory
 
 
 class SqliteStore(Reads):
@@ -43,6 +45,8 @@ class SqliteStore(Reads):
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
         self._migrated = False
+        self._sums: rows.Sums = {}
+        self._sums_at: int | None = None
         _STORES.add(self)
         with self._lock:
             self._connection()
@@ -54,6 +58,7 @@ class SqliteStore(Reads):
                 if connection is not None:
                     connection.close()
             self._writer, self._readers = None, []
+            self._sums_at = None
 
     def __enter__(self) -> SqliteStore:
         return self
@@ -100,6 +105,7 @@ class SqliteStore(Reads):
         and whoever held the lock is not here to release it."""
         _INHERITED.extend((self._writer, *self._readers))
         self._writer, self._readers = None, []
+        self._sums_at = None
         self._lock = threading.Lock()
 
     @contextmanager
@@ -123,14 +129,17 @@ class SqliteStore(Reads):
 
     # -- writing ----------------------------------------------------------------
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        with self._lock:
-            transaction = _Transaction(self._connection(), self.path)
-            try:
-                yield transaction
-            finally:
-                transaction.end()
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        return _Transaction(self)
+
+    def _recall(self, db: sqlite3.Connection) -> None:
+        """Forget the sums if another connection has written: data_version then differs.
+
+        Asked for inside the write transaction, so that none writes after it.
+        """
+        [version] = db.execute("PRAGMA data_version").fetchone()
+        if version != self._sums_at:
+            self._sums, self._sums_at = {}, version
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -184,25 +193,43 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Transaction:
-    """One write transaction, begun at the first load."""
+    """One write transaction, with the store's lock; begun at the first load."""
 
-    def __init__(self, db: sqlite3.Connection, path: str) -> None:
-        self._db = db
-        self._path = path
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._path = store.path
+        self._lock = store._lock
+
+    def __enter__(self) -> _Transaction:
+        self._lock.acquire()
+        try:
+            self._db = self._store._connection()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._db.in_transaction:
+                with mapped(self._path):
+                    self._db.execute("ROLLBACK")
+        finally:
+            self._lock.release()
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with mapped(self._path):
             if not self._db.in_transaction:
                 self._db.execute("BEGIN IMMEDIATE")
+                self._store._recall(self._db)
             return {org: rows.load(self._db, org, wanted[org]) for org in sorted(wanted)}
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
+        store = self._store
+        sums, store._sums = store._sums, {}  # unknown, if this fails
         with mapped(self._path):
-            rows.write(self._db, changes)
-            with mapped(self._path, committing=True):
-                self._db.execute("COMMIT")
-
-    def end(self) -> None:
-        if self._db.in_transaction:
-            with mapped(self._path):
-                self._db.execute("ROLLBACK")
+            rows.write(self._db, changes, sums)
+        with mapped(self._path, committing=True):
+            self._db.execute("COMMIT")
+        if len(sums) < _SUMS:
+            store._sums = sums

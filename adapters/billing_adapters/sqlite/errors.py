@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from billing_core.errors import StoreError
 
 __all__ = ["mapped"]
 
 
-@contextmanager
-def mapped(path: str, *, committing: bool = False) -> Iterator[None]:
+# json.loads and row shapes: what cannot be read as ours is corrupt.
+_DRIVERS = (sqlite3.Error, ValueError, TypeError, OverflowError)
+
+
+class mapped:  # noqa: N801 - used as a statement; a class since it stands on every path
     """The driver's errors, mapped once."""
-    try:
-        yield
-    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
-        # json.loads and row shapes: what cannot be read as ours is corrupt.
-        raise _store_error(path, error, committing=committing) from error
+
+    __slots__ = ("_committing", "_path")
+
+    def __init__(self, path: str, *, committing: bool = False) -> None:
+        self._path = path
+        self._committing = committing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _DRIVERS):
+            raise _store_error(self._path, error, committing=self._committing) from error
 
 
 def _store_error(path: str, error: Exception, *, committing: bool) -> StoreError:

@@ -108,5 +108,5 @@ class _JoinedTransaction:
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
         with mapped(self._path):
-            rows.write(self._db, changes)
+            rows.write(self._db, changes, {})
         self.committed = True

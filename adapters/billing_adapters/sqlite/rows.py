@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -98,7 +99,7 @@ def load(db: sqlite3.Connection, org: str, want: Wanted) -> OrgState:
     account.livemode = bool(account.livemode)
     state = OrgState(account)
     for each in db.execute(
-        f"SELECT {LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND remainder > 0", (org,)
+        f"SELECT {LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND spent = 0", (org,)
     ):
         state.lots[each[0]] = lot(each)
     for key in want.keys:
@@ -224,9 +225,13 @@ _INSERT_ACCOUNT = "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
 _INSERT_ENTRY = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
 _INSERT_MEMBER = "INSERT INTO members (org_id, member, name) VALUES (?, ?, ?)"
+# What stays unspent stays where it is in the index of unspent lots: most updates leave that alone.
+_UPDATE_LOT = """
+UPDATE lots SET remainder = ?, reserved = ? WHERE org_id = ? AND lot = ? AND spent = 0
+"""
 _PUT_LOT = """
-INSERT INTO lots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, lot)
-DO UPDATE SET remainder = excluded.remainder, reserved = excluded.reserved
+INSERT INTO lots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, lot) DO UPDATE SET
+    remainder = excluded.remainder, reserved = excluded.reserved, spent = excluded.spent
 """
 _PUT_HOLD = """
 INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, key) DO UPDATE SET
@@ -267,22 +272,29 @@ _ORDER = (
     _UPDATE_CELL,
 )
 
-_Rows = dict[str, list[tuple[Any, ...]]]
+_Rows = defaultdict[str, list[tuple[Any, ...]]]
 """Rows to write, by statement."""
 
 
-def write(db: sqlite3.Connection, changes: Mapping[str, Changes]) -> None:
-    """What :class:`billing_core.ports.Changes` promises, a table at a time for all orgs."""
-    rows: _Rows = {statement: [] for statement in _ORDER}
+Sums = dict[tuple[str, CellKey], Cell]
+"""Rollup cells as they stand in the database, by org and key."""
+
+
+def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Sums) -> None:
+    """What :class:`billing_core.ports.Changes` promises, a table at a time for all orgs.
+
+    ``known``: cells that need not be read; updated, so that it is wrong if this fails.
+    """
+    rows: _Rows = defaultdict(list)
     for org, change in changes.items():
         _account_rows(rows, org, change)
         _journal_rows(rows, org, change)
+        _lot_rows(db, rows, org, change)
         _state_rows(rows, org, change)
-        _cell_rows(db, rows, org, change)
-    for statement, values in rows.items():
-        if len(values) == 1:
-            db.execute(statement, values[0])
-        elif values:
+        _cell_rows(db, rows, org, change, known)
+    for statement in _ORDER:
+        values = rows.get(statement)
+        if values:
             db.executemany(statement, values)
 
 
@@ -309,16 +321,22 @@ def _journal_rows(rows: _Rows, org: str, changes: Changes) -> None:
     ]  # fmt: skip
 
 
-def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
-    rows[_INSERT_MEMBER] += [(org, number, name) for number, name in changes.members]
-    rows[_INSERT_EVENT] += [(org, *event) for event in changes.events]
+def _lot_rows(db: sqlite3.Connection, rows: _Rows, org: str, changes: Changes) -> None:
     for lot_ in changes.lots:
+        moving = (lot_.remainder, lot_.reserved, org, lot_.lot)
+        if lot_.remainder and db.execute(_UPDATE_LOT, moving).rowcount:
+            continue
         scope = None if lot_.scope is None else compact(lot_.scope)
         row = (
             org, lot_.lot, lot_.seq, lot_.kind, lot_.priority, lot_.amount, lot_.remainder,
-            lot_.reserved, lot_.expires_at, scope,
+            lot_.reserved, lot_.expires_at, scope, lot_.remainder == 0,
         )  # fmt: skip
         rows[_PUT_LOT].append(row)
+
+
+def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
+    rows[_INSERT_MEMBER] += [(org, number, name) for number, name in changes.members]
+    rows[_INSERT_EVENT] += [(org, *event) for event in changes.events]
     for held in changes.holds:
         parts, counted = compact(held.parts), compact(held.counted)
         rows[_PUT_HOLD].append(
@@ -338,15 +356,20 @@ def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
         rows[_PUT_CHARGE].append(put)
 
 
-def _cell_rows(db: sqlite3.Connection, rows: _Rows, org: str, changes: Changes) -> None:
+def _cell_rows(
+    db: sqlite3.Connection, rows: _Rows, org: str, changes: Changes, known: Sums
+) -> None:
     # Added up here, not in SQL: that knows 64-bit integers only.
-    for key, cell_ in changes.cells.items():
+    for key, more in changes.cells.items():
         where = (org, *key)
-        kept = db.execute(_SELECT_CELL, where).fetchone()
-        if kept is not None:
-            cell_.add(Cell(kept[0], kept[1], json.loads(kept[2])))
-        values = (cell_.requests, cell_.amount, compact(cell_.components))
-        if kept is None:
-            rows[_INSERT_CELL].append((*where, *values))
-        else:
+        cell_ = known.get((org, key))
+        if cell_ is None:
+            row = db.execute(_SELECT_CELL, where).fetchone()
+            if row is not None:
+                cell_ = known[org, key] = Cell(row[0], row[1], json.loads(row[2]))
+        if cell_ is not None:
+            cell_.add(more)
+            values = (cell_.requests, cell_.amount, compact(cell_.components))
             rows[_UPDATE_CELL].append((*values, *where))
+        else:
+            rows[_INSERT_CELL].append((*where, more.requests, more.amount, compact(more.components)))

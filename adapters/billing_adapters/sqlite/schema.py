@@ -80,9 +80,10 @@ CREATE TABLE lots (
     reserved INTEGER NOT NULL CHECK (reserved BETWEEN 0 AND remainder),
     expires_at INTEGER,
     scope TEXT,
+    spent INTEGER NOT NULL CHECK (spent = (remainder = 0)),
     PRIMARY KEY (org_id, lot)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX lots_left ON lots (org_id, lot) WHERE remainder > 0;
+CREATE INDEX lots_left ON lots (org_id, lot) WHERE spent = 0;
 
 CREATE TABLE holds (
     org_id TEXT NOT NULL REFERENCES accounts,
