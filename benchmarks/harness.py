@@ -1,33 +1,52 @@
-"""Interleaved timing, and the floor: what the bare driver takes for the same durable writes."""
+"""Interleaved timing."""
 
 from __future__ import annotations
 
-import sqlite3
 import statistics
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from attrs import define, field, frozen
 
-__all__ = ["Floor", "Result", "Subject", "interleave", "place", "report"]
+__all__ = ["Bar", "Result", "Subject", "interleave", "place", "quartiles", "say"]
+
+
+@frozen
+class Bar:
+    """What is asked of a subject: ``least`` times the floor's rate, and that 99 of 100 calls
+    wait for less than ``p99`` milliseconds.  ``aim`` is what is hoped for, in words."""
+
+    least: float
+    p99: float | None = None
+    aim: str = ""
 
 
 @frozen
 class Subject:
-    """Something to time.  ``run(n)`` does it ``n`` times."""
+    """Something to time: ``run(n)`` does it ``n`` times, of which a round has ``times``.
+
+    ``database``: the file that it writes to.  ``prepare``: done before each round, untimed.
+    ``waits``: where ``run`` appends the seconds that each call waited.
+    """
 
     name: str
     run: Callable[[int], object]
+    times: int
+    database: Path
+    bar: Bar | None = None
+    prepare: Callable[[], object] | None = None
+    waits: list[float] | None = None
 
 
 @define
 class Result:
-    """Microseconds per operation in each round: wall time, and the process's CPU time."""
+    """Microseconds per operation in each round: wall time, and the CPU time of all threads."""
 
-    name: str
+    subject: Subject
     wall: list[float] = field(factory=list)
     cpu: list[float] = field(factory=list)
 
@@ -35,78 +54,63 @@ class Result:
     def median(self) -> float:
         return statistics.median(self.wall)
 
-    def ratio(self, floor: Result) -> float:
-        """The floor's time over this one's, as the median of the rounds' own ratios."""
-        pairs = zip(floor.wall, self.wall, strict=True)
-        return statistics.median(theirs / ours for theirs, ours in pairs)
+    def ratios(self, floor: Result) -> list[float]:
+        """The floor's time over this one's: each round's own."""
+        return [theirs / ours for theirs, ours in zip(floor.wall, self.wall, strict=True)]
 
 
-def interleave(
-    subjects: Sequence[Subject], *, rounds: int, times: int, warm: int = 0
-) -> list[Result]:
-    """Time the subjects in turn, A B A B …, ``times`` operations a round, so that a drift of
-    the machine's speed meets all of them alike.  ``warm`` operations come first, uncounted."""
+def quartiles(values: Sequence[float]) -> list[float]:
+    return statistics.quantiles(values, n=4) if len(values) > 1 else [*values] * 3
+
+
+def interleave(subjects: Sequence[Subject], *, rounds: int, warm: bool) -> list[Result]:
+    """Time the subjects in turn, so that a drift of the machine's speed meets all of them
+    alike.  Every second round goes backwards, unless one prepares by what the others did.
+
+    ``warm``: uncounted rounds come first, until every write-ahead log has begun anew. While
+    it still grows, each commit also pays for the growth of the file.
+    """
     if warm:
-        for subject in subjects:
-            subject.run(warm)
-    results = [Result(subject.name) for subject in subjects]
+        began = {subject.database: _log_number(subject.database) for subject in subjects}
+        while any(_log_number(path) == number for path, number in began.items()):
+            for subject in subjects:
+                _timed(subject)
+    for subject in subjects:
+        if subject.waits is not None:
+            subject.waits.clear()
+    results = [Result(subject) for subject in subjects]
+    one_way = any(subject.prepare is not None for subject in subjects)
     for number in range(rounds):
-        order = range(len(subjects))
-        for index in order if number % 2 == 0 else reversed(order):
-            cpu, wall = time.process_time(), time.perf_counter()
-            subjects[index].run(times)
-            results[index].wall.append((time.perf_counter() - wall) / times * 1e6)
-            results[index].cpu.append((time.process_time() - cpu) / times * 1e6)
+        for result in results if one_way or number % 2 == 0 else reversed(results):
+            wall, cpu = _timed(result.subject)
+            result.wall.append(wall)
+            result.cpu.append(cpu)
     return results
 
 
-def report(title: str, results: Sequence[Result], floor: Result | None = None) -> None:
-    """Print medians, spread, CPU, and ratios to the floor (or to the first, as a cost)."""
-    print(f"\n{title}")
-    print(f"  {'':34} {'median µs':>10} {'quartiles':>17} {'CPU µs':>8}  ratio")
-    for result in results:
-        low, _, high = (
-            statistics.quantiles(result.wall, n=4) if len(result.wall) > 1 else [result.median] * 3
-        )
-        if floor is not None:
-            ratio = "floor" if result is floor else f"{result.ratio(floor):.0%} of the floor's rate"
-        elif result is results[0]:
-            ratio = "1"
-        else:
-            ratio = f"{1 / result.ratio(results[0]):.2f}× the first's time"
-        print(
-            f"  {result.name:34} {result.median:10.1f} {low:8.1f}–{high:8.1f}"
-            f" {statistics.median(result.cpu):8.1f}  {ratio}"
-        )
+def _timed(subject: Subject) -> tuple[float, float]:
+    """A round's microseconds per operation: wall, CPU."""
+    if subject.prepare is not None:
+        subject.prepare()
+    cpu, wall = time.process_time(), time.perf_counter()
+    subject.run(subject.times)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return wall / subject.times * 1e6, cpu / subject.times * 1e6
+
+
+def _log_number(database: Path) -> int:
+    """How often the database's write-ahead log has begun anew: its header counts that."""
+    with Path(f"{database}-wal").open("rb") as log:
+        return int.from_bytes(log.read(16)[12:], "big")
 
 
 @contextmanager
-def place():  # type: ignore[no-untyped-def]
+def place() -> Iterator[Path]:
     """A directory for database files, on the disk where temporary files go."""
     with TemporaryDirectory(prefix="billing-bench-") as name:
         yield Path(name)
 
 
-class Floor:
-    """Bare ``sqlite3``, WAL and ``synchronous=FULL``: a guarded update and an insert."""
-
-    def __init__(self, path: Path) -> None:
-        self.db = sqlite3.connect(path, isolation_level=None)
-        self.db.execute("PRAGMA journal_mode = WAL")
-        self.db.execute("PRAGMA synchronous = FULL")
-        self.db.execute("CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER)")
-        self.db.execute("CREATE TABLE charges (id INTEGER PRIMARY KEY, account INTEGER, key TEXT)")
-        self.db.execute("INSERT INTO accounts VALUES (1, 1000000000000)")
-        self.count = 0
-
-    def charge(self, times: int) -> None:
-        """``times`` commits."""
-        execute = self.db.execute
-        for _ in range(times):
-            self.count += 1
-            execute("BEGIN IMMEDIATE")
-            execute("UPDATE accounts SET balance = balance - 1 WHERE id = 1 AND balance >= 1")
-            execute(
-                "INSERT INTO charges (account, key) VALUES (1, ?)", (f"charge-{self.count:09}",)
-            )
-            execute("COMMIT")
+def say(text: str) -> None:
+    """What takes long, to whoever watches."""
+    print(f"  {text}…", file=sys.stderr, flush=True)

@@ -57,10 +57,9 @@ def model(name: str) -> str:
     return "model:" + checked_name("model", name)
 
 
-def _checked_quantity(field: str, quantity: object) -> int:
+def _check_quantity(field: str, quantity: object) -> None:
     if type(quantity) is not int or not 0 <= quantity < _MAX_QUANTITY:
         raise InvalidCommand(field, quantity, "an int from 0 to below 10**36")
-    return quantity
 
 
 @frozen
@@ -88,7 +87,7 @@ class Usage:
                 raise InvalidCommand("parts", part, "(component, quantity, payer); see Usage.of")
             component, quantity, payer = part
             checked_name("component", component)
-            _checked_quantity(component, quantity)
+            _check_quantity(component, quantity)
             if payer not in (PLATFORM, CUSTOMER):
                 raise InvalidCommand("payer", payer, '"platform" or "customer"')
             if quantity == 0 or component <= before:
@@ -108,14 +107,16 @@ class Usage:
         component (components it does not name are the platform's)."""
         if not isinstance(quantities, Mapping):
             raise InvalidCommand("quantities", quantities, "a mapping of component to quantity")
-        for component in quantities:
-            checked_name("component", component)
+        used: list[str] = []
+        for component, quantity in quantities.items():
+            # What is used is checked with its part, below; what is not, here.
+            if (type(quantity) is int and quantity == 0) or not isinstance(component, str):
+                checked_name("component", component)
+            else:
+                used.append(component)
+        used.sort()
         if isinstance(payer, str):
-            parts: list[tuple[str, int, Payer]] = [
-                (component, quantities[component], payer)
-                for component in sorted(quantities)
-                if quantities[component] != 0
-            ]
+            parts = [(component, quantities[component], payer) for component in used]
         elif not isinstance(payer, Mapping):
             raise InvalidCommand("payer", payer, '"platform", "customer" or a mapping of them')
         else:
@@ -124,8 +125,7 @@ class Usage:
                     raise InvalidCommand("payer", component, "a component of the quantities")
             parts = [
                 (component, quantities[component], payer.get(component, PLATFORM))
-                for component in sorted(quantities)
-                if quantities[component] != 0
+                for component in used
             ]
         return cls(resource, tuple(parts), item)
 
@@ -152,14 +152,11 @@ def tokens(
     tokens (OpenAI, Google: yes; Anthropic: no) and ``output`` the reasoning ones,
     wherever there are any.  ``other``: further components that the book prices.
     """
-    for name, quantity in (
-        ("input", input),
-        ("output", output),
-        ("cached_read", cached_read),
-        ("cache_write", cache_write),
-        ("reasoning", reasoning),
-    ):
-        _checked_quantity(name, quantity)
+    _check_quantity("input", input)
+    _check_quantity("output", output)
+    _check_quantity("cached_read", cached_read)
+    _check_quantity("cache_write", cache_write)
+    _check_quantity("reasoning", reasoning)
     cached = cached_read + cache_write
     if cached:
         input = _without("input", input, "cached", cached, input_includes_cached)

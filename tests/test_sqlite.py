@@ -77,22 +77,21 @@ def a_busy_day(billing: Billing, org: str = "acme") -> None:
 # -- durability -----------------------------------------------------------------
 
 
-def test_every_connection_is_durable_and_checks_foreign_keys(store: SqliteStore) -> None:
+def test_every_connection_is_durable(store: SqliteStore) -> None:
     with store.transaction() as transaction:
         transaction.load({})
         settings = [pragmas(store._writer)]
     with store._reader() as reader:
         settings.append(pragmas(reader))
-    assert settings == [("wal", 2, 1)] * 2  # synchronous 2: FULL
+    assert settings == [("wal", 2)] * 2  # synchronous 2: FULL
 
 
-def pragmas(db: sqlite3.Connection | None) -> tuple[str, int, int]:
+def pragmas(db: sqlite3.Connection | None) -> tuple[str, int]:
     assert db is not None
-    mode, synchronous, keys = (
-        db.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("journal_mode", "synchronous", "foreign_keys")
+    mode, synchronous = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
     )
-    return mode, synchronous, keys
+    return mode, synchronous
 
 
 def test_every_table_is_strict_and_keyed_by_org(store: SqliteStore) -> None:
@@ -221,15 +220,19 @@ def test_the_database_itself_refuses_to_change_history(path: Path, table: str) -
 # -- tampering ------------------------------------------------------------------
 
 CAPTURE = "UPDATE entries SET transfers = {} WHERE transfers LIKE '%capture%'"
+USAGE = "UPDATE entries SET usage = {} WHERE key = 'settle:run'"
 TAMPERING = {
     "amount of an entry": "UPDATE entries SET amount = amount + 1 WHERE key = 'settle:run'",
     "amount of a transfer": CAPTURE.format("json_set(transfers, '$[0][2]', 7)"),
     "account of a transfer": CAPTURE.format("replace(transfers, 'revenue', 'refunds')"),
     "quantity": "UPDATE entries SET usage = replace(usage, '\"second\",7', '\"second\",6')",
-    "time of usage": "UPDATE entries SET usage = json_set(usage, '$[0]', occurred_at + 1) WHERE key = 'settle:run'",
+    "time of usage": USAGE.format("json_set(usage, '$[0]', occurred_at + 1)"),
     "time of record": "UPDATE entries SET recorded_at = recorded_at - 1 WHERE seq = 2",
     "time of decision": "UPDATE entries SET at = at - 1 WHERE seq = 2",
-    "member of usage": "UPDATE entries SET usage = json_set(usage, '$[1]', 1) WHERE key = 'settle:run'",
+    "where usage is filed": (
+        "UPDATE entries SET occurred_at = occurred_at + 1 WHERE key = 'settle:run'"
+    ),
+    "member of usage": USAGE.format("json_set(usage, '$[1]', 1)"),
     "content": "UPDATE entries SET content = replace(content, 'purchased', 'promotional')",
     "price": "UPDATE price_books SET body = replace(body, '75300000', '75300001')",
     "price and its digest": (
@@ -238,7 +241,7 @@ TAMPERING = {
     "deleted entry": "DELETE FROM entries WHERE seq = 4",
     "deleted last entry": "DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)",
     "deleted transfer": CAPTURE.format("NULL"),
-    "deleted usage": "UPDATE entries SET usage = NULL WHERE key = 'settle:run'",
+    "deleted usage": USAGE.format("NULL"),
     "deleted lot": "DELETE FROM lots WHERE lot = 2",
     "deleted hold": "DELETE FROM holds WHERE key = 'open'",
     "deleted rollup": "DELETE FROM cells WHERE grain = 'day'",
@@ -275,7 +278,7 @@ TAMPERING = {
     "rollup's amount": "UPDATE cells SET amount = amount - 1 WHERE grain = 'hour'",
     "rollup's quantity": "UPDATE cells SET components = replace(components, '1500', '1499')",
     "rollup's requests": "UPDATE cells SET requests = requests + 1 WHERE grain = 'period'",
-    "unreadable row": "UPDATE entries SET usage = '[1,\"scribble\"]' WHERE key = 'settle:run'",
+    "unreadable row": USAGE.format("'[1,\"scribble\"]'"),
     "unreadable transfers": CAPTURE.format("'scribble'"),
     "unreadable effects": "UPDATE entries SET effects = 'scribble' WHERE key LIKE 'hold:%'",
 }

@@ -16,14 +16,13 @@ from pathlib import Path
 from billing_adapters.sqlite import rows
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.joined import JoinedStore
+from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.reads import Reads
 from billing_core.errors import StoreError
 from billing_core.ports import Changes, Loaded, Store, Transaction, Wanted
 from billing_core.pricing import Published
 
 __all__ = ["SqliteStore"]
-
-_SUMS = 10_000  # rollup cells kept in memory
 
 
 class SqliteStore(Reads):
@@ -45,8 +44,7 @@ class SqliteStore(Reads):
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
         self._migrated = False
-        self._sums: rows.Sums = {}
-        self._sums_at: int | None = None
+        self._known = Known()
         _STORES.add(self)
         with self._lock:
             self._connection()
@@ -58,7 +56,7 @@ class SqliteStore(Reads):
                 if connection is not None:
                     connection.close()
             self._writer, self._readers = None, []
-            self._sums_at = None
+            self._known.forget()
 
     def __enter__(self) -> SqliteStore:
         return self
@@ -77,7 +75,6 @@ class SqliteStore(Reads):
                 if not self._migrated:
                     self._migrate(db)
                 db.execute("PRAGMA synchronous = FULL")
-                db.execute("PRAGMA foreign_keys = ON")
                 # Random keys dirty many pages: a longer log rewrites each less often.
                 db.execute("PRAGMA wal_autocheckpoint = 8000")
             except BaseException:
@@ -105,7 +102,7 @@ class SqliteStore(Reads):
         and whoever held the lock is not here to release it."""
         _INHERITED.extend((self._writer, *self._readers))
         self._writer, self._readers = None, []
-        self._sums_at = None
+        self._known.forget()
         self._lock = threading.Lock()
 
     @contextmanager
@@ -131,15 +128,6 @@ class SqliteStore(Reads):
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         return _Transaction(self)
-
-    def _recall(self, db: sqlite3.Connection) -> None:
-        """Forget the sums if another connection has written: data_version then differs.
-
-        Asked for inside the write transaction, so that none writes after it.
-        """
-        [version] = db.execute("PRAGMA data_version").fetchone()
-        if version != self._sums_at:
-            self._sums, self._sums_at = {}, version
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -199,6 +187,7 @@ class _Transaction:
         self._store = store
         self._path = store.path
         self._lock = store._lock
+        self._known = store._known
 
     def __enter__(self) -> _Transaction:
         self._lock.acquire()
@@ -221,15 +210,17 @@ class _Transaction:
         with mapped(self._path):
             if not self._db.in_transaction:
                 self._db.execute("BEGIN IMMEDIATE")
-                self._store._recall(self._db)
-            return {org: rows.load(self._db, org, wanted[org]) for org in sorted(wanted)}
+                self._known.check(self._db)
+            return {
+                org: rows.load(self._db, org, wanted[org], self._known) for org in sorted(wanted)
+            }
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
-        store = self._store
-        sums, store._sums = store._sums, {}  # unknown, if this fails
-        with mapped(self._path):
-            rows.write(self._db, changes, sums)
-        with mapped(self._path, committing=True):
-            self._db.execute("COMMIT")
-        if len(sums) < _SUMS:
-            store._sums = sums
+        try:
+            with mapped(self._path):
+                rows.write(self._db, changes, self._known)
+            with mapped(self._path, committing=True):
+                self._db.execute("COMMIT")
+        except BaseException:
+            self._known.forget()
+            raise

@@ -13,7 +13,7 @@ __all__ = ["mapped"]
 _DRIVERS = (sqlite3.Error, ValueError, TypeError, OverflowError)
 
 
-class mapped:  # noqa: N801 - used as a statement; a class since it stands on every path
+class mapped:
     """The driver's errors, mapped once."""
 
     __slots__ = ("_committing", "_path")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from billing_adapters.sqlite import rows
 from billing_adapters.sqlite.errors import mapped
+from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.reads import Reads
 from billing_core.errors import InvalidCommand, StoreError
 from billing_core.ports import Changes, Loaded, Store, Transaction, Wanted
@@ -68,7 +69,7 @@ class JoinedStore(Reads):
 
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with self._reader() as db:
-            return {org: rows.load(db, org, want) for org, want in wanted.items()}
+            return {org: rows.load(db, org, want, Known()) for org, want in wanted.items()}
 
     def within(self, connection: object) -> Store:
         return JoinedStore(connection, self.path)
@@ -104,9 +105,9 @@ class _JoinedTransaction:
             # Takes the write lock, or fails at once: what is read must not change before
             # the write.  A deferred transaction would find out too late.
             self._db.execute("DELETE FROM accounts WHERE 0")
-            return {org: rows.load(self._db, org, wanted[org]) for org in sorted(wanted)}
+            return {org: rows.load(self._db, org, wanted[org], Known()) for org in sorted(wanted)}
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
         with mapped(self._path):
-            rows.write(self._db, changes, {})
+            rows.write(self._db, changes, Known())
         self.committed = True

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from billing_adapters.sqlite import rows
 from billing_adapters.sqlite.errors import mapped
+from billing_adapters.sqlite.known import Known
 from billing_core.ports import Loaded, Wanted
 from billing_core.pricing import Published
 from billing_core.records import (
@@ -47,7 +48,7 @@ class Reads:
 
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with self._reader() as db:
-            return {org: rows.load(db, org, want) for org, want in wanted.items()}
+            return {org: rows.load(db, org, want, Known()) for org, want in wanted.items()}
 
     def books(self, after: int = 0) -> Sequence[Published]:
         return self._read(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from billing_adapters.sqlite.known import Known
 from billing_core.ports import Changes, OrgState, Wanted
 from billing_core.records import (
     Account,
@@ -27,15 +28,27 @@ from billing_core.text import compact
 
 __all__ = ["entries", "load", "write"]
 
-_ENTRY = "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage, hash"
-_BY_KEY = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND key = ?"
-_BY_NUMBER = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
+_ENTRY = (
+    "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
+    " occurred_at, hash"
+)
 LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope"
 HOLD = "key, resource, expires_at, state, parts, counted"
 CHARGE = "charge, resource, amount, unpaid, reversed, payments, priced"
+_BY_KEY = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND key = ?"
+_BY_ORG = "SELECT * FROM accounts WHERE org_id = ?"
+_LOTS_LEFT = f"SELECT {LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND spent = 0"
+_BY_NAME = "SELECT member FROM members WHERE org_id = ? AND name = ?"
+_BY_NUMBER = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
 
 
 # -- rows to records ------------------------------------------------------------
+
+
+def account(row: Sequence[Any]) -> Account:
+    found = Account(*row)
+    found.livemode = bool(found.livemode)
+    return found
 
 
 def lot(row: Sequence[Any]) -> Lot:
@@ -76,9 +89,14 @@ def cell(row: Sequence[Any]) -> tuple[CellKey, Cell]:
 
 
 def entry(org: str, row: Sequence[Any]) -> Entry:
-    *fields, transfers, used, digest = row
-    moves = () if transfers is None else tuple(Transfer(*each) for each in json.loads(transfers))
-    return Entry(org, *fields, moves, None if used is None else usage(used), digest)
+    seq, key, at, recorded_at, content, effects, amount, balance, moved, used, filed, digest = row
+    transfers = () if moved is None else tuple(Transfer(*each) for each in json.loads(moved))
+    record = None if used is None else usage(used)
+    if filed != (None if record is None else record.occurred_at):
+        raise ValueError(f"entry {seq} is filed at another time of occurrence than its own")
+    return Entry(
+        org, seq, key, at, recorded_at, content, effects, amount, balance, transfers, record, digest
+    )
 
 
 def entries(db: sqlite3.Connection, org: str, where: str, values: Sequence[Any]) -> list[Entry]:
@@ -90,36 +108,42 @@ def entries(db: sqlite3.Connection, org: str, where: str, values: Sequence[Any])
 # -- loading --------------------------------------------------------------------
 
 
-def load(db: sqlite3.Connection, org: str, want: Wanted) -> OrgState:
+def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgState:
     """What :class:`billing_core.ports.OrgState` promises."""
-    row = db.execute("SELECT * FROM accounts WHERE org_id = ?", (org,)).fetchone()
-    if row is None:
+    found = known.orgs.get(org) or _load_org(db, org)
+    if found is None:
         return OrgState()
-    account = Account(*row)
-    account.livemode = bool(account.livemode)
-    state = OrgState(account)
-    for each in db.execute(
-        f"SELECT {LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND spent = 0", (org,)
-    ):
-        state.lots[each[0]] = lot(each)
+    known.orgs[org] = found
+    row, lots = found
+    state = OrgState(account(row), {number: lot(each) for number, each in lots.items()})
+    assert state.account is not None
+    next_lapse, debt = state.account.next_lapse, state.account.debt
     for key in want.keys:
         row = db.execute(_BY_KEY, (org, key)).fetchone()
         if row is not None:
             state.entries[key] = entry(org, row)
     for name in want.members:
-        found = db.execute(
-            "SELECT member FROM members WHERE org_id = ? AND name = ?", (org, name)
-        ).fetchone()
-        if found is not None:
-            state.members[name] = found[0]
-    _load_holds(db, org, want, state, account)
-    _load_charges(db, org, want, state, account)
-    _load_counters(db, org, want, state)
+        row = db.execute(_BY_NAME, (org, name)).fetchone()
+        if row is not None:
+            state.members[name] = row[0]
+    if want.holds or next_lapse is not None:
+        _load_holds(db, org, want, state, next_lapse)
+    if want.charges or debt:
+        _load_charges(db, org, want, state)
+    if want.counters or want.items or state.holds or state.subjects:
+        _load_counters(db, org, want, state)
     return state
 
 
+def _load_org(
+    db: sqlite3.Connection, org: str
+) -> tuple[tuple[Any, ...], dict[int, tuple[Any, ...]]] | None:
+    row = db.execute(_BY_ORG, (org,)).fetchone()
+    return None if row is None else (row, {lot[0]: lot for lot in db.execute(_LOTS_LEFT, (org,))})
+
+
 def _load_holds(
-    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, next_lapse: int | None
 ) -> None:
     for key in want.holds:
         row = db.execute(
@@ -127,8 +151,8 @@ def _load_holds(
         ).fetchone()
         if row is not None:
             state.holds[key] = hold(row)
-    state.next_hold = account.next_lapse
-    due = account.next_lapse is not None and account.next_lapse <= want.until
+    state.next_hold = next_lapse
+    due = next_lapse is not None and next_lapse <= want.until
     if due or want.all_holds:
         state.next_hold = None
         # Read in order, up to the first that is neither due nor known.
@@ -183,9 +207,7 @@ def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgSta
             state.items[name, resource] = item(row)
 
 
-def _load_charges(
-    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account
-) -> None:
+def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
     for number in want.charges:
         row = db.execute(_BY_NUMBER, (org, number)).fetchone()
         if row is None:
@@ -204,7 +226,7 @@ def _load_charges(
                 f"SELECT {LOT} FROM lots WHERE org_id = ? AND lot = ?", (org, paid)
             ).fetchone()
             state.lots[paid] = lot(row)
-    if account.debt:
+    if state.account is not None and state.account.debt:
         rows = db.execute(
             f"SELECT {CHARGE} FROM charges INDEXED BY charges_unpaid"
             " WHERE org_id = ? AND unpaid > 0 ORDER BY charge LIMIT ?",
@@ -222,7 +244,8 @@ UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = 
     granted = ?, used = ?, lots = ?, members = ?, closed_at = ? WHERE org_id = ?
 """
 _INSERT_ACCOUNT = "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_ENTRY = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# OR FAIL: see the triggers of the schema.
+_INSERT_ENTRY = "INSERT OR FAIL INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
 _INSERT_MEMBER = "INSERT INTO members (org_id, member, name) VALUES (?, ?, ?)"
 # What stays unspent stays where it is in the index of unspent lots: most updates leave that alone.
@@ -256,13 +279,14 @@ _SELECT_CELL = f"SELECT requests, amount, components FROM cells WHERE {_CELL}"
 _INSERT_CELL = "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE_CELL = f"UPDATE cells SET requests = ?, amount = ?, components = ? WHERE {_CELL}"
 
-# The order in which tables are written: parents of foreign keys first.
+# The order in which tables are written.
 _ORDER = (
     _INSERT_ACCOUNT,
     _UPDATE_ACCOUNT,
     _INSERT_ENTRY,
     _INSERT_EVENT,
     _INSERT_MEMBER,
+    _UPDATE_LOT,
     _PUT_LOT,
     _PUT_HOLD,
     _PUT_COUNTER,
@@ -272,82 +296,97 @@ _ORDER = (
     _UPDATE_CELL,
 )
 
+_RANK = {statement: rank for rank, statement in enumerate(_ORDER)}
+
 _Rows = defaultdict[str, list[tuple[Any, ...]]]
 """Rows to write, by statement."""
 
 
-Sums = dict[tuple[str, CellKey], Cell]
-"""Rollup cells as they stand in the database, by org and key."""
-
-
-def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Sums) -> None:
+def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) -> None:
     """What :class:`billing_core.ports.Changes` promises, a table at a time for all orgs.
 
-    ``known``: cells that need not be read; updated, so that it is wrong if this fails.
+    What it writes is ``known`` afterwards, and must be forgotten if this fails.
     """
     rows: _Rows = defaultdict(list)
     for org, change in changes.items():
-        _account_rows(rows, org, change)
+        lots = known.orgs[org][1] if org in known.orgs else {}
+        _account_rows(rows, org, change, known, lots)
         _journal_rows(rows, org, change)
-        _lot_rows(db, rows, org, change)
+        _lot_rows(db, rows, org, change, lots)
         _state_rows(rows, org, change)
         _cell_rows(db, rows, org, change, known)
-    for statement in _ORDER:
-        values = rows.get(statement)
-        if values:
+    for statement in sorted(rows, key=_RANK.__getitem__):
+        values = rows[statement]
+        if len(values) == 1:
+            db.execute(statement, values[0])
+        else:
             db.executemany(statement, values)
 
 
-def _account_rows(rows: _Rows, org: str, changes: Changes) -> None:
+def _account_rows(
+    rows: _Rows, org: str, changes: Changes, known: Known, lots: dict[int, tuple[Any, ...]]
+) -> None:
     a = changes.account
-    moving = (
-        a.seq, a.head, a.watermark, a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots,
-        a.members, a.closed_at,
+    row = (
+        org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
+        a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
     )  # fmt: skip
+    known.orgs[org] = row, lots
     if changes.opened:
-        fixed = (org, a.currency, a.livemode, a.anchor, a.opened_at)
-        rows[_INSERT_ACCOUNT].append((*fixed, *moving))
+        rows[_INSERT_ACCOUNT].append(row)
     else:
-        rows[_UPDATE_ACCOUNT].append((*moving, org))
+        rows[_UPDATE_ACCOUNT].append((*row[5:], org))
 
 
 def _journal_rows(rows: _Rows, org: str, changes: Changes) -> None:
     rows[_INSERT_ENTRY] += [
         (
             org, each.seq, each.key, each.at, each.recorded_at, each.content, each.effects,
-            each.amount, each.balance, *each.texts, each.hash,
+            each.amount, each.balance, *each.texts,
+            None if each.usage is None else each.usage.occurred_at, each.hash,
         )
         for each in changes.entries
     ]  # fmt: skip
 
 
-def _lot_rows(db: sqlite3.Connection, rows: _Rows, org: str, changes: Changes) -> None:
-    for lot_ in changes.lots:
-        moving = (lot_.remainder, lot_.reserved, org, lot_.lot)
-        if lot_.remainder and db.execute(_UPDATE_LOT, moving).rowcount:
-            continue
-        scope = None if lot_.scope is None else compact(lot_.scope)
+def _lot_rows(
+    db: sqlite3.Connection,
+    rows: _Rows,
+    org: str,
+    changes: Changes,
+    lots: dict[int, tuple[Any, ...]],
+) -> None:
+    for each in changes.lots:
+        scope = None if each.scope is None else compact(each.scope)
         row = (
-            org, lot_.lot, lot_.seq, lot_.kind, lot_.priority, lot_.amount, lot_.remainder,
-            lot_.reserved, lot_.expires_at, scope, lot_.remainder == 0,
+            each.lot, each.seq, each.kind, each.priority, each.amount, each.remainder,
+            each.reserved, each.expires_at, scope,
         )  # fmt: skip
-        rows[_PUT_LOT].append(row)
+        if each.lot in lots and each.remainder:
+            rows[_UPDATE_LOT].append((each.remainder, each.reserved, org, each.lot))
+        else:
+            rows[_PUT_LOT].append((org, *row, each.remainder == 0))
+        if each.remainder:
+            lots[each.lot] = row
+        else:
+            lots.pop(each.lot, None)
 
 
 def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
-    rows[_INSERT_MEMBER] += [(org, number, name) for number, name in changes.members]
-    rows[_INSERT_EVENT] += [(org, *event) for event in changes.events]
+    for number, name in changes.members:
+        rows[_INSERT_MEMBER].append((org, number, name))
+    for event in changes.events:
+        rows[_INSERT_EVENT].append((org, *event))
     for held in changes.holds:
         parts, counted = compact(held.parts), compact(held.counted)
         rows[_PUT_HOLD].append(
             (org, held.key, held.resource, held.expires_at, held.state, parts, counted)
         )
-    rows[_PUT_COUNTER] += [
-        (org, each.resource, each.start, compact(each.components)) for each in changes.counters
-    ]
-    rows[_PUT_ITEM] += [
-        (org, each.item, each.resource, compact(each.components)) for each in changes.items
-    ]
+    for counted_ in changes.counters:
+        row = (org, counted_.resource, counted_.start, compact(counted_.components))
+        rows[_PUT_COUNTER].append(row)
+    for run in changes.items:
+        rows[_PUT_ITEM].append((org, run.item, run.resource, compact(run.components)))
     for story in changes.charges:
         put = (
             org, story.charge, story.resource, story.amount, story.unpaid, story.reversed,
@@ -357,19 +396,21 @@ def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
 
 
 def _cell_rows(
-    db: sqlite3.Connection, rows: _Rows, org: str, changes: Changes, known: Sums
+    db: sqlite3.Connection, rows: _Rows, org: str, changes: Changes, known: Known
 ) -> None:
     # Added up here, not in SQL: that knows 64-bit integers only.
     for key, more in changes.cells.items():
         where = (org, *key)
-        cell_ = known.get((org, key))
+        cell_ = known.cells.get((org, key))
         if cell_ is None:
             row = db.execute(_SELECT_CELL, where).fetchone()
             if row is not None:
-                cell_ = known[org, key] = Cell(row[0], row[1], json.loads(row[2]))
+                cell_ = known.cells[org, key] = Cell(row[0], row[1], json.loads(row[2]))
         if cell_ is not None:
             cell_.add(more)
             values = (cell_.requests, cell_.amount, compact(cell_.components))
             rows[_UPDATE_CELL].append((*values, *where))
         else:
-            rows[_INSERT_CELL].append((*where, more.requests, more.amount, compact(more.components)))
+            rows[_INSERT_CELL].append(
+                (*where, more.requests, more.amount, compact(more.components))
+            )

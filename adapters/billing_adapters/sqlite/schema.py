@@ -44,7 +44,7 @@ CREATE TABLE accounts (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE entries (
-    org_id TEXT NOT NULL REFERENCES accounts,
+    org_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
     key TEXT NOT NULL,
     at INTEGER NOT NULL,
@@ -55,8 +55,8 @@ CREATE TABLE entries (
     balance INTEGER NOT NULL,
     transfers TEXT,
     usage TEXT,
+    occurred_at INTEGER,
     hash BLOB NOT NULL,
-    occurred_at INTEGER AS (json_extract(usage, '$[0]')) VIRTUAL,
     PRIMARY KEY (org_id, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX entries_key ON entries (org_id, key);
@@ -70,7 +70,7 @@ CREATE VIEW transfers AS
     FROM entries AS e, json_each(e.transfers) AS t;
 
 CREATE TABLE lots (
-    org_id TEXT NOT NULL REFERENCES accounts,
+    org_id TEXT NOT NULL,
     lot INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     kind TEXT NOT NULL,
@@ -86,7 +86,7 @@ CREATE TABLE lots (
 CREATE INDEX lots_left ON lots (org_id, lot) WHERE spent = 0;
 
 CREATE TABLE holds (
-    org_id TEXT NOT NULL REFERENCES accounts,
+    org_id TEXT NOT NULL,
     key TEXT NOT NULL,
     resource TEXT,
     expires_at INTEGER NOT NULL,
@@ -98,7 +98,7 @@ CREATE TABLE holds (
 CREATE INDEX holds_open ON holds (org_id, expires_at) WHERE state = 'open';
 
 CREATE TABLE counters (
-    org_id TEXT NOT NULL REFERENCES accounts,
+    org_id TEXT NOT NULL,
     resource TEXT NOT NULL,
     start INTEGER NOT NULL,
     components TEXT NOT NULL,
@@ -106,7 +106,7 @@ CREATE TABLE counters (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE items (
-    org_id TEXT NOT NULL REFERENCES accounts,
+    org_id TEXT NOT NULL,
     item TEXT NOT NULL,
     resource TEXT NOT NULL,
     components TEXT NOT NULL,
@@ -114,7 +114,7 @@ CREATE TABLE items (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE charges (
-    org_id TEXT NOT NULL REFERENCES accounts,
+    org_id TEXT NOT NULL,
     charge INTEGER NOT NULL,
     resource TEXT NOT NULL,
     amount INTEGER NOT NULL,
@@ -127,14 +127,14 @@ CREATE TABLE charges (
 CREATE INDEX charges_unpaid ON charges (org_id, charge) WHERE unpaid > 0;
 
 CREATE TABLE members (
-    org_id TEXT NOT NULL REFERENCES accounts,
+    org_id TEXT NOT NULL,
     name TEXT NOT NULL,
     member INTEGER NOT NULL,
     PRIMARY KEY (org_id, name)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE cells (
-    org_id TEXT NOT NULL REFERENCES accounts,
+    org_id TEXT NOT NULL,
     grain TEXT NOT NULL,
     member INTEGER NOT NULL,
     start INTEGER NOT NULL,
@@ -147,7 +147,7 @@ CREATE TABLE cells (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
-    org_id TEXT NOT NULL REFERENCES accounts,
+    org_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
     n INTEGER NOT NULL,
     kind TEXT NOT NULL,
@@ -175,13 +175,16 @@ _APPEND_ONLY = {
 
 def _triggers(table: str, same: tuple[str, ...]) -> str:
     # INSERT OR REPLACE deletes without firing the DELETE trigger unless the client has set
-    # recursive_triggers, so what stands under a key may not be inserted again either.
+    # recursive_triggers, so what stands under a key may not be inserted again either.  FAIL,
+    # since a statement that can ABORT in a trigger keeps a journal of its own, which doubles
+    # the cost of an insert; nothing has been written when this one fails.
     say = f"SELECT RAISE(ABORT, '{table} is append-only')"
+    fail = f"SELECT RAISE(FAIL, '{table} is append-only')"
     exists = " OR ".join(f"EXISTS (SELECT 1 FROM {table} WHERE {each})" for each in same)
     return f"""
 CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} BEGIN {say}; END;
 CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} BEGIN {say}; END;
-CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {exists} BEGIN {say}; END;
+CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {exists} BEGIN {fail}; END;
 """
 
 

@@ -1,0 +1,44 @@
+"""What this process wrote last and nobody else has written since."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from attrs import define, field
+
+from billing_core.records import Cell, CellKey
+
+__all__ = ["Known"]
+
+_ORGS = 1_000
+_CELLS = 10_000
+
+
+@define
+class Known:
+    """Rows that need not be read again: orgs' accounts, their unspent lots by number, and
+    rollup cells.
+
+    They are those of one connection, and hold for as long as its ``data_version`` stays:
+    that changes when any other connection has committed.  Asked for inside a write
+    transaction, so that nobody writes after it; forgotten when a
+    write fails.
+    """
+
+    version: int | None = None
+    orgs: dict[str, tuple[tuple[Any, ...], dict[int, tuple[Any, ...]]]] = field(factory=dict)
+    cells: dict[tuple[str, CellKey], Cell] = field(factory=dict)
+
+    def check(self, db: sqlite3.Connection) -> None:
+        """Forget what somebody else may have changed."""
+        [version] = db.execute("PRAGMA data_version").fetchone()
+        if version != self.version or len(self.orgs) > _ORGS or len(self.cells) > _CELLS:
+            self.forget()
+            self.version = version
+
+    def forget(self) -> None:
+        """Forget all."""
+        self.version = None
+        self.orgs = {}
+        self.cells = {}
