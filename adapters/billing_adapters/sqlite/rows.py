@@ -39,6 +39,10 @@ _BY_KEY = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND key = ?"
 _BY_ORG = "SELECT * FROM accounts WHERE org_id = ?"
 _LOTS_LEFT = f"SELECT {LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND spent = 0"
 _BY_NAME = "SELECT member FROM members WHERE org_id = ? AND name = ?"
+_COUNTERS_DOWN = (
+    "SELECT resource, start, components FROM counters"
+    " WHERE org_id = ? AND resource = ? AND start <= ? ORDER BY start DESC"
+)
 _BY_NUMBER = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
 
 
@@ -178,16 +182,10 @@ def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgSta
             if used.item is not None:
                 items.add((used.item, used.resource))
     for resource, (first, last) in spans:
-        rows = db.execute(
-            "SELECT resource, start, components FROM counters"
-            " WHERE org_id = :org AND resource = :resource AND start <= :last"
-            " AND start >= coalesce((SELECT"
-            " max(start) FROM counters WHERE org_id = :org AND resource = :resource"
-            " AND start <= :first), :first)",
-            {"org": org, "resource": resource, "first": first, "last": last},
-        )
-        for row in rows:
+        for row in db.execute(_COUNTERS_DOWN, (org, resource, last)):
             state.counters[row[0], row[1]] = counter(row)
+            if row[1] <= first:
+                break
     for held in state.holds.values():
         for start, _, _ in held.counted:
             if (held.resource or "", start) not in state.counters:
