@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from billing_core.audit import Checkpoint, Discrepancy
 from billing_core.commands import (
     Close,
     Command,
@@ -34,7 +34,6 @@ from billing_core.errors import (
     StoreError,
     UnknownPrice,
 )
-from billing_core.explain import Explanation
 from billing_core.metering import Quote
 from billing_core.money import Money, decimal_text, usd
 from billing_core.outcomes import (
@@ -51,12 +50,14 @@ from billing_core.outcomes import (
     Success,
 )
 from billing_core.pricing import Catalogue, Flat, Graduated, Package, Price, PriceBook, Tier
-from billing_core.statements import Balance, HistoryRow
-from billing_core.usage import UsageReport, UsageRow
-from billing_core.verify import Verification
 
 if TYPE_CHECKING:
+    from billing_core.audit import Checkpoint, Discrepancy
     from billing_core.engine import AsyncBilling, AsyncHold
+    from billing_core.explain import Explanation
+    from billing_core.statements import Balance, HistoryRow
+    from billing_core.usage import UsageReport, UsageRow
+    from billing_core.verify import Verification
 
 __all__ = [
     "AsyncBilling",
@@ -121,9 +122,22 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("AsyncBilling", "AsyncHold"):
-        from billing_core import engine
+# Imported when first asked for: not every service needs asyncio, or reports.
+_LATER = {
+    "AsyncBilling": "engine",
+    "AsyncHold": "engine",
+    "Balance": "statements",
+    "Checkpoint": "audit",
+    "Discrepancy": "audit",
+    "Explanation": "explain",
+    "HistoryRow": "statements",
+    "UsageReport": "usage",
+    "UsageRow": "usage",
+    "Verification": "verify",
+}
 
-        return getattr(engine, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"billing_core.{_LATER[name]}"), name)

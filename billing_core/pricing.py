@@ -20,7 +20,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 from hashlib import sha256
 from math import gcd
 from typing import NamedTuple, cast
@@ -77,11 +76,12 @@ def _exact_rate(amount: str | int | Decimal, per: int) -> tuple[int, int]:
     if type(per) is not int or not 1 <= per <= _MAX_PER:
         raise InvalidCommand("per", per, f"an int from 1 to {_MAX_PER}")
     numerator, denominator = value.as_integer_ratio()
-    rate = Fraction(numerator * NANOS, denominator * per)
+    nanos, units = numerator * NANOS, denominator * per
     # Keep the stated "per million" where that is exact; else the lowest terms.
-    if per % rate.denominator == 0:
-        return rate.numerator * (per // rate.denominator), per
-    return rate.numerator, rate.denominator
+    if nanos % denominator == 0:
+        return nanos // denominator, per
+    common = gcd(nanos, units)
+    return nanos // common, units // common
 
 
 def _rate(nanos: int, per: int, currency: str, unit: str) -> str:

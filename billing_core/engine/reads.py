@@ -1,19 +1,21 @@
-"""The reads: none of them writes, and none is needed to decide."""
+"""The reads: none of them writes, and none is needed to decide.
+
+What only a report needs is imported by the report: a service that charges starts sooner.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from billing_core.audit import Checkpoint, Discrepancy
 from billing_core.commands import Hold, Settle, Usage
 from billing_core.decide import estimate, project, wanted
 from billing_core.engine.prices import Prices
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.explain import Explanation, explain
 from billing_core.ledger import Ledger, NeedMoreDebts
 from billing_core.metering import Quote
 from billing_core.money import Money
@@ -22,11 +24,15 @@ from billing_core.ports import Clock, Store, Wanted
 from billing_core.pricing import Catalogue
 from billing_core.records import Event
 from billing_core.rollups import Span, cover
-from billing_core.statements import Balance, HistoryRow, balance, history_row
 from billing_core.text import checked_name
 from billing_core.times import PeriodName, billing_period, micros, moment, window
-from billing_core.usage import Sums, UsageReport, add_cells, add_records, report
-from billing_core.verify import Progress, Verification, tampered_books, verify_org
+
+if TYPE_CHECKING:
+    from billing_core.audit import Checkpoint, Discrepancy
+    from billing_core.explain import Explanation
+    from billing_core.statements import Balance, HistoryRow
+    from billing_core.usage import Sums, UsageReport
+    from billing_core.verify import Progress, Verification
 
 __all__ = ["Check", "Reads"]
 
@@ -88,6 +94,8 @@ class Reads:
 
     def balance(self, org: str) -> Balance:
         """The org's credit now, with what has lapsed by now applied."""
+        from billing_core.statements import balance
+
         now = self.clock()
         return balance(self._projected(org, now=now), now)
 
@@ -118,6 +126,8 @@ class Reads:
 
     def history(self, org: str, *, limit: int = 100, before: int | None = None) -> list[HistoryRow]:
         """What moved the balance, newest first; ``before``: the ``seq`` to go on from."""
+        from billing_core.statements import history_row
+
         if type(limit) is not int or not 1 <= limit <= 500:
             raise InvalidCommand("limit", limit, "an int from 1 to 500")
         _check_seq("before", before)
@@ -131,6 +141,8 @@ class Reads:
         self, org: str, period: PeriodName = "current", *, member: str | None = None
     ) -> UsageReport:
         """Usage over a period, of all members or of one, whole and by member."""
+        from billing_core.usage import add_cells, add_records, report
+
         now = self.clock()
         account = self._projected(org, now=now).account
         span = window(period, anchor=account.anchor, opened=account.opened_at, now=now)
@@ -155,6 +167,8 @@ class Reads:
 
     def explain(self, org: str, charge: int) -> Explanation:
         """Everything behind a charge: usage, price version, arithmetic, lots."""
+        from billing_core.explain import explain
+
         checked_name("org", org)
         _check_seq("charge", charge)
         want = Wanted(until=0, charges={charge})
@@ -200,6 +214,9 @@ class Reads:
 
         It reads while others write: verify a database at rest, or a copy.
         """
+        from billing_core.audit import Checkpoint, Discrepancy
+        from billing_core.verify import Verification, tampered_books, verify_org
+
         kept = {} if checkpoints is None else dict(checkpoints)
         for each in kept.values():
             if not isinstance(each, Checkpoint):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from uuid import UUID
 
 __all__ = ["system_clock", "uuid7"]
 
@@ -16,6 +15,8 @@ def system_clock() -> int:
 
 def uuid7() -> str:
     """A UUIDv7 (RFC 9562): ordered by time, random in the rest."""
+    from uuid import UUID
+
     bits = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     bits = bits & ~(0xF << 76) | 0x7 << 76
     return str(UUID(int=bits & ~(0x3 << 62) | 0x2 << 62))
