@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -43,7 +44,6 @@ class SqliteStore(Reads):
         self._lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
-        self._migrated = False
         self._known = Known()
         _STORES.add(self)
         with self._lock:
@@ -67,35 +67,56 @@ class SqliteStore(Reads):
     # -- connections ------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
-        with mapped(self.path):
-            db = sqlite3.connect(
-                self.path, timeout=self._busy, isolation_level=None, check_same_thread=False
-            )
-            try:
-                if not self._migrated:
-                    self._migrate(db)
-                db.execute("PRAGMA synchronous = FULL")
-                # Random keys dirty many pages: a longer log rewrites each less often.
-                db.execute("PRAGMA wal_autocheckpoint = 8000")
-            except BaseException:
-                db.close()
-                raise
-            return db
-
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        from billing_adapters.sqlite.schema import migrate
-
-        migrate(db, self.path)
-        # After the check: somebody else's file is left as it was.
-        [mode] = db.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise StoreError(f"{self.path} cannot have a write-ahead log (journal_mode {mode})")
-        self._migrated = True
+        db = sqlite3.connect(
+            self.path, timeout=self._busy, isolation_level=None, check_same_thread=False
+        )
+        try:
+            db.execute("PRAGMA synchronous = FULL")
+            # Random keys dirty many pages: a longer log rewrites each less often.
+            db.execute("PRAGMA wal_autocheckpoint = 8000")
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def _connection(self) -> sqlite3.Connection:
+        """The writer's, which opens the file: nothing else is asked of it before."""
         if self._writer is None:
-            self._writer = self._connect()
+            with mapped(self.path):
+                db = self._connect()
+                try:
+                    self._open(db)
+                except BaseException:
+                    db.close()
+                    raise
+            self._writer = db
         return self._writer
+
+    def _open(self, db: sqlite3.Connection) -> None:
+        from billing_adapters.sqlite.schema import migrate
+
+        # EXTRA: until the file has its log, a commit is the deletion of a journal, which
+        # FULL does not sync; it might come back and take the log away.
+        db.execute("PRAGMA synchronous = EXTRA")
+        # It commits something, always: that syncs what a killed process has left unsynced
+        # in the log, before anybody is told that it is on record.
+        migrate(db, self.path)
+        mode = self._log(db)
+        if mode != "wal":
+            raise StoreError(f"{self.path} cannot have a write-ahead log (journal_mode {mode})")
+        db.execute("PRAGMA synchronous = FULL")
+
+    def _log(self, db: sqlite3.Connection) -> str:
+        """Give the file its log, waiting for other writers: SQLite itself does not, here."""
+        deadline = time.monotonic() + self._busy
+        while True:
+            try:
+                [mode] = db.execute("PRAGMA journal_mode = WAL").fetchone()
+                return str(mode)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.005)
 
     def _forked(self) -> None:
         """In a forked process: the parent's connections must not be used here, nor closed,
@@ -112,7 +133,8 @@ class SqliteStore(Reads):
             self._connection()
             db = self._readers.pop() if self._readers else None
         if db is None:
-            db = self._connect()
+            with mapped(self.path):
+                db = self._connect()
         try:
             with mapped(self.path):
                 db.execute("BEGIN")

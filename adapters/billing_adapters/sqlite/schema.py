@@ -211,6 +211,7 @@ def _statements(script: str) -> list[str]:
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
     """Bring the file to this library's schema; safe when several processes start at once.
+    It commits a write even where there is nothing to do.
 
     Raises StoreError for somebody else's database and for a newer schema.
     """
@@ -219,6 +220,8 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
         _check_ours(connection, path)
         db = Database(connection, execute_plugins=False, recursive_triggers=False)
         migrations.apply(db)
+        [known] = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {known}")
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
