@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from billing_adapters.sqlite import SqliteStore
+from billing_adapters.sqlite import SqliteStore, rows
 from billing_core import (
     Billing,
     Checkpoint,
@@ -380,6 +380,7 @@ def saved(checkpoint: Checkpoint) -> Checkpoint:
 HOT = {
     "lots": "SELECT * FROM lots INDEXED BY lots_left WHERE org_id = 'a' AND spent = 0",
     "key": "SELECT seq FROM entries WHERE org_id = 'a' AND key = 'k'",
+    "keys": rows._BY_KEYS.replace("?", "'k'"),
     "usage": "SELECT * FROM entries WHERE org_id = 'a' AND occurred_at >= 1 AND occurred_at < 2",
     "cells": (
         "SELECT * FROM cells WHERE org_id = 'a' AND grain = 'day' AND member = 1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from billing_adapters.sqlite.known import Known
@@ -36,6 +36,11 @@ LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope"
 HOLD = "key, resource, expires_at, state, parts, counted"
 CHARGE = "charge, resource, amount, unpaid, reversed, payments, priced"
 _BY_KEY = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND key = ?"
+_AT_ONCE = 100
+_BY_KEYS = (
+    f"SELECT {_ENTRY} FROM entries INDEXED BY entries_key"
+    f" WHERE org_id = ? AND key IN ({', '.join('?' * _AT_ONCE)})"
+)
 _BY_ORG = "SELECT * FROM accounts WHERE org_id = ?"
 _LOTS_LEFT = f"SELECT {LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND spent = 0"
 _BY_NAME = "SELECT member FROM members WHERE org_id = ? AND name = ?"
@@ -114,18 +119,17 @@ def entries(db: sqlite3.Connection, org: str, where: str, values: Sequence[Any])
 
 def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgState:
     """What :class:`billing_core.ports.OrgState` promises."""
-    found = known.orgs.get(org) or _load_org(db, org)
-    if found is None:
+    account_and_lots = known.orgs.get(org) or _load_org(db, org)
+    if account_and_lots is None:
         return OrgState()
-    known.orgs[org] = found
-    row, lots = found
+    known.orgs[org] = account_and_lots
+    row, lots = account_and_lots
     state = OrgState(account(row), {number: lot(each) for number, each in lots.items()})
     assert state.account is not None
     next_lapse, debt = state.account.next_lapse, state.account.debt
-    for key in want.keys:
-        row = db.execute(_BY_KEY, (org, key)).fetchone()
-        if row is not None:
-            state.entries[key] = entry(org, row)
+    for row in _by_keys(db, org, list(want.keys)):
+        found = entry(org, row)
+        state.entries[found.key] = found
     for name in want.members:
         row = db.execute(_BY_NAME, (org, name)).fetchone()
         if row is not None:
@@ -137,6 +141,17 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
     if want.counters or want.items or state.holds or state.subjects:
         _load_counters(db, org, want, state)
     return state
+
+
+def _by_keys(db: sqlite3.Connection, org: str, keys: list[str]) -> Iterator[tuple[Any, ...]]:
+    """The rows of the keys that are on record: many at a time, the rest one by one, so that
+    there are two statements and not one for every number of keys."""
+    first = 0
+    while len(keys) - first >= _AT_ONCE:
+        yield from db.execute(_BY_KEYS, (org, *keys[first : first + _AT_ONCE]))
+        first += _AT_ONCE
+    for key in keys[first:]:
+        yield from db.execute(_BY_KEY, (org, key))
 
 
 def _load_org(
@@ -281,7 +296,6 @@ _UPDATE_CELL = f"UPDATE cells SET requests = ?, amount = ?, components = ? WHERE
 _ORDER = (
     _INSERT_ACCOUNT,
     _UPDATE_ACCOUNT,
-    _INSERT_ENTRY,
     _INSERT_EVENT,
     _INSERT_MEMBER,
     _UPDATE_LOT,
@@ -305,11 +319,11 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
 
     What it writes is ``known`` afterwards, and must be forgotten if this fails.
     """
+    db.executemany(_INSERT_ENTRY, _journal_rows(changes))
     rows: _Rows = defaultdict(list)
     for org, change in changes.items():
         lots = known.orgs[org][1] if org in known.orgs else {}
         _account_rows(rows, org, change, known, lots)
-        _journal_rows(rows, org, change)
         _lot_rows(db, rows, org, change, lots)
         _state_rows(rows, org, change)
         _cell_rows(db, rows, org, change, known)
@@ -336,15 +350,16 @@ def _account_rows(
         rows[_UPDATE_ACCOUNT].append((*row[5:], org))
 
 
-def _journal_rows(rows: _Rows, org: str, changes: Changes) -> None:
-    rows[_INSERT_ENTRY] += [
-        (
-            org, each.seq, each.key, each.at, each.recorded_at, each.content, each.effects,
-            each.amount, each.balance, *each.texts,
-            None if each.usage is None else each.usage.occurred_at, each.hash,
-        )
-        for each in changes.entries
-    ]  # fmt: skip
+def _journal_rows(changes: Mapping[str, Changes]) -> Iterator[tuple[Any, ...]]:
+    """One at a time: a batch may have many."""
+    for org, change in changes.items():
+        for each in change.entries:
+            transfers, used = each.texts
+            occurred_at = None if each.usage is None else each.usage.occurred_at
+            yield (
+                org, each.seq, each.key, each.at, each.recorded_at, each.content, each.effects,
+                each.amount, each.balance, transfers, used, occurred_at, each.hash,
+            )  # fmt: skip
 
 
 def _lot_rows(
