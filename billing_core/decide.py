@@ -271,12 +271,14 @@ def _hold(ledger: Ledger, ask: _Ask, terms: Terms) -> Outcome:
     if isinstance(cost, Usage):
         resource: str | None = cost.resource
         quoted = estimate(ledger, cost, ask.at, terms.catalogue)
+        if ledger.lapse(ask.time):  # what it announced is no longer to be used
+            quoted = estimate(ledger, cost, ask.at, terms.catalogue)
         amount = quoted.amount
         if amount > MAX_NANOS:
             raise MoneyOverflow("usage", amount, "a usage that costs at most 64 bits of nanos")
     else:
         resource, amount, quoted = command.resource, cost.nanos, None
-    ledger.lapse(ask.time)
+        ledger.lapse(ask.time)
     available = ledger.available(resource)
     if amount > max(0, available):
         return _too_little(ask, amount, available)

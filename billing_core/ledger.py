@@ -324,15 +324,16 @@ class Ledger:
 
     # -- time -------------------------------------------------------------------
 
-    def lapse(self, time: int) -> None:
-        """Apply what lapses up to ``time``, in order, each as an entry of its own time.
+    def lapse(self, time: int) -> bool:
+        """Apply what lapses up to ``time``, in order, each as an entry of its own time;
+        whether anything did.
 
         A lot ends before a hold that lapses at the same moment.
         """
         account = self.account
         self.time = time
         if account.next_lapse is None or time < account.next_lapse:
-            return
+            return False
         ends: list[tuple[int, int, str, Lot | Hold]] = [
             (lot.expires_at, 0, f"{lot.lot:020}", lot)
             for lot in self.lots
@@ -369,6 +370,7 @@ class Ledger:
         if self.state.next_hold is not None:
             later.append(self.state.next_hold)
         account.next_lapse = min(later, default=None)
+        return bool(ends)
 
     def will_lapse(self, time: int | None) -> None:
         """Note that something lapses at a time."""

@@ -40,6 +40,11 @@ def fault(name: str, file: str, old: str, new: str, *tests: str) -> Fault:
     return Fault(name, f"billing_core/{file}.py", old, new, nodes)
 
 
+def sqlite_fault(name: str, file: str, old: str, new: str, *tests: str) -> Fault:
+    found = fault(name, file, old, new, *tests)
+    return found._replace(file=f"adapters/billing_adapters/sqlite/{file}.py")
+
+
 WRITES = "rules_3_writes.py::test_3_"
 PRICES = "rules_5_money_and_price.py::test_5_"
 VERSIONS = "rules_5_versions_and_tokens.py::test_5_"
@@ -270,6 +275,13 @@ FAULTS = [
         PRICES + "4_open_holds_count_with_what_their_minimum_makes_of_them",
     ),
     fault(
+        "a hold is quoted before what has lapsed is gone",
+        "decide",
+        "if ledger.lapse(ask.time):  #",
+        "ledger.lapse(ask.time)\n        if False:  #",
+        PRICES + "4_a_hold_that_lapsed_unnoticed_makes_the_next_no_dearer",
+    ),
+    fault(
         "metering forgets what open holds announced",
         "decide",
         "setdefault(component, [0, 0, 1, 0])[:3] = standing",
@@ -418,14 +430,14 @@ FAULTS = [
     fault(
         "a chain without the amounts",
         "journal",
-        "{effects}\\n{amount}\\n",
-        "{effects}\\n",
+        "{entry.effects}\\n{entry.amount}\\n",
+        "{entry.effects}\\n",
         "verify.py::test_an_altered_journal_is_found[a hold's amount]",
     ),
     fault(
         "a chain whose links are not checked",
         "audit",
-        "if digest != entry.hash:",
+        "if chained(account.head, entry) != entry.hash:",
         "if False:",
         "verify.py::test_an_altered_journal_is_found[a time of record]",
     ),
@@ -442,6 +454,52 @@ FAULTS = [
         "self._store._orgs = before",
         "pass",
         WRITES + "1_a_commit_that_fails_midway_changes_nothing",
+    ),
+    # -- the SQLite store
+    sqlite_fault(
+        "believe rows that somebody else has changed",
+        "known",
+        "if version != self.version or",
+        "if self.version is None or",
+        "sqlite.py::test_what_another_connection_wrote_is_seen",
+    ),
+    sqlite_fault(
+        "believe what a failed write would have written",
+        "__init__",
+        "        except BaseException:\n            self._known.forget()\n            raise",
+        "        finally:\n            pass",
+        "sqlite.py::test_a_write_that_failed_is_not_believed",
+    ),
+    sqlite_fault(
+        "acknowledge what a killed process has left unsynced",
+        "schema",
+        'connection.execute(f"PRAGMA user_version = {known}")',
+        "pass",
+        "lost_writes.py::test_what_a_killed_process_did_not_sync_is_not_acknowledged_unsynced",
+    ),
+    sqlite_fault(
+        "a new file whose journal may come back",
+        "__init__",
+        "PRAGMA synchronous = EXTRA",
+        "PRAGMA synchronous = FULL",
+        "lost_writes.py::test_a_new_file_has_its_log_for_good_whenever_the_power_fails",
+    ),
+    sqlite_fault(
+        "commits that are synced at checkpoints only",
+        "__init__",
+        'raise StoreError(f"{self.path} cannot have a write-ahead log (journal_mode {mode})")\n'
+        '        db.execute("PRAGMA synchronous = FULL")',
+        'raise StoreError(f"{self.path} cannot have a write-ahead log (journal_mode {mode})")\n'
+        '        db.execute("PRAGMA synchronous = NORMAL")',
+        "sqlite.py::test_every_connection_is_durable",
+        "lost_writes.py::test_a_power_failure_loses_nothing_acknowledged",
+    ),
+    sqlite_fault(
+        "usage that is filed at another time than its own",
+        "rows",
+        "if filed != (None if record is None else record.occurred_at):",
+        "if False:",
+        "sqlite.py::test_verify_finds_tampering[where usage is filed]",
     ),
 ]
 

@@ -326,6 +326,15 @@ def test_5_4_a_hold_that_lapses_as_usage_settles_makes_nothing_dearer() -> None:
     assert world.wrong() == []
 
 
+def test_5_4_a_hold_that_lapsed_unnoticed_makes_the_next_no_dearer() -> None:
+    world = World(priced=False)
+    world.publish({"m": {"unit": Price(Graduated((Tier(10, 0), Tier(None, 1))))}})
+    world.hold(m(10), life=SECOND)
+    world.clock.advance(SECOND)
+    assert world.hold(m(5)).amount == 0
+    assert world.wrong() == []
+
+
 def test_5_4_open_holds_count_with_what_their_minimum_makes_of_them() -> None:
     world = priced(attrs.evolve(RISING, minimum=100))
     holds = [world.hold(m(1)) for _ in range(2)]

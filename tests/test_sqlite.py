@@ -191,6 +191,43 @@ def test_no_memory_database() -> None:
         SqliteStore(":memory:")
 
 
+# -- what is known without reading ------------------------------------------------
+
+
+def test_what_another_connection_wrote_is_seen(path: Path) -> None:
+    with SqliteStore(path) as one, SqliteStore(path) as other:
+        engines = [engine(one), engine(other)]
+        a_busy_day(engines[0])
+        engines[1].grant("acme", "debts", usd("3"))
+        for number in range(20):
+            billing = engines[number % 3 % 2]
+            billing.grant("acme", f"more-{number}", usd("0.3"))
+            billing.deduct("acme", f"less-{number}", usd("0.1"), resource="tool")
+            billing.settle("acme", f"used-{number}", tokens("m", input=number + 1))
+        assert engines[0].balance("acme") == engines[1].balance("acme")
+        assert engines[0].verify().ok
+
+
+def test_a_write_that_failed_is_not_believed(store: SqliteStore) -> None:
+    billing = engine(store)
+    a_busy_day(billing)
+    before = billing.balance("acme").balance
+    with store.transaction() as transaction:
+        transaction.load({})
+        db = store._connection()  # another connection's doing would be seen
+        db.execute("CREATE TRIGGER no BEFORE UPDATE ON cells BEGIN SELECT RAISE(ABORT, 'no'); END")
+        db.execute("COMMIT")
+    with pytest.raises(StoreError):
+        billing.settle("acme", "fails", tokens("m", input=7), member="ana")
+    with store.transaction() as transaction:
+        transaction.load({})
+        db.execute("DROP TRIGGER no")
+        db.execute("COMMIT")
+    assert billing.balance("acme").balance == before
+    billing.settle("acme", "works", tokens("m", input=7), member="ana")
+    assert billing.verify().ok
+
+
 # -- append-only ----------------------------------------------------------------
 
 APPEND_ONLY = ("entries", "price_books")

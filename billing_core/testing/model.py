@@ -211,6 +211,8 @@ class Model:
         announced: list[tuple[int, str, int]] = []
         if isinstance(cost, Usage):
             resource = cost.resource
+            self.quote(org, cost, own)  # what has no price is refused before anything lapses
+            org.lapse(time)
             amount, most, pieces = self.quote(org, cost, own)
             if isinstance(seen, Held) and amount <= seen.amount <= most:
                 amount = seen.amount
@@ -220,7 +222,7 @@ class Model:
             announced = [(period, piece.component, piece.billed) for piece in pieces if piece.price]
         else:
             amount = most = cost.nanos
-        org.lapse(time)
+            org.lapse(time)
         available = org.available(resource, time)
         if isinstance(seen, Refusal) and amount <= seen.shortfall + available <= most:
             amount = seen.shortfall + available
