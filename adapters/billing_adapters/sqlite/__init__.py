@@ -25,6 +25,8 @@ from billing_core.pricing import Published
 
 __all__ = ["SqliteStore"]
 
+_RETRY = 0.0005  # seconds between two attempts to get the write lock
+
 
 class SqliteStore(Reads):
     """A :class:`billing_core.ports.Store` in the SQLite file at ``path``, made if missing.
@@ -32,6 +34,7 @@ class SqliteStore(Reads):
     Safe to share between threads, and to use in a process forked after it was made.
     Writers take turns: in one process by a lock, among processes by SQLite's own, for
     which a writer waits up to ``busy_seconds`` and then raises a retryable StoreError.
+    Nobody queues for SQLite's lock: who gets it next is chance.
     """
 
     concurrency = 1
@@ -101,22 +104,27 @@ class SqliteStore(Reads):
         # It commits something, always: that syncs what a killed process has left unsynced
         # in the log, before anybody is told that it is on record.
         migrate(db, self.path)
-        mode = self._log(db)
+        [mode] = self._patiently(db, "PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise StoreError(f"{self.path} cannot have a write-ahead log (journal_mode {mode})")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA busy_timeout = 0")
 
-    def _log(self, db: sqlite3.Connection) -> str:
-        """Give the file its log, waiting for other writers: SQLite itself does not, here."""
+    def _patiently(self, db: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+        """Execute what needs the write lock, trying again and again for ``busy_seconds``.
+
+        SQLite's own waiting sleeps longer each time, up to 100 ms, and so loses to whoever
+        has just committed, for seconds; for a file's log it does not wait at all.
+        """
         deadline = time.monotonic() + self._busy
         while True:
             try:
-                [mode] = db.execute("PRAGMA journal_mode = WAL").fetchone()
-                return str(mode)
+                return db.execute(statement)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
                     raise
-            time.sleep(0.005)
+            time.sleep(_RETRY)
 
     def _forked(self) -> None:
         """In a forked process: the parent's connections must not be used here, nor closed,
@@ -155,7 +163,7 @@ class SqliteStore(Reads):
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, mapped(self.path):
             db = self._connection()
-            db.execute("BEGIN IMMEDIATE")
+            self._patiently(db, "BEGIN IMMEDIATE")
             try:
                 yield db
                 with mapped(self.path, committing=True):
@@ -231,7 +239,7 @@ class _Transaction:
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with mapped(self._path):
             if not self._db.in_transaction:
-                self._db.execute("BEGIN IMMEDIATE")
+                self._store._patiently(self._db, "BEGIN IMMEDIATE")
                 self._known.check(self._db)
             return {
                 org: rows.load(self._db, org, wanted[org], self._known) for org in sorted(wanted)
