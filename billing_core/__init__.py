@@ -17,9 +17,6 @@ from billing_core.commands import (
     Release,
     Reverse,
     Settle,
-    Usage,
-    model,
-    tokens,
 )
 from billing_core.engine import Billing, Check, OpenHold
 from billing_core.errors import (
@@ -50,6 +47,7 @@ from billing_core.outcomes import (
     Success,
 )
 from billing_core.pricing import Catalogue, Flat, Graduated, Package, Price, PriceBook, Tier
+from billing_core.quantities import Usage, model, tokens
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy

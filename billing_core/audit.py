@@ -15,10 +15,10 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
-from billing_core.commands import CUSTOMER
 from billing_core.errors import InvalidCommand
 from billing_core.journal import chained
 from billing_core.pricing import Catalogue, Price, charge
+from billing_core.quantities import CUSTOMER
 from billing_core.records import (
     Account,
     Cell,
@@ -279,19 +279,11 @@ class Audit:
 
     def _grant(self, entry: Entry, content: Any, effects: Any) -> None:
         scope = content["scope"]
-        self._add_lot(
-            Lot(
-                effects["lot"],
-                entry.seq,
-                content["kind"],
-                content["priority"],
-                content["amount"],
-                0,
-                0,
-                content["expires_at"],
-                None if scope is None else tuple(scope),
-            )
-        )
+        lot = Lot(
+            effects["lot"], entry.seq, content["kind"], content["priority"], content["amount"],
+            0, 0, content["expires_at"], None if scope is None else tuple(scope),
+        )  # fmt: skip
+        self._add_lot(lot)
         self._account().granted += entry.amount
 
     def _add_lot(self, lot: Lot) -> None:
@@ -395,19 +387,11 @@ class Audit:
             former = self.tables.lots[old]
             amount = sum(t.amount for t in entry.transfers if t.credit == f"lot:{lot}")
             renamed[lot] = old
-            self._add_lot(
-                Lot(
-                    lot,
-                    entry.seq,
-                    former.kind,
-                    former.priority,
-                    amount,
-                    0,
-                    0,
-                    content["expires_at"],
-                    former.scope,
-                )
-            )
+            made = Lot(
+                lot, entry.seq, former.kind, former.priority, amount, 0, 0,
+                content["expires_at"], former.scope,
+            )  # fmt: skip
+            self._add_lot(made)
         for transfer in entry.transfers:
             if transfer.kind == "refill":
                 lot = int(transfer.credit[4:])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from billing_core.commands import CUSTOMER, PLATFORM, Usage
 from billing_core.errors import UnknownPrice
 from billing_core.pricing import Catalogue, Price, Priced, charge, dearest
+from billing_core.quantities import CUSTOMER, PLATFORM, Usage
 from billing_core.records import Counter, Item, Line
 
 __all__ = ["Metered", "Quote", "QuoteLine", "meter", "quote"]

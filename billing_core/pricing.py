@@ -26,7 +26,6 @@ from typing import NamedTuple, cast
 
 from attrs import field, frozen
 
-from billing_core.commands import PLATFORM, Usage
 from billing_core.errors import InvalidCommand, NotFound
 from billing_core.money import (
     MAX_NANOS,
@@ -36,6 +35,7 @@ from billing_core.money import (
     checked_nanos,
     decimal_text,
 )
+from billing_core.quantities import PLATFORM, Usage
 from billing_core.text import checked_name, compact
 from billing_core.times import micros, moment
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from billing_core.commands import PLATFORM
+from billing_core.quantities import PLATFORM
 from billing_core.records import Cell, CellKey, UsageRecord
 from billing_core.times import DAY, HOUR, Window
 

@@ -159,21 +159,21 @@ FAULTS = [
     ),
     fault(
         "an extension keeps the part of a lot that ended",
-        "decide",
+        "holding",
         "ended = [part for part in hold.parts if ledger.ended(part[0])]",
         "ended = []",
         LOTS + "3_a_later_extension_replaces_the_expired_part_from_live_lots",
     ),
     fault(
         "settle a settled hold again",
-        "decide",
+        "charging",
         'if hold is not None and hold.state == "settled":',
         "if False:",
         LOTS + "3_a_settled_hold_is_a_conflict",
     ),
     fault(
         "refuse measured usage beyond the balance",
-        "decide",
+        "charging",
         "rest = metered.amount",
         "rest = metered.amount\n"
         "    if rest > ledger.available(usage.resource):\n"
@@ -211,7 +211,7 @@ FAULTS = [
     ),
     fault(
         "credit that a settle set free repays nothing",
-        "decide",
+        "charging",
         "if freed:",
         "if False:",
         DEBT + "5_credit_that_a_hold_sets_free_repays_too",
@@ -232,7 +232,7 @@ FAULTS = [
     ),
     fault(
         "reverse more than is left of a charge",
-        "decide",
+        "charging",
         "if amount > left or not left:",
         "if not left:",
         DEBT + "6_a_reversal_names_a_charge_and_an_amount_up_to_what_is_left_of_it",
@@ -276,14 +276,14 @@ FAULTS = [
     ),
     fault(
         "a hold is quoted before what has lapsed is gone",
-        "decide",
+        "holding",
         "if ledger.lapse(ask.time):  #",
         "ledger.lapse(ask.time)\n        if False:  #",
         PRICES + "4_a_hold_that_lapsed_unnoticed_makes_the_next_no_dearer",
     ),
     fault(
         "metering forgets what open holds announced",
-        "decide",
+        "charging",
         "setdefault(component, [0, 0, 1, 0])[:3] = standing",
         "update({component: [*standing, 0]})",
         PRICES + "4_usage_in_between_forgets_no_open_hold",
@@ -326,7 +326,7 @@ FAULTS = [
     ),
     fault(
         "price at decision time, not at occurrence",
-        "decide",
+        "charging",
         "return ask.at if occurred is None",
         "return ask.time if True",
         VERSIONS + "6_the_version_in_force_when_the_usage_occurred_prices_it",
@@ -341,14 +341,14 @@ FAULTS = [
     ),
     fault(
         "nobody is told of what has no price",
-        "decide",
+        "charging",
         "if unpriced:",
         "if False:",
         VERSIONS + "7_a_settlement_of_what_has_no_price_is_recorded_as_unpriced",
     ),
     fault(
         "cached tokens count twice",
-        "commands",
+        "quantities",
         "return total - part",
         "return total",
         "commands.py::test_cached_tokens_come_out_of_an_input_that_includes_them",
@@ -364,7 +364,7 @@ FAULTS = [
     ),
     fault(
         "take a negative quantity",
-        "commands",
+        "quantities",
         "not 0 <= quantity < _MAX_QUANTITY",
         "quantity >= _MAX_QUANTITY",
         "regressions.py::test_a_negative_quantity_is_no_way_to_make_money",
@@ -407,7 +407,7 @@ FAULTS = [
     ),
     fault(
         "leave quantities out of the content",
-        "commands",
+        "quantities",
         "return [self.resource, self.parts, self.item]",
         "return [self.resource, self.item]",
         KEYS + "2_same_key_other_content_is_a_conflict_that_names_what_differs",

@@ -33,9 +33,10 @@ from test_concurrency import in_threads
 
 from billing_adapters.sqlite import SqliteStore
 from billing_core import AsyncBilling, Billing, Money, PriceBook
-from billing_core.commands import Command, Deduct, Grant, Hold, OpenAccount, Settle, Usage
+from billing_core.commands import Command, Deduct, Grant, Hold, OpenAccount, Settle
 from billing_core.outcomes import Outcome, Refusal, Success
 from billing_core.ports import Clock, Store, Transaction
+from billing_core.quantities import Usage
 from billing_core.testing import MemoryStore, SettableClock, audits
 from billing_core.testing.answers import answer_of
 from billing_core.testing.facts import Facts

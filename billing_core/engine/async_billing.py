@@ -31,7 +31,6 @@ from billing_core.commands import (
     Release,
     Reverse,
     Settle,
-    Usage,
 )
 from billing_core.engine.billing import Billing, checked_batch, settlements, unwrapped
 from billing_core.engine.coalescing import Part
@@ -55,6 +54,7 @@ from billing_core.outcomes import (
 )
 from billing_core.ports import Clock, IdSource, Store
 from billing_core.pricing import Catalogue, PriceBook
+from billing_core.quantities import Usage
 from billing_core.records import Event
 from billing_core.statements import Balance, HistoryRow
 from billing_core.times import PeriodName

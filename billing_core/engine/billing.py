@@ -23,7 +23,6 @@ from billing_core.commands import (
     Release,
     Reverse,
     Settle,
-    Usage,
 )
 from billing_core.decide import Terms, decide, wanted
 from billing_core.engine.coalescing import Coalescer, Part, Run
@@ -48,6 +47,7 @@ from billing_core.outcomes import (
 )
 from billing_core.ports import Clock, IdSource, Store
 from billing_core.pricing import PriceBook
+from billing_core.quantities import Usage
 from billing_core.text import checked_name
 from billing_core.times import duration
 

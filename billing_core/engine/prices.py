@@ -7,10 +7,11 @@ import threading
 import weakref
 from collections.abc import Sequence
 
-from billing_core.commands import Command, PriceUnpriced, Usage
+from billing_core.commands import Command, PriceUnpriced
 from billing_core.errors import BillingError, StoreError
 from billing_core.ports import Clock, Store
 from billing_core.pricing import Catalogue, PriceBook, Published
+from billing_core.quantities import Usage
 
 __all__ = ["Prices"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from billing_core.commands import Hold, Settle, Usage
+from billing_core.commands import Hold, Settle
 from billing_core.decide import estimate, project, wanted
 from billing_core.engine.prices import Prices
 from billing_core.errors import InvalidCommand, NotFound
@@ -22,6 +22,7 @@ from billing_core.money import Money
 from billing_core.outcomes import OPERATIONS, Refusal, Success, outcome
 from billing_core.ports import Clock, Store, Wanted
 from billing_core.pricing import Catalogue
+from billing_core.quantities import Usage
 from billing_core.records import Event
 from billing_core.rollups import Span, cover
 from billing_core.text import checked_name

@@ -25,11 +25,11 @@ from billing_core.commands import (
     Release,
     Reverse,
     Settle,
-    Usage,
 )
 from billing_core.money import Money
 from billing_core.outcomes import Held, Refusal
 from billing_core.pricing import PriceBook
+from billing_core.quantities import Usage
 from billing_core.testing.answers import Answer, amounts
 from billing_core.testing.facts import ChargeFact, Facts, HoldFact, LotFact
 from billing_core.testing.tariff import (

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from billing_core.commands import (
-    CUSTOMER,
     Close,
     Command,
     Deduct,
@@ -29,10 +28,10 @@ from billing_core.commands import (
     Release,
     Reverse,
     Settle,
-    Usage,
 )
 from billing_core.money import MAX_NANOS, Money
 from billing_core.pricing import Flat, Graduated, Package, Price, PriceBook, PriceFunction, Tier
+from billing_core.quantities import CUSTOMER, Usage
 from billing_core.testing.themes import (
     ITEMS,
     MEMBERS,

@@ -14,8 +14,8 @@ from math import ceil, floor
 
 from attrs import define, field, frozen
 
-from billing_core.commands import CUSTOMER, Usage
 from billing_core.pricing import Flat, Graduated, Package, Price, PriceBook, PriceFunction
+from billing_core.quantities import CUSTOMER, Usage
 from billing_core.times import micros, moment
 
 __all__ = ["Bill", "Piece", "Tariff", "Used", "dearest_start", "f", "month_start"]

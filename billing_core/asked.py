@@ -1,0 +1,67 @@
+"""A command that is being decided, and the two ways in which it ends: on record, or refused."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from billing_core.errors import InvalidCommand
+from billing_core.ledger import Ledger
+from billing_core.outcomes import Outcome, Refusal, outcome
+from billing_core.pricing import Catalogue
+from billing_core.records import UsageRecord
+from billing_core.times import moment
+
+__all__ = ["Ask", "Terms", "check_future", "finish", "refuse", "too_little"]
+
+
+class Terms(NamedTuple):
+    """What decisions depend on beside the orgs' state: the catalogue, the clock's time,
+    and how far ahead of it a command may be dated (microseconds)."""
+
+    catalogue: Catalogue
+    now: int
+    tolerance: int
+
+
+class Ask(NamedTuple):
+    """A command, with what every handler needs of it.  ``at``: its own time; ``time``:
+    the time of decision."""
+
+    command: Any
+    key: str
+    content: str
+    at: int
+    time: int
+    member: int
+
+
+def finish(
+    ledger: Ledger,
+    ask: Ask,
+    amount: int,
+    effects: object = None,
+    usage: UsageRecord | None = None,
+) -> Outcome:
+    """Record a success.  A member seen for the first time gets its surrogate id here."""
+    account = ledger.account
+    if ask.member > account.members:
+        account.members = ask.member
+        name = ask.command.member
+        ledger.state.members[name] = ask.member
+        ledger.new_members.append((ask.member, name))
+    entry = ledger.post(ask.key, ask.time, ask.content, amount, effects, usage)
+    return outcome(entry, effects=effects)
+
+
+def refuse(ask: Ask, reason: str, shortfall: int = 0, limit: str | None = None) -> Refusal:
+    return Refusal(ask.command.org, ask.command.key, reason, shortfall, limit)
+
+
+def too_little(ask: Ask, amount: int, available: int) -> Refusal:
+    return refuse(ask, "insufficient_credit", amount - available, "balance")
+
+
+def check_future(field: str, time: int | None, ask: Ask) -> None:
+    if time is not None and time <= ask.time:
+        after = moment(ask.time).isoformat()
+        raise InvalidCommand(field, moment(time).isoformat(), f"a time after {after}")

@@ -1,0 +1,231 @@
+"""Charging what was used, before or after, and giving a charge back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+from billing_core.asked import Ask, Terms, check_future, finish, refuse, too_little
+from billing_core.commands import Deduct, PriceUnpriced, Reverse, Settle
+from billing_core.errors import Conflict, InvalidCommand, NotFound
+from billing_core.ledger import Ledger
+from billing_core.metering import Metered, Quote, in_force, meter, quote
+from billing_core.outcomes import Outcome
+from billing_core.pricing import Catalogue, Priced
+from billing_core.quantities import PLATFORM, Payer, Usage
+from billing_core.records import Charge, Entry, Item, Line, UsageRecord
+from billing_core.times import micros
+
+__all__ = ["deduct", "estimate", "price", "reverse", "settle"]
+
+
+def estimate(ledger: Ledger, usage: Usage, at: int, catalogue: Catalogue) -> Quote:
+    """The most that a usage at a time can cost the org; raises UnknownPrice."""
+    currency = ledger.account.currency
+    counter = ledger.count(usage.resource, ledger.period(at).start)
+    return quote(
+        usage,
+        in_force(catalogue, currency, usage.resource, at),
+        _versions(ledger, usage.resource, catalogue),
+        counter,
+        item_of(ledger, usage),
+        partial(catalogue.components, currency, usage.resource),
+    )
+
+
+def item_of(ledger: Ledger, usage: Usage) -> Item | None:
+    if usage.item is None:
+        return None
+    key = (usage.item, usage.resource)
+    return ledger.state.items.get(key) or Item(usage.item, usage.resource)
+
+
+def _metered(ledger: Ledger, usage: Usage, occurred: int, catalogue: Catalogue) -> Metered:
+    account = ledger.account
+    resource = usage.resource
+    counter = ledger.count(resource, ledger.period(occurred).start)
+    price_of = in_force(catalogue, account.currency, resource, occurred)
+    metered = meter(
+        usage, price_of, _versions(ledger, resource, catalogue), counter, item_of(ledger, usage)
+    )
+    ledger.check_room(used=metered.amount)
+    return metered
+
+
+def _versions(
+    ledger: Ledger, resource: str, catalogue: Catalogue
+) -> Callable[[str, str], Priced | None]:
+    currency = ledger.account.currency
+    return lambda version, part: catalogue.priced_by(version, currency, resource, part)
+
+
+def _advance(ledger: Ledger, usage: Usage, occurred: int, metered: Metered) -> None:
+    """Counters and items become what metering made of them."""
+    if metered.counters:
+        counter = ledger.count(usage.resource, ledger.period(occurred).start)
+        for component, standing in metered.counters.items():
+            # What open holds announced stays, as lapses may just have left it.
+            counter.components.setdefault(component, [0, 0, 1, 0])[:3] = standing
+        ledger.keep(counter)
+    if metered.items:
+        item = cast(Item, item_of(ledger, usage))
+        item.components.update(metered.items)
+        key = (item.item, item.resource)
+        ledger.state.items[key] = ledger.touched_items[key] = item
+
+
+def _occurred(ask: Ask) -> int:
+    occurred = ask.command.occurred_at
+    return ask.at if occurred is None else micros("occurred_at", occurred)
+
+
+def settle(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
+    command: Settle = ask.command
+    usage = command.usage
+    occurred = _occurred(ask)
+    metered = _metered(ledger, usage, occurred, terms.catalogue)
+    ledger.lapse(ask.time)
+    hold = None
+    if command.hold is not None:
+        # Unknown, lapsed or released: the usage was measured, so it settles without one.
+        hold = ledger.state.holds.get(command.hold)
+        if hold is not None and hold.state == "settled":
+            raise Conflict(f"hold {hold.key!r} of org {ledger.org!r} is settled already")
+    _advance(ledger, usage, occurred, metered)
+    rest = metered.amount
+    effects = None
+    freed = 0
+    if hold is not None and hold.state == "open":
+        rest = ledger.capture(hold, rest, usage.resource)
+        effects = {"ended": not command.more}
+        if not command.more:
+            hold.state = "settled"
+            freed = ledger.free(hold)
+    record = UsageRecord(occurred, ask.member, usage.resource, usage.item, 1, metered.lines)
+    return _charge(ledger, ask, metered.amount, rest, record, effects, freed=freed)
+
+
+def _charge(
+    ledger: Ledger,
+    ask: Ask,
+    amount: int,
+    rest: int,
+    record: UsageRecord,
+    effects: object = None,
+    *,
+    freed: int = 0,
+) -> Outcome:
+    """Pay ``rest`` of a charge from what is available, owe what is left, and record it."""
+    account = ledger.account
+    account.used += amount
+    unpaid = ledger.pay(rest, record.resource) if rest else 0
+    if unpaid:
+        payments = [
+            [int(move.debit.removeprefix("lot:")), move.amount]
+            for move in ledger.moves
+            if move.kind in ("capture", "charge")
+        ]
+        ledger.owe(Charge(account.seq + 1, record.resource, amount, unpaid, 0, payments))
+    if freed:
+        ledger.repay()
+    done = finish(ledger, ask, amount, effects, record)
+    unpriced = [line.component for line in record.lines if line.version is None]
+    if unpriced:
+        ledger.tell(
+            ledger.entries[-1],
+            "usage_unpriced",
+            {"resource": record.resource, "components": unpriced},
+        )
+    return done
+
+
+def deduct(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
+    command: Deduct = ask.command
+    cost = command.cost
+    occurred = _occurred(ask)
+    metered = None
+    if isinstance(cost, Usage):
+        resource = cost.resource
+        estimate(ledger, cost, occurred, terms.catalogue)  # refuses what has no price
+        metered = _metered(ledger, cost, occurred, terms.catalogue)
+        amount, lines, item = metered.amount, metered.lines, cost.item
+    else:
+        resource = cast(str, command.resource)
+        amount, item = cost.nanos, None
+        lines = (Line("fixed", 1, 1, PLATFORM, amount, ""),)
+        ledger.check_room(used=amount)
+    ledger.lapse(ask.time)
+    available = ledger.available(resource)
+    if amount > max(0, available):
+        return too_little(ask, amount, available)
+    if metered is not None:
+        _advance(ledger, cast(Usage, cost), occurred, metered)
+    record = UsageRecord(occurred, ask.member, resource, item, 1, lines)
+    return _charge(ledger, ask, amount, amount, record)
+
+
+def _subject(ledger: Ledger, number: int) -> Entry:
+    entry = ledger.entry(number)
+    if entry is None or entry.usage is None or entry.op not in ("settle", "deduct", "price"):
+        raise NotFound("charge", number, "a charge is named by the seq that it answered")
+    return entry
+
+
+def price(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
+    command: PriceUnpriced = ask.command
+    subject = _subject(ledger, command.charge)
+    story = ledger.story(subject)
+    usage = cast(UsageRecord, subject.usage)
+    parts: tuple[tuple[str, int, Payer], ...] = tuple(
+        (line.component, line.quantity, PLATFORM) for line in usage.lines if line.version is None
+    )
+    if not parts or story.priced is not None:
+        by = f"; entry {story.priced} priced it" if story.priced is not None else ""
+        raise Conflict(f"charge {subject.seq} has nothing unpriced{by}")
+    catalogue = terms.catalogue
+    version = catalogue.version(command.version)
+    account = ledger.account
+    price_of = partial(_must_price, catalogue, version, account.currency, usage.resource)
+    unpriced = Usage(usage.resource, parts, usage.item)
+    counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
+    versions = _versions(ledger, usage.resource, catalogue)
+    metered = meter(unpriced, price_of, versions, counter, item_of(ledger, unpriced))
+    ledger.check_room(used=metered.amount)
+    ledger.lapse(ask.time)
+    _advance(ledger, unpriced, usage.occurred_at, metered)
+    story.priced = account.seq + 1
+    ledger.touched_charges[story.charge] = ledger.state.charges[story.charge] = story
+    # The quantities are on record already; what is new is what they cost.
+    lines = tuple(line._replace(quantity=0) for line in metered.lines)
+    record = usage._replace(requests=0, lines=lines)
+    return _charge(ledger, ask, metered.amount, metered.amount, record)
+
+
+def _must_price(
+    catalogue: Catalogue, version: str, currency: str, resource: str, component: str
+) -> Priced:
+    priced = catalogue.priced_by(version, currency, resource, component)
+    if priced is None:
+        raise InvalidCommand("version", version, f"one that prices {component} of {resource}")
+    return priced
+
+
+def reverse(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
+    command: Reverse = ask.command
+    expires = command.expires_at
+    expires_at = None if expires is None else micros("expires_at", expires)
+    check_future("expires_at", expires_at, ask)
+    subject = _subject(ledger, command.charge)
+    ledger.lapse(ask.time)
+    story = ledger.story(subject)
+    left = story.amount - story.reversed
+    amount = left if command.amount is None else command.amount.nanos
+    if amount > left or not left:
+        return refuse(ask, "over_reversal", amount - left, "charge")
+    made = ledger.reverse(story, amount, expires_at)
+    ledger.repay()
+    usage = cast(UsageRecord, subject.usage)
+    lines = (Line("reversed", 0, 0, PLATFORM, -amount, ""),)
+    record = usage._replace(item=None, requests=0, lines=lines)
+    return finish(ledger, ask, amount, {"lots": made} if made else None, record)
