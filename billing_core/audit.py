@@ -278,10 +278,10 @@ class Audit:
     # -- what each operation says -----------------------------------------------
 
     def _grant(self, entry: Entry, content: Any, effects: Any) -> None:
-        scope = content["scope"]
+        scope = content.get("scope")
         lot = Lot(
             effects["lot"], entry.seq, content["kind"], content["priority"], content["amount"],
-            0, 0, content["expires_at"], None if scope is None else tuple(scope),
+            0, 0, content.get("expires_at"), None if scope is None else tuple(scope),
         )  # fmt: skip
         self._add_lot(lot)
         self._account().granted += entry.amount
@@ -389,7 +389,7 @@ class Audit:
             renamed[lot] = old
             made = Lot(
                 lot, entry.seq, former.kind, former.priority, amount, 0, 0,
-                content["expires_at"], former.scope,
+                content.get("expires_at"), former.scope,
             )  # fmt: skip
             self._add_lot(made)
         for transfer in entry.transfers:

@@ -20,7 +20,7 @@ from attrs import field, frozen
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money, checked_currency
 from billing_core.quantities import Usage
-from billing_core.text import checked_name
+from billing_core.text import checked_name, compact
 from billing_core.times import duration, micros
 
 __all__ = [
@@ -51,8 +51,14 @@ class Command:
     at: datetime | None
 
     def content(self, member: int | None) -> dict[str, Any]:
-        """What the caller means, canonically; ``member`` is the surrogate id."""
+        """What the caller means; ``member`` is the surrogate id."""
         raise NotImplementedError
+
+    def meaning(self, member: int | None) -> str:
+        """The content as canonical JSON.  What was not given is left out: a field that a
+        later version adds changes no meaning on record."""
+        content = self.content(member)
+        return compact({name: content[name] for name in content if content[name] is not None})
 
 
 def _check_command(command: Any) -> None:

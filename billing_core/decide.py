@@ -33,7 +33,6 @@ from billing_core.outcomes import Outcome, Refusal, outcome
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Account, Lot
-from billing_core.text import compact
 from billing_core.times import micros, moment
 
 __all__ = ["Terms", "decide", "estimate", "project", "wanted"]
@@ -109,7 +108,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     _check_currency(command, account)
     name = getattr(command, "member", None)
     member = None if name is None else ledger.state.members.get(name, account.members + 1)
-    content = compact(command.content(member))
+    content = command.meaning(member)
     known = ledger.state.entries.get(key)
     if known is not None:
         if known.content != content:
@@ -156,7 +155,7 @@ def _open(ledger: Ledger, command: OpenAccount, key: str, at: int) -> Outcome:
     ledger.account = ledger.state.account = account
     ledger.opened = True
     effects = {"anchor": anchor, "opened_at": at}
-    content = compact(command.content(None))
+    content = command.meaning(None)
     return outcome(ledger.post(key, at, content, 0, effects), effects=effects)
 
 
