@@ -83,7 +83,9 @@ class Usage:
                 used.append(component)
         used.sort()
         if isinstance(payer, str):
-            parts = [(component, quantities[component], payer) for component in used]
+            parts: list[tuple[str, int, Payer]] = [
+                (component, quantities[component], payer) for component in used
+            ]
         elif not isinstance(payer, Mapping):
             raise InvalidCommand("payer", payer, '"platform", "customer" or a mapping of them')
         else:
