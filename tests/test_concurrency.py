@@ -407,6 +407,79 @@ def test_one_batch_per_org_at_a_time_and_others_do_not_wait() -> None:
     assert in_threads(6, watch) == [None] * 6
 
 
+def test_one_interrupted_at_any_call_harms_nobody(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "b.db", busy_seconds=1) as store:
+        billing = funded(store, 100_000)
+        billing.deduct("acme", "first", DIME, resource="tool")
+        for number in range(10_000):
+            key = f"key-{number}"
+            with interrupted_at_call(number) as calls:
+                billing.deduct("acme", key, DIME, resource="tool")
+            [next_one] = in_threads(1, lambda _, key=key: deduct_many(billing, key, 1))
+            assert next_one == 1, f"after call {number}: {next_one}"
+            if calls[0] <= number:
+                break
+        assert number > 50
+        assert billing.verify().ok
+
+
+@contextmanager
+def interrupted_at_call(number: int) -> Iterator[list[int]]:
+    """A KeyboardInterrupt as the ``number``th of our functions is entered; how many were."""
+    calls = [0]
+
+    def trace(frame: Any, event: str, arg: object) -> None:
+        if event == "call" and "/billing_" in frame.f_code.co_filename:
+            calls[0] += 1
+            if calls[0] == number + 1:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield calls
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+
+
+def test_a_clean_up_after_cancelling_everything_is_not_stranded(tmp_path: Path) -> None:
+    """As asyncio.run does in the end: what a task then settles comes after the pump's end."""
+
+    class Slow(SqliteStore):
+        delay = 0.0
+
+        def transaction(self) -> Any:
+            time.sleep(self.delay)
+            return super().transaction()
+
+    async def hold(engine: AsyncBilling) -> None:
+        async with await engine.hold("acme", DIME, life=timedelta(minutes=1)):
+            await asyncio.sleep(1000)
+
+    async def main(store: Slow) -> list[Any]:
+        engine = AsyncBilling(store)
+        holds = [asyncio.create_task(hold(engine)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        store.delay = 0.3
+        other = asyncio.create_task(engine.deduct("acme", "k", DIME, resource="tool"))
+        await asyncio.sleep(0.1)
+        pumps = asyncio.all_tasks() - {asyncio.current_task(), *holds, other}
+        everything = [*holds, other, *pumps]
+        for task in everything:
+            task.cancel()
+        return await asyncio.wait_for(asyncio.gather(*everything, return_exceptions=True), 20)
+
+    with Slow(tmp_path / "b.db") as store:
+        funded(store, 10)
+        results = asyncio.run(main(store))
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        store.delay = 0
+        assert Billing(store).verify().ok
+
+
 # -- forks ------------------------------------------------------------------------
 
 
@@ -415,8 +488,8 @@ def test_a_forked_process_goes_on(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "b.db") as store:
         billing = funded(store, 1000)
         deduct_many(billing, 99, 5)
-        # The worst moment: other threads of the parent hold every lock there is.
-        locks = (billing._coalescer._lock, store._lock, billing._prices._lock)
+        # The worst moment: other threads of the parent hold the engine's locks.
+        locks = (billing._coalescer._lock, billing._prices._lock)
         for lock in locks:
             assert lock.acquire(timeout=5)
         try:
@@ -431,12 +504,48 @@ def test_a_forked_process_goes_on(tmp_path: Path) -> None:
         assert billing.balance("acme").used == usd("5").nanos
 
 
+def test_a_process_forked_while_the_store_is_in_use_is_told(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "b.db", busy_seconds=0.1) as store:
+        billing = funded(store, 10)
+        with store._lock:
+            pid = fork(billing, 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+        assert deduct_many(billing, 2, 5) == 5
+
+
+def test_what_a_child_commits_outlives_its_parent_s_closing(tmp_path: Path) -> None:
+    """SQLite knows a process's own locks by heart, and a fork copies the heart."""
+    with SqliteStore(tmp_path / "b.db") as store:
+        billing = funded(store, 1000)
+        go, gone = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.alarm(20)
+                deduct_many(billing, 1, 3)
+                os.read(go, 1)
+                os._exit(0 if deduct_many(billing, 2, 3) == 3 else 1)
+            except BaseException:
+                os._exit(2)
+    with SqliteStore(tmp_path / "b.db") as other:
+        assert Billing(other).balance("acme").granted == usd("100").nanos
+    os.write(gone, b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(go)
+    os.close(gone)
+    with SqliteStore(tmp_path / "b.db") as other:
+        assert Billing(other).balance("acme").used == usd("0.6").nanos
+        assert Billing(other).verify().ok
+
+
 def fork(billing: Billing, child: int) -> int:
     pid = os.fork()
     if pid == 0:
         try:
             signal.alarm(20)
             os._exit(0 if deduct_many(billing, child, 10) == 10 else 1)
+        except StoreError:
+            os._exit(3)
         except BaseException:
             os._exit(2)
     return pid

@@ -214,7 +214,8 @@ def test_a_write_that_failed_is_not_believed(store: SqliteStore) -> None:
     before = billing.balance("acme").balance
     with store.transaction() as transaction:
         transaction.load({})
-        db = store._connection()  # another connection's doing would be seen
+        db = store._writer  # another connection's doing would be seen
+        assert db is not None
         db.execute("CREATE TRIGGER no BEFORE UPDATE ON cells BEGIN SELECT RAISE(ABORT, 'no'); END")
         db.execute("COMMIT")
     with pytest.raises(StoreError):

@@ -99,7 +99,8 @@ class _Gatherer:
                             done.set_result(None)
                 await asyncio.sleep(0)  # and those that were just answered, too
         finally:
-            self._pump = None
+            # A cancelled pump leaves to another what came meanwhile, such as a clean-up's.
+            self._pump = asyncio.create_task(self._work()) if self._waiting else None
 
 
 class AsyncBilling:

@@ -105,6 +105,7 @@ class Coalescer:
                     self._lead(call)
                 else:
                     self._sleep(call)
+            self._leave(call)
         except BaseException:
             # Interrupted: a second interrupt while leaving must strand nobody either.
             try:
@@ -112,7 +113,6 @@ class Coalescer:
             finally:
                 self._leave(call)
             raise
-        self._leave(call)
 
     # -- joining and leaving ----------------------------------------------------
 

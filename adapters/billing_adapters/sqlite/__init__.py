@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from billing_adapters.sqlite import rows
@@ -47,6 +47,8 @@ class SqliteStore(Reads):
         self._lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
+        self._reading: set[object] = set()
+        self._torn = False  # in use while this process was forked off
         self._known = Known()
         _STORES.add(self)
         with self._lock:
@@ -55,11 +57,14 @@ class SqliteStore(Reads):
     def close(self) -> None:
         """Close the file; using the store again opens it again."""
         with self._lock:
-            for connection in (self._writer, *self._readers):
-                if connection is not None:
-                    connection.close()
-            self._writer, self._readers = None, []
-            self._known.forget()
+            self._close()
+
+    def _close(self) -> None:
+        for connection in (self._writer, *self._readers):
+            if connection is not None:
+                connection.close()
+        self._writer, self._readers = None, []
+        self._known.forget()
 
     def __enter__(self) -> SqliteStore:
         return self
@@ -84,6 +89,15 @@ class SqliteStore(Reads):
 
     def _connection(self) -> sqlite3.Connection:
         """The writer's, which opens the file: nothing else is asked of it before."""
+        if self._torn:
+            raise StoreError(
+                f"{self.path} was in use when this process was forked off: make a store here"
+            )
+        if self._writer is not None and self._writer.in_transaction:
+            # An interrupt has left it so; closing it undoes what was written.
+            writer, self._writer = self._writer, None
+            self._known.forget()
+            writer.close()
         if self._writer is None:
             with mapped(self.path):
                 db = self._connect()
@@ -126,38 +140,69 @@ class SqliteStore(Reads):
                     raise
             time.sleep(_RETRY)
 
-    def _forked(self) -> None:
-        """In a forked process: the parent's connections must not be used here, nor closed,
-        and whoever held the lock is not here to release it."""
-        _INHERITED.extend((self._writer, *self._readers))
-        self._writer, self._readers = None, []
-        self._known.forget()
+    def _forking(self) -> bool:
+        """Close the file, with the lock, before a fork; False where others go on using it."""
+        deadline = time.monotonic() + self._busy
+        if not self._lock.acquire(timeout=self._busy):
+            return False
+        while self._reading and time.monotonic() < deadline:
+            time.sleep(_RETRY)
+        if self._reading:
+            self._lock.release()
+            return False
+        self._close()
+        return True
+
+    def _forked(self, *, closed: bool) -> None:
+        """In a forked process: whoever held the lock is not here to release it."""
         self._lock = threading.Lock()
+        if not closed:
+            self._torn = True
+            _INHERITED.extend((self._writer, *self._readers))
+        self._writer, self._readers, self._reading = None, [], set()
+        self._known.forget()
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
         """A connection in a read transaction: one consistent state."""
+        reading = object()
         with self._lock:
             self._connection()
             db = self._readers.pop() if self._readers else None
-        if db is None:
-            with mapped(self.path):
-                db = self._connect()
+            self._reading.add(reading)
         try:
             with mapped(self.path):
+                if db is None:
+                    db = self._connect()
                 db.execute("BEGIN")
                 try:
                     yield db
                 finally:
-                    db.execute("ROLLBACK")
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
         finally:
-            with self._lock:
+            # Without the lock: whoever forks has it, and waits for this.
+            if db is not None:
                 self._readers.append(db)
+            self._reading.discard(reading)
 
     # -- writing ----------------------------------------------------------------
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
-        return _Transaction(self)
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with self._lock:
+            db = self._connection()
+            try:
+                yield _Transaction(self, db)
+            finally:
+                # No call before the ROLLBACK, that could be interrupted.  If it fails, the
+                # connection's next use finds out, and the error of before is what counts.
+                if db.in_transaction:
+                    try:
+                        db.execute("ROLLBACK")
+                    except sqlite3.Error:
+                        db.close()
+                        self._writer = None
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -196,45 +241,46 @@ class SqliteStore(Reads):
         return JoinedStore(connection, self.path)
 
 
+_STORES: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+_FORKING: list[tuple[SqliteStore, bool]] = []
 _INHERITED: list[sqlite3.Connection | None] = []
 """A forked process's inherited connections: kept, so that none is closed there."""
 
-_STORES: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+
+def _before_fork() -> None:
+    # SQLite keeps in a process's memory which locks on a file it has: a child that inherits
+    # an open connection would believe that it has its parent's, and lose what it commits.
+    _FORKING[:] = [(store, store._forking()) for store in list(_STORES)]
 
 
-def _after_fork() -> None:
-    for store in list(_STORES):
-        store._forked()
+def _after_fork_in_parent() -> None:
+    for store, closed in _FORKING:
+        if closed:
+            store._lock.release()
+    _FORKING.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+def _after_fork_in_child() -> None:
+    for store, closed in _FORKING:
+        store._forked(closed=closed)
+    _FORKING.clear()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
 
 class _Transaction:
-    """One write transaction, with the store's lock; begun at the first load."""
+    """One write transaction on the writer's connection; begun at the first load."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteStore, db: sqlite3.Connection) -> None:
         self._store = store
         self._path = store.path
-        self._lock = store._lock
         self._known = store._known
-
-    def __enter__(self) -> _Transaction:
-        self._lock.acquire()
-        try:
-            self._db = self._store._connection()
-        except BaseException:
-            self._lock.release()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            if self._db.in_transaction:
-                with mapped(self._path):
-                    self._db.execute("ROLLBACK")
-        finally:
-            self._lock.release()
+        self._db = db
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with mapped(self._path):
@@ -246,11 +292,10 @@ class _Transaction:
             }
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
-        try:
-            with mapped(self._path):
-                rows.write(self._db, changes, self._known)
-            with mapped(self._path, committing=True):
-                self._db.execute("COMMIT")
-        except BaseException:
-            self._known.forget()
-            raise
+        known = self._known
+        version, known.version = known.version, None  # forgotten, unless this succeeds
+        with mapped(self._path):
+            rows.write(self._db, changes, known)
+        with mapped(self._path, committing=True):
+            self._db.execute("COMMIT")
+        known.version = version

@@ -45,7 +45,9 @@ class JoinedStore(Reads):
             yield db
 
     def _check_open(self) -> None:
-        if not self._db.in_transaction:
+        with mapped(self.path):
+            in_transaction = self._db.in_transaction
+        if not in_transaction:
             raise StoreError(
                 "the connection has no open transaction; begin one with BEGIN IMMEDIATE"
             )
