@@ -455,6 +455,13 @@ FAULTS = [
         "pass",
         WRITES + "1_a_commit_that_fails_midway_changes_nothing",
     ),
+    fault(
+        "a cancelled pump strands what came meanwhile",
+        "engine/async_billing",
+        "if self._waiting else None",
+        "if False else None",
+        "concurrency.py::test_a_clean_up_after_cancelling_everything_is_not_stranded",
+    ),
     # -- the SQLite store
     sqlite_fault(
         "believe rows that somebody else has changed",
@@ -466,8 +473,8 @@ FAULTS = [
     sqlite_fault(
         "believe what a failed write would have written",
         "__init__",
-        "        except BaseException:\n            self._known.forget()\n            raise",
-        "        finally:\n            pass",
+        "version, known.version = known.version, None",
+        "version = known.version",
         "sqlite.py::test_a_write_that_failed_is_not_believed",
     ),
     sqlite_fault(
