@@ -16,17 +16,17 @@ SIZE = 1000
 def run(*, smoke: bool) -> None:
     rows, bare, _, engine = timed("deduct", Org.deduct_batch, Bar(0.30, aim="60,000/s"), smoke)
     report("Batches of 1,000 deducts", [rows, bare, engine], rows)
-    print(f"    deduct, of the rate without triggers and foreign keys: {ratio(engine, bare)}")
+    print(f"    deduct, of the rate without triggers: {ratio(engine, bare)}")
 
     # 25,000 a second where the floor commits 6,000.
     rows, bare, floor, engine = timed("settle", Org.settle_batch, Bar(25 / 6), smoke)
     report("Batches of 1,000 settlements of three components", [floor, rows, bare, engine], floor)
     print(f"    settle, of executemany's rate: {ratio(engine, rows)}")
-    print(f"    settle, of the rate without triggers and foreign keys: {ratio(engine, bare)}")
+    print(f"    settle, of the rate without triggers: {ratio(engine, bare)}")
 
 
 def timed(name: str, write: Callable[[Org, int], None], bar: Bar, smoke: bool) -> list[Result]:
-    """Two ``executemany`` that follow an engine, with and without triggers and foreign keys;
+    """Two ``executemany`` that follow an engine, with and without triggers;
     the floor's single commits; the engine."""
     rounds, commits = (3, 20) if smoke else (21, 200)
     with ExitStack() as stack:
@@ -49,7 +49,7 @@ def timed(name: str, write: Callable[[Org, int], None], bar: Bar, smoke: bool) -
                     prepare=rows.read,
                 ),
                 Subject(
-                    "same, no triggers, foreign keys",
+                    "same, no triggers",
                     bare.write,
                     SIZE,
                     paths[2],

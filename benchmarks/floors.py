@@ -60,7 +60,7 @@ class Copy:
     """``executemany`` writing the rows that an engine wrote, to the same tables.
 
     A copy of the engine's database, on a connection with the settings of the engine's, or,
-    ``unguarded``, without its triggers and checks of foreign keys.  It follows the engine:
+    ``unguarded``, without its triggers.  It follows the engine:
     ``read`` finds the rows in which the engine's database now differs, ``write`` writes them
     to the copy in one commit.
     """
@@ -70,11 +70,10 @@ class Copy:
             with closing(sqlite3.connect(path)) as copy:
                 theirs.backup(copy)
             self._db = _connect(path)
-            for setting in ("wal_autocheckpoint", "foreign_keys", "cache_size", "mmap_size"):
+            for setting in ("wal_autocheckpoint", "cache_size", "mmap_size"):
                 for [value] in theirs.execute(f"PRAGMA {setting}"):
                     self._db.execute(f"PRAGMA {setting} = {value}")
         if unguarded:
-            self._db.execute("PRAGMA foreign_keys = OFF")
             for [drop] in self._db.execute(
                 "SELECT 'DROP TRIGGER ' || name FROM sqlite_schema WHERE type = 'trigger'"
             ).fetchall():
@@ -85,7 +84,6 @@ class Copy:
 
     def read(self) -> int:
         """Make ready what is to be written; answers how many rows that is."""
-        # Tables in the order in which they were made: parents of foreign keys first.
         tables = self._reader.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
             " ORDER BY rowid"

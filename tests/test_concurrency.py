@@ -538,6 +538,18 @@ def test_what_a_child_commits_outlives_its_parent_s_closing(tmp_path: Path) -> N
         assert Billing(other).verify().ok
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # which is the point here
+def test_threads_may_fork_at_once(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "b.db") as store:
+        billing = funded(store, 1000)
+        pids = in_threads(8, lambda number: fork(billing, number))
+        for pid in pids:
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert deduct_many(billing, 98, 5) == 5
+        assert billing.balance("acme").used == usd("8.5").nanos
+        assert billing.verify().ok
+
+
 def fork(billing: Billing, child: int) -> int:
     pid = os.fork()
     if pid == 0:

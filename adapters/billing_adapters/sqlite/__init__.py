@@ -64,7 +64,6 @@ class SqliteStore(Reads):
             if connection is not None:
                 connection.close()
         self._writer, self._readers = None, []
-        self._known.forget()
 
     def __enter__(self) -> SqliteStore:
         return self
@@ -96,9 +95,9 @@ class SqliteStore(Reads):
         if self._writer is not None and self._writer.in_transaction:
             # An interrupt has left it so; closing it undoes what was written.
             writer, self._writer = self._writer, None
-            self._known.forget()
             writer.close()
         if self._writer is None:
+            self._known.forget()  # another connection counts its data_versions anew
             with mapped(self.path):
                 db = self._connect()
                 try:
@@ -160,17 +159,16 @@ class SqliteStore(Reads):
             self._torn = True
             _INHERITED.extend((self._writer, *self._readers))
         self._writer, self._readers, self._reading = None, [], set()
-        self._known.forget()
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
         """A connection in a read transaction: one consistent state."""
-        reading = object()
-        with self._lock:
-            self._connection()
-            db = self._readers.pop() if self._readers else None
-            self._reading.add(reading)
+        reading, db = object(), None
         try:
+            with self._lock:
+                self._connection()
+                self._reading.add(reading)
+                db = self._readers.pop() if self._readers else None
             with mapped(self.path):
                 if db is None:
                     db = self._connect()
@@ -182,7 +180,9 @@ class SqliteStore(Reads):
                         db.execute("ROLLBACK")
         finally:
             # Without the lock: whoever forks has it, and waits for this.
-            if db is not None:
+            if db is not None and db.in_transaction:  # an interrupt has left it so
+                db.close()
+            elif db is not None:
                 self._readers.append(db)
             self._reading.discard(reading)
 
@@ -195,8 +195,8 @@ class SqliteStore(Reads):
             try:
                 yield _Transaction(self, db)
             finally:
-                # No call before the ROLLBACK, that could be interrupted.  If it fails, the
-                # connection's next use finds out, and the error of before is what counts.
+                # No call before the ROLLBACK, that could be interrupted.  If it fails, closing
+                # undoes what was written, and the error of before is what counts.
                 if db.in_transaction:
                     try:
                         db.execute("ROLLBACK")
@@ -242,6 +242,7 @@ class SqliteStore(Reads):
 
 
 _STORES: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+_FORK = threading.Lock()  # two threads may fork at once
 _FORKING: list[tuple[SqliteStore, bool]] = []
 _INHERITED: list[sqlite3.Connection | None] = []
 """A forked process's inherited connections: kept, so that none is closed there."""
@@ -250,6 +251,7 @@ _INHERITED: list[sqlite3.Connection | None] = []
 def _before_fork() -> None:
     # SQLite keeps in a process's memory which locks on a file it has: a child that inherits
     # an open connection would believe that it has its parent's, and lose what it commits.
+    _FORK.acquire()
     _FORKING[:] = [(store, store._forking()) for store in list(_STORES)]
 
 
@@ -258,12 +260,14 @@ def _after_fork_in_parent() -> None:
         if closed:
             store._lock.release()
     _FORKING.clear()
+    _FORK.release()
 
 
 def _after_fork_in_child() -> None:
     for store, closed in _FORKING:
         store._forked(closed=closed)
     _FORKING.clear()
+    _FORK.release()
 
 
 os.register_at_fork(

@@ -22,8 +22,8 @@ class Known:
 
     They are those of one connection, and hold for as long as its ``data_version`` stays:
     that changes when any other connection has committed.  Asked for inside a write
-    transaction, so that nobody writes after it; forgotten when a
-    write fails.
+    transaction, so that nobody writes after it; forgotten when a write fails, and with
+    the connection.
     """
 
     version: int | None = None

@@ -324,7 +324,7 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
     for org, change in changes.items():
         lots = known.orgs[org][1] if org in known.orgs else {}
         _account_rows(rows, org, change, known, lots)
-        _lot_rows(db, rows, org, change, lots)
+        _lot_rows(rows, org, change, lots)
         _state_rows(rows, org, change)
         _cell_rows(db, rows, org, change, known)
     for statement in sorted(rows, key=_RANK.__getitem__):
@@ -343,7 +343,8 @@ def _account_rows(
         org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
         a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
     )  # fmt: skip
-    known.orgs[org] = row, lots
+    if org in known.orgs or changes.opened:  # else its lots were not loaded
+        known.orgs[org] = row, lots
     if changes.opened:
         rows[_INSERT_ACCOUNT].append(row)
     else:
@@ -362,13 +363,7 @@ def _journal_rows(changes: Mapping[str, Changes]) -> Iterator[tuple[Any, ...]]:
             )  # fmt: skip
 
 
-def _lot_rows(
-    db: sqlite3.Connection,
-    rows: _Rows,
-    org: str,
-    changes: Changes,
-    lots: dict[int, tuple[Any, ...]],
-) -> None:
+def _lot_rows(rows: _Rows, org: str, changes: Changes, lots: dict[int, tuple[Any, ...]]) -> None:
     for each in changes.lots:
         scope = None if each.scope is None else compact(each.scope)
         row = (
