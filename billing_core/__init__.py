@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from billing_core.books import PriceBook
+from billing_core.catalogue import Catalogue
 from billing_core.commands import (
     Close,
     Command,
@@ -16,6 +18,9 @@ from billing_core.commands import (
     PriceUnpriced,
     Release,
     Reverse,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
     Settle,
 )
 from billing_core.engine import Billing, Check, OpenHold
@@ -34,6 +39,7 @@ from billing_core.errors import (
 from billing_core.metering import Quote
 from billing_core.money import Money, decimal_text, usd
 from billing_core.outcomes import (
+    Changed,
     Charged,
     Closed,
     Extended,
@@ -44,9 +50,11 @@ from billing_core.outcomes import (
     Refusal,
     Released,
     Reversed,
+    Subscribed,
     Success,
 )
-from billing_core.pricing import Catalogue, Flat, Graduated, Package, Price, PriceBook, Tier
+from billing_core.plans import Limit, Plan, Quota
+from billing_core.pricing import Flat, Graduated, Package, Price, Tier
 from billing_core.quantities import Usage, model, tokens
 
 if TYPE_CHECKING:
@@ -64,6 +72,7 @@ __all__ = [
     "Billing",
     "BillingError",
     "Catalogue",
+    "Changed",
     "Charged",
     "Check",
     "Checkpoint",
@@ -85,6 +94,7 @@ __all__ = [
     "Hold",
     "IdempotencyConflict",
     "InvalidCommand",
+    "Limit",
     "Money",
     "MoneyOverflow",
     "NotFound",
@@ -94,9 +104,11 @@ __all__ = [
     "Outcome",
     "Package",
     "PaymentError",
+    "Plan",
     "Price",
     "PriceBook",
     "PriceUnpriced",
+    "Quota",
     "Quote",
     "Refusal",
     "Refused",
@@ -104,8 +116,12 @@ __all__ = [
     "Released",
     "Reverse",
     "Reversed",
+    "SetLimit",
+    "SetLowBalance",
+    "SetPlan",
     "Settle",
     "StoreError",
+    "Subscribed",
     "Success",
     "Tier",
     "UnknownPrice",

@@ -34,6 +34,15 @@ class Rollup:
                 sums = self._hours[key] = Cell()
             sums.add_record(usage, payer)
 
+    def amount(self, member: int | None, grain: str, start: int) -> int:
+        """Nanos added so far for a member, or all, in the ``day`` or ``period`` of a start."""
+        return sum(
+            sums.amount
+            for (hour, period, who, _, _), sums in self._hours.items()
+            if member in (None, who)
+            and (period if grain == "period" else hour - hour % DAY) == start
+        )
+
     def cells(self) -> dict[CellKey, Cell]:
         """What has been added, in every grain; read them only."""
         cells: dict[CellKey, Cell] = {}

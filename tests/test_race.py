@@ -416,7 +416,7 @@ class Hasty(Billing):
     def _run(self, batch: Sequence[Command]) -> list[Outcome]:
         early = Billing(self._old, clock=self.clock).execute(batch)
         store, self._old = cast(MemoryStore, self.store), MemoryStore()
-        self._old._orgs, self._old._books = store._orgs, store._books
+        self._old._orgs, self._old._published = store._orgs, store._published
         refused = [isinstance(outcome, Refusal) for outcome in early]
         rest = [command for command, no in zip(batch, refused, strict=True) if not no]
         asked = iter(super()._run(rest))

@@ -8,10 +8,10 @@ from itertools import zip_longest
 
 from hypothesis import strategies as st
 
+from billing_core.books import PriceBook
 from billing_core.engine import Billing
 from billing_core.errors import BillingError
 from billing_core.ports import Changes, Store, Wanted
-from billing_core.pricing import PriceBook
 from billing_core.quantities import Usage
 from billing_core.records import Entry
 from billing_core.rollups import cover

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from billing_adapters.sqlite import rows
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.known import Known
+from billing_core.catalogue import Published
 from billing_core.ports import Loaded, Wanted
-from billing_core.pricing import Published
 from billing_core.records import (
     Cell,
     CellKey,
@@ -21,7 +21,10 @@ from billing_core.records import (
     Event,
     Hold,
     Item,
+    LimitSet,
     Lot,
+    Spend,
+    Subscription,
     UsageRecord,
 )
 
@@ -50,9 +53,9 @@ class Reads:
         with self._reader() as db:
             return {org: rows.load(db, org, want, Known()) for org, want in wanted.items()}
 
-    def books(self, after: int = 0) -> Sequence[Published]:
+    def published(self, after: int = 0) -> Sequence[Published]:
         return self._read(
-            "SELECT number, version, published_at, body, digest FROM price_books"
+            "SELECT number, version, published_at, body, digest FROM published"
             " WHERE number > ? ORDER BY number",
             (after,),
             lambda row: Published(*row),
@@ -97,7 +100,7 @@ class Reads:
         )
         with self._reader() as db:
             found: dict[CellKey, Cell] = {}
-            for number in _members(db, org, grain) if member is None else [member]:
+            for number in rows.cell_members(db, org, grain) if member is None else [member]:
                 # A range of the primary key for each member.
                 found.update(map(rows.cell, db.execute(query, (org, grain, number, start, end))))
             return found
@@ -141,6 +144,16 @@ class Reads:
     def charges(self, org: str) -> Iterator[Charge]:
         return self._scan("charges", rows.CHARGE, ("charge",), org, rows.charge)
 
+    def subscriptions(self, org: str) -> Iterator[Subscription]:
+        return self._scan("subscriptions", "seq, since, plan", ("seq",), org, Subscription._make)
+
+    def limits(self, org: str) -> Iterator[LimitSet]:
+        return self._scan("limits", rows.LIMIT, ("subject", "per"), org, rows.limit)
+
+    def spends(self, org: str) -> Iterator[Spend]:
+        key = ("subject", "grain", "start")
+        return self._scan("spends", rows.SPEND, key, org, lambda row: Spend(*row))
+
     def _scan(
         self, table: str, columns: str, key: tuple[str, ...], org: str, make: Callable[[Any], _R]
     ) -> Iterator[_R]:
@@ -161,14 +174,3 @@ class Reads:
             if len(page) < _PAGE:
                 return
             last = page[-1][: len(key)]
-
-
-def _members(db: sqlite3.Connection, org: str, grain: str) -> list[int]:
-    """The members that have cells, by skipping through the primary key."""
-    query = "SELECT min(member) FROM cells WHERE org_id = ? AND grain = ? AND member > ?"
-    found: list[int] = []
-    [following] = db.execute(query, (org, grain, -1)).fetchone()
-    while following is not None:
-        found.append(following)
-        [following] = db.execute(query, (org, grain, following)).fetchone()
-    return found
