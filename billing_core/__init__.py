@@ -61,8 +61,15 @@ if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
     from billing_core.engine import AsyncBilling, AsyncHold
     from billing_core.explain import Explanation
-    from billing_core.statements import Balance, HistoryRow
-    from billing_core.usage import UsageReport, UsageRow
+    from billing_core.statements import Balance, HistoryPage, HistoryRow
+    from billing_core.usage import (
+        DayUsage,
+        ModelUsage,
+        ResourceCharge,
+        UsageReport,
+        UsageRow,
+        UsageSummary,
+    )
     from billing_core.verify import Verification
 
 __all__ = [
@@ -80,6 +87,7 @@ __all__ = [
     "Closed",
     "Command",
     "Conflict",
+    "DayUsage",
     "Deduct",
     "Discrepancy",
     "Explanation",
@@ -90,11 +98,13 @@ __all__ = [
     "Grant",
     "Granted",
     "Held",
+    "HistoryPage",
     "HistoryRow",
     "Hold",
     "IdempotencyConflict",
     "InvalidCommand",
     "Limit",
+    "ModelUsage",
     "Money",
     "MoneyOverflow",
     "NotFound",
@@ -114,6 +124,7 @@ __all__ = [
     "Refused",
     "Release",
     "Released",
+    "ResourceCharge",
     "Reverse",
     "Reversed",
     "SetLimit",
@@ -128,6 +139,7 @@ __all__ = [
     "Usage",
     "UsageReport",
     "UsageRow",
+    "UsageSummary",
     "Verification",
     "decimal_text",
     "model",
@@ -138,6 +150,11 @@ __all__ = [
 
 # Imported when first asked for: not every service needs asyncio, or reports.
 _LATER = {
+    "ResourceCharge": "usage",
+    "ModelUsage": "usage",
+    "UsageSummary": "usage",
+    "DayUsage": "usage",
+    "HistoryPage": "statements",
     "AsyncBilling": "engine",
     "AsyncHold": "engine",
     "Balance": "statements",

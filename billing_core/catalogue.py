@@ -203,6 +203,13 @@ class Catalogue:
         """Whether any version's price depends on where the counter stands."""
         return (currency, resource, component) in self._tiered
 
+    def unit(self, currency: str, resource: str, component: str) -> str:
+        """What one of a component's quantity is, as everyone's latest price says it; the
+        component's own name where nothing is priced."""
+        timeline = self._prices.get(("", currency, resource, component))
+        latest = None if timeline is None else timeline[-1][1]
+        return component if latest is None else latest.price.unit
+
     def components(self, currency: str, resource: str) -> list[str]:
         """The components ever priced for a resource, for messages."""
         return sorted({c for _, cur, res, c in self._prices if (cur, res) == (currency, resource)})

@@ -230,9 +230,17 @@ class Store(Protocol):
         """Entries with ``seq`` > ``after``, oldest first, at most ``limit``."""
         ...
 
-    def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
+    def history(
+        self,
+        org: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        charges: bool | None = None,
+    ) -> Sequence[Entry]:
         """Entries that moved money (those with a transfer), with ``seq`` < ``before``,
-        newest first, at most ``limit``."""
+        newest first, at most ``limit``.  ``charges`` False: without those of ``settle`` and
+        ``deduct``, however many stand between."""
         ...
 
     def cells(

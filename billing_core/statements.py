@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
+from typing import overload
 
 from attrs import frozen
 
@@ -12,7 +14,15 @@ from billing_core.money import decimal_text
 from billing_core.records import Entry
 from billing_core.times import moment
 
-__all__ = ["Balance", "HistoryRow", "LotLeft", "balance", "history_row"]
+__all__ = [
+    "HISTORY_TYPES",
+    "Balance",
+    "HistoryPage",
+    "HistoryRow",
+    "LotLeft",
+    "balance",
+    "history_row",
+]
 
 
 @frozen
@@ -113,6 +123,9 @@ class HistoryRow:
     at: datetime
 
 
+HISTORY_TYPES = frozenset(
+    ("topup", "grant", "allowance", "usage", "refund", "expiry", "rollover", "release", "close")
+)
 _TYPES = {
     "grant": "grant",
     "settle": "usage",
@@ -125,6 +138,25 @@ _TYPES = {
     "extend": "release",
     "close": "close",
 }
+
+
+@frozen
+class HistoryPage(Sequence[HistoryRow]):
+    """Rows, newest first; ``next``: the ``before`` of the page that follows, None at the
+    end."""
+
+    rows: tuple[HistoryRow, ...]
+    next: int | None
+
+    @overload
+    def __getitem__(self, index: int) -> HistoryRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[HistoryRow, ...]: ...
+    def __getitem__(self, index: int | slice) -> HistoryRow | tuple[HistoryRow, ...]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 def history_row(entry: Entry) -> HistoryRow:

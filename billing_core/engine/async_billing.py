@@ -63,9 +63,9 @@ from billing_core.plans import Grain, Plan
 from billing_core.ports import Clock, IdSource, Store
 from billing_core.quantities import Usage
 from billing_core.records import Event
-from billing_core.statements import Balance, HistoryRow
+from billing_core.statements import Balance, HistoryPage
 from billing_core.times import PeriodName
-from billing_core.usage import UsageReport
+from billing_core.usage import DayUsage, UsageReport
 from billing_core.verify import Progress, Verification
 
 __all__ = ["AsyncBilling", "AsyncHold"]
@@ -408,16 +408,47 @@ class AsyncBilling:
         )
 
     async def history(
-        self, org: str, *, limit: int = 100, before: int | None = None
-    ) -> list[HistoryRow]:
+        self,
+        org: str,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        types: Iterable[str] | None = None,
+        resource: str | None = None,
+        member: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> HistoryPage:
         """What moved the balance, newest first; see :meth:`Billing.history`."""
-        return await to_thread(self._billing.history, org, limit=limit, before=before)
+        return await to_thread(
+            self._billing.history,
+            org,
+            limit=limit,
+            before=before,
+            types=types,
+            resource=resource,
+            member=member,
+            since=since,
+            until=until,
+        )
+
+    async def balance_as_of(
+        self, org: str, effective: datetime, *, recorded: datetime | None = None
+    ) -> int:
+        """The balance as it was; see :meth:`Billing.balance_as_of`."""
+        return await to_thread(self._billing.balance_as_of, org, effective, recorded=recorded)
 
     async def usage(
         self, org: str, period: PeriodName = "current", *, member: str | None = None
     ) -> UsageReport:
         """Usage over a period; see :meth:`Billing.usage`."""
         return await to_thread(self._billing.usage, org, period, member=member)
+
+    async def usage_by_day(
+        self, org: str, period: PeriodName = "30d", *, member: str | None = None
+    ) -> tuple[DayUsage, ...]:
+        """Usage over a period by UTC day; see :meth:`Billing.usage_by_day`."""
+        return await to_thread(self._billing.usage_by_day, org, period, member=member)
 
     async def explain(self, org: str, charge: int) -> Explanation:
         """Everything behind a charge; see :meth:`Billing.explain`."""

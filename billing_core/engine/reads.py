@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
@@ -16,25 +15,23 @@ from billing_core.asked import refused
 from billing_core.catalogue import Catalogue
 from billing_core.commands import Command, Hold, Settle
 from billing_core.decide import estimate, project, wanted
-from billing_core.engine.prices import Prices
+from billing_core.engine.reports import Reports, check_seq
 from billing_core.errors import InvalidCommand, NotFound
 from billing_core.ledger import Ledger, NeedMore, Terms
 from billing_core.limits import Use, bound
 from billing_core.metering import Quote, billed
 from billing_core.money import Money
 from billing_core.outcomes import OPERATIONS, Refusal, Success, outcome
-from billing_core.ports import Clock, Store, Wanted
+from billing_core.ports import Wanted
 from billing_core.quantities import Usage
-from billing_core.records import Account, Event
-from billing_core.rollups import Span, cover
+from billing_core.records import Event
 from billing_core.text import checked_name
-from billing_core.times import PeriodName, billing_period, micros, moment, window
+from billing_core.times import micros, moment
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
     from billing_core.explain import Explanation
-    from billing_core.statements import Balance, HistoryRow
-    from billing_core.usage import Sums, UsageReport
+    from billing_core.statements import Balance
     from billing_core.verify import Progress, Verification
 
 __all__ = ["Check", "Reads"]
@@ -55,12 +52,8 @@ class Check:
         return self.refusal is None
 
 
-class Reads:
+class Reads(Reports):
     """What can be asked of a store; :class:`Billing` adds what can be told it."""
-
-    store: Store
-    clock: Clock
-    _prices: Prices
 
     def catalogue(self) -> Catalogue:
         """All published prices, as of now."""
@@ -102,12 +95,6 @@ class Reads:
     def _projected(self, org: str, *, now: int) -> Ledger:
         return self._asked(checked_name("org", org), Wanted(until=now), now, lambda each: each)
 
-    def _account(self, org: str) -> Account:
-        account = self.store.snapshot({checked_name("org", org): Wanted(until=0)})[org].account
-        if account is None:
-            raise NotFound("org", org, "it has no account; open it first")
-        return account
-
     def balance(self, org: str) -> Balance:
         """The org's credit now, with what has lapsed by now applied."""
         from billing_core.statements import balance
@@ -132,50 +119,12 @@ class Reads:
         )  # fmt: skip
         return self._ask(command, now, lambda ledger: _check(ledger, command, now))
 
-    def history(self, org: str, *, limit: int = 100, before: int | None = None) -> list[HistoryRow]:
-        """What moved the balance, newest first; ``before``: the ``seq`` to go on from."""
-        from billing_core.statements import history_row
-
-        if type(limit) is not int or not 1 <= limit <= 500:
-            raise InvalidCommand("limit", limit, "an int from 1 to 500")
-        _check_seq("before", before)
-        self._account(org)
-        return [history_row(e) for e in self.store.history(org, before=before, limit=limit)]
-
-    def usage(
-        self, org: str, period: PeriodName = "current", *, member: str | None = None
-    ) -> UsageReport:
-        """Usage over a period, of all members or of one, whole and by member."""
-        from billing_core.usage import add_cells, add_records, report
-
-        now = self.clock()
-        account = self._account(org)
-        span = window(period, anchor=account.anchor, opened=account.opened_at, now=now)
-        names = self.store.members(org)
-        only: int | None = None
-        if member is not None:
-            only = next((number for number, name in names.items() if name == member), -1)
-        if period == "current":
-            spans = [Span("period", *span)]
-        elif period == "all_time":
-            spans = cover(span, partial(billing_period, account.anchor))
-        else:
-            spans = cover(span)
-        sums: Sums = {}
-        for grain, start, end in spans:
-            if grain is None:
-                records = self.store.usage(org, start, end, only)
-                add_records(sums, (record for _, record in records))
-            else:
-                add_cells(sums, self.store.cells(org, grain, start, end, only))
-        return report(org, account.currency, period, span, sums, names)
-
     def explain(self, org: str, charge: int) -> Explanation:
         """Everything behind a charge: usage, price version, arithmetic, lots."""
         from billing_core.explain import explain
 
         checked_name("org", org)
-        _check_seq("charge", charge)
+        check_seq("charge", charge)
         want = Wanted(until=0, charges={charge})
         state = self.store.snapshot({org: want})[org]
         if state.account is None:
@@ -197,7 +146,7 @@ class Reads:
 
     def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
         """What the host may want to know, in order, after an entry's ``seq``."""
-        _check_seq("after", after)
+        check_seq("after", after)
         if type(limit) is not int or not 1 <= limit <= 10_000:
             raise InvalidCommand("limit", limit, "an int from 1 to 10,000")
         return self.store.events(checked_name("org", org), after, limit)
@@ -271,8 +220,3 @@ def _check(ledger: Ledger, hold: Hold, now: int) -> Check:
     elif no is not None:
         refusal = refused(hold.org, hold.key, no, now)
     return Check(needed, ledger.available(resource, now), refusal)
-
-
-def _check_seq(field: str, seq: object) -> None:
-    if seq is not None and (type(seq) is not int or not -(2**63) <= seq < 2**63):
-        raise InvalidCommand(field, seq, "a sequence number")

@@ -223,11 +223,20 @@ class MemoryStore:
     def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         return deepcopy(self._entries(org)[max(after, 0) : max(after, 0) + limit])
 
-    def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
+    def history(
+        self,
+        org: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        charges: bool | None = None,
+    ) -> Sequence[Entry]:
         moved = [
             entry
             for entry in reversed(self._entries(org))
-            if entry.transfers and (before is None or entry.seq < before)
+            if entry.transfers
+            and (before is None or entry.seq < before)
+            and (charges is None or entry.op not in ("settle", "deduct"))
         ]
         return deepcopy(moved[:limit])
 

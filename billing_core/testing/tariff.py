@@ -268,6 +268,8 @@ def _starts(pieces: Sequence[Piece], start: int, stop: int) -> Iterable[int]:
     for piece in pieces:
         assert piece.price is not None
         function = piece.price.function
+        if isinstance(function, Discounted):
+            function = function.function
         for edge in (ahead, ahead + piece.billed):
             match function:
                 case Graduated():

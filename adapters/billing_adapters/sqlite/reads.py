@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from billing_adapters.sqlite import rows
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.known import Known
+from billing_adapters.sqlite.schema import NO_CHARGE
 from billing_core.catalogue import Published
 from billing_core.ports import Loaded, Wanted
 from billing_core.records import (
@@ -85,11 +86,20 @@ class Reads:
         with self._reader() as db:
             return rows.entries(db, org, "seq > ? ORDER BY seq LIMIT ?", (after, limit))
 
-    def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
-        where = "seq < ? AND transfers IS NOT NULL ORDER BY seq DESC LIMIT ?"
+    def history(
+        self,
+        org: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        charges: bool | None = None,
+    ) -> Sequence[Entry]:
+        where = "transfers IS NOT NULL" + ("" if charges is None else f" AND {NO_CHARGE}")
         with self._reader() as db:
             last = 2**63 - 1 if before is None else before
-            return rows.entries(db, org, where, (last, limit))
+            return rows.entries(
+                db, org, f"seq < ? AND {where} ORDER BY seq DESC LIMIT ?", (last, limit)
+            )
 
     def cells(
         self, org: str, grain: str, start: int, end: int, member: int | None = None

@@ -23,6 +23,9 @@ that a library must know to write to the file: an additive migration leaves it."
 
 migrations = Migrations("billing")
 
+NO_CHARGE = "key NOT BETWEEN 'deduct:' AND 'deduct;' AND key NOT BETWEEN 'settle:' AND 'settle;'"
+"""The entries of neither operation; ";" follows ":"."""
+
 _TABLES = """
 CREATE TABLE accounts (
     org_id TEXT NOT NULL PRIMARY KEY,
@@ -69,6 +72,9 @@ CREATE TABLE entries (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX entries_key ON entries (org_id, key);
 CREATE INDEX entries_usage ON entries (org_id, occurred_at, seq) WHERE occurred_at IS NOT NULL;
+
+CREATE INDEX entries_other ON entries (org_id, seq)
+    WHERE transfers IS NOT NULL AND {NO_CHARGE};
 
 CREATE VIEW transfers AS
     SELECT e.org_id, e.seq, t.key + 1 AS n,
@@ -229,7 +235,9 @@ CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {exists} BEGIN {
 
 @migrations(name="0001_ledger")
 def _ledger(db: Database) -> None:
-    script = _TABLES + "".join(_triggers(*each) for each in _APPEND_ONLY.items())
+    script = _TABLES.replace("{NO_CHARGE}", NO_CHARGE) + "".join(
+        _triggers(*each) for each in _APPEND_ONLY.items()
+    )
     for statement in _statements(script):
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
