@@ -18,6 +18,7 @@ Prove a provider right with :mod:`billing_core.testing.payment_contract`.
 
 from __future__ import annotations
 
+import re
 from typing import Generic, Literal, Protocol, TypeVar
 
 from attrs import field, frozen
@@ -379,12 +380,12 @@ def _check_optional(name: str, value: object) -> None:
         checked_name(name, value)
 
 
+# A host of plain characters: nothing that could be mistaken for syntax where URLs are listed.
+_URL = re.compile(r"https?://[A-Za-z0-9._\-\[\]:]+([/?#]\S*)?")
+
+
 def _check_url(name: str, url: object) -> None:
     if not (
-        isinstance(url, str)
-        and url.startswith(("https://", "http://"))
-        and len(url) <= 2000
-        and url.isprintable()
-        and " " not in url
+        isinstance(url, str) and len(url) <= 2000 and url.isprintable() and _URL.fullmatch(url)
     ):
         raise InvalidCommand(name, url, "an absolute http or https URL of at most 2,000 characters")
