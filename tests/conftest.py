@@ -6,6 +6,8 @@
 import os
 import tempfile
 
+import pytest
+import stripe_schema
 from hypothesis import HealthCheck, Phase, settings
 
 QUICK_EXAMPLES = 50
@@ -38,3 +40,11 @@ settings.register_profile(
     "deep", settings.get_profile("quick"), max_examples=QUICK_EXAMPLES * _depth()
 )
 settings.load_profile("deep" if _depth() > 1 else "quick")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if stripe_schema.schema() is None:
+        terminalreporter.write_line(
+            f"Stripe's OpenAPI file is not at {stripe_schema.FILE}: what the tests of payments "
+            "said and were answered was not checked against it (BILLING_STRIPE_OPENAPI)."
+        )

@@ -145,6 +145,7 @@ def served(api):
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # one packet an answer: else each waits for an acknowledgement
 
         def respond(self):
             parts = urlsplit(self.path)
