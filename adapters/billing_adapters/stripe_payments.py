@@ -26,6 +26,7 @@ from billing_core.payments import (
     Notice,
     Page,
     Payment,
+    PaymentProvider,
     Refund,
 )
 from billing_core.text import checked_name
@@ -50,7 +51,7 @@ _REFUNDS = "latest_charge.refunds"
 _SECOND = 1_000_000
 
 
-class StripePayments:
+class StripePayments(PaymentProvider):
     """``api_key``: a secret or restricted key (``sk_…``, ``rk_…``) that may write checkout
     sessions, payment intents and refunds, and read these, charges, disputes and events.
     ``livemode``: whether it is to move real money; a key of the other mode is refused here.
@@ -60,6 +61,8 @@ class StripePayments:
     checkout).  A charge and a refund are sent once a call, so that the answer is to the one
     request that was sent: repeating is for who has the attempt on record.
     ``address``: where the API is, for a proxy or a test; default: Stripe's own.
+
+    Connections are kept open, one a thread: a process that forks makes its own afterwards.
     """
 
     def __init__(

@@ -82,11 +82,11 @@ def checkout_of(session: Json) -> Checkout:
     return Checkout(
         id=session["id"],
         url=session.get("url"),
-        state=session["status"],
+        state=session["status"] or "open",
         paid=session["payment_status"],
         subtotal=_untaxed(session),
         total=session["amount_total"] or 0,
-        currency=session["currency"].upper(),
+        currency=(session["currency"] or "").upper(),  # one that only saves a card has none
         livemode=session["livemode"],
         org=metadata.get("billing_org"),
         order=metadata.get("billing_order"),

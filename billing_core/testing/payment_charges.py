@@ -11,6 +11,7 @@ from billing_core.errors import PaymentError
 from billing_core.payments import Payment
 from billing_core.testing.payment_world import (
     SECOND,
+    Fault,
     PaymentWorld,
     Saved,
     WorldContract,
@@ -129,7 +130,7 @@ class ChargeContract(WorldContract):
 class UnknownOutcomeContract(WorldContract):
     """A charge whose answer is lost: never a failure, never charged twice."""
 
-    def lost(self, world: PaymentWorld, saved: Saved, *faults: str) -> None:
+    def lost(self, world: PaymentWorld, saved: Saved, *faults: Fault) -> None:
         world.street.fault(*faults)
         with pytest.raises(PaymentError) as error:
             world.provider.charge(saved.attempt("a-1"))
@@ -142,7 +143,7 @@ class UnknownOutcomeContract(WorldContract):
         ("fault", "took_effect"), [("timeout_before", False), ("timeout_after", True)]
     )
     def test_a_timeout_is_settled_by_the_same_key(
-        self, world: PaymentWorld, saved: Saved, fault: str, took_effect: bool
+        self, world: PaymentWorld, saved: Saved, fault: Fault, took_effect: bool
     ) -> None:
         self.lost(world, saved, fault)
         found = self.found(world, saved)
@@ -156,7 +157,7 @@ class UnknownOutcomeContract(WorldContract):
         ("fault", "took_effect"), [("error_before", False), ("error_after", True)]
     )
     def test_a_failure_of_theirs_is_settled_by_looking(
-        self, world: PaymentWorld, saved: Saved, fault: str, took_effect: bool
+        self, world: PaymentWorld, saved: Saved, fault: Fault, took_effect: bool
     ) -> None:
         self.lost(world, saved, fault)
         self.lost(world, saved)  # such a failure may be given again while the key is kept
@@ -174,7 +175,7 @@ class UnknownOutcomeContract(WorldContract):
         ],
     )
     def test_after_the_key_has_lapsed_looking_tells(
-        self, world: PaymentWorld, saved: Saved, fault: str, took_effect: bool
+        self, world: PaymentWorld, saved: Saved, fault: Fault, took_effect: bool
     ) -> None:
         began = world.clock()
         self.lost(world, saved, fault)

@@ -6,6 +6,7 @@ import pytest
 
 from billing_core.errors import PaymentError
 from billing_core.testing.payment_world import (
+    Fault,
     PaymentWorld,
     Saved,
     WorldContract,
@@ -160,7 +161,7 @@ class CheckoutContract(WorldContract):
         assert refused(error) == ("not_found", False, False)
 
     @pytest.mark.parametrize("fault", ["timeout_before", "error_before", "error_after"])
-    def test_a_read_that_fails_is_repeated(self, world: PaymentWorld, fault: str) -> None:
+    def test_a_read_that_fails_is_repeated(self, world: PaymentWorld, fault: Fault) -> None:
         checkout = paid_checkout(world)
         world.street.fault(fault)
         with pytest.raises(PaymentError) as error:
@@ -219,7 +220,7 @@ class RefundContract(WorldContract):
 
     @pytest.mark.parametrize(("fault", "refunded"), [("timeout_before", 0), ("timeout_after", 100)])
     def test_a_refund_whose_answer_was_lost(
-        self, world: PaymentWorld, fault: str, refunded: int
+        self, world: PaymentWorld, fault: Fault, refunded: int
     ) -> None:
         payment = payment_of(world, paid_checkout(world))
         world.street.fault(fault)

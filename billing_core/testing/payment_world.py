@@ -5,7 +5,7 @@ everyone whom it meets.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pytest
 from attrs import frozen
@@ -23,6 +23,7 @@ from billing_core.payments import (
 from billing_core.testing.clock import SettableClock
 
 __all__ = [
+    "Fault",
     "PaymentWorld",
     "Saved",
     "Street",
@@ -38,6 +39,12 @@ __all__ = [
 ]
 
 SECOND = timedelta(seconds=1)
+
+
+Fault = Literal[
+    "none", "timeout_before", "timeout_after", "in_progress", "rate_limited",
+    "error_before", "error_after",
+]  # fmt: skip
 
 
 class Street(Protocol):
@@ -119,7 +126,7 @@ class Street(Protocol):
         """A dispute is decided; one that is won gives all back, or ``reinstated`` of it."""
         ...
 
-    def fault(self, *faults: str) -> None:
+    def fault(self, *faults: Fault) -> None:
         """What befalls the next requests, one each: ``none``; ``timeout_before`` and
         ``timeout_after`` (no answer, before or after it took effect); ``error_before`` and
         ``error_after`` (their failure); ``in_progress``; ``rate_limited``."""

@@ -21,6 +21,7 @@ from billing_core.payments import (
     NoticeKind,
     Page,
     Payment,
+    PaymentProvider,
     Refund,
 )
 from billing_core.ports import Clock, IdSource
@@ -43,7 +44,7 @@ class _Kept:
     since: int
 
 
-class FakePayments(Bank):
+class FakePayments(Bank, PaymentProvider):
     """A :class:`billing_core.payments.PaymentProvider` in memory; nothing outlives it.
 
     ``clock``, ``ids``: default the machine's time and random ids.  ``address``: the URL
