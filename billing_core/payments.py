@@ -316,8 +316,8 @@ class PaymentProvider(Protocol):
     def find_charge(self, attempt: str, *, customer: str, since: int) -> Payment | None:
         """The payment made by an attempt, found by its metadata among the customer's
         payments created at ``since`` or later, on a list that is up to date, not a search
-        index that lags.  None: there is none *now*; it is final once the key has lapsed or
-        no request is under way.  Leave room in ``since`` for clocks that differ.
+        index that lags.  None: there is none *now*; a request may still be under way, so it is
+        final only once the key has lapsed.  Leave room in ``since`` for clocks that differ.
 
         Where there are several (a key lapsed and the call was repeated) the one that counts
         most: succeeded, then processing, then the newest.
@@ -348,8 +348,8 @@ class PaymentProvider(Protocol):
 
     def payments(self, start: int, end: int, *, cursor: str | None = None) -> Page[Payment]:
         """Payments created from ``start`` on, before ``end``, in no particular order; for
-        reconciliation.  At most 100 a page, none of ours included (``org`` None).  As
-        :meth:`read_payment`, but inquiries that took no money may be left out.
+        reconciliation.  At most 100 a page; those that are none of ours are listed too, with
+        ``org`` None.  As :meth:`read_payment`, but inquiries that took no money may be missing.
         """
         ...
 

@@ -240,6 +240,14 @@ def test_a_dispute_settled_in_another_currency_is_counted_in_the_payments(stripe
     assert (found.withdrawn, found.reinstated) == (2000, 2000 if won else 0)
 
 
+def test_the_mode_is_that_of_what_was_read_not_what_was_configured(stripes) -> None:
+    world, _ = stripes
+    world.street.livemode = True
+    checkout = paid_checkout(world)
+    assert checkout.livemode and payment_of(world, checkout).livemode
+    assert not world.provider.livemode
+
+
 def test_a_wrong_key_is_unauthorized(stripes) -> None:
     world, api = stripes
     api.key = "sk_test_other"

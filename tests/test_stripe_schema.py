@@ -1,10 +1,19 @@
 """The tests' own server can fail: a schema that takes everything would prove nothing."""
 
+import json
+
 import pytest
 import stripe
 from payment_worlds import stripe_world
 from stripe_schema import FILE, schema
 
+from billing_adapters.stripe_replies import (
+    checkout_of,
+    dispute_of,
+    notice_of,
+    payment_of,
+    refund_of,
+)
 from billing_core.testing.payment_world import order
 
 pytestmark = pytest.mark.skipif(schema() is None, reason=f"no {FILE}")
@@ -56,3 +65,18 @@ def test_the_server_refuses_what_endive_took_away() -> None:
         finally:
             api.complaints.clear()
     assert error.value.code == "payment_method_types_no_longer_supported"
+
+
+def test_stripes_own_examples_are_read() -> None:
+    text = FILE.with_name("fixtures3.trim.json").read_text(encoding="utf-8")
+    examples = json.loads(text)["resources"]
+    checkout = checkout_of(examples["checkout.session"])
+    assert (checkout.paid, checkout.total, checkout.currency) == ("unpaid", 0, "")
+    payment = payment_of(examples["payment_intent"], None, (), ())
+    assert (payment.amount, payment.received, payment.currency) == (1099, 0, "USD")
+    assert payment.org is None and payment.created == 1234567890 * 1_000_000
+    refund = refund_of(examples["refund"], "pi_1")
+    assert (refund.amount, refund.state, refund.key) == (100, "succeeded", None)
+    dispute = dispute_of(examples["dispute"])
+    assert (dispute.state, dispute.withdrawn) == ("inquiry", 0)
+    assert notice_of(examples["event"]).kind == "ignored"

@@ -269,6 +269,8 @@ def _notice(event: Mapping[str, Any]) -> Notice:
 def _page(wanted: Sequence[T], cursor: str | None, name: Callable[[T], str]) -> Page[T]:
     """The page that begins after ``cursor``, newest first."""
     names = [name(each) for each in wanted]
+    if cursor is not None and cursor not in names:
+        raise PaymentError(f"no page after {cursor!r} in this list", kind="not_found")
     begin = 0 if cursor is None else names.index(cursor) + 1
     more = len(wanted) > begin + _PAGE
     return Page(tuple(wanted[begin : begin + _PAGE]), names[begin + _PAGE - 1] if more else None)
