@@ -146,8 +146,8 @@ PAYMENTS: list[Planted] = [
     (
         "the payment does not name its order",
         STRIPE,
-        '{"metadata": metadata, "description": order.description}',
-        '{"description": order.description}',
+        '        "metadata": metadata,\n        "description"',
+        '        "description"',
         (STRIPES + "a_paid_checkout_names_its_payment_and_the_payment_its_order",),
     ),
     (

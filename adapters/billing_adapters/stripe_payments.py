@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from billing_adapters.stripe_replies import (
     NOTICES,
@@ -39,6 +39,15 @@ except ImportError as error:
         "billing_adapters.stripe_payments needs stripe: pip install 'billing-core[stripe]'",
         name=error.name,
     ) from error
+
+if TYPE_CHECKING:
+    from stripe.params import (
+        EventListParams,
+        PaymentIntentCreateParams,
+        PaymentIntentListParams,
+        RefundCreateParams,
+    )
+    from stripe.params.checkout import SessionCreateParams, SessionCreateParamsPaymentIntentData
 
 __all__ = ["API_VERSION", "StripePayments"]
 
@@ -101,7 +110,7 @@ class StripePayments(PaymentProvider):
 
     def create_checkout(self, order: CheckoutOrder, *, key: str) -> Checkout:
         checked_name("key", key)
-        params: Any = _session_params(order)
+        params = _session_params(order)
         with _mapped(f"create a checkout for order {order.order!r}", writes=True):
             session = self._client.v1.checkout.sessions.create(params, {"idempotency_key": key})
         return checkout_of(session.to_dict())
@@ -116,7 +125,7 @@ class StripePayments(PaymentProvider):
 
     def charge(self, attempt: ChargeAttempt) -> Payment:
         doing = f"charge attempt {attempt.attempt!r}"
-        params: Any = _intent_params(attempt)
+        params = _intent_params(attempt)
         with _mapped(doing, writes=True):
             try:
                 intent = self._client.v1.payment_intents.create(
@@ -171,7 +180,10 @@ class StripePayments(PaymentProvider):
     def refund(self, payment: str, *, key: str, amount: int | None = None) -> Refund:
         checked_name("payment", payment)
         checked_name("key", key)
-        params: Any = {"payment_intent": payment, "metadata": {"billing_refund": key}}
+        params: RefundCreateParams = {
+            "payment_intent": payment,
+            "metadata": {"billing_refund": key},
+        }
         if amount is not None:
             if type(amount) is not int or amount <= 0:
                 raise InvalidCommand("amount", amount, "a positive int of minor units")
@@ -183,24 +195,26 @@ class StripePayments(PaymentProvider):
         return refund_of(refund.to_dict(), payment)
 
     def notices(self, since: int, *, cursor: str | None = None) -> Page[Notice]:
-        params: Any = {
+        params: EventListParams = {
             "created": {"gte": since // _SECOND},
             "types": list(NOTICES),
             "limit": _PAGE,
-            **({"starting_after": cursor} if cursor else {}),
         }
+        if cursor is not None:
+            params["starting_after"] = cursor
         with _mapped("list events"):
             listed = self._client.v1.events.list(params)
         items = tuple(notice_of(each.to_dict()) for each in listed.data)
         return Page(items, items[-1].event if listed.has_more and items else None)
 
     def payments(self, start: int, end: int, *, cursor: str | None = None) -> Page[Payment]:
-        params: Any = {
+        params: PaymentIntentListParams = {
             "created": {"gte": start // _SECOND, "lt": -(-end // _SECOND)},
             "expand": [f"data.{_REFUNDS}"],
             "limit": _PAGE,
-            **({"starting_after": cursor} if cursor else {}),
         }
+        if cursor is not None:
+            params["starting_after"] = cursor
         with _mapped("list payments"):
             listed = self._client.v1.payment_intents.list(params)
             intents = [each.to_dict() for each in listed.data]
@@ -267,16 +281,21 @@ class StripePayments(PaymentProvider):
         ]
         if not times:
             return {}
-        created: Any = {"gte": min(times) - _CHECKOUT_LIFE // _SECOND, "lte": max(times)}
-        listed = self._client.v1.checkout.sessions.list({"created": created, "limit": _PAGE})
+        first = min(times) - _CHECKOUT_LIFE // _SECOND
+        listed = self._client.v1.checkout.sessions.list(
+            {"created": {"gte": first, "lte": max(times)}, "limit": _PAGE}
+        )
         sessions = [each.to_dict() for each in listed.auto_paging_iter()]
         return {each["payment_intent"]: each for each in sessions if each.get("payment_intent")}
 
 
-def _session_params(order: CheckoutOrder) -> dict[str, Any]:
+def _session_params(order: CheckoutOrder) -> SessionCreateParams:
     metadata = {"billing_org": order.org, "billing_order": order.order}
-    intent: dict[str, Any] = {"metadata": metadata, "description": order.description}
-    params: dict[str, Any] = {
+    intent: SessionCreateParamsPaymentIntentData = {
+        "metadata": metadata,
+        "description": order.description,
+    }
+    params: SessionCreateParams = {
         "mode": "payment",
         "line_items": [
             {
@@ -312,8 +331,8 @@ def _session_params(order: CheckoutOrder) -> dict[str, Any]:
     return params
 
 
-def _intent_params(attempt: ChargeAttempt) -> dict[str, Any]:
-    params: dict[str, Any] = {
+def _intent_params(attempt: ChargeAttempt) -> PaymentIntentCreateParams:
+    params: PaymentIntentCreateParams = {
         "amount": attempt.amount,
         "currency": attempt.currency.lower(),
         "customer": attempt.customer,
