@@ -19,6 +19,8 @@ from pathlib import Path
 from queue import Queue
 from typing import NamedTuple
 
+from planted_in_payments import PAYMENTS
+
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("billing_core", "adapters", "tests", "pyproject.toml")
 WORKERS = 2
@@ -508,6 +510,7 @@ FAULTS = [
         "if False:",
         "sqlite.py::test_verify_finds_tampering[where usage is filed]",
     ),
+    *(Fault(*each) for each in PAYMENTS),
 ]
 
 
