@@ -506,7 +506,7 @@ FAULTS = [
     sqlite_fault(
         "usage that is filed at another time than its own",
         "rows",
-        "if filed != (None if record is None else record.occurred_at):",
+        "if filed != ([None, None] if record is None else [record.member, record.occurred_at]):",
         "if False:",
         "sqlite.py::test_verify_finds_tampering[where usage is filed]",
     ),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from billing_adapters.sqlite import SqliteStore, rows
+from billing_adapters.sqlite import SqliteStore
 from billing_core import (
     Billing,
     Checkpoint,
@@ -411,24 +411,3 @@ def saved(checkpoint: Checkpoint) -> Checkpoint:
     text = checkpoint.to_json()
     assert json.loads(text)["seq"] == checkpoint.seq
     return Checkpoint.from_json(text)
-
-
-# -- the plan of reads ----------------------------------------------------------
-
-HOT = {
-    "lots": "SELECT * FROM lots INDEXED BY lots_left WHERE org_id = 'a' AND spent = 0",
-    "key": "SELECT seq FROM entries WHERE org_id = 'a' AND key = 'k'",
-    "keys": rows._BY_KEYS.replace("?", "'k'"),
-    "usage": "SELECT * FROM entries WHERE org_id = 'a' AND occurred_at >= 1 AND occurred_at < 2",
-    "cells": (
-        "SELECT * FROM cells WHERE org_id = 'a' AND grain = 'day' AND member = 1"
-        " AND start >= 1 AND start < 2"
-    ),
-}
-
-
-@pytest.mark.parametrize("query", HOT.values(), ids=HOT)
-def test_reads_are_ranges_of_an_index(store: SqliteStore, query: str) -> None:
-    with store._reader() as db:
-        plan = [row[3] for row in db.execute("EXPLAIN QUERY PLAN " + query)]
-    assert all(step.startswith("SEARCH") for step in plan), plan

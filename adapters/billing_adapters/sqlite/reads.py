@@ -119,11 +119,15 @@ class Reads:
         self, org: str, start: int, end: int, member: int | None = None
     ) -> Sequence[tuple[int, UsageRecord]]:
         query = (
-            "SELECT seq, usage FROM entries WHERE org_id = ? AND occurred_at >= ?"
-            " AND occurred_at < ? ORDER BY occurred_at, seq"
+            "SELECT occurred_at, seq, usage FROM entries INDEXED BY entries_usage"
+            " WHERE org_id = ? AND member = ? AND occurred_at >= ? AND occurred_at < ?"
         )
-        found = self._read(query, (org, start, end), lambda row: (row[0], rows.usage(row[1])))
-        return [each for each in found if member in (None, each[1].member)]
+        with self._reader() as db:
+            found: list[tuple[int, int, str]] = []
+            for number in rows.used_by(db, org) if member is None else [member]:
+                found += db.execute(query, (org, number, start, end))
+            found.sort()
+            return [(seq, rows.usage(text)) for _, seq, text in found]
 
     def members(self, org: str) -> Mapping[int, str]:
         query = "SELECT member, name FROM members WHERE org_id = ? ORDER BY member"

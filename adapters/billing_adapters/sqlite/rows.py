@@ -34,7 +34,7 @@ __all__ = ["entries", "load", "write"]
 
 _ENTRY = (
     "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
-    " occurred_at, hash"
+    " member, occurred_at, hash"
 )
 LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope, period"
 HOLD = "key, resource, expires_at, state, parts, counted, member, project"
@@ -110,11 +110,11 @@ def cell(row: Sequence[Any]) -> tuple[CellKey, Cell]:
 
 
 def entry(org: str, row: Sequence[Any]) -> Entry:
-    seq, key, at, recorded_at, content, effects, amount, balance, moved, used, filed, digest = row
+    seq, key, at, recorded_at, content, effects, amount, balance, moved, used, *filed, digest = row
     transfers = () if moved is None else tuple(Transfer(*each) for each in json.loads(moved))
     record = None if used is None else usage(used)
-    if filed != (None if record is None else record.occurred_at):
-        raise ValueError(f"entry {seq} is filed at another time of occurrence than its own")
+    if filed != ([None, None] if record is None else [record.member, record.occurred_at]):
+        raise ValueError(f"entry {seq} is filed under another member or time than its own")
     return Entry(
         org, seq, key, at, recorded_at, content, effects, amount, balance, transfers, record, digest
     )
@@ -314,13 +314,27 @@ def _sum(db: sqlite3.Connection, org: str, member: int | None, grain: str, start
 
 
 def cell_members(db: sqlite3.Connection, org: str, grain: str) -> list[int]:
-    """The members that have cells, by skipping through the primary key."""
+    """The members that have cells."""
     query = "SELECT min(member) FROM cells WHERE org_id = ? AND grain = ? AND member > ?"
+    return _skip(db, query, (org, grain))
+
+
+def used_by(db: sqlite3.Connection, org: str) -> list[int]:
+    """The members that have used anything, 0 for none."""
+    query = (
+        "SELECT min(member) FROM entries INDEXED BY entries_usage"
+        " WHERE org_id = ? AND member > ? AND occurred_at IS NOT NULL"
+    )
+    return _skip(db, query, (org,))
+
+
+def _skip(db: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> list[int]:
+    """What a column has, by skipping from each to the next through an index."""
     found: list[int] = []
-    [following] = db.execute(query, (org, grain, -1)).fetchone()
+    [following] = db.execute(query, (*values, -1)).fetchone()
     while following is not None:
         found.append(following)
-        [following] = db.execute(query, (org, grain, following)).fetchone()
+        [following] = db.execute(query, (*values, following)).fetchone()
     return found
 
 
@@ -334,7 +348,7 @@ WHERE org_id = ?
 """
 _INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 24)})"
 # OR FAIL: see the triggers of the schema.
-_INSERT_ENTRY = "INSERT OR FAIL INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ENTRY = f"INSERT OR FAIL INTO entries VALUES ({', '.join('?' * 14)})"
 _INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
 _INSERT_MEMBER = "INSERT INTO members (org_id, member, name) VALUES (?, ?, ?)"
 # What stays unspent stays where it is in the index of unspent lots: most updates leave that alone.
@@ -446,10 +460,13 @@ def _journal_rows(changes: Mapping[str, Changes]) -> Iterator[tuple[Any, ...]]:
     for org, change in changes.items():
         for each in change.entries:
             transfers, used = each.texts
-            occurred_at = None if each.usage is None else each.usage.occurred_at
+            member = occurred_at = None
+            if each.usage is not None:
+                member, occurred_at = each.usage.member, each.usage.occurred_at
             yield (
                 org, each.seq, each.key, each.at, each.recorded_at, each.content, each.effects,
-                each.amount, each.balance, transfers, used, occurred_at, each.hash,
+                each.amount, each.balance, transfers, used, member, occurred_at,
+                each.hash,
             )  # fmt: skip
 
 

@@ -66,12 +66,14 @@ CREATE TABLE entries (
     balance INTEGER NOT NULL,
     transfers TEXT,
     usage TEXT,
+    member INTEGER,
     occurred_at INTEGER,
     hash BLOB NOT NULL,
     PRIMARY KEY (org_id, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX entries_key ON entries (org_id, key);
-CREATE INDEX entries_usage ON entries (org_id, occurred_at, seq) WHERE occurred_at IS NOT NULL;
+CREATE INDEX entries_usage ON entries (org_id, member, occurred_at, seq)
+    WHERE occurred_at IS NOT NULL;
 
 CREATE INDEX entries_other ON entries (org_id, seq)
     WHERE transfers IS NOT NULL AND {NO_CHARGE};
