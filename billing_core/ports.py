@@ -29,6 +29,7 @@ from billing_core.records import (
     Subscription,
     UsageRecord,
 )
+from billing_core.rollups import Span, Sums
 
 __all__ = [
     "Changes",
@@ -253,6 +254,11 @@ class Store(Protocol):
         self, org: str, start: int, end: int, member: int | None = None
     ) -> Sequence[tuple[int, UsageRecord]]:
         """``(seq, record)`` of the usage that occurred in [start, end), by time and seq."""
+        ...
+
+    def usage_sums(self, org: str, spans: Sequence[Span], member: int | None = None) -> Sums:
+        """The usage of spans, by rollup cells or (grain None) raw records, added up, of one
+        member or all; from one consistent state."""
         ...
 
     def members(self, org: str) -> Mapping[int, str]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from billing_core.quantities import CUSTOMER
-from billing_core.records import Cell
+from billing_core.rollups import Sums
 from billing_core.times import Window, moment
 
 __all__ = [
     "DayUsage",
     "ModelUsage",
     "ResourceCharge",
-    "Sums",
     "UsageReport",
     "UsageRow",
     "UsageSummary",
@@ -121,21 +120,6 @@ class DayUsage:
     day: datetime
     rows: tuple[UsageRow, ...]
     total: int
-
-
-@define
-class Sums:
-    """Usage added up by member's surrogate id, resource and payer."""
-
-    cells: dict[tuple[int, str, str], Cell] = field(factory=dict)
-
-    def add(self, member: int, resource: str, payer: str, cell: Cell) -> None:
-        """Add what a cell has; it is not changed."""
-        key = (member, resource, payer)
-        known = self.cells.get(key)
-        if known is None:
-            known = self.cells[key] = Cell()
-        known.add(cell)
 
 
 def report(

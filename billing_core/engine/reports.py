@@ -5,7 +5,7 @@ What only a report needs is imported by the report: a service that charges start
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from billing_core.engine.prices import Prices
 from billing_core.errors import InvalidCommand, NotFound
 from billing_core.ports import Clock, Store, Wanted
-from billing_core.records import Account, Cell, UsageRecord
-from billing_core.rollups import Span, cover, payers
+from billing_core.records import Account
+from billing_core.rollups import Span, Sums, cover
 from billing_core.text import checked_name
 from billing_core.times import DAY, PeriodName, Window, billing_period, micros, window
 
 if TYPE_CHECKING:
     from billing_core.statements import HistoryPage, HistoryRow
-    from billing_core.usage import DayUsage, Sums, UsageReport
+    from billing_core.usage import DayUsage, UsageReport
 
 __all__ = ["Reports", "check_seq"]
 
@@ -143,7 +143,7 @@ class Reports:
         self, org: str, period: PeriodName = "current", *, member: str | None = None
     ) -> UsageReport:
         """Usage over a period, of all members or of one, whole and by member."""
-        from billing_core.usage import Sums, report
+        from billing_core.usage import report
 
         account, span, only = self._asked_for(org, period, member)
         names = self.store.members(org)
@@ -153,9 +153,7 @@ class Reports:
             spans = cover(span, partial(billing_period, account.anchor))
         else:
             spans = cover(span)
-        sums = Sums()
-        for _, who, resource, payer, cell in self._cells(org, spans, only):
-            sums.add(who, resource, payer, cell)
+        sums = self.store.usage_sums(org, spans, only)
         return report(org, account.currency, period, span, sums, names, self._unit(account))
 
     def usage_by_day(
@@ -165,13 +163,19 @@ class Reports:
 
         The first and the last day may be parts of days, as the period is.
         """
-        from billing_core.usage import Sums, by_day
+        from billing_core.usage import by_day
 
         account, span, only = self._asked_for(org, period, member)
         days: dict[int, Sums] = {}
-        for start, _, resource, payer, cell in self._cells(org, cover(span), only):
-            sums = days.setdefault(start - start % DAY, Sums())
-            sums.add(0, resource, payer, cell)
+        for grain, start, end in cover(span):
+            if grain is None:
+                for _, record in self.store.usage(org, start, end, only):
+                    day = record.occurred_at - record.occurred_at % DAY
+                    days.setdefault(day, Sums()).add_record(record._replace(member=0))
+            else:
+                for key, cell in self.store.cells(org, grain, start, end, only).items():
+                    day = key.start - key.start % DAY
+                    days.setdefault(day, Sums()).add(0, key.resource, key.payer, cell)
         return by_day(days, self._unit(account))
 
     def _asked_for(
@@ -182,32 +186,8 @@ class Reports:
         span = window(period, anchor=account.anchor, opened=account.opened_at, now=now)
         return account, span, None if member is None else self._member(org, member)
 
-    def _cells(
-        self, org: str, spans: Iterable[Span], member: int | None
-    ) -> Iterator[tuple[int, int, str, str, Cell]]:
-        """``(time, member, resource, payer, sums)`` of rollup cells and, at a window's two
-        edges, of raw records."""
-        for grain, start, end in spans:
-            if grain is None:
-                for _, record in self.store.usage(org, start, end, member):
-                    for payer in payers(record):
-                        yield (*_place(record), payer, _cell(record, payer))
-            else:
-                for key, cell in self.store.cells(org, grain, start, end, member).items():
-                    yield key.start, key.member, key.resource, key.payer, cell
-
     def _unit(self, account: Account) -> partial[str]:
         return partial(self._prices.known(self.clock()).unit, account.currency)
-
-
-def _place(record: UsageRecord) -> tuple[int, int, str]:
-    return record.occurred_at, record.member, record.resource
-
-
-def _cell(record: UsageRecord, payer: str) -> Cell:
-    cell = Cell()
-    cell.add_record(record, payer)
-    return cell
 
 
 def check_seq(field: str, seq: object) -> None:

@@ -13,13 +13,12 @@ from billing_core.engine import Billing
 from billing_core.errors import BillingError
 from billing_core.ports import Changes, Store, Wanted
 from billing_core.quantities import Usage
-from billing_core.records import Cell, Entry
-from billing_core.rollups import cover, payers
+from billing_core.records import Entry
+from billing_core.rollups import Sums, cover
 from billing_core.testing.answers import line_amounts
 from billing_core.testing.facts import Facts, Record
 from billing_core.testing.model import Model
 from billing_core.times import DAY, HOUR, Window, micros, moment
-from billing_core.usage import Sums
 from billing_core.verify import Verification
 
 __all__ = [
@@ -282,13 +281,11 @@ def window(stores: Sequence[Store], model: Model, org: str, window: Window) -> N
         for grain, start, end in cover(window):
             if grain is None:
                 for _, record in store.usage(org, start, end):
-                    for payer in payers(record):
-                        raw = Cell()
-                        raw.add_record(record, payer)
-                        sums.add(record.member, record.resource, payer, raw)
+                    sums.add_record(record)
             else:
                 for key, cell in store.cells(org, grain, start, end).items():
                     sums.add(key.member, key.resource, key.payer, cell)
+        assert store.usage_sums(org, cover(window)) == sums
         rows: Rows = {}
         for (_, resource, payer), cell in sums.cells.items():
             requests, amount, parts = rows.get((resource, payer), (0, 0, {}))

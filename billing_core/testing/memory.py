@@ -30,6 +30,7 @@ from billing_core.records import (
     Subscription,
     UsageRecord,
 )
+from billing_core.rollups import Span, Sums
 from billing_core.times import Window, starts
 
 __all__ = ["MemoryStore"]
@@ -261,6 +262,18 @@ class MemoryStore:
             and member in (None, entry.usage.member)
         ]
         return [(seq, record) for _, seq, record in sorted(found, key=lambda each: each[:2])]
+
+    def usage_sums(self, org: str, spans: Sequence[Span], member: int | None = None) -> Sums:
+        sums = Sums()
+        with self._lock:
+            for grain, start, end in spans:
+                if grain is None:
+                    for _, record in self.usage(org, start, end, member):
+                        sums.add_record(record)
+                else:
+                    for key, cell in self.cells(org, grain, start, end, member).items():
+                        sums.add(key.member, key.resource, key.payer, cell)
+        return sums
 
     def members(self, org: str) -> Mapping[int, str]:
         known = self._orgs[org].members if org in self._orgs else {}

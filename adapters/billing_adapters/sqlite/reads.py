@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -28,11 +29,22 @@ from billing_core.records import (
     Subscription,
     UsageRecord,
 )
+from billing_core.rollups import Span, Sums
 
 __all__ = ["Reads"]
 
 _R = TypeVar("_R")
 _PAGE = 500
+_CELLS = (
+    "SELECT {} FROM cells"
+    " WHERE org_id = ? AND grain = ? AND member = ? AND start >= ? AND start < ?"
+)
+_USED = (
+    "SELECT {} FROM entries INDEXED BY entries_usage"
+    " WHERE org_id = ? AND member = ? AND occurred_at >= ? AND occurred_at < ?"
+)
+_SUMS = _CELLS.format("resource, payer, requests, amount, components")
+_TEXTS = _USED.format("usage")
 
 
 class Reads:
@@ -104,30 +116,45 @@ class Reads:
     def cells(
         self, org: str, grain: str, start: int, end: int, member: int | None = None
     ) -> Mapping[CellKey, Cell]:
-        query = (
-            "SELECT grain, member, start, resource, payer, requests, amount, components FROM cells"
-            " WHERE org_id = ? AND grain = ? AND member = ? AND start >= ? AND start < ?"
-        )
+        columns = "grain, member, start, resource, payer, requests, amount, components"
         with self._reader() as db:
             found: dict[CellKey, Cell] = {}
             for number in rows.cell_members(db, org, grain) if member is None else [member]:
                 # A range of the primary key for each member.
-                found.update(map(rows.cell, db.execute(query, (org, grain, number, start, end))))
+                span = (org, grain, number, start, end)
+                found.update(map(rows.cell, db.execute(_CELLS.format(columns), span)))
             return found
 
     def usage(
         self, org: str, start: int, end: int, member: int | None = None
     ) -> Sequence[tuple[int, UsageRecord]]:
-        query = (
-            "SELECT occurred_at, seq, usage FROM entries INDEXED BY entries_usage"
-            " WHERE org_id = ? AND member = ? AND occurred_at >= ? AND occurred_at < ?"
-        )
         with self._reader() as db:
             found: list[tuple[int, int, str]] = []
             for number in rows.used_by(db, org) if member is None else [member]:
+                query = _USED.format("occurred_at, seq, usage")
                 found += db.execute(query, (org, number, start, end))
             found.sort()
             return [(seq, rows.usage(text)) for _, seq, text in found]
+
+    def usage_sums(self, org: str, spans: Sequence[Span], member: int | None = None) -> Sums:
+        sums = Sums()
+        with self._reader() as db:
+            for number in rows.used_by(db, org) if member is None else [member]:
+                # All of a member's texts are parsed as one: there can be very many.
+                found: list[tuple[Any, ...]] = []
+                texts: list[str] = []
+                for grain, *span in spans:
+                    if grain is None:
+                        texts += (row[0] for row in db.execute(_TEXTS, (org, number, *span)))
+                    else:
+                        found += db.execute(_SUMS, (org, grain, number, *span))
+                for record in json.loads(f"[{','.join(texts)}]"):
+                    sums.add_record(record)
+                parts = json.loads(f"[{','.join([row[4] for row in found])}]")
+                for row, components in zip(found, parts, strict=True):
+                    resource, payer, requests, amount, _ = row
+                    sums.of(number, resource, payer).add(Cell(requests, amount, components))
+        return sums
 
     def members(self, org: str) -> Mapping[int, str]:
         query = "SELECT member, name FROM members WHERE org_id = ? ORDER BY member"
