@@ -204,11 +204,11 @@ class Catalogue:
         return (currency, resource, component) in self._tiered
 
     def unit(self, currency: str, resource: str, component: str) -> str:
-        """What one of a component's quantity is, as everyone's latest price says it; the
-        component's own name where nothing is priced."""
+        """What one of a component's quantity is, as everyone's first price says it, so that
+        no report changes; the component's own name where nothing is priced."""
         timeline = self._prices.get(("", currency, resource, component))
-        latest = None if timeline is None else timeline[-1][1]
-        return component if latest is None else latest.price.unit
+        first = None if timeline is None else timeline[0][1]
+        return component if first is None else first.price.unit
 
     def components(self, currency: str, resource: str) -> list[str]:
         """The components ever priced for a resource, for messages."""
