@@ -262,7 +262,9 @@ def audit_order(store: Store, model: Model, org: str, sent: Sequence[Sent]) -> N
             # A clock that is behind records at the time of the entry before.
             times = [now for now in maker.times if max(now, recorded) == entry.recorded_at]
             assert times, f"{entry} is by another clock"
-            if len(times) > 1:
+            if entry.usage is not None and entry.usage.occurred_at in times:
+                times = [entry.usage.occurred_at]
+            elif len(times) > 1:
                 times = [now for now in times if answers(model, facts, maker, [now])] or times
             agree(model, maker.command, times[0], maker.outcome)
         recorded = entry.recorded_at
