@@ -43,6 +43,9 @@ from billing_core.times import micros, moment
 __all__ = ["Terms", "decide", "estimate", "project", "wanted"]
 
 
+_TIMED = (Settle, Deduct, Hold, Extend)
+
+
 def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
     """What a store must load for these commands, by org."""
     wants: dict[str, Wanted] = {}
@@ -62,7 +65,7 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
         hold = getattr(command, "hold", None)
         if hold is not None:
             want.holds.add(hold)
-        if isinstance(command, Settle | Deduct | Hold | Extend):
+        if isinstance(command, _TIMED):
             occurred = getattr(command, "occurred_at", None)
             time = at if occurred is None else micros("occurred_at", occurred)
             want.times = _spanning(want.times, time)

@@ -179,7 +179,7 @@ class Ledger:
         less debt."""
         free = 0
         for lot in self.lots:
-            if self._may_pay(lot, resource, at):
+            if (lot.scope is None and lot.period is None) or self._may_pay(lot, resource, at):
                 free += lot.remainder - lot.reserved
         return free - self.account.debt
 
@@ -441,15 +441,18 @@ class Ledger:
         if usage is not None:
             self.rollup.add(usage, self.period(usage.occurred_at).start)
         self._watch_balance()
-        for n, (kind, data) in enumerate(self.untold, 1):
-            self.events.append(Event(seq, n, kind, compact(data)))
-        self.untold.clear()
+        if self.untold:
+            for n, (kind, data) in enumerate(self.untold, 1):
+                self.events.append(Event(seq, n, kind, compact(data)))
+            self.untold = []
         return entry
 
     def _watch_balance(self) -> None:
         """Events for the balance, once per crossing."""
         before, balance = self._balance, self.account.balance
         self._balance = balance
+        if balance >= before:
+            return
         low = self.account.low_balance
         if low is not None and balance < low <= before:
             self.untold.append(("low_balance", {"balance": balance, "threshold": low}))
