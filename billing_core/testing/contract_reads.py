@@ -243,8 +243,9 @@ class ReadContract:
         assert store.erase_member("nobody", "ann") is False
         for rows in (store.lots, store.holds, store.counters, store.items, store.charges):
             assert list(rows("nobody")) == []
-        for rows in (store.subscriptions, store.limits, store.spends):
-            assert list(rows("nobody")) == []
+        assert list(store.subscriptions("nobody")) == []
+        assert list(store.limits("nobody")) == []
+        assert list(store.spends("nobody")) == []
 
     def test_orgs_are_sorted_by_code_point(self, store: Store) -> None:
         for org in NAMES[::-1]:
