@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from billing_core.catalogue import Catalogue
 from billing_core.errors import InvalidCommand
 from billing_core.journal import chained
-from billing_core.limits import had_begun, subjects
+from billing_core.limits import had_begun, had_counted, subjects
 from billing_core.pricing import Price, charge
 from billing_core.quantities import CUSTOMER
 from billing_core.records import (
@@ -409,7 +409,7 @@ class Audit:
     def _limited(self, entry: Entry) -> None:
         account = self._account()
         if account.limited_since is None:
-            account.limited_since = entry.at
+            account.limited_since = max(entry.at, entry.recorded_at)
             for hold in self.tables.holds.values():
                 self._held(hold, sum(amount for _, amount in hold.parts))
 
@@ -555,6 +555,8 @@ class Audit:
         if entry.op == "reverse" and total != -entry.amount:
             self.note(where, f"amount {entry.amount}; its lines give back {-total}")
         self._roll_up(usage, start)
+        if entry.op == "reverse" and not had_counted(account, self.subject(content["charge"])):
+            usage = usage._replace(project=None)
         self._count(usage, total)
 
     def _check_line(

@@ -251,7 +251,7 @@ class Catalogue:
         A change takes effect at least ``delay`` after publication, longer than any
         service's cache lives.  What changes nothing may reach back: the first price of a
         component for everyone, the first version of a plan, and the books of a plan that is
-        not published yet.
+        not published yet.  All versions of a plan have its first one's currency.
         """
         known = self._full.get(document.version)
         if known is not None:
@@ -260,6 +260,12 @@ class Catalogue:
             raise InvalidCommand(
                 "version", document.version, "a new version name: this one is published"
             )
+        if isinstance(document, Plan):
+            for each in self.plans.values():
+                if each.plan == document.plan and each.currency != document.currency:
+                    raise InvalidCommand(
+                        "currency", document.currency, f"{each.currency}, as plan {each.plan!r} has"
+                    )
         changed = self._changed(document)
         if changed is not None and micros("effective_at", document.effective_at) < now + delay:
             raise InvalidCommand(

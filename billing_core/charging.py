@@ -12,7 +12,7 @@ from billing_core.commands import Deduct, PriceUnpriced, Reverse, Settle
 from billing_core.errors import Conflict, InvalidCommand, NotFound, UnknownPrice
 from billing_core.lapsing import free, lapse
 from billing_core.ledger import Ledger, NeedMore
-from billing_core.limits import Use, bound, count_spending, hold_spending
+from billing_core.limits import Use, bound, count_spending, had_counted, hold_spending
 from billing_core.metering import Metered, Quote, billed, in_force, meter, quote
 from billing_core.outcomes import Outcome
 from billing_core.quantities import PLATFORM, Payer, Usage
@@ -238,7 +238,8 @@ def reverse(ledger: Ledger, ask: Ask) -> Outcome:
     made = ledger.reverse(story, amount, expires_at)
     ledger.repay()
     usage = cast(UsageRecord, subject.usage)
-    count_spending(ledger, usage.member, usage.project, usage.occurred_at, -amount)
+    project = usage.project if had_counted(ledger.account, subject) else None
+    count_spending(ledger, usage.member, project, usage.occurred_at, -amount)
     lines = (Line("reversed", 0, 0, PLATFORM, -amount, ""),)
     record = usage._replace(item=None, requests=0, lines=lines)
     return finish(ledger, ask, amount, {"lots": made} if made else None, record)

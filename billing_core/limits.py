@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from billing_core.ledger import Ledger, NeedMore
 from billing_core.plans import Limit
-from billing_core.records import Account, Hold, LimitSet, Spend
+from billing_core.records import Account, Entry, Hold, LimitSet, Spend
 from billing_core.times import DAY, Window
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "bound",
     "count_spending",
     "had_begun",
+    "had_counted",
     "hold_spending",
     "limit_from",
     "quotas",
@@ -65,8 +66,10 @@ def bound(ledger: Ledger, use: Use, amount: int, *, replaced: int = 0) -> Bound 
 
 def limit_from(ledger: Ledger, time: int) -> None:
     """From now on the org's spending is added up.  All open holds are loaded."""
-    if ledger.account.limited_since is None:
-        ledger.account.limited_since = time
+    account = ledger.account
+    if account.limited_since is None:
+        # Not before the clock: charges before a decision that is dated back may be later.
+        account.limited_since = max(time, account.recorded_at, ledger.terms.now)
         for hold in ledger.state.holds.values():
             hold_spending(ledger, hold, sum(part[1] for part in hold.parts))
 
@@ -101,6 +104,13 @@ def had_begun(account: Account, start: int) -> bool:
     dated ahead, by a day at most."""
     since = account.limited_since
     return since is not None and start < since + DAY
+
+
+def had_counted(account: Account, charge: Entry) -> bool:
+    """Whether a charge was made since spending is added up: the reversal of an earlier one
+    takes nothing from what a project, of which no earlier spending is known, has spent."""
+    since = account.limited_since
+    return since is not None and max(charge.at, charge.recorded_at) >= since
 
 
 def _before(ledger: Ledger, subject: str, grain: str, start: int) -> int:
@@ -216,7 +226,7 @@ def _quota(ledger: Ledger, use: Use) -> Bound | None:
     period = ledger.period(use.at)
     counter = ledger.count(use.resource, period.start)
     for component, quantity in use.billed:
-        if component in allowed:
+        if quantity and component in allowed:
             standing = counter.components.get(component, [0, 0, 1, 0])
             if standing[0] + standing[3] + quantity > allowed[component]:
                 return Bound("quota", 0, period.end)

@@ -6,7 +6,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from world import DAY, HOUR, LONG_AGO, MINUTE, T0, TICK, World, nanos, units
 
-from billing_core import Deduct, Flat, InvalidCommand, Limit, NotFound, Plan, Price, Quota, Refused
+from billing_core import (
+    Deduct,
+    Flat,
+    InvalidCommand,
+    Limit,
+    NotFound,
+    Plan,
+    Price,
+    Quota,
+    Refused,
+    Usage,
+)
 
 # The org's periods begin on the 10th of each month at noon.
 SECOND_PERIOD = datetime(2026, 4, 10, 12, tzinfo=UTC)
@@ -192,6 +203,13 @@ def test_a_new_version_of_a_plan_holds_from_its_time() -> None:
     assert world.balance().balance == 20
 
 
+def test_a_plan_keeps_its_currency() -> None:
+    world = two_plans()
+    euro = Plan("small-2", "small", SECOND_PERIOD, allowance=nanos(9, "EUR"), currency="EUR")
+    with pytest.raises(InvalidCommand, match="USD"):
+        world.billing.publish(euro)
+
+
 def test_an_unknown_plan_is_refused_and_one_just_published_is_found() -> None:
     world = two_plans()
     other = World(world.store, priced=False, opened=False)
@@ -343,6 +361,50 @@ def test_late_usage_counts_in_its_own_window() -> None:
     world.deduct(50, occurred_at=T0)
     assert refusal(lambda: world.deduct(1, occurred_at=T0)).limit == "org_limit"
     world.deduct(50)
+    assert world.wrong() == []
+
+
+def test_a_window_that_is_over_has_no_room_again() -> None:
+    world = World()
+    world.grant(1000)
+    world.billing.set_limit("acme", "day", nanos(50), per="day")
+    world.clock.advance(DAY)
+    no = refusal(lambda: world.deduct(51, occurred_at=T0))
+    assert (no.limit, no.retryable, no.retry_after) == ("org_limit", False, None)
+    no = refusal(lambda: world.deduct(51))
+    assert (no.limit, no.retryable, no.retry_after) == ("org_limit", True, 12 * 3600)
+
+
+def test_what_had_not_counted_of_a_project_makes_no_room_when_it_is_reversed() -> None:
+    world = World()
+    world.grant(1000)
+    before = world.deduct(30, project="key-1")
+    world.clock.advance(MINUTE)
+    world.billing.set_limit("acme", "p", nanos(50), project="key-1")
+    world.reverse(before)
+    world.deduct(50, project="key-1")
+    assert refusal(lambda: world.deduct(1, project="key-1")).limit == "project_limit"
+    assert world.wrong() == []
+
+
+def test_a_limit_that_is_dated_back_counts_what_was_spent_before_it_was_set() -> None:
+    world = World()
+    world.grant(1000, at=T0)
+    world.clock.advance(40 * DAY)
+    world.deduct(30, at=T0, occurred_at=T0 + 40 * DAY)
+    world.billing.set_limit("acme", "org", nanos(50), at=T0)
+    assert refusal(lambda: world.deduct(21)).limit == "org_limit"
+    world.deduct(20)
+    assert world.wrong() == []
+
+
+def test_what_its_items_minimum_covers_uses_no_more_of_a_quota() -> None:
+    world = subscribed(allowance=nanos(1000), quotas=[Quota("run", "second", 5)])
+    world.publish({"run": {"second": Price(Flat(1), minimum=10)}}, version="runs")
+    seconds = {"second": 2}
+    world.settle(Usage.of("run", seconds, item="run-1"))
+    assert world.deduct(Usage.of("run", seconds, item="run-1")).amount == 0
+    assert refusal(lambda: world.deduct(Usage.of("run", seconds, item="run-2"))).limit == "quota"
     assert world.wrong() == []
 
 

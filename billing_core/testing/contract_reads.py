@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from billing_core.ports import OrgState, Store, Wanted
-from billing_core.records import Cell, CellKey, Counter, Event, Item, Transfer
+from billing_core.records import (
+    Cell,
+    CellKey,
+    Counter,
+    Event,
+    Item,
+    LimitSet,
+    Spend,
+    Subscription,
+    Transfer,
+)
 from billing_core.testing.drafts import Draft, charge, hold, load, lot, save, usage
 
 __all__ = ["LoadContract", "ReadContract"]
@@ -233,6 +243,9 @@ class ReadContract:
         assert store.erase_member("nobody", "ann") is False
         for rows in (store.lots, store.holds, store.counters, store.items, store.charges):
             assert list(rows("nobody")) == []
+        assert list(store.subscriptions("nobody")) == []
+        assert list(store.limits("nobody")) == []
+        assert list(store.spends("nobody")) == []
 
     def test_orgs_are_sorted_by_code_point(self, store: Store) -> None:
         for org in NAMES[::-1]:
@@ -353,18 +366,33 @@ class ReadContract:
             counters=[Counter(name, number, {}) for name in names for number in numbers],
             items=[Item(item, name, {}) for name in names for item in names],
             charges=[charge(number) for number in numbers],
+            subscriptions=[Subscription(number, 7, "p") for number in numbers],
+            limits=[LimitSet(name, per, 5, (), True) for name in names for per in ("b", "a")],
+            spends=[
+                Spend(name, grain, number, 5)
+                for name in names
+                for grain in ("b", "a")
+                for number in (*numbers, -1)
+            ],
         )
         save(store, changes)
         ordered = sorted(numbers)
         assert [each.lot for each in store.lots("acme")] == ordered
         assert [each.charge for each in store.charges("acme")] == ordered
         assert [each.key for each in store.holds("acme")] == NAMES
+        assert [each.seq for each in store.subscriptions("acme")] == ordered
+        limits = [(each.subject, each.per) for each in store.limits("acme")]
+        assert limits == [(name, per) for name in NAMES for per in "ab"]
+        spends = [(each.subject, each.grain, each.start) for each in store.spends("acme")]
+        assert spends == [(name, g, n) for name in NAMES for g in "ab" for n in (-1, *ordered)]
         told = [(each.resource, each.start) for each in store.counters("acme")]
         assert told == [(name, number) for name in NAMES for number in ordered]
         rows = [(each.item, each.resource) for each in store.items("acme")]
         assert rows == [(item, name) for item in NAMES for name in NAMES]
 
-    @pytest.mark.parametrize("kind", ["lots", "holds", "counters", "items", "charges"])
+    @pytest.mark.parametrize(
+        "kind", ["lots", "holds", "counters", "items", "charges", "subscriptions", "spends"]
+    )
     def test_every_row_is_read_however_many(self, store: Store, kind: str) -> None:
         numbers = range(1, MANY)
         names = [f"{number:05}" for number in numbers]
@@ -374,6 +402,8 @@ class ReadContract:
             "counters": [Counter("model:a", number, {}) for number in numbers],
             "items": [Item("i", name, {}) for name in names],
             "charges": [charge(number) for number in numbers],
+            "subscriptions": [Subscription(number, number, None) for number in numbers],
+            "spends": [Spend("org", "day", number, 1) for number in numbers],
         }[kind]
         draft = Draft()
         for number in numbers:
