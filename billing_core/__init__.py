@@ -55,7 +55,7 @@ from billing_core.outcomes import (
 )
 from billing_core.plans import Limit, Plan, Quota
 from billing_core.pricing import Flat, Graduated, Package, Price, Tier
-from billing_core.quantities import Usage, model, tokens
+from billing_core.quantities import Usage, code, model, tokens, tool
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
@@ -129,9 +129,11 @@ __all__ = [
     "UsageReport",
     "UsageRow",
     "Verification",
+    "code",
     "decimal_text",
     "model",
     "tokens",
+    "tool",
     "usd",
 ]
 
