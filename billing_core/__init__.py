@@ -59,6 +59,7 @@ from billing_core.quantities import Usage, code, model, tokens, tool
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
+    from billing_core.differences import Difference
     from billing_core.engine import AsyncBilling, AsyncHold
     from billing_core.explain import Explanation
     from billing_core.statements import Balance, HistoryRow
@@ -81,6 +82,7 @@ __all__ = [
     "Command",
     "Conflict",
     "Deduct",
+    "Difference",
     "Discrepancy",
     "Explanation",
     "Extend",
@@ -144,6 +146,7 @@ _LATER = {
     "AsyncHold": "engine",
     "Balance": "statements",
     "Checkpoint": "audit",
+    "Difference": "differences",
     "Discrepancy": "audit",
     "Explanation": "explain",
     "HistoryRow": "statements",

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from billing_core.audit import Checkpoint
 from billing_core.books import PriceBook
-from billing_core.catalogue import Catalogue
+from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import (
     Close,
     Command,
@@ -37,6 +37,7 @@ from billing_core.commands import (
     SetPlan,
     Settle,
 )
+from billing_core.differences import Difference
 from billing_core.engine.billing import Billing, checked_batch, settlements, unwrapped
 from billing_core.engine.coalescing import Part
 from billing_core.engine.reads import Check
@@ -388,6 +389,16 @@ class AsyncBilling:
     async def quote(self, org: str, usage: Usage, *, at: datetime | None = None) -> Quote:
         """The most that a usage can cost; see :meth:`Billing.quote`."""
         return await to_thread(self._billing.quote, org, usage, at=at)
+
+    async def pricing(
+        self, org: str, *, at: datetime | None = None
+    ) -> Mapping[str, Mapping[str, Priced]]:
+        """The prices in force for an org; see :meth:`Billing.pricing`."""
+        return await to_thread(self._billing.pricing, org, at=at)
+
+    async def diff(self, old: str, new: str) -> tuple[Difference, ...]:
+        """How two published versions differ; see :meth:`Billing.diff`."""
+        return await to_thread(self._billing.diff, old, new)
 
     async def balance(self, org: str) -> Balance:
         """The org's credit now; see :meth:`Billing.balance`."""
