@@ -62,7 +62,7 @@ def plans(db: Path, org: str | None, as_json: bool) -> None:
     found = sorted(catalogue.plans.values(), key=lambda each: (each.plan, each.effective_at))
     current = {each.plan: catalogue.plan(each.plan, now) for each in found}
     if org is not None:
-        found = [each for each in found if each.plan == subscribed and current[subscribed] is each]
+        found = [each for each in found if each.plan == subscribed and current[each.plan] is each]
     if as_json:
         shown = [_plan_json(each, each is current[each.plan]) for each in found]
         own = shown[0] if shown else None
