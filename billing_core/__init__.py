@@ -55,10 +55,11 @@ from billing_core.outcomes import (
 )
 from billing_core.plans import Limit, Plan, Quota
 from billing_core.pricing import Flat, Graduated, Package, Price, Tier
-from billing_core.quantities import Usage, model, tokens
+from billing_core.quantities import Usage, code, model, tokens, tool
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
+    from billing_core.differences import Difference
     from billing_core.engine import AsyncBilling, AsyncHold
     from billing_core.explain import Explanation
     from billing_core.statements import Balance, HistoryPage, HistoryRow
@@ -89,6 +90,7 @@ __all__ = [
     "Conflict",
     "DayUsage",
     "Deduct",
+    "Difference",
     "Discrepancy",
     "Explanation",
     "Extend",
@@ -141,9 +143,11 @@ __all__ = [
     "UsageRow",
     "UsageSummary",
     "Verification",
+    "code",
     "decimal_text",
     "model",
     "tokens",
+    "tool",
     "usd",
 ]
 
@@ -159,6 +163,7 @@ _LATER = {
     "AsyncHold": "engine",
     "Balance": "statements",
     "Checkpoint": "audit",
+    "Difference": "differences",
     "Discrepancy": "audit",
     "Explanation": "explain",
     "HistoryRow": "statements",

@@ -218,6 +218,22 @@ class Catalogue:
         """The resources ever priced in a currency."""
         return sorted({resource for _, cur, resource, _ in self._prices if cur == currency})
 
+    def currencies(self) -> list[str]:
+        """The currencies that there are prices in."""
+        return sorted({currency for _, currency, _, _ in self._prices})
+
+    def prices(
+        self, currency: str, at: int, audiences: tuple[str, ...] = ()
+    ) -> dict[str, dict[str, Priced]]:
+        """All prices in force at a time, by resource and component, sorted."""
+        found: dict[str, dict[str, Priced]] = {}
+        for resource in self.resources(currency):
+            for component in self.components(currency, resource):
+                priced = self.price(currency, resource, component, at, audiences)
+                if priced is not None:
+                    found.setdefault(resource, {})[component] = priced
+        return found
+
     # -- plans ------------------------------------------------------------------
 
     def plan(self, name: str, at: int) -> Plan | None:
@@ -244,6 +260,26 @@ class Catalogue:
         """What was published under a name, short or full; raises NotFound."""
         full = self.version(name)
         return self.books.get(full) or self.plans[full]
+
+    def superseded(self, document: PriceBook | Plan) -> PriceBook | Plan | None:
+        """What holds when a document takes effect, of what it names and for the same
+        audience: what it would change, for :func:`billing_core.differences`."""
+        at = micros("effective_at", document.effective_at)
+        if isinstance(document, Plan):
+            return self.plan(document.plan, at)
+        audience, currency = document.audience, document.currency
+        prices: dict[str, dict[str, Price | None]] = {}
+        for resource, parts in document.prices.items():
+            for component in parts:
+                found = _at(self._prices.get((audience, currency, resource, component)), at)
+                if found is not None:
+                    prices.setdefault(resource, {})[component] = found.price
+        known = self._discounts.get((audience, currency), {})
+        standing = {name: _at(known.get(name), at) for name in document.percent_off}
+        percent_off = {name: each[0] for name, each in standing.items() if each is not None}
+        if not prices and not percent_off:
+            return None
+        return evolve(document, version="in force", prices=prices, percent_off=percent_off)
 
     def checked(self, document: PriceBook | Plan, *, now: int, delay: int) -> None:
         """Raise InvalidCommand unless a document may be published ``now`` (microseconds).

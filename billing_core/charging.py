@@ -62,8 +62,14 @@ def _metered(ledger: Ledger, usage: Usage, occurred: int) -> Metered:
 
 
 def _versions(ledger: Ledger, resource: str) -> Callable[[str, str], Priced | None]:
-    currency, catalogue = ledger.account.currency, ledger.catalogue
-    return lambda version, part: catalogue.priced_by(version, currency, resource, part)
+    def price_of(version: str, component: str) -> Priced | None:
+        currency = ledger.account.currency
+        priced = ledger.catalogue.priced_by(version, currency, resource, component)
+        if priced is None and not ledger.terms.fresh:
+            raise NeedMore(None)  # on record by who knew more
+        return priced
+
+    return price_of
 
 
 def _advance(ledger: Ledger, usage: Usage, occurred: int, metered: Metered) -> None:

@@ -190,7 +190,8 @@ class Ledger:
 
     def audiences(self, at: int) -> tuple[str, ...]:
         """Whose price books hold for the org at a time, beside everyone's."""
-        return self.catalogue.audiences(self.org, self._subscribed(at))
+        plan = self.plan(at)  # a catalogue that does not know it has not its books either
+        return self.catalogue.audiences(self.org, None if plan is None else plan.plan)
 
     def _subscribed(self, at: int) -> str | None:
         """The plan at a time."""

@@ -55,6 +55,9 @@ TIME = "rules_6_time_and_refusals.py::test_6_"
 DEBT = "rules_6_debt_and_reversal.py::test_6_"
 KEYS = "rules_7_idempotency.py::test_7_"
 USAGE = "rules_8_usage.py::test_8_"
+PLANS = "plans.py::test_"
+REPORTED = "reported_elsewhere.py::test_"
+MONTH = "a_month_in_the_life.py::test_a_month_in_the_life"
 
 FAULTS = [
     # -- lots and lapses
@@ -509,6 +512,73 @@ FAULTS = [
         "if filed != ([None, None] if record is None else [record.member, record.occurred_at]):",
         "if False:",
         "sqlite.py::test_verify_finds_tampering[where usage is filed]",
+    ),
+    # -- plans, limits, what is published
+    fault(
+        "an allowance twice for one period",
+        "lapsing",
+        "min(included - account.allowance,",
+        "min(included,",
+        PLANS + "an_upgrade_brings_the_difference_and_a_downgrade_takes_nothing",
+        MONTH,
+    ),
+    fault(
+        "a period begins a microsecond late",
+        "lapsing",
+        "if begins <= time:",
+        "if begins < time:",
+        REPORTED + "recurrence_is_neither_doubled_nor_missed_at_a_boundary[at]",
+    ),
+    fault(
+        "roll over beyond the cap",
+        "lapsing",
+        "min(left, plan.rollover.nanos)",
+        "left",
+        PLANS + "what_is_left_rolls_over_up_to_the_cap_and_the_rest_expires",
+        MONTH,
+    ),
+    fault(
+        "an allowance pays for an earlier period",
+        "ledger",
+        "lot.period != self.period(at).start",
+        "lot.period < self.period(at).start",
+        MONTH,
+    ),
+    fault(
+        "price by the plan of now",
+        "charging",
+        "resource, occurred, ledger.audiences(occurred)",
+        "resource, occurred, ledger.audiences(ledger.terms.now)",
+        PLANS + "a_plans_prices_hold_for_its_subscribers",
+        MONTH,
+    ),
+    fault(
+        "a limit without the open holds",
+        "limits",
+        "over = spent + held + amount",
+        "over = spent + amount",
+        REPORTED + "the_first_requests_of_a_new_member_pass_no_limit_at_once[hold]",
+    ),
+    fault(
+        "the prices of everyone where the plan is not known yet",
+        "ledger",
+        "plan = self.plan(at)  # a catalogue",
+        "plan = (name := self._subscribed(at)) and self.catalogue.plan(name, at)  # a catalogue",
+        REPORTED + "a_plan_published_just_now_is_priced_by_its_own_book_by_all",
+    ),
+    fault(
+        "a version that is not known yet",
+        "charging",
+        "if priced is None and not ledger.terms.fresh:",
+        "if False:",
+        REPORTED + "an_item_goes_on_at_the_version_it_began_with_whoever_serves_it",
+    ),
+    fault(
+        "a catalogue trusted for times beyond the delay",
+        "engine/billing",
+        "if age + self._tolerance > delay:",
+        "if age >= delay:",
+        REPORTED + "a_catalogue_is_not_trusted_for_times_beyond_the_publication_delay",
     ),
     *(Fault(*each) for each in PAYMENTS),
 ]

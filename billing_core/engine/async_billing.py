@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from billing_core.audit import Checkpoint
 from billing_core.books import PriceBook
-from billing_core.catalogue import Catalogue
+from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import (
     Close,
     Command,
@@ -37,7 +37,9 @@ from billing_core.commands import (
     SetPlan,
     Settle,
 )
-from billing_core.engine.billing import Billing, checked_batch, settlements, unwrapped
+from billing_core.differences import Difference
+from billing_core.engine.async_hold import AsyncHold
+from billing_core.engine.billing import Billing, checked_batch, unwrapped
 from billing_core.engine.coalescing import Part
 from billing_core.engine.reads import Check
 from billing_core.engine.system import system_clock, uuid7
@@ -389,6 +391,16 @@ class AsyncBilling:
         """The most that a usage can cost; see :meth:`Billing.quote`."""
         return await to_thread(self._billing.quote, org, usage, at=at)
 
+    async def pricing(
+        self, org: str, *, at: datetime | None = None
+    ) -> Mapping[str, Mapping[str, Priced]]:
+        """The prices in force for an org; see :meth:`Billing.pricing`."""
+        return await to_thread(self._billing.pricing, org, at=at)
+
+    async def diff(self, old: str, new: str) -> tuple[Difference, ...]:
+        """How two published versions differ; see :meth:`Billing.diff`."""
+        return await to_thread(self._billing.diff, old, new)
+
     async def balance(self, org: str) -> Balance:
         """The org's credit now; see :meth:`Billing.balance`."""
         return await to_thread(self._billing.balance, org)
@@ -478,45 +490,3 @@ class AsyncBilling:
         return await to_thread(
             self._billing.verify, org, checkpoints=checkpoints, progress=progress
         )
-
-
-class AsyncHold:
-    """A hold that was made; see :class:`OpenHold`.  Use it in ``async with``."""
-
-    def __init__(self, billing: AsyncBilling, command: Hold, held: Held) -> None:
-        self.held = held
-        self.charges: list[Charged] = []
-        """What leaving the ``async with`` block charged."""
-        self._billing = billing
-        self._command = command
-        self._reported: list[Usage] = []
-
-    @property
-    def key(self) -> str:
-        """The hold's name, for ``settle``, ``extend`` and ``release``."""
-        return self.held.key
-
-    @property
-    def amount(self) -> int:
-        """Nanos held."""
-        return self.held.amount
-
-    @property
-    def expires_at(self) -> datetime:
-        return self.held.expires_at
-
-    def report(self, usage: Usage) -> None:
-        """What was really used; may be called again for further usage."""
-        if not isinstance(usage, Usage):
-            raise InvalidCommand("usage", usage, "a Usage, such as tokens(...) returns")
-        self._reported.append(usage)
-
-    async def __aenter__(self) -> AsyncHold:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if not self._reported:
-            await self._billing.release(self._command.org, self.key)
-            return
-        for result in await self._billing.execute(settlements(self._command, self._reported)):
-            self.charges.append(unwrapped([result], Charged))

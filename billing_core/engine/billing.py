@@ -67,8 +67,9 @@ class Billing(Reads):
 
     ``clock``, ``ids``: where time and ids come from.  ``tolerance``: how far ahead of
     the clock a command may be dated.  ``publication_delay``: how long before it takes
-    effect a change of price is published; longer than ``catalogue_age``, for which
-    a loaded catalogue is trusted.
+    effect a change of price is published; no shorter than ``tolerance`` and
+    ``catalogue_age``, for which a loaded catalogue is trusted, together.  All services on
+    one store use the same.
 
     Methods that write raise Refused, InvalidCommand, Conflict, NotFound or StoreError;
     after a StoreError whose ``outcome_unknown`` is true, send the same again.
@@ -92,11 +93,12 @@ class Billing(Reads):
             raise InvalidCommand("tolerance", tolerance, "a day at most")
         delay = duration("publication_delay", publication_delay)
         age = duration("catalogue_age", catalogue_age)
-        if age >= delay:
+        if age + self._tolerance > delay:
             raise InvalidCommand(
                 "catalogue_age",
                 catalogue_age,
-                f"less than the publication_delay, {publication_delay}",
+                f"with the tolerance, {tolerance}, at most the publication_delay, "
+                f"{publication_delay}",
             )
         self._prices = Prices(store, clock, age=age, delay=delay)
         self._coalescer = Coalescer(self._run, width=store.concurrency)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import frozen
 
 from billing_core.asked import refused
-from billing_core.catalogue import Catalogue
+from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import Command, Hold, Settle
 from billing_core.decide import estimate, project, wanted
 from billing_core.engine.reports import Reports, check_seq
@@ -30,6 +30,7 @@ from billing_core.times import micros, moment
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
+    from billing_core.differences import Difference
     from billing_core.explain import Explanation
     from billing_core.statements import Balance
     from billing_core.verify import Progress, Verification
@@ -69,6 +70,33 @@ class Reads(Reports):
         time = now if at is None else micros("at", at)
         command = Settle(org, "quote", usage=usage, at=moment(time))
         return self._ask(command, now, lambda ledger: estimate(ledger, usage, time))
+
+    def pricing(
+        self, org: str, *, at: datetime | None = None
+    ) -> Mapping[str, Mapping[str, Priced]]:
+        """The prices in force for the org at a time (default: now), by resource and
+        component: its own, its plan's, everyone's.  Raises NotFound."""
+        now = self.clock()
+        time = now if at is None else micros("at", at)
+
+        def answer(ledger: Ledger) -> Mapping[str, Mapping[str, Priced]]:
+            currency = ledger.account.currency
+            return ledger.catalogue.prices(currency, time, ledger.audiences(time))
+
+        return self._asked(
+            checked_name("org", org), Wanted(until=now, times=(time, time)), now, answer
+        )
+
+    def diff(self, old: str, new: str) -> tuple[Difference, ...]:
+        """What a published version changes of what another says, in words.
+
+        Both by name: of plans, or of price books for one audience.  Raises NotFound,
+        InvalidCommand.
+        """
+        from billing_core.differences import differences
+
+        catalogue = self._prices.load()
+        return differences(catalogue.document(old), catalogue.document(new))
 
     # -- reads ------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.progress import TaskID
 
-from billing_adapters.cli import reads
+from billing_adapters.cli import catalogue, reads
 from billing_adapters.cli.database import opened, temporary
 from billing_adapters.cli.replay import Replay, given_prices, org_names, source_prices
 from billing_adapters.cli.report import replay_json, report_demo, report_replay
@@ -46,6 +46,7 @@ def cli() -> None:
       billing replay trace.csv.gz --db billing.sqlite
       billing verify --db billing.sqlite
       billing history replay-1 --db billing.sqlite
+      billing pricing --db billing.sqlite
     """
 
 
@@ -222,5 +223,14 @@ def demo(db: Path | None) -> None:
             sys.exit(1)
 
 
-for _command in (reads.verify, reads.balance, reads.history, reads.usage, reads.explain):
+for _command in (
+    reads.verify,
+    reads.balance,
+    reads.history,
+    reads.usage,
+    reads.explain,
+    catalogue.plans,
+    catalogue.pricing,
+    catalogue.quote,
+):
     cli.add_command(_command)
