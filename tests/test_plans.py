@@ -16,6 +16,7 @@ from billing_core import (
     Price,
     Quota,
     Refused,
+    SetLimit,
     Usage,
 )
 
@@ -98,6 +99,20 @@ def test_a_hold_keeps_what_it_has_of_an_allowance_over_the_periods_end() -> None
     charge = world.settle(50, hold=hold.key)
     assert world.paid_by(charge) == [(1, 50)]
     assert world.left() == {2: 100}, "what the hold did not need expires with its lot"
+    assert world.wrong() == []
+
+
+def test_what_a_hold_has_is_not_rolled_over() -> None:
+    world = subscribed(allowance=nanos(100), rollover=nanos(1000))
+    hold = world.hold(60, life=90 * DAY)
+    world.clock.set(SECOND_PERIOD)
+    assert world.left() == {1: 60, 2: 40, 3: 100}
+    assert [lot.amount for lot in world.balance().lots] == [100, 40, 100]
+    world.hold(50, life=90 * DAY)
+    world.clock.set(THIRD_PERIOD)
+    assert world.left() == {1: 60, 2: 40, 3: 10, 4: 90, 5: 100}
+    world.settle(50, hold=hold.key)
+    assert world.left() == {2: 40, 3: 10, 4: 90, 5: 100}, "what it did not need has ended"
     assert world.wrong() == []
 
 
@@ -350,6 +365,43 @@ def test_the_first_requests_of_a_new_member_are_bound() -> None:
         [Deduct("acme", f"d{n}", cost=units(20), member="new") for n in range(5)]
     )
     assert [type(each).__name__ for each in outcomes] == ["Charged"] * 2 + ["Refusal"] * 3
+    assert world.wrong() == []
+
+
+def test_a_new_members_very_first_request_is_bound() -> None:
+    world = World()
+    world.grant(1000)
+    world.billing.set_limit("acme", "each", nanos(50), every="member")
+    assert refusal(lambda: world.deduct(51, member="new")).limit == "member_limit"
+    assert refusal(lambda: world.hold(51, member="new")).limit == "member_limit"
+    world.deduct(50, member="new")
+
+
+def test_what_a_batch_spent_before_it_set_a_limit_counts() -> None:
+    world = World()
+    world.grant(1000)
+    world.deduct(10, member="ann")
+    outcomes = world.billing.execute(
+        [
+            Deduct("acme", "before", cost=units(20), member="ann"),
+            SetLimit("acme", "limit", amount=nanos(50), member="ann"),
+            Deduct("acme", "too much", cost=units(21), member="ann"),
+            Deduct("acme", "enough", cost=units(20), member="ann"),
+        ]
+    )
+    assert [type(each).__name__ for each in outcomes][2:] == ["Refusal", "Charged"]
+    assert world.wrong() == []
+
+
+def test_a_time_of_record_never_goes_back() -> None:
+    world = World()
+    world.grant(10)
+    world.clock.advance(-HOUR)
+    world.settle(1)
+    world.clock.advance(2 * HOUR)
+    world.settle(1)
+    first, *others = [entry.recorded_at for entry in world.entries()]
+    assert [each - first for each in others] == [0, 0, 3_600_000_000]
     assert world.wrong() == []
 
 

@@ -64,6 +64,9 @@ def balance(engines: Sequence[Billing], model: Model, org: str, now: int) -> Non
         lot.lot: None if lot.period is None else micros("time", lot.period) for lot in told.lots
     }
     assert periods == {lot: facts.lots[lot].period for lot in lots}
+    for lot in told.lots:
+        came = facts.came(lot.lot)
+        assert came in (0, lot.amount), f"{lot}; the model says {came}"
     order = sorted((facts.lots[lot] for lot in lots), key=lambda lot: lot.order())
     assert [lot.lot for lot in told.lots] == [lot.number for lot in order]
     figures = {

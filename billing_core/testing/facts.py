@@ -172,6 +172,11 @@ class Facts:
         came = sum(move.amount for move in self.moves if move.credit == name)
         return came - sum(move.amount for move in self.moves if move.debit == name)
 
+    def came(self, lot: int) -> int:
+        """What a grant or a period's end made it of; 0 for what a reversal made."""
+        made = [move for move in self.moves if move.kind in ("grant", "rollover")]
+        return sum(move.amount for move in made if move.credit == f"lot:{lot}")
+
     def reserved(self, lot: int) -> int:
         parts = [part for hold in self.holds.values() for part in hold.parts]
         return sum(amount for number, amount in parts if number == lot)
