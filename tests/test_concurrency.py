@@ -185,6 +185,9 @@ class _Poisoned:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        return self._transaction.recall(wanted)
+
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         for org in wanted:
             if org == "buggy":

@@ -3,7 +3,7 @@ thin doors to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -45,7 +45,7 @@ from billing_core.outcomes import (
     Reversed,
     Success,
 )
-from billing_core.ports import Clock, IdSource, Store
+from billing_core.ports import Clock, IdSource, Stale, Store, Transaction, Wanted
 from billing_core.pricing import PriceBook
 from billing_core.quantities import Usage
 from billing_core.text import checked_name
@@ -143,14 +143,17 @@ class Billing(Reads):
         terms = Terms(self._prices.known(batch, now), now, self._tolerance)
         wants = wanted(batch, now)
         with self.store.transaction() as transaction:
-            while True:
+            outcomes = _from_memory(transaction, wants, batch, terms)
+            while outcomes is None:
                 try:
-                    outcomes, changes = decide(transaction.load(wants), batch, terms)
-                    break
+                    decided, changes = decide(transaction.load(wants), batch, terms)
+                    if changes:
+                        transaction.commit(changes)
+                    outcomes = decided
                 except NeedMoreDebts as need:
                     wants[need.org].debts *= 16
-            if changes:
-                transaction.commit(changes)
+                except Stale:
+                    continue
         return outcomes
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
@@ -362,6 +365,24 @@ class OpenHold:
             return
         for result in self._billing.execute(settlements(self._command, self._reported)):
             self.charges.append(unwrapped([result], Charged))
+
+
+def _from_memory(
+    transaction: Transaction, wants: Mapping[str, Wanted], batch: Sequence[Command], terms: Terms
+) -> list[Outcome] | None:
+    """The outcomes of commands that all succeed on what the store remembers; None where one
+    does not.  A refusal or a replay is not told from memory: no commit confirms it."""
+    recalled = transaction.recall(wants)
+    if recalled is None:
+        return None
+    try:
+        outcomes, changes = decide(recalled, batch, terms)
+        if not all(isinstance(each, Success) for each in outcomes):
+            return None
+        transaction.commit(changes)
+    except (NeedMoreDebts, Stale):
+        return None
+    return outcomes
 
 
 def checked_batch(commands: Iterable[Command]) -> list[Command]:
