@@ -242,7 +242,8 @@ class _Transaction:
     def _commit(self, changes: Mapping[str, Changes]) -> None:
         store = self._store
         with mapped(store.name):
-            writes = store._writer.queries(changed(changes, self._bases))
+            standing = store._known.standing(changes)
+            writes = store._writer.queries(changed(changes, self._bases, standing))
             if self._line is None:
                 writes.insert(0, _BEGIN)
                 self._line = store._lines.take()

@@ -156,7 +156,7 @@ class _JoinedTransaction:
         store = self._store
         try:
             with mapped(store.name):
-                store._run([*store._writer.queries(changed(changes, self._bases)), _RELEASE])
+                store._run([*store._writer.queries(changed(changes, self._bases, {})), _RELEASE])
         except Stale as error:
             # To load again would not help: the host may see an older state than others.
             raise StoreError(str(error), retryable=True) from error.__cause__

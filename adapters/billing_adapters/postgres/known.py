@@ -16,8 +16,9 @@ from typing import Any
 from attrs import define, field, fields
 
 from billing_adapters.postgres.loading import Found
+from billing_adapters.postgres.rows import Standing
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
-from billing_core.records import Account, Counter, Hold, Item, Lot
+from billing_core.records import Account, CellKey, Counter, Hold, Item, Lot
 
 __all__ = ["Base", "Known"]
 
@@ -33,7 +34,8 @@ _ROWS = 1_000  # of one org, of each kind
 class _Org:
     """``trusted``: whether nobody else has written lately.  ``lots``: all that are not spent.
     ``holds``: open ones.  ``counters``: by resource, the time from which on all are known,
-    and they.  ``items``, ``members``: None for what is known not to be there."""
+    and they.  ``items``, ``members``: None for what is known not to be there.  ``cells``:
+    those that there are, with their components."""
 
     account: Account
     erased: int
@@ -43,6 +45,7 @@ class _Org:
     counters: dict[str, tuple[int, dict[int, Counter]]] = field(factory=dict)
     items: dict[tuple[str, str], Item | None] = field(factory=dict)
     members: dict[str, int | None] = field(factory=dict)
+    cells: dict[tuple[CellKey, str], None] = field(factory=dict)
 
     @property
     def base(self) -> Base:
@@ -72,6 +75,10 @@ class Known:
                 loaded[org] = state
                 bases[org] = known.base
         return loaded, bases
+
+    def standing(self, orgs: Iterable[str]) -> dict[str, Standing]:
+        """What is known to stand in the tables: what has been committed never goes."""
+        return {org: self._orgs[org] for org in orgs if org in self._orgs}
 
     def loaded(self, found: Mapping[str, Found], wanted: Mapping[str, Wanted]) -> None:
         """Learn what was loaded under the orgs' locks."""
@@ -117,7 +124,7 @@ class Known:
         if len(known.lots) > _ROWS:
             self._orgs.pop(org, None)
             return
-        for rows in (known.holds, known.counters, known.items, known.members):
+        for rows in (known.holds, known.counters, known.items, known.members, known.cells):
             _bounded(rows, _ROWS)
         self._orgs[org] = known
         _bounded(self._orgs, _ORGS)
@@ -206,6 +213,9 @@ def _apply(known: _Org, change: Changes) -> None:
     for item in change.items:
         known.items[item.item, item.resource] = _item(item)
     known.members.update((name, number) for number, name in change.members)
+    for key, cell in change.cells.items():
+        for name in cell.components or ("",):
+            known.cells[key, name] = None
 
 
 # -- copies ---------------------------------------------------------------------

@@ -114,10 +114,11 @@ class Loader:
             f"string_to_array(${n}, E'\\x1f')::{kind}[]"
             for n, (_, kind) in enumerate(pairs, 1 if many else 2)
         )
+        # Row by row, whatever the planner thinks of tables that were small when it looked.
         return statement(
-            f"SELECT t.org_id, {_prefixed(columns)}"
-            f" FROM unnest({arrays}) AS w ({', '.join(name for name, _ in pairs)})"
-            f" JOIN {self._schema}.{table} AS t ON t.org_id = {org} AND {where}"
+            f"SELECT t.* FROM unnest({arrays}) AS w ({', '.join(name for name, _ in pairs)})"
+            f" CROSS JOIN LATERAL (SELECT t.org_id, {columns} FROM {self._schema}.{table} AS t"
+            f" WHERE t.org_id = {org} AND {where} OFFSET 0) AS t"
         )
 
     @property
@@ -368,10 +369,3 @@ def _uncounted(state: OrgState) -> set[tuple[str, int]]:
         for start, _, _ in hold.counted
     }
     return counted - state.counters.keys()
-
-
-def _prefixed(columns: str) -> str:
-    return ", ".join(
-        each.replace("(", "(t.", 1) if "(" in each else each if each == "'hex')" else f"t.{each}"
-        for each in columns.split(", ")
-    )

@@ -33,6 +33,7 @@ SET default_transaction_read_only = off;
 SET enable_seqscan = off;
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
+SET plan_cache_mode = force_generic_plan;
 SET jit = off
 """
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
-from billing_adapters.postgres.tables import Value
+from billing_adapters.postgres.tables import Rows, Value
 from billing_adapters.postgres.wire import Row
 from billing_core.ports import Changes
 from billing_core.records import (
@@ -142,27 +144,46 @@ def cells(rows: Iterable[Row]) -> dict[CellKey, Cell]:
 
 # -- changes to rows ------------------------------------------------------------
 
-Rows = dict[str, list[tuple[Value, ...]]]
-"""Rows to be written, by table."""
+
+class Standing(Protocol):
+    """What is known to stand in the tables for an org: rows that are never taken away."""
+
+    @property
+    def account(self) -> Account: ...
+    @property
+    def holds(self) -> Mapping[str, Hold]: ...
+    @property
+    def counters(self) -> Mapping[str, tuple[int, Mapping[int, Counter]]]: ...
+    @property
+    def items(self) -> Mapping[tuple[str, str], Item | None]: ...
+    @property
+    def cells(self) -> Mapping[tuple[CellKey, str], None]: ...
 
 
-def changed(changes: Mapping[str, Changes], bases: Mapping[str, tuple[bytes, int]]) -> Rows:
-    """What :class:`billing_core.ports.Changes` promises, for all orgs, in sorted order.
+def changed(
+    changes: Mapping[str, Changes],
+    bases: Mapping[str, tuple[bytes, int]],
+    standing: Mapping[str, Standing],
+) -> dict[str, Rows]:
+    """What :class:`billing_core.ports.Changes` promises, for all orgs, in sorted order: rows
+    to be written, by table.
 
     ``bases``: by org, the head on which the changes were decided, and the number of names
     erased by then.
     """
-    rows: Rows = {}
+    rows: dict[str, Rows] = defaultdict(Rows)
     for org in sorted(changes):
         change = changes[org]
         was, erased = (b"", 0) if change.opened else bases[org]
         a = change.account
-        rows.setdefault("accounts", []).append((
+        row = (
             org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
             a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
             erased, was,
-        ))  # fmt: skip
-        entries = rows.setdefault("entries", [])
+        )  # fmt: skip
+        accounts = rows["accounts"]
+        (accounts.put if change.opened else accounts.updated).append(row)
+        entries = rows["entries"].put
         for each in change.entries:
             transfers, used = each.texts
             occurred_at = None if each.usage is None else each.usage.occurred_at
@@ -170,58 +191,59 @@ def changed(changes: Mapping[str, Changes], bases: Mapping[str, tuple[bytes, int
                 org, each.seq, each.key, each.at, each.recorded_at, each.content, each.effects,
                 each.amount, each.balance, transfers, used, occurred_at, each.hash,
             ))  # fmt: skip
-        _state_rows(rows, org, change)
-        if change.cells:
-            _cell_rows(rows.setdefault("cells", []), org, change.cells)
+        _state_rows(rows, org, change, standing.get(org))
+        _cell_rows(rows, org, change, standing.get(org))
     return rows
 
 
-def _state_rows(rows: Rows, org: str, change: Changes) -> None:
-    if change.events:
-        rows.setdefault("events", []).extend((org, *event) for event in change.events)
-    if change.members:
-        rows.setdefault("members", []).extend((org, name, n) for n, name in change.members)
-    if change.lots:
-        rows.setdefault("lots", []).extend(
-            (
-                org, each.lot, each.seq, each.kind, each.priority, each.amount, each.remainder,
-                each.reserved, each.expires_at,
-                None if each.scope is None else compact(each.scope), each.remainder == 0,
-            )
-            for each in change.lots
+def _state_rows(
+    rows: dict[str, Rows], org: str, change: Changes, standing: Standing | None
+) -> None:
+    def put(table: str, row: tuple[Value, ...], stands: object) -> None:
+        kept = rows[table]
+        (kept.updated if stands else kept.put).append(row)
+
+    for event in change.events:
+        put("events", (org, *event), False)
+    for number, name in change.members:
+        put("members", (org, name, number), False)
+    row: tuple[Value, ...]
+    for lot in change.lots:
+        scope = None if lot.scope is None else compact(lot.scope)
+        row = (
+            org, lot.lot, lot.seq, lot.kind, lot.priority, lot.amount, lot.remainder,
+            lot.reserved, lot.expires_at, scope, lot.remainder == 0,
         )  # fmt: skip
-    if change.holds:
-        rows.setdefault("holds", []).extend(
-            (
-                org, each.key, each.resource, each.expires_at, each.state, compact(each.parts),
-                compact(each.counted),
-            )
-            for each in change.holds
+        put("lots", row, standing and lot.lot <= standing.account.lots)
+    for hold in change.holds:
+        parts, counted = compact(hold.parts), compact(hold.counted)
+        row = org, hold.key, hold.resource, hold.expires_at, hold.state, parts, counted
+        put("holds", row, standing and hold.key in standing.holds)
+    for counter in change.counters:
+        row = org, counter.resource, counter.start, compact(counter.components)
+        known = standing and standing.counters.get(counter.resource)
+        put("counters", row, known and counter.start in known[1])
+    for item in change.items:
+        row = org, item.item, item.resource, compact(item.components)
+        put("items", row, standing and standing.items.get((item.item, item.resource)))
+    for story in change.charges:
+        row = (
+            org, story.charge, story.resource, story.amount, story.unpaid, story.reversed,
+            compact(story.payments), story.priced,
         )  # fmt: skip
-    if change.counters:
-        rows.setdefault("counters", []).extend(
-            (org, each.resource, each.start, compact(each.components)) for each in change.counters
-        )
-    if change.items:
-        rows.setdefault("items", []).extend(
-            (org, each.item, each.resource, compact(each.components)) for each in change.items
-        )
-    if change.charges:
-        rows.setdefault("charges", []).extend(
-            (
-                org, each.charge, each.resource, each.amount, each.unpaid, each.reversed,
-                compact(each.payments), each.priced,
-            )
-            for each in change.charges
-        )  # fmt: skip
+        put("charges", row, False)
 
 
-def _cell_rows(rows: list[tuple[Value, ...]], org: str, cells_: Mapping[CellKey, Cell]) -> None:
-    for key, cell in cells_.items():
+def _cell_rows(rows: dict[str, Rows], org: str, change: Changes, standing: Standing | None) -> None:
+    for key, cell in change.cells.items():
         requests = cell.requests
         rest = cell.amount - sum(amount for _, amount in cell.components.values())
-        for name, (quantity, amount) in cell.components.items():
-            rows.append((org, *key, name, requests, rest, quantity, amount))
+        for name, (quantity, amount) in (cell.components or _NOTHING).items():
+            kept = rows["cells"]
+            stands = standing is not None and (key, name) in standing.cells
+            row = (org, *key, name, requests, rest, quantity, amount)
+            (kept.updated if stands else kept.put).append(row)
             requests = rest = 0
-        if not cell.components:
-            rows.append((org, *key, "", requests, rest, 0, 0))
+
+
+_NOTHING: dict[str, list[int]] = {"": [0, 0]}

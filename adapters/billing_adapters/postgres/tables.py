@@ -7,19 +7,20 @@ the parameters grow in number with the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from billing_adapters.postgres.wire import Query, Statement, statement
 
-__all__ = ["NONE", "SEPARATOR", "TABLES", "Table", "Value", "Writer", "joined", "text"]
+__all__ = ["TABLES", "Rows", "Table", "Value", "Writer", "joined", "text"]
 
 Value = str | int | bool | bytes | None
 
 # No name or canonical JSON contains control characters.
-SEPARATOR, NONE = "\x1f", "\x1e"
+_SEPARATOR, _NONE = "\x1f", "\x1e"
 
 
 def text(value: Value) -> bytes | None:
@@ -34,12 +35,24 @@ def text(value: Value) -> bytes | None:
 def joined(values: Iterable[Value]) -> bytes:
     """Values as one text, to be split by the server."""
     parts = [
-        NONE if v is None else "\\x" + v.hex() if isinstance(v, bytes) else str(v) for v in values
+        _NONE if v is None else "\\x" + v.hex() if isinstance(v, bytes) else str(v) for v in values
     ]
-    whole = SEPARATOR.join(parts)
-    if whole.count(SEPARATOR) >= max(1, len(parts)):
+    whole = _SEPARATOR.join(parts)
+    if whole.count(_SEPARATOR) >= max(1, len(parts)):
         raise ValueError("a text with a control character")
     return whole.encode()
+
+
+_USED = re.compile(r"excluded\.(\w+)")
+_FEW = 12
+
+
+@define
+class Rows:
+    """Rows of one table to be written: ``put`` may stand already or not, ``updated`` do."""
+
+    put: list[tuple[Value, ...]] = field(factory=list)
+    updated: list[tuple[Value, ...]] = field(factory=list)
 
 
 @frozen
@@ -63,6 +76,21 @@ class Table:
     def one(self, schema: str) -> str:
         marks = ", ".join(f"${n}" for n in range(1, len(self.columns) + 1))
         return self.insert(schema, f"VALUES ({marks})")
+
+    def update(self, schema: str) -> tuple[str, list[int]]:
+        """The statement for one row that stands already, which costs the server half as much,
+        and which of the row's values it takes."""
+        names = list(self.columns)
+        put = {name: _USED.findall(value) for name, value in self.put.items()}
+        used = {*self.key, *(each for found in put.values() for each in found)}
+        taken = [n for n, name in enumerate(names) if name in used]
+        mark = {names[n]: f"${place}::{self.columns[names[n]]}" for place, n in enumerate(taken, 1)}
+        sets = ", ".join(
+            f"{name} = {_USED.sub(lambda found: mark[found[1]], value)}"
+            for name, value in self.put.items()
+        )
+        where = " AND ".join(f"{name} = {mark[name]}" for name in self.key)
+        return f"UPDATE {schema}.{self.name} AS kept SET {sets} WHERE {where}", taken
 
     def many(self, schema: str) -> str:
         arrays = ", ".join(
@@ -167,27 +195,51 @@ TABLES = (
 )
 
 
+class _Statements(NamedTuple):
+    one: Statement
+    many: Statement
+    update: Statement | None
+    taken: list[int]
+
+
 class Writer:
     """The statements that write to the tables of one schema (a quoted name)."""
 
     def __init__(self, schema: str) -> None:
-        self._statements: dict[str, tuple[Statement, Statement]] = {
-            table.name: (statement(table.one(schema)), statement(table.many(schema)))
-            for table in TABLES
-        }
+        self._statements: dict[str, _Statements] = {}
+        for table in TABLES:
+            update, taken = table.update(schema) if table.key else (None, [])
+            self._statements[table.name] = _Statements(
+                statement(table.one(schema)),
+                statement(table.many(schema)),
+                None if update is None else statement(update),
+                taken,
+            )
 
-    def queries(self, rows: Mapping[str, Sequence[tuple[Value, ...]]]) -> list[Query]:
-        """One statement for each table that has rows to be written."""
+    def queries(self, rows: Mapping[str, Rows]) -> list[Query]:
+        """One or two statements for each table that has rows to be written; a few more
+        where a few rows stand already."""
         found: list[Query] = []
-        for name, (one, many) in self._statements.items():
-            values: Sequence[tuple[Any, ...]] = rows.get(name, ())
-            if len(values) == 1:
-                found.append(Query(one, [text(value) for value in values[0]]))
-            elif values:
-                found.append(Query(many, [joined(column) for column in zip(*values, strict=True)]))
+        for name, (one, many, update, taken) in self._statements.items():
+            if name not in rows:
+                continue
+            put, updated = rows[name].put, rows[name].updated
+            if update is not None and len(updated) <= _FEW:
+                for row in updated:
+                    found.append(Query(update, [text(row[n]) for n in taken]))
+            else:
+                put = [*put, *updated]
+            if len(put) == 1:
+                found.append(Query(one, [text(value) for value in put[0]]))
+            elif put:
+                # In the order given, which is that of the orgs: so are the locks.
+                found.append(Query(many, [joined(column) for column in zip(*put, strict=True)]))
         return found
 
     @property
     def statements(self) -> list[bytes]:
         """Every statement's SQL, to be checked."""
-        return [each.sql for pair in self._statements.values() for each in pair]
+        found: list[bytes] = []
+        for one, many, update, _ in self._statements.values():
+            found += [one.sql, many.sql] if update is None else [one.sql, many.sql, update.sql]
+        return found
