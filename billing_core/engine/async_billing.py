@@ -12,9 +12,11 @@ from __future__ import annotations
 import asyncio
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from copy import copy
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from billing_core.audit import Checkpoint
@@ -63,6 +65,8 @@ from billing_core.verify import Progress, Verification
 
 __all__ = ["AsyncBilling", "AsyncHold"]
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _S = TypeVar("_S", bound=Success)
 
 
@@ -127,6 +131,7 @@ class AsyncBilling:
             publication_delay=publication_delay,
             catalogue_age=catalogue_age,
         )
+        self._joined = False
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gatherer] = WeakKeyDictionary()
 
     @property
@@ -149,6 +154,8 @@ class AsyncBilling:
         if not batch:
             return []
         loop = asyncio.get_running_loop()
+        if self._joined:
+            return await self._in_thread(self._billing.execute, batch)
         gatherer = self._loops.get(loop)
         if gatherer is None:
             gatherer = self._loops[loop] = _Gatherer(self._billing.finish)
@@ -164,6 +171,33 @@ class AsyncBilling:
         while some := list(islice(rest, batch)):
             for result in await self.execute(some):
                 yield result
+
+    def within(self, connection: object) -> AsyncBilling:
+        """This engine inside the transaction that the host has open on ``connection``, such as
+        a psycopg AsyncConnection of the running loop; see :meth:`Billing.within`.
+
+        A cancelled await ends when the connection is free again: what it asked for was done,
+        or not, and is the host's to commit or to roll back.
+        """
+        inside = copy(self)
+        inside._billing = self._billing.within(connection)
+        inside._joined = True
+        return inside
+
+    async def _in_thread(
+        self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        work = asyncio.ensure_future(to_thread(function, *args, **kwargs))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # The host's connection is in use until the thread is done with it.
+            while self._joined and not work.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([work])
+            if work.done() and not work.cancelled():
+                work.exception()  # told to nobody, and not to be warned about
+            raise
 
     async def _do(self, command: Command, kind: type[_S]) -> _S:
         return unwrapped(await self.execute([command]), kind)
@@ -324,57 +358,57 @@ class AsyncBilling:
     async def erase_member(self, org: str, member: str) -> bool:
         """Forget a member's name: records keep the surrogate id alone.  Their keys cannot
         be replayed afterwards."""
-        return await to_thread(self._billing.erase_member, org, member)
+        return await self._in_thread(self._billing.erase_member, org, member)
 
     async def publish(self, book: PriceBook) -> str:
         """Publish a price book; see :meth:`Billing.publish`."""
-        return await to_thread(self._billing.publish, book)
+        return await self._in_thread(self._billing.publish, book)
 
     # -- reads ------------------------------------------------------------------
 
     async def catalogue(self) -> Catalogue:
         """All published prices; see :meth:`Billing.catalogue`."""
-        return await to_thread(self._billing.catalogue)
+        return await self._in_thread(self._billing.catalogue)
 
     async def quote(self, org: str, usage: Usage, *, at: datetime | None = None) -> Quote:
         """The most that a usage can cost; see :meth:`Billing.quote`."""
-        return await to_thread(self._billing.quote, org, usage, at=at)
+        return await self._in_thread(self._billing.quote, org, usage, at=at)
 
     async def balance(self, org: str) -> Balance:
         """The org's credit now; see :meth:`Billing.balance`."""
-        return await to_thread(self._billing.balance, org)
+        return await self._in_thread(self._billing.balance, org)
 
     async def check(self, org: str, cost: Money | Usage, *, resource: str | None = None) -> Check:
         """Whether a hold would succeed now; see :meth:`Billing.check`."""
-        return await to_thread(self._billing.check, org, cost, resource=resource)
+        return await self._in_thread(self._billing.check, org, cost, resource=resource)
 
     async def history(
         self, org: str, *, limit: int = 100, before: int | None = None
     ) -> list[HistoryRow]:
         """What moved the balance, newest first; see :meth:`Billing.history`."""
-        return await to_thread(self._billing.history, org, limit=limit, before=before)
+        return await self._in_thread(self._billing.history, org, limit=limit, before=before)
 
     async def usage(
         self, org: str, period: PeriodName = "current", *, member: str | None = None
     ) -> UsageReport:
         """Usage over a period; see :meth:`Billing.usage`."""
-        return await to_thread(self._billing.usage, org, period, member=member)
+        return await self._in_thread(self._billing.usage, org, period, member=member)
 
     async def explain(self, org: str, charge: int) -> Explanation:
         """Everything behind a charge; see :meth:`Billing.explain`."""
-        return await to_thread(self._billing.explain, org, charge)
+        return await self._in_thread(self._billing.explain, org, charge)
 
     async def find(self, org: str, op: str, key: str) -> Success | None:
         """The outcome on record for a key; see :meth:`Billing.find`."""
-        return await to_thread(self._billing.find, org, op, key)
+        return await self._in_thread(self._billing.find, org, op, key)
 
     async def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
         """What the host may want to know; see :meth:`Billing.events`."""
-        return await to_thread(self._billing.events, org, after=after, limit=limit)
+        return await self._in_thread(self._billing.events, org, after=after, limit=limit)
 
     async def orgs(self) -> AsyncIterator[str]:
         """Every org's id, sorted."""
-        for org in await to_thread(lambda: list(self._billing.orgs())):
+        for org in await self._in_thread(lambda: list(self._billing.orgs())):
             yield org
 
     async def verify(
@@ -385,7 +419,7 @@ class AsyncBilling:
         progress: Progress | None = None,
     ) -> Verification:
         """Re-derive everything from the journal; see :meth:`Billing.verify`."""
-        return await to_thread(
+        return await self._in_thread(
             self._billing.verify, org, checkpoints=checkpoints, progress=progress
         )
 

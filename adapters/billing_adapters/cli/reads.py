@@ -63,7 +63,11 @@ def time_text(at: datetime | None) -> str | None:
 )
 @_as_json
 def verify(
-    db: Path, org: str | None, checkpoint: Path | None, save_checkpoint: Path | None, as_json: bool
+    db: Path | str,
+    org: str | None,
+    checkpoint: Path | None,
+    save_checkpoint: Path | None,
+    as_json: bool,
 ) -> None:
     """Re-derive every balance and name what differs.
 
@@ -124,7 +128,7 @@ def verification_json(verification: Verification) -> dict[str, Any]:
 @click.argument("org", required=False)
 @path_of_existing
 @_as_json
-def balance(org: str | None, db: Path, as_json: bool) -> None:
+def balance(org: str | None, db: Path | str, as_json: bool) -> None:
     """Show the credit of ORG and its lots, or of every org.
 
     \b
@@ -197,7 +201,7 @@ def _balance_json(each: Balance) -> dict[str, Any]:
 )
 @click.option("--before", type=int, metavar="SEQ", help="Go on from this one, towards the past.")
 @_as_json
-def history(org: str, db: Path, limit: int, before: int | None, as_json: bool) -> None:
+def history(org: str, db: Path | str, limit: int, before: int | None, as_json: bool) -> None:
     """Show what moved the balance of ORG, newest first.
 
     \b
@@ -243,7 +247,7 @@ def history(org: str, db: Path, limit: int, before: int | None, as_json: bool) -
 @click.option("--by-member", is_flag=True, help="One table for each member.")
 @_as_json
 def usage(
-    org: str, db: Path, period: PeriodName, member: str | None, by_member: bool, as_json: bool
+    org: str, db: Path | str, period: PeriodName, member: str | None, by_member: bool, as_json: bool
 ) -> None:
     """Show what ORG used and was charged, by model.
 
@@ -307,7 +311,7 @@ def _usage_json(rows: Iterable[UsageRow]) -> list[dict[str, Any]]:
 @click.argument("charge", type=int)
 @path_of_existing
 @_as_json
-def explain(org: str, charge: int, db: Path, as_json: bool) -> None:
+def explain(org: str, charge: int, db: Path | str, as_json: bool) -> None:
     """Show everything behind a CHARGE of ORG.
 
     What was used, by which price, the arithmetic to the nano, and the lots that paid.

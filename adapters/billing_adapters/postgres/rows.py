@@ -221,7 +221,7 @@ def _state_rows(
         put("holds", row, standing and hold.key in standing.holds)
     for counter in change.counters:
         row = org, counter.resource, counter.start, compact(counter.components)
-        known = standing and standing.counters.get(counter.resource)
+        known = None if standing is None else standing.counters.get(counter.resource)
         put("counters", row, known and counter.start in known[1])
     for item in change.items:
         row = org, item.item, item.resource, compact(item.components)
