@@ -33,6 +33,7 @@ from billing_core import (
     Usage,
     usd,
 )
+from billing_core.ports import Store
 
 ORGS = ("acme", "bolt")
 RATE = Flat.of("0.0753", 1_000_000)  # 75.3 nanos a unit: charges carry fractions along
@@ -169,7 +170,7 @@ class Claims:
             or digest(outcome) != self.answers[name]
         ]
 
-    def check(self, store: SqliteStore, *, thorough: bool = True) -> None:
+    def check(self, store: Store, *, thorough: bool = True) -> None:
         """Nothing acknowledged is lost; once what was not acknowledged is sent again, nothing
         is charged twice.  ``thorough``: look at everything, not at what is new alone.
 

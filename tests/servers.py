@@ -125,14 +125,15 @@ class Server:
             f"host={host} port={self.port} dbname={database} user=postgres application_name={name}"
         )
 
+    def promote(self) -> None:
+        """Let a standby be the primary from now on."""
+        _run([str(programs() / "pg_ctl"), "promote", "-w", "-D", str(self.data)])
+
     def kill(self) -> None:
         """Every process of it, at once, as when the machine is gone."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGSTOP)  # else some could outlive others
-        children = _children(self.process.pid)
-        for pid in [self.process.pid, *children]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self.signal(signal.SIGSTOP)  # else some could outlive others
+        self.signal(signal.SIGKILL)
         self.process.wait(10)
         self.process = None
 
@@ -140,7 +141,8 @@ class Server:
         """Send it to every process of the server."""
         assert self.process is not None
         for pid in [self.process.pid, *_children(self.process.pid)]:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -152,18 +154,14 @@ class Server:
         self.process = None
 
     def remove(self) -> None:
-        if self.process is not None and self.process.poll() is None and _mine(self):
+        if os.getpid() != _PROCESS:  # a forked process: the servers are its parent's
+            return
+        if self.process is not None and self.process.poll() is None:
             self.stop()
-        if _mine(self):
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 _PROCESS = os.getpid()
-
-
-def _mine(_: Server) -> bool:
-    """Not in a forked process: its parent's servers are its parent's."""
-    return os.getpid() == _PROCESS
 
 
 def _children(pid: int) -> list[int]:
