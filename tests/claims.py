@@ -13,6 +13,7 @@ from random import Random
 
 import attrs
 
+from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
 from billing_core import (
     Billing,
@@ -115,6 +116,20 @@ class Hasty(SqliteStore):
         db = super()._connect()
         db.execute("PRAGMA wal_autocheckpoint = 60")
         return db
+
+
+Place = tuple[str, ...]
+"""An SQLite file's path, or a PostgreSQL connection string and a schema."""
+
+
+def opened(place: Place) -> SqliteStore | PostgresStore:
+    """The store at a place, made if missing."""
+    if len(place) == 1:
+        return Hasty(place[0])
+    dsn, schema = place
+    store = PostgresStore(dsn, schema=schema)
+    store.migrate()
+    return store
 
 
 class Claims:

@@ -29,8 +29,10 @@ import pytest
 from attrs import evolve, frozen
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from servers import DisposableStore
 from test_concurrency import in_threads
 
+from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
 from billing_core import AsyncBilling, Billing, Money, PriceBook
 from billing_core.commands import Command, Deduct, Grant, Hold, OpenAccount, Settle
@@ -210,17 +212,28 @@ def by_tasks(store: Store, race: Race) -> list[Sent]:
 
 
 def by_processes(pool: ProcessPoolExecutor, store: Store, race: Race) -> list[Sent]:
-    paths = [cast(SqliteStore, store).path] * race.workers
-    return list(chain.from_iterable(pool.map(in_a_process, paths, race.scripts, timeout=120)))
+    places = [place_of(store)] * race.workers
+    return list(chain.from_iterable(pool.map(in_a_process, places, race.scripts, timeout=120)))
+
+
+def place_of(store: Store) -> tuple[str, ...]:
+    """What another process opens the same records by."""
+    if isinstance(store, PostgresStore):
+        return store._dsn, store.schema
+    return (cast(SqliteStore, store).path,)
 
 
 class Start:
     barrier: Any  # at which a process waits for the others
 
 
-def in_a_process(path: str, script: Script) -> list[Sent]:
+def in_a_process(place: tuple[str, ...], script: Script) -> list[Sent]:
     clock = SettableClock(START)  # its own: processes disagree about the time
-    with SqliteStore(path, busy_seconds=60) as store:
+    if len(place) == 2:
+        opened: Any = PostgresStore(place[0], schema=place[1], lock_seconds=60)
+    else:
+        opened = SqliteStore(place[0], busy_seconds=60)
+    with opened as store:
         Start.barrier.wait(60)
         return Worker(clock, script).work(Billing(store, clock=clock))
 
@@ -356,6 +369,7 @@ def on_disk() -> Iterator[SqliteStore]:
 
 STORES: dict[str, Callable[[], AbstractContextManager[Store]]] = {
     "sqlite": on_disk,
+    "postgres": lambda: DisposableStore(lock_seconds=60),
     "memory": lambda: nullcontext(MemoryStore()),
     "unlocked": lambda: nullcontext(Unlocked()),
 }
@@ -377,7 +391,15 @@ def check(workers: int, examples: int, kind: str, run: Callable[[Store, Race], l
 
 
 @pytest.mark.parametrize(
-    ("kind", "engines"), [("sqlite", 1), ("sqlite", 2), ("memory", 2), ("unlocked", 1)]
+    ("kind", "engines"),
+    [
+        ("sqlite", 1),
+        ("sqlite", 2),
+        ("postgres", 1),
+        ("postgres", 2),
+        ("memory", 2),
+        ("unlocked", 1),
+    ],
 )
 def test_eight_threads_race_in_some_serial_order(kind: str, engines: int) -> None:
     def run(store: Store, race: Race) -> list[Sent]:
@@ -387,15 +409,16 @@ def test_eight_threads_race_in_some_serial_order(kind: str, engines: int) -> Non
     check(8, 8, kind, run)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "memory"])
 def test_256_tasks_race_in_some_serial_order(kind: str) -> None:
     check(256, 3, kind, by_tasks)
 
 
-def test_four_processes_race_in_some_serial_order() -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_four_processes_race_in_some_serial_order(kind: str) -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(4, spawn, setattr, (Start, "barrier", spawn.Barrier(4))) as pool:
-        check(4, 6, "sqlite", partial(by_processes, pool))
+        check(4, 6, kind, partial(by_processes, pool))
 
 
 # -- what the audit catches -------------------------------------------------------
