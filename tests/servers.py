@@ -91,6 +91,7 @@ class Server:
             "unix_socket_directories": str(self.folder),
             "shared_buffers": "32MB",
             "logging_collector": "off",
+            "dynamic_shared_memory_type": "mmap",  # else what is killed leaves it behind
             **self.settings,
         }
         log = (self.folder / "log").open("ab")

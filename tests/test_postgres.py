@@ -280,6 +280,37 @@ def test_idle_connections_that_were_hung_up_on_are_replaced_unseen(
     assert billing.verify().ok
 
 
+def test_callers_of_a_locked_org_do_not_wait_one_after_another(store: DisposableStore) -> None:
+    funded(store, ["acme", "bolt"])
+    with PostgresStore(store.dsn, schema=store.schema, lock_seconds=0.5) as mine:
+        billing = Billing(mine)
+        with connect(store) as host:
+            host.execute("BEGIN")
+            accounts = f'"{store.schema}".accounts'
+            host.execute(f"SELECT 1 FROM {accounts} WHERE org_id = 'acme' FOR UPDATE")
+            tried: list[str] = []
+            run = billing._coalescer._run
+
+            def counted(commands: Sequence[Any]) -> Any:
+                tried.append(commands[0].org)
+                return run(commands)
+
+            billing._coalescer._run = counted
+
+            def work(n: int) -> bool:
+                try:
+                    deduct(billing, f"k-{n}", "bolt" if n == 19 else "acme")
+                    return True
+                except StoreError as error:
+                    assert error.retryable and not error.outcome_unknown
+                    return False
+
+            with ThreadPoolExecutor(20) as pool:
+                assert sum(pool.map(work, range(20))) == 1  # another org's goes on
+            assert tried.count("acme") < 10
+    assert Billing(store).verify().ok
+
+
 # -- what is remembered -----------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 try:
     import psycopg
+    from psycopg_pool import PoolTimeout
 
     from billing_adapters.postgres import schema as schemas
     from billing_adapters.postgres.errors import again, mapped
@@ -277,4 +278,5 @@ class _Transaction:
 def _hung_up(error: StoreError) -> bool:
     """Whether the connection was lost before anything was written."""
     cause = error.__cause__
-    return isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
+    waited = isinstance(cause, PoolTimeout)
+    return isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None and not waited
