@@ -16,7 +16,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from itertools import count
@@ -210,6 +211,20 @@ class DisposableStore(PostgresStore):
         with psycopg.connect(self.dsn, autocommit=True) as db:
             db.execute("SET client_min_messages = error")
             db.execute(f'DROP SCHEMA IF EXISTS "{self.schema}" CASCADE')
+
+
+@contextmanager
+def fresh_database() -> Iterator[str]:
+    """The connection string, as an address, of a database that is dropped afterwards."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(shared_dsn(), autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name}")
+    try:
+        given = {**conninfo.conninfo_to_dict(shared_dsn()), "dbname": name}
+        yield "postgresql://?" + "&".join(f"{key}={value}" for key, value in given.items())
+    finally:
+        with psycopg.connect(shared_dsn(), autocommit=True) as db:
+            db.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def with_options(dsn: str, **options: object) -> str:

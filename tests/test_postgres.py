@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from click.testing import CliRunner
 from proxy import Proxy
-from psycopg import conninfo
-from servers import QUICK, DisposableStore, Server, shared_dsn, with_options
+from servers import QUICK, DisposableStore, Server, fresh_database, shared_dsn, with_options
 
 from billing_adapters import postgres
 from billing_adapters.cli.app import cli
@@ -174,15 +174,7 @@ def test_transfers_can_be_read_as_rows(store: DisposableStore) -> None:
 
 
 def test_the_command_line_takes_a_connection_string() -> None:
-    given = {
-        name: value for name, value in conninfo.conninfo_to_dict(shared_dsn()).items() if value
-    }
-    database = f"cli_{os.getpid()}"
-    with psycopg.connect(shared_dsn(), autocommit=True) as db:
-        db.execute(f"CREATE DATABASE {database}")
-    try:
-        given = {**given, "dbname": database}
-        dsn = "postgresql://?" + "&".join(f"{name}={value}" for name, value in given.items())
+    with fresh_database() as dsn:
         run = CliRunner().invoke
         assert "billing migrate" in run(cli, ["verify", "--db", dsn]).output
         assert "applied 0001_ledger" in run(cli, ["migrate", "--db", dsn]).output
@@ -192,9 +184,14 @@ def test_the_command_line_takes_a_connection_string() -> None:
         told = run(cli, ["history", "acme", "--db", dsn])
         assert told.exit_code == 0, told.output
         assert run(cli, ["verify", "--db", dsn]).exit_code == 0
-    finally:
-        with psycopg.connect(shared_dsn(), autocommit=True) as db:
-            db.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+def test_the_command_line_migrates_files_too(tmp_path: Path) -> None:
+    file = str(tmp_path / "b.db")
+    told = CliRunner().invoke(cli, ["migrate", "--db", file])
+    assert told.exit_code == 0 and "up to date" in told.output
+    told = CliRunner().invoke(cli, ["migrate", "--db", file, "--grant-to", "x"])
+    assert told.exit_code != 0
 
 
 # -- connections ------------------------------------------------------------------
