@@ -25,6 +25,8 @@ _SEPARATOR, _NONE = "\x1f", "\x1e"
 
 def text(value: Value) -> bytes | None:
     """A value as the server reads it."""
+    if isinstance(value, str):
+        return value.encode()
     if value is None:
         return None
     if isinstance(value, bytes):
