@@ -542,6 +542,8 @@ def test_an_interrupted_exchange_is_not_cancelled_but_hung_up_on(
     store: DisposableStore,
 ) -> None:
     billing = funded(store)
+    # A background job is born with SIGINT ignored.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     with connect(store) as rival:
         rival.execute("BEGIN")
         rival.execute(f"SELECT 1 FROM \"{store.schema}\".accounts WHERE org_id = 'acme' FOR UPDATE")
@@ -550,6 +552,7 @@ def test_an_interrupted_exchange_is_not_cancelled_but_hung_up_on(
         threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
             deduct(billing, "a")
+        signal.signal(signal.SIGINT, usual)
         rival.execute("ROLLBACK")
     deduct(billing, "a")
     assert billing.balance("acme").used == DIME.nanos
