@@ -25,6 +25,7 @@ from billing_adapters.postgres import PostgresStore, schema
 from billing_adapters.postgres.errors import Failure
 from billing_adapters.postgres.wire import Line, Query
 from billing_core import Billing, Money, Refused, StoreError, usd
+from billing_core.journal import chained
 
 DIME = usd("0.10")
 COMMIT = postgres._COMMIT.statement
@@ -351,6 +352,28 @@ def test_what_another_process_wrote_is_never_overlooked(store: DisposableStore) 
         mine.release("acme", hold.key)
         assert mine.verify().ok
         assert mine.balance("acme").lots == theirs.balance("acme").lots
+
+
+def test_nothing_is_refused_from_memory(store: DisposableStore) -> None:
+    billing = funded(store)
+    deduct(billing, "first")
+    billing.deduct("acme", "rest", usd("99.90"), resource="tool")
+    assert deduct(billing, "first") == 3  # a replay, with nothing left
+    with PostgresStore(store.dsn, schema=store.schema) as other:
+        Billing(other).grant("acme", "more", DIME)
+    deduct(billing, "after all")
+    assert billing.verify().ok
+
+
+def test_a_memory_of_another_history_is_not_written_on(store: DisposableStore) -> None:
+    """As after a database was restored, with as many entries but others."""
+    billing = funded(store)
+    deduct(billing, "warm")
+    with connect(store) as db:
+        db.execute(f"UPDATE \"{store.schema}\".accounts SET head = '\\xabcd'")
+    deduct(billing, "a")
+    [entry] = store.entries("acme", after=3)
+    assert entry.hash == chained(b"\xab\xcd", entry)
 
 
 def test_a_name_erased_elsewhere_is_not_written_under_its_old_number(
