@@ -7,7 +7,16 @@ import os
 import platform
 import sqlite3
 
-from benchmarks import batches, growth, imports, postgres, sequential, tasks, threads
+from benchmarks import (
+    batches,
+    growth,
+    imports,
+    postgres,
+    reads,
+    sequential,
+    tasks,
+    threads,
+)
 
 ALL = {
     "sequential": sequential.run,
@@ -15,6 +24,7 @@ ALL = {
     "tasks": tasks.run,
     "batches": batches.run,
     "growth": growth.run,
+    "reads": reads.run,
     "imports": imports.run,
     "postgres": postgres.run,
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from billing_core.books import PriceBook
+from billing_core.catalogue import Catalogue
 from billing_core.commands import (
     Close,
     Command,
@@ -16,6 +18,9 @@ from billing_core.commands import (
     PriceUnpriced,
     Release,
     Reverse,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
     Settle,
 )
 from billing_core.engine import Billing, Check, OpenHold
@@ -34,6 +39,7 @@ from billing_core.errors import (
 from billing_core.metering import Quote
 from billing_core.money import Money, decimal_text, usd
 from billing_core.outcomes import (
+    Changed,
     Charged,
     Closed,
     Extended,
@@ -44,17 +50,26 @@ from billing_core.outcomes import (
     Refusal,
     Released,
     Reversed,
+    Subscribed,
     Success,
 )
-from billing_core.pricing import Catalogue, Flat, Graduated, Package, Price, PriceBook, Tier
+from billing_core.plans import Limit, Plan, Quota
+from billing_core.pricing import Flat, Graduated, Package, Price, Tier
 from billing_core.quantities import Usage, model, tokens
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
     from billing_core.engine import AsyncBilling, AsyncHold
     from billing_core.explain import Explanation
-    from billing_core.statements import Balance, HistoryRow
-    from billing_core.usage import UsageReport, UsageRow
+    from billing_core.statements import Balance, HistoryPage, HistoryRow
+    from billing_core.usage import (
+        DayUsage,
+        ModelUsage,
+        ResourceCharge,
+        UsageReport,
+        UsageRow,
+        UsageSummary,
+    )
     from billing_core.verify import Verification
 
 __all__ = [
@@ -64,6 +79,7 @@ __all__ = [
     "Billing",
     "BillingError",
     "Catalogue",
+    "Changed",
     "Charged",
     "Check",
     "Checkpoint",
@@ -71,6 +87,7 @@ __all__ = [
     "Closed",
     "Command",
     "Conflict",
+    "DayUsage",
     "Deduct",
     "Discrepancy",
     "Explanation",
@@ -81,10 +98,13 @@ __all__ = [
     "Grant",
     "Granted",
     "Held",
+    "HistoryPage",
     "HistoryRow",
     "Hold",
     "IdempotencyConflict",
     "InvalidCommand",
+    "Limit",
+    "ModelUsage",
     "Money",
     "MoneyOverflow",
     "NotFound",
@@ -94,24 +114,32 @@ __all__ = [
     "Outcome",
     "Package",
     "PaymentError",
+    "Plan",
     "Price",
     "PriceBook",
     "PriceUnpriced",
+    "Quota",
     "Quote",
     "Refusal",
     "Refused",
     "Release",
     "Released",
+    "ResourceCharge",
     "Reverse",
     "Reversed",
+    "SetLimit",
+    "SetLowBalance",
+    "SetPlan",
     "Settle",
     "StoreError",
+    "Subscribed",
     "Success",
     "Tier",
     "UnknownPrice",
     "Usage",
     "UsageReport",
     "UsageRow",
+    "UsageSummary",
     "Verification",
     "decimal_text",
     "model",
@@ -122,6 +150,11 @@ __all__ = [
 
 # Imported when first asked for: not every service needs asyncio, or reports.
 _LATER = {
+    "ResourceCharge": "usage",
+    "ModelUsage": "usage",
+    "UsageSummary": "usage",
+    "DayUsage": "usage",
+    "HistoryPage": "statements",
     "AsyncBilling": "engine",
     "AsyncHold": "engine",
     "Balance": "statements",

@@ -6,21 +6,12 @@ from typing import Any, NamedTuple
 
 from billing_core.errors import InvalidCommand
 from billing_core.ledger import Ledger
+from billing_core.limits import Bound
 from billing_core.outcomes import Outcome, Refusal, outcome
-from billing_core.pricing import Catalogue
 from billing_core.records import UsageRecord
 from billing_core.times import moment
 
-__all__ = ["Ask", "Terms", "check_future", "finish", "refuse", "too_little"]
-
-
-class Terms(NamedTuple):
-    """What decisions depend on beside the orgs' state: the catalogue, the clock's time,
-    and how far ahead of it a command may be dated (microseconds)."""
-
-    catalogue: Catalogue
-    now: int
-    tolerance: int
+__all__ = ["Ask", "check_future", "finish", "refuse", "refused"]
 
 
 class Ask(NamedTuple):
@@ -57,8 +48,15 @@ def refuse(ask: Ask, reason: str, shortfall: int = 0, limit: str | None = None) 
     return Refusal(ask.command.org, ask.command.key, reason, shortfall, limit)
 
 
-def too_little(ask: Ask, amount: int, available: int) -> Refusal:
-    return refuse(ask, "insufficient_credit", amount - available, "balance")
+def refused(org: str, key: str, bound: Bound, time: int) -> Refusal:
+    """The refusal of what something bound, decided at a time."""
+    if bound.until is None:
+        return Refusal(org, key, "insufficient_credit", bound.shortfall, bound.limit)
+    seconds = (bound.until - time) / 1_000_000
+    reason = "quota_reached" if bound.limit == "quota" else "limit_reached"
+    return Refusal(
+        org, key, reason, bound.shortfall, bound.limit, retryable=True, retry_after=seconds
+    )
 
 
 def check_future(field: str, time: int | None, ask: Ask) -> None:

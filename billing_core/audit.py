@@ -15,9 +15,11 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
+from billing_core.catalogue import Catalogue
 from billing_core.errors import InvalidCommand
 from billing_core.journal import chained
-from billing_core.pricing import Catalogue, Price, charge
+from billing_core.limits import had_begun, subjects
+from billing_core.pricing import Price, charge
 from billing_core.quantities import CUSTOMER
 from billing_core.records import (
     Account,
@@ -28,8 +30,11 @@ from billing_core.records import (
     Entry,
     Hold,
     Item,
+    LimitSet,
     Line,
     Lot,
+    Spend,
+    Subscription,
     Transfer,
     UsageRecord,
 )
@@ -84,6 +89,9 @@ class _Tables:
     items: dict[tuple[str, str], Item] = field(factory=dict)
     charges: dict[int, Charge] = field(factory=dict)
     cells: dict[CellKey, Cell] = field(factory=dict)
+    subscriptions: dict[int, Subscription] = field(factory=dict)
+    limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
+    spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
 
 
 @define
@@ -136,6 +144,12 @@ class Audit:
             tables.charges[row["charge"]] = Charge(**row)
         for key, cell in data["cells"]:
             tables.cells[CellKey(*key)] = Cell(**cell)
+        tables.subscriptions = {row[0]: Subscription(*row) for row in data["subscriptions"]}
+        for subject, per, amount, alerts, blocks in data["limits"]:
+            limit = LimitSet(subject, per, amount, tuple(alerts), blocks)
+            tables.limits[subject, per] = limit
+        for row in data["spends"]:
+            tables.spends[row["subject"], row["grain"], row["start"]] = Spend(**row)
         return audit
 
     def checkpoint(self) -> Checkpoint:
@@ -152,6 +166,9 @@ class Audit:
             "items": [attrs.asdict(each) for each in tables.items.values()],
             "charges": [attrs.asdict(each) for each in tables.charges.values()],
             "cells": [[key, attrs.asdict(cell)] for key, cell in tables.cells.items()],
+            "subscriptions": list(tables.subscriptions.values()),
+            "limits": list(tables.limits.values()),
+            "spends": [attrs.asdict(each) for each in tables.spends.values()],
         }
         return Checkpoint(self.org, self.account.seq, self.account.head.hex(), compact(state))
 
@@ -182,9 +199,12 @@ class Audit:
             self.note(where, "its hash does not match its content and the entry before it")
         if entry.at < account.watermark:
             self.note(where, "it was decided before the entry before it")
+        if entry.recorded_at < account.recorded_at:
+            self.note(where, "it was recorded before the entry before it")
         account.seq = entry.seq
         account.head = entry.hash
         account.watermark = max(account.watermark, entry.at)
+        account.recorded_at = max(account.recorded_at, entry.recorded_at)
         content = json.loads(entry.content)
         effects = json.loads(entry.effects)
         if entry.usage is not None:
@@ -286,6 +306,18 @@ class Audit:
         self._add_lot(lot)
         self._account().granted += entry.amount
 
+    def _allowance(self, entry: Entry, effects: Any) -> int:
+        """An allowance, or what is rolled over of one, as a new lot; its amount."""
+        if "lot" not in effects:
+            return 0
+        amount: int = effects["amount"]
+        lot = Lot(
+            effects["lot"], entry.seq, "allowance", 0, amount, 0, 0, effects["expires_at"], None,
+            effects["period"],
+        )  # fmt: skip
+        self._add_lot(lot)
+        return amount
+
     def _add_lot(self, lot: Lot) -> None:
         account = self._account()
         account.lots += 1
@@ -296,18 +328,23 @@ class Audit:
     def _hold(self, entry: Entry, content: Any, effects: Any) -> None:
         counted = [(start, part, quantity) for start, part, quantity in effects.get("counted", [])]
         key = entry.key.partition(":")[2]
-        hold = Hold(key, effects["resource"], effects["expires_at"], "open", [], counted)
+        hold = Hold(
+            key, effects["resource"], effects["expires_at"], "open", [], counted,
+            content.get("member") or 0, content.get("project"),
+        )  # fmt: skip
         self.tables.holds[key] = hold
         self._reserve(hold, effects["parts"])
         for start, part, quantity in counted:
             self._part(effects["resource"], start, part)[3] += quantity
 
     def _reserve(self, hold: Hold, parts: list[list[int]]) -> None:
+        before = sum(amount for _, amount in hold.parts)
         for lot, amount in hold.parts:
             self.tables.lots[lot].reserved -= amount
         hold.parts = [list(part) for part in parts]
         for lot, amount in hold.parts:
             self.tables.lots[lot].reserved += amount
+        self._held(hold, sum(amount for _, amount in hold.parts) - before)
 
     def _end(self, hold: Hold, state: str) -> None:
         self._reserve(hold, [])
@@ -327,8 +364,87 @@ class Audit:
             self._end(hold, "released")
 
     def _lapse(self, entry: Entry, content: Any, effects: Any) -> None:
+        account = self._account()
         if "hold" in content:
             self._end(self.tables.holds[content["hold"]], "lapsed")
+        elif "period" in content:
+            granted = self._allowance(entry, effects)
+            account.period, account.allowance = content["period"], granted
+            account.granted += granted
+        else:
+            self._allowance(entry, effects)
+
+    def _plan(self, entry: Entry, content: Any, effects: Any) -> None:
+        account = self._account()
+        self._limited(entry)
+        self._subscribe(entry, content.get("plan"))
+        account.paused = content["paused"]
+        start = billing_period(account.anchor, entry.at).start
+        if account.period != start:
+            account.period, account.allowance = start, 0
+        granted = self._allowance(entry, effects)
+        account.allowance += granted
+        account.granted += granted
+
+    def _subscribe(self, entry: Entry, plan: str | None) -> None:
+        account = self._account()
+        if plan is None and account.plan is None:
+            return
+        account.plan, account.plan_since, account.paused = plan, entry.at, False
+        self.tables.subscriptions[entry.seq] = Subscription(entry.seq, entry.at, plan)
+
+    def _limit(self, entry: Entry, content: Any, effects: Any) -> None:
+        self._limited(entry)
+        limit = LimitSet(
+            content["subject"], content["per"], content.get("amount"), tuple(content["alerts"]),
+            content["blocks"],
+        )  # fmt: skip
+        self.tables.limits[limit.subject, limit.per] = limit
+
+    def _low_balance(self, entry: Entry, content: Any, effects: Any) -> None:
+        self._account().low_balance = content.get("amount")
+
+    # -- what counts towards limits ---------------------------------------------
+
+    def _limited(self, entry: Entry) -> None:
+        account = self._account()
+        if account.limited_since is None:
+            account.limited_since = entry.at
+            for hold in self.tables.holds.values():
+                self._held(hold, sum(amount for _, amount in hold.parts))
+
+    def _held(self, hold: Hold, more: int) -> None:
+        if more and self._account().limited_since is not None:
+            for subject in subjects(hold.member, hold.project):
+                self._spent(subject, "held", 0, more)
+
+    def _spent(self, subject: str, grain: str, start: int, more: int) -> None:
+        key = (subject, grain, start)
+        self.tables.spends.setdefault(key, Spend(*key, 0)).amount += more
+
+    def _count(self, usage: UsageRecord, amount: int) -> None:
+        account, at = self._account(), usage.occurred_at
+        if not amount or account.limited_since is None:
+            return
+        for subject in subjects(usage.member, usage.project):
+            self._spent(subject, "day", at - at % DAY, amount)
+            self._spent(subject, "period", billing_period(account.anchor, at).start, amount)
+
+    def spends(self) -> dict[tuple[str, str, int], Spend]:
+        """What counts towards limits.  A window that had begun before it was added up has
+        what its rollup cells say; they do not know projects."""
+        account = self._account()
+        sums: dict[tuple[str, str, int], int] = {}
+        for key, cell in self.tables.cells.items():
+            for subject in ("org", f"member:{key.member}"):
+                at = (subject, key.grain, key.start)
+                sums[at] = sums.get(at, 0) + cell.amount
+        return {
+            key: Spend(*key, sums.get(key, 0))
+            if key[1] != "held" and key in sums and had_begun(account, key[2])
+            else spend
+            for key, spend in self.tables.spends.items()
+        }
 
     def _charge(self, entry: Entry, content: Any, effects: Any) -> None:
         if "ended" in effects:
@@ -357,6 +473,8 @@ class Audit:
             if left:
                 self.note(f"entry {entry.seq}", f"captures {left} more than hold {hold.key} has")
         hold.parts = [part for part in hold.parts if part[1]]
+        captured = sum(t.amount for t in entry.transfers if t.kind == "capture")
+        self._held(hold, -captured)
         if ended:
             self._end(hold, "settled")
 
@@ -370,7 +488,9 @@ class Audit:
                 for t in known.transfers
                 if t.kind in ("capture", "charge")
             ]
-            story = Charge(number, resource, known.amount, 0, 0, payments)
+            anchor = self._account().anchor
+            period = billing_period(anchor, _used(known).occurred_at).start
+            story = Charge(number, resource, known.amount, 0, 0, payments, period)
             self.tables.charges[number] = story
         return story
 
@@ -406,6 +526,7 @@ class Audit:
         for key in effects["released"]:
             self._end(self.tables.holds[key], "released")
         self._account().closed_at = entry.at
+        self._subscribe(entry, None)
 
     # -- usage ------------------------------------------------------------------
 
@@ -434,6 +555,7 @@ class Audit:
         if entry.op == "reverse" and total != -entry.amount:
             self.note(where, f"amount {entry.amount}; its lines give back {-total}")
         self._roll_up(usage, start)
+        self._count(usage, total)
 
     def _check_line(
         self, line: Line, usage: UsageRecord, start: int, entry: Entry, where: str
@@ -447,11 +569,13 @@ class Audit:
         if priced is None:
             self.note(where, f"price version {version} is not on record as it was")
             return
-        _, book = self.catalogue.books[priced.version]
         # An item keeps its first version, and a later command may name any.
         exempt = entry.op == "price" or usage.item is not None
-        if not exempt and usage.occurred_at < micros("effective_at", book.effective_at):
-            self.note(where, f"price version {version} was not in force yet")
+        for book in () if exempt else self.catalogue.books_of(version):
+            if usage.occurred_at < micros("effective_at", book.effective_at):
+                self.note(where, f"price version {version} was not in force yet")
+            if book.audience not in ("", f"org:{self.org}", f"plan:{self._subscribed(usage)}"):
+                self.note(where, f"price version {version} is for {book.audience}")
         amount, rest = charge(
             priced.price.function, line.counter, line.billed, (line.carry, line.carry_of)
         )
@@ -460,6 +584,13 @@ class Audit:
         part[:3] = [line.counter + line.billed, *rest]
         if not exempt and not self._billed_right(usage, line, priced.price):
             self.note(where, f"{line.component} bills {line.billed} for {line.quantity}")
+
+    def _subscribed(self, usage: UsageRecord) -> str | None:
+        plan = None
+        for each in self.tables.subscriptions.values():
+            if each.since <= usage.occurred_at:
+                plan = each.plan
+        return plan
 
     def _itemise(self, line: Line, usage: UsageRecord, measured: int) -> None:
         key = (usage.item or "", usage.resource)
@@ -508,5 +639,8 @@ _FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {
     "deduct": Audit._charge,
     "price": Audit._charge,
     "reverse": Audit._reverse,
+    "plan": Audit._plan,
+    "limit": Audit._limit,
+    "low_balance": Audit._low_balance,
     "close": Audit._close,
 }

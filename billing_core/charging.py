@@ -6,13 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from billing_core.asked import Ask, Terms, check_future, finish, refuse, too_little
+from billing_core.asked import Ask, check_future, finish, refuse, refused
+from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import Deduct, PriceUnpriced, Reverse, Settle
-from billing_core.errors import Conflict, InvalidCommand, NotFound
-from billing_core.ledger import Ledger
-from billing_core.metering import Metered, Quote, in_force, meter, quote
+from billing_core.errors import Conflict, InvalidCommand, NotFound, UnknownPrice
+from billing_core.lapsing import free, lapse
+from billing_core.ledger import Ledger, NeedMore
+from billing_core.limits import Use, bound, count_spending, hold_spending
+from billing_core.metering import Metered, Quote, billed, in_force, meter, quote
 from billing_core.outcomes import Outcome
-from billing_core.pricing import Catalogue, Priced
 from billing_core.quantities import PLATFORM, Payer, Usage
 from billing_core.records import Charge, Entry, Item, Line, UsageRecord
 from billing_core.times import micros
@@ -20,18 +22,23 @@ from billing_core.times import micros
 __all__ = ["deduct", "estimate", "price", "reverse", "settle"]
 
 
-def estimate(ledger: Ledger, usage: Usage, at: int, catalogue: Catalogue) -> Quote:
+def estimate(ledger: Ledger, usage: Usage, at: int) -> Quote:
     """The most that a usage at a time can cost the org; raises UnknownPrice."""
-    currency = ledger.account.currency
+    currency, catalogue = ledger.account.currency, ledger.catalogue
     counter = ledger.count(usage.resource, ledger.period(at).start)
-    return quote(
-        usage,
-        in_force(catalogue, currency, usage.resource, at),
-        _versions(ledger, usage.resource, catalogue),
-        counter,
-        item_of(ledger, usage),
-        partial(catalogue.components, currency, usage.resource),
-    )
+    try:
+        return quote(
+            usage,
+            in_force(catalogue, currency, usage.resource, at, ledger.audiences(at)),
+            _versions(ledger, usage.resource),
+            counter,
+            item_of(ledger, usage),
+            partial(catalogue.components, currency, usage.resource),
+        )
+    except UnknownPrice:
+        if ledger.terms.fresh:
+            raise
+        raise NeedMore(None) from None  # its first price may have been published just now
 
 
 def item_of(ledger: Ledger, usage: Usage) -> Item | None:
@@ -41,22 +48,21 @@ def item_of(ledger: Ledger, usage: Usage) -> Item | None:
     return ledger.state.items.get(key) or Item(usage.item, usage.resource)
 
 
-def _metered(ledger: Ledger, usage: Usage, occurred: int, catalogue: Catalogue) -> Metered:
-    account = ledger.account
+def _metered(ledger: Ledger, usage: Usage, occurred: int) -> Metered:
     resource = usage.resource
     counter = ledger.count(resource, ledger.period(occurred).start)
-    price_of = in_force(catalogue, account.currency, resource, occurred)
-    metered = meter(
-        usage, price_of, _versions(ledger, resource, catalogue), counter, item_of(ledger, usage)
+    price_of = in_force(
+        ledger.catalogue, ledger.account.currency, resource, occurred, ledger.audiences(occurred)
     )
+    metered = meter(usage, price_of, _versions(ledger, resource), counter, item_of(ledger, usage))
+    if not ledger.terms.fresh and any(line.version is None for line in metered.lines):
+        raise NeedMore(None)
     ledger.check_room(used=metered.amount)
     return metered
 
 
-def _versions(
-    ledger: Ledger, resource: str, catalogue: Catalogue
-) -> Callable[[str, str], Priced | None]:
-    currency = ledger.account.currency
+def _versions(ledger: Ledger, resource: str) -> Callable[[str, str], Priced | None]:
+    currency, catalogue = ledger.account.currency, ledger.catalogue
     return lambda version, part: catalogue.priced_by(version, currency, resource, part)
 
 
@@ -80,12 +86,12 @@ def _occurred(ask: Ask) -> int:
     return ask.at if occurred is None else micros("occurred_at", occurred)
 
 
-def settle(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
+def settle(ledger: Ledger, ask: Ask) -> Outcome:
     command: Settle = ask.command
     usage = command.usage
     occurred = _occurred(ask)
-    metered = _metered(ledger, usage, occurred, terms.catalogue)
-    ledger.lapse(ask.time)
+    metered = _metered(ledger, usage, occurred)
+    lapse(ledger, ask.time)
     hold = None
     if command.hold is not None:
         # Unknown, lapsed or released: the usage was measured, so it settles without one.
@@ -98,11 +104,14 @@ def settle(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
     freed = 0
     if hold is not None and hold.state == "open":
         rest = ledger.capture(hold, rest, usage.resource)
+        hold_spending(ledger, hold, rest - metered.amount)
         effects = {"ended": not command.more}
         if not command.more:
             hold.state = "settled"
-            freed = ledger.free(hold)
-    record = UsageRecord(occurred, ask.member, usage.resource, usage.item, 1, metered.lines)
+            freed = free(ledger, hold)
+    record = UsageRecord(
+        occurred, ask.member, usage.resource, usage.item, 1, metered.lines, command.project
+    )
     return _charge(ledger, ask, metered.amount, rest, record, effects, freed=freed)
 
 
@@ -119,49 +128,51 @@ def _charge(
     """Pay ``rest`` of a charge from what is available, owe what is left, and record it."""
     account = ledger.account
     account.used += amount
-    unpaid = ledger.pay(rest, record.resource) if rest else 0
+    unpaid = ledger.pay(rest, record.resource, record.occurred_at) if rest else 0
+    count_spending(ledger, record.member, record.project, record.occurred_at, amount)
     if unpaid:
         payments = [
             [int(move.debit.removeprefix("lot:")), move.amount]
             for move in ledger.moves
             if move.kind in ("capture", "charge")
         ]
-        ledger.owe(Charge(account.seq + 1, record.resource, amount, unpaid, 0, payments))
+        period = ledger.period(record.occurred_at).start
+        charge = Charge(account.seq + 1, record.resource, amount, unpaid, 0, payments, period)
+        ledger.owe(charge)
     if freed:
         ledger.repay()
-    done = finish(ledger, ask, amount, effects, record)
     unpriced = [line.component for line in record.lines if line.version is None]
     if unpriced:
-        ledger.tell(
-            ledger.entries[-1],
-            "usage_unpriced",
-            {"resource": record.resource, "components": unpriced},
-        )
-    return done
+        data = {"resource": record.resource, "components": unpriced}
+        ledger.untold.append(("usage_unpriced", data))
+    return finish(ledger, ask, amount, effects, record)
 
 
-def deduct(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
+def deduct(ledger: Ledger, ask: Ask) -> Outcome:
     command: Deduct = ask.command
     cost = command.cost
     occurred = _occurred(ask)
     metered = None
+    counts: dict[str, int] = {}
     if isinstance(cost, Usage):
         resource = cost.resource
-        estimate(ledger, cost, occurred, terms.catalogue)  # refuses what has no price
-        metered = _metered(ledger, cost, occurred, terms.catalogue)
+        estimate(ledger, cost, occurred)  # refuses what has no price
+        metered = _metered(ledger, cost, occurred)
         amount, lines, item = metered.amount, metered.lines, cost.item
+        counts = billed(lines)
     else:
         resource = cast(str, command.resource)
         amount, item = cost.nanos, None
         lines = (Line("fixed", 1, 1, PLATFORM, amount, ""),)
         ledger.check_room(used=amount)
-    ledger.lapse(ask.time)
-    available = ledger.available(resource)
-    if amount > max(0, available):
-        return too_little(ask, amount, available)
+    lapse(ledger, ask.time)
+    use = Use(ask.member, command.project, resource, occurred, counts.items())
+    no = bound(ledger, use, amount)
+    if no is not None:
+        return refused(command.org, command.key, no, ask.time)
     if metered is not None:
         _advance(ledger, cast(Usage, cost), occurred, metered)
-    record = UsageRecord(occurred, ask.member, resource, item, 1, lines)
+    record = UsageRecord(occurred, ask.member, resource, item, 1, lines, command.project)
     return _charge(ledger, ask, amount, amount, record)
 
 
@@ -172,7 +183,7 @@ def _subject(ledger: Ledger, number: int) -> Entry:
     return entry
 
 
-def price(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
+def price(ledger: Ledger, ask: Ask) -> Outcome:
     command: PriceUnpriced = ask.command
     subject = _subject(ledger, command.charge)
     story = ledger.story(subject)
@@ -183,16 +194,17 @@ def price(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
     if not parts or story.priced is not None:
         by = f"; entry {story.priced} priced it" if story.priced is not None else ""
         raise Conflict(f"charge {subject.seq} has nothing unpriced{by}")
-    catalogue = terms.catalogue
-    version = catalogue.version(command.version)
+    if not ledger.terms.fresh and not ledger.catalogue.has(command.version):
+        raise NeedMore(None)
+    version = ledger.catalogue.version(command.version)
     account = ledger.account
-    price_of = partial(_must_price, catalogue, version, account.currency, usage.resource)
+    price_of = partial(_must_price, ledger.catalogue, version, account.currency, usage.resource)
     unpriced = Usage(usage.resource, parts, usage.item)
     counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
-    versions = _versions(ledger, usage.resource, catalogue)
+    versions = _versions(ledger, usage.resource)
     metered = meter(unpriced, price_of, versions, counter, item_of(ledger, unpriced))
     ledger.check_room(used=metered.amount)
-    ledger.lapse(ask.time)
+    lapse(ledger, ask.time)
     _advance(ledger, unpriced, usage.occurred_at, metered)
     story.priced = account.seq + 1
     ledger.touched_charges[story.charge] = ledger.state.charges[story.charge] = story
@@ -211,13 +223,13 @@ def _must_price(
     return priced
 
 
-def reverse(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
+def reverse(ledger: Ledger, ask: Ask) -> Outcome:
     command: Reverse = ask.command
     expires = command.expires_at
     expires_at = None if expires is None else micros("expires_at", expires)
     check_future("expires_at", expires_at, ask)
     subject = _subject(ledger, command.charge)
-    ledger.lapse(ask.time)
+    lapse(ledger, ask.time)
     story = ledger.story(subject)
     left = story.amount - story.reversed
     amount = left if command.amount is None else command.amount.nanos
@@ -226,6 +238,7 @@ def reverse(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
     made = ledger.reverse(story, amount, expires_at)
     ledger.repay()
     usage = cast(UsageRecord, subject.usage)
+    count_spending(ledger, usage.member, usage.project, usage.occurred_at, -amount)
     lines = (Line("reversed", 0, 0, PLATFORM, -amount, ""),)
     record = usage._replace(item=None, requests=0, lines=lines)
     return finish(ledger, ask, amount, {"lots": made} if made else None, record)

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from attrs import field, frozen
 
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money, checked_currency
+from billing_core.plans import Grain, checked_alerts
 from billing_core.quantities import Usage
 from billing_core.text import checked_name, compact
 from billing_core.times import duration, micros
@@ -35,6 +36,9 @@ __all__ = [
     "PriceUnpriced",
     "Release",
     "Reverse",
+    "SetLimit",
+    "SetLowBalance",
+    "SetPlan",
     "Settle",
 ]
 
@@ -71,8 +75,18 @@ def _check_command(command: Any) -> None:
 def _check_labels(command: Any) -> None:
     if command.member is not None:
         checked_name("member", command.member)
+    if command.project is not None:
+        _check_project(command.project)
     if command.reference is not None:
         checked_name("reference", command.reference)
+
+
+def _check_project(project: str) -> None:
+    if checked_name("project", project) == "*":
+        raise InvalidCommand("project", project, 'a name other than "*"')
+
+
+def _check_occurred(command: Any) -> None:
     if command.occurred_at is not None:
         micros("occurred_at", command.occurred_at)
 
@@ -81,6 +95,7 @@ def _labels(command: Any, member: int | None) -> dict[str, Any]:
     occurred = command.occurred_at
     return {
         "member": member,
+        "project": command.project,
         "reference": command.reference,
         "occurred_at": None if occurred is None else micros("occurred_at", occurred),
     }
@@ -182,6 +197,8 @@ class Hold(Command):
 
     ``cost``: an amount, or the usage expected, which is held at the dearest price
     that it can meet.  ``resource`` says which scoped lots may serve an amount.
+    ``member`` and ``project`` (an API key, or whatever spending is grouped by): whose
+    limits it counts in.
     """
 
     op: ClassVar[str] = "hold"
@@ -191,23 +208,22 @@ class Hold(Command):
     life: timedelta
     resource: str | None = None
     member: str | None = None
+    project: str | None = None
     reference: str | None = None
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
         _check_command(self)
         _check_cost(self.cost, self.resource)
+        _check_labels(self)
         duration("life", self.life)
-        if self.member is not None:
-            checked_name("member", self.member)
-        if self.reference is not None:
-            checked_name("reference", self.reference)
 
     def content(self, member: int | None) -> dict[str, Any]:
         return {
             **_cost_content(self.cost, self.resource),
             "life": duration("life", self.life),
             "member": member,
+            "project": self.project,
             "reference": self.reference,
         }
 
@@ -291,6 +307,7 @@ class Settle(Command):
     hold: str | None = None
     more: bool = False
     member: str | None = None
+    project: str | None = None
     reference: str | None = None
     occurred_at: datetime | None = None
     at: datetime | None = None
@@ -298,6 +315,7 @@ class Settle(Command):
     def __attrs_post_init__(self) -> None:
         _check_command(self)
         _check_labels(self)
+        _check_occurred(self)
         if not isinstance(self.usage, Usage):
             raise InvalidCommand("usage", self.usage, "a Usage, such as tokens(...) returns")
         if self.hold is not None:
@@ -327,6 +345,7 @@ class Deduct(Command):
     cost: Money | Usage
     resource: str | None = None
     member: str | None = None
+    project: str | None = None
     reference: str | None = None
     occurred_at: datetime | None = None
     at: datetime | None = None
@@ -334,6 +353,7 @@ class Deduct(Command):
     def __attrs_post_init__(self) -> None:
         _check_command(self)
         _check_labels(self)
+        _check_occurred(self)
         _check_cost(self.cost, self.resource)
         if self.resource is None and isinstance(self.cost, Money):
             raise InvalidCommand("resource", None, "the resource that the amount is charged for")
@@ -428,3 +448,111 @@ class Close(Command):
 
     def content(self, member: int | None) -> dict[str, Any]:
         return {"remainder": self.remainder}
+
+
+@frozen(kw_only=True)
+class SetPlan(Command):
+    """Subscribe to a published ``plan``, change it, or (None) end the subscription.
+
+    The plan's prices, limits and quotas hold from the time of decision.  The current
+    billing period has the allowance of the plan that had most of those it had: a change
+    to more brings the difference at once, one to less takes nothing back.  ``paused``: no
+    allowance for periods that begin before it is set again without; prices stay.
+    """
+
+    op: ClassVar[str] = "plan"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    plan: str | None
+    paused: bool = False
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        if self.plan is not None:
+            checked_name("plan", self.plan)
+        if type(self.paused) is not bool or (self.paused and self.plan is None):
+            raise InvalidCommand("paused", self.paused, "True (of a plan) or False")
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        return {"plan": self.plan, "paused": self.paused}
+
+
+@frozen(kw_only=True)
+class SetLimit(Command):
+    """Set what may be charged in a day or billing period, beside the plan's own limits.
+
+    For one ``member`` or ``project``, for each one that has none of its own (``every``),
+    or, none of these given, for the org.  ``amount`` None takes it away again: one
+    member's own comes before that for every member.  See :class:`~billing_core.Limit`.
+    """
+
+    op: ClassVar[str] = "limit"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    amount: Money | None
+    member: str | None = None
+    project: str | None = None
+    every: Literal["member", "project"] | None = None
+    per: Grain = "period"
+    alerts: tuple[int, ...] = field(default=(), converter=checked_alerts)
+    blocks: bool = True
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        if self.amount is not None and (
+            not isinstance(self.amount, Money) or self.amount.nanos < 0
+        ):
+            raise InvalidCommand("amount", self.amount, "a Money of zero or more, or None")
+        given = [self.member, self.project, self.every]
+        if sum(each is not None for each in given) > 1:
+            raise InvalidCommand("member, project, every", given, "one of them at most")
+        if self.member is not None:
+            checked_name("member", self.member)
+        if self.project is not None:
+            _check_project(self.project)
+        if self.every not in (None, "member", "project"):
+            raise InvalidCommand("every", self.every, '"member" or "project"')
+        if self.per not in get_args(Grain):
+            raise InvalidCommand("per", self.per, '"day" or "period"')
+        if type(self.blocks) is not bool:
+            raise InvalidCommand("blocks", self.blocks, "True or False")
+
+    def subject(self, member: int | None) -> str:
+        """Whose limit it is, as :class:`~billing_core.records.LimitSet` says it."""
+        if self.every is not None:
+            return f"{self.every}:*"
+        if self.project is not None:
+            return f"project:{self.project}"
+        return "org" if self.member is None else f"member:{member}"
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        return {
+            "subject": self.subject(member),
+            "per": self.per,
+            "amount": None if self.amount is None else self.amount.nanos,
+            "alerts": self.alerts,
+            "blocks": self.blocks,
+            "member": member,
+        }
+
+
+@frozen(kw_only=True)
+class SetLowBalance(Command):
+    """Raise the event ``low_balance`` whenever the balance falls below ``amount`` (None: no
+    longer); at once, where it is below."""
+
+    op: ClassVar[str] = "low_balance"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    amount: Money | None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _check_command(self)
+        if self.amount is not None:
+            _check_positive("amount", self.amount)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        return {"amount": None if self.amount is None else self.amount.nanos}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 
-from billing_core.asked import Ask, Terms, check_future, finish
+from billing_core.asked import Ask, check_future, finish
 from billing_core.charging import deduct, estimate, price, reverse, settle
 from billing_core.commands import (
     Close,
@@ -23,16 +23,21 @@ from billing_core.commands import (
     PriceUnpriced,
     Release,
     Reverse,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
     Settle,
 )
 from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, NotFound
 from billing_core.holding import extend, hold, release
-from billing_core.ledger import Ledger
+from billing_core.lapsing import free, lapse
+from billing_core.ledger import Ledger, Terms
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, Refusal, outcome
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Account, Lot
+from billing_core.subscribing import set_limit, set_low_balance, set_plan, subscribe
 from billing_core.times import micros, moment
 
 __all__ = ["Terms", "decide", "estimate", "project", "wanted"]
@@ -51,9 +56,16 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
         member = getattr(command, "member", None)
         if member is not None:
             want.members.add(member)
+        project = getattr(command, "project", None)
+        if project is not None:
+            want.projects.add(project)
         hold = getattr(command, "hold", None)
         if hold is not None:
             want.holds.add(hold)
+        if isinstance(command, Settle | Deduct | Hold | Extend):
+            occurred = getattr(command, "occurred_at", None)
+            time = at if occurred is None else micros("occurred_at", occurred)
+            want.times = _spanning(want.times, time)
         match command:
             case Settle(usage=usage) | Deduct(cost=Usage() as usage) | Hold(cost=Usage() as usage):
                 occurred = getattr(command, "occurred_at", None)
@@ -61,7 +73,7 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
                 _want_counter(want, usage, time)
             case PriceUnpriced(charge=charge) | Reverse(charge=charge):
                 want.charges.add(charge)
-            case Close():
+            case Close() | SetPlan() | SetLimit():
                 want.all_holds = True
             case _:
                 pass
@@ -69,10 +81,13 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
 
 
 def _want_counter(want: Wanted, usage: Usage, time: int) -> None:
-    first, last = want.counters.get(usage.resource, (time, time))
-    want.counters[usage.resource] = (min(first, time), max(last, time))
+    want.counters[usage.resource] = _spanning(want.counters.get(usage.resource), time)
     if usage.item is not None:
         want.items.add((usage.item, usage.resource))
+
+
+def _spanning(span: tuple[int, int] | None, time: int) -> tuple[int, int]:
+    return (time, time) if span is None else (min(span[0], time), max(span[1], time))
 
 
 def decide(
@@ -80,14 +95,14 @@ def decide(
 ) -> tuple[list[Outcome], dict[str, Changes]]:
     """The outcome of each command, in order, and what to write, by org.
 
-    Uses ``loaded`` up.  Raises NeedMoreDebts.
+    Uses ``loaded`` up.  Raises NeedMore.
     """
     ledgers: dict[str, Ledger] = {}
     outcomes: list[Outcome] = []
     for command in commands:
         ledger = ledgers.get(command.org)
         if ledger is None:
-            ledger = ledgers[command.org] = Ledger(command.org, loaded[command.org], terms.now)
+            ledger = ledgers[command.org] = Ledger(command.org, loaded[command.org], terms)
         try:
             outcomes.append(_decide(ledger, command, terms))
         except (InvalidCommand, Conflict, NotFound) as error:
@@ -123,7 +138,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     if account.closed_at is not None and not isinstance(command, (Settle, PriceUnpriced)):
         return Refusal(command.org, command.key, "closed")
     ask = Ask(command, key, content, at, max(at, account.watermark), member or 0)
-    return _HANDLERS[type(command)](ledger, ask, terms)
+    return _HANDLERS[type(command)](ledger, ask)
 
 
 def _check_not_ahead(field: str, time: int, terms: Terms) -> None:
@@ -159,14 +174,14 @@ def _open(ledger: Ledger, command: OpenAccount, key: str, at: int) -> Outcome:
     return outcome(ledger.post(key, at, content, 0, effects), effects=effects)
 
 
-def _grant(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
+def _grant(ledger: Ledger, ask: Ask) -> Outcome:
     command: Grant = ask.command
     expires = command.expires_at
     expires_at = None if expires is None else micros("expires_at", expires)
     check_future("expires_at", expires_at, ask)
     amount = command.amount.nanos
     ledger.check_room(granted=amount)
-    ledger.lapse(ask.time)
+    lapse(ledger, ask.time)
     account = ledger.account
     lot = Lot(
         account.lots + 1, account.seq + 1, command.kind, command.priority, amount, 0, 0,
@@ -177,22 +192,23 @@ def _grant(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
     return finish(ledger, ask, amount, {"lot": lot.lot})
 
 
-def _close(ledger: Ledger, ask: Ask, terms: Terms) -> Outcome:
+def _close(ledger: Ledger, ask: Ask) -> Outcome:
     command: Close = ask.command
-    ledger.lapse(ask.time)
+    lapse(ledger, ask.time)
     released = sorted(hold.key for hold in ledger.state.holds.values() if hold.state == "open")
     for key in released:
         hold = ledger.state.holds[key]
         hold.state = "released"
-        ledger.free(hold)
+        free(ledger, hold)
     ledger.repay()
     account = "refunds" if command.remainder == "refund" else "write_off"
     amount = ledger.drain(account, command.remainder)
     ledger.account.closed_at = ask.time
+    subscribe(ledger, None, ask.time)
     return finish(ledger, ask, amount, {"released": released})
 
 
-_HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask, Terms], Outcome]] = {
+_HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask], Outcome]] = {
     Grant: _grant,
     Hold: hold,
     Extend: extend,
@@ -201,13 +217,17 @@ _HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask, Terms], Outcome]] = {
     Deduct: deduct,
     PriceUnpriced: price,
     Reverse: reverse,
+    SetPlan: set_plan,
+    SetLimit: set_limit,
+    SetLowBalance: set_low_balance,
     Close: _close,
 }
 
 
-def project(org: str, state: OrgState, now: int) -> Ledger:
-    """The org as it stands at a time, with what has lapsed by then applied: for reads."""
-    ledger = Ledger(org, state, now)
+def project(org: str, state: OrgState, terms: Terms) -> Ledger:
+    """The org as it stands at the terms' time, with what has lapsed by then applied: for
+    reads.  Raises NeedMore."""
+    ledger = Ledger(org, state, terms)
     if state.account is not None:
-        ledger.lapse(max(now, state.account.watermark))
+        lapse(ledger, max(terms.now, state.account.watermark))
     return ledger

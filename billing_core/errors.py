@@ -9,7 +9,7 @@ raise them.
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from billing_core.outcomes import Refusal
@@ -22,6 +22,7 @@ __all__ = [
     "MoneyOverflow",
     "NotFound",
     "PaymentError",
+    "PaymentErrorKind",
     "Refused",
     "StoreError",
     "UnknownPrice",
@@ -114,8 +115,55 @@ class StoreError(BillingError):
         super().__init__(message)
 
 
+PaymentErrorKind = Literal[
+    "bad_signature",
+    "bad_webhook",
+    "declined",
+    "in_progress",
+    "invalid_request",
+    "key_reused",
+    "not_found",
+    "rate_limited",
+    "unauthorized",
+    "unavailable",
+    "unknown_outcome",
+    "wrong_mode",
+]
+
+
 class PaymentError(BillingError):
-    """The payment provider failed or said no."""
+    """The payment provider failed or said no.  Its client's own error is the ``__cause__``.
+
+    ``kind``: what went wrong, whoever the provider is:
+
+    - ``invalid_request``, ``not_found``, ``declined``: nothing was done, nor will be;
+    - ``key_reused``: the idempotency key was used before with other parameters;
+    - ``unauthorized``: the provider refuses our credentials;
+    - ``rate_limited``: nothing was done this time;  ``unavailable``: nothing could be read;
+    - ``in_progress``: a request with this key is still being carried out;
+    - ``unknown_outcome``: it may have been done or not (no answer, or a failure on their side);
+    - ``bad_signature``, ``bad_webhook``, ``wrong_mode``: a webhook that must change nothing.
+
+    ``retryable``: the same call with the same key may succeed, and is safe.
+    ``outcome_unknown``: this call may have taken effect: never count it as failed.  False
+    speaks of this call alone; what an earlier one with its key left open stays open.
+    ``code``: the provider's own word, for the logs.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: PaymentErrorKind,
+        retryable: bool = False,
+        outcome_unknown: bool = False,
+        code: str | None = None,
+    ) -> None:
+        self.kind: PaymentErrorKind = kind
+        self.retryable = retryable
+        self.outcome_unknown = outcome_unknown
+        self.code = code
+        super().__init__(message)
 
 
 def _rebuilt(kind: type[BillingError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from attrs import frozen
 
+from billing_core.catalogue import Catalogue
 from billing_core.metering import describe
 from billing_core.money import decimal_text
-from billing_core.pricing import Catalogue
 from billing_core.quantities import CUSTOMER
 from billing_core.records import Charge, Entry, Line, Lot
 from billing_core.times import moment

@@ -7,6 +7,7 @@ kind           from → to                       when
 =============  ==============================  =========================================
 ``grant``      payments, promotions,           credit comes in
                plans → lot
+``rollover``   lot → lot                       an allowance's end, into the next period
 ``capture``    lot → revenue                   a charge, paid from its hold
 ``charge``     lot → revenue                   a charge, paid from what was available
 ``debt``       debt → revenue                  a charge, unpaid
@@ -25,11 +26,14 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from billing_core.errors import MoneyOverflow
+from billing_core.catalogue import Catalogue
+from billing_core.errors import MoneyOverflow, StoreError
 from billing_core.journal import chained
 from billing_core.money import MAX_NANOS
-from billing_core.ports import Changes, OrgState
+from billing_core.plans import Plan
+from billing_core.ports import Changes, OrgState, Wanted
 from billing_core.records import (
     Account,
     Charge,
@@ -38,7 +42,10 @@ from billing_core.records import (
     Event,
     Hold,
     Item,
+    LimitSet,
     Lot,
+    Spend,
+    Subscription,
     Transfer,
     UsageRecord,
 )
@@ -46,19 +53,44 @@ from billing_core.rollups import Rollup
 from billing_core.text import compact
 from billing_core.times import Window, billing_period
 
-__all__ = ["Ledger", "NeedMoreDebts", "covers", "spending_order"]
+__all__ = ["Ledger", "NeedMore", "Terms", "covers", "spending_order"]
 
 FOREVER = 2**63 - 1
 _KINDS = {"allowance": 0, "promotional": 1, "purchased": 2}
 _SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "payments"}
 
 
-class NeedMoreDebts(Exception):
-    """Credit reaches further than the debts that were loaded: load more and decide again."""
+class Terms(NamedTuple):
+    """What decisions depend on beside the orgs' state: the catalogue, the clock's time,
+    and how far ahead of it a command may be dated (microseconds).  ``fresh``: the catalogue
+    was read after the clock."""
 
-    def __init__(self, org: str) -> None:
+    catalogue: Catalogue
+    now: int
+    tolerance: int
+    fresh: bool = False
+
+
+class NeedMore(Exception):
+    """What was loaded does not suffice: load more of it and decide again.
+
+    ``org``: whose credit reaches further than the debts that were loaded, or, with
+    ``sums``, whose rollup cells are to be added up; None: the catalogue is to be read again.
+    """
+
+    def __init__(self, org: str | None, sums: tuple[int | None, str, int] | None = None) -> None:
         self.org = org
-        super().__init__(org)
+        self.sums = sums
+        super().__init__(org, sums)
+
+    def widen(self, wants: dict[str, Wanted]) -> None:
+        """Want what was missing."""
+        if self.org is None:
+            return
+        if self.sums is None:
+            wants[self.org].debts *= 16
+        else:
+            wants[self.org].sums.add(self.sums)
 
 
 def spending_order(lot: Lot) -> tuple[int, bool, int, int, int]:
@@ -84,12 +116,13 @@ class Ledger:
 
     account: Account
 
-    def __init__(self, org: str, state: OrgState, now: int) -> None:
+    def __init__(self, org: str, state: OrgState, terms: Terms) -> None:
         self.org = org
         self.state = state
         if state.account is not None:
             self.account = state.account
-        self.now = now
+        self.terms = terms
+        self.catalogue = terms.catalogue
         self.time = 0  # of the decision being made
         self.lots = sorted(
             (lot for lot in state.lots.values() if lot.remainder), key=spending_order
@@ -105,7 +138,12 @@ class Ledger:
         self.touched_counters: dict[tuple[str, int], Counter] = {}
         self.touched_items: dict[tuple[str, str], Item] = {}
         self.touched_charges: dict[int, Charge] = {}
+        self.subscriptions: list[Subscription] = []
+        self.touched_limits: dict[tuple[str, str], LimitSet] = {}
+        self.touched_spends: dict[tuple[str, str, int], Spend] = {}
+        self.untold: list[tuple[str, object]] = []  # events of the entry to come
         self._period = Window(0, 0)
+        self._balance = 0 if state.account is None else state.account.balance  # last recorded
 
     def changes(self) -> Changes | None:
         """What the batch changed, or None."""
@@ -122,6 +160,9 @@ class Ledger:
             items=list(self.touched_items.values()),
             charges=list(self.touched_charges.values()),
             members=self.new_members,
+            subscriptions=self.subscriptions,
+            limits=list(self.touched_limits.values()),
+            spends=list(self.touched_spends.values()),
             cells=self.rollup.cells(),
         )
 
@@ -133,13 +174,48 @@ class Ledger:
             self._period = billing_period(self.account.anchor, time)
         return self._period
 
-    def available(self, resource: str | None) -> int:
-        """Rule 6.2: unreserved remainders that may pay for the resource, less debt."""
+    def available(self, resource: str | None, at: int) -> int:
+        """Rule 6.2: unreserved remainders that may pay for a use of the resource at a time,
+        less debt."""
         free = 0
         for lot in self.lots:
-            if lot.scope is None or covers(lot.scope, resource):
+            if self._may_pay(lot, resource, at):
                 free += lot.remainder - lot.reserved
         return free - self.account.debt
+
+    def _may_pay(self, lot: Lot, resource: str | None, at: int) -> bool:
+        if lot.period is not None and lot.period != self.period(at).start:
+            return False
+        return lot.scope is None or covers(lot.scope, resource)
+
+    def audiences(self, at: int) -> tuple[str, ...]:
+        """Whose price books hold for the org at a time, beside everyone's."""
+        return self.catalogue.audiences(self.org, self._subscribed(at))
+
+    def _subscribed(self, at: int) -> str | None:
+        """The plan at a time."""
+        account = self.account
+        if at >= account.plan_since:
+            plan = account.plan
+        else:
+            plan = None
+            for each in self.state.subscriptions:
+                if each.since > at:
+                    break
+                plan = each.plan
+        return plan
+
+    def plan(self, at: int) -> Plan | None:
+        """The version of the org's plan in force at a time."""
+        name = self._subscribed(at)
+        if name is None:
+            return None
+        plan = self.catalogue.plan(name, at)
+        if plan is None:
+            if not self.terms.fresh:
+                raise NeedMore(None)
+            raise StoreError(f"plan {name!r} of org {self.org!r} is not on record")
+        return plan
 
     def check_room(self, *, granted: int = 0, used: int = 0) -> None:
         """Raise MoneyOverflow where a total would leave 64 bits.  Every other amount of
@@ -158,14 +234,15 @@ class Ledger:
         self.account.granted += lot.amount
         self._into_lot(lot, lot.amount, _SOURCES[lot.kind], "grant")
 
-    def reserve(self, amount: int, resource: str | None) -> list[list[int]]:
-        """Take ``amount``, which is available, out of circulation; its parts by lot."""
+    def reserve(self, amount: int, resource: str | None, at: int) -> list[list[int]]:
+        """Take ``amount``, which is available for a use at a time, out of circulation; its
+        parts by lot."""
         parts: list[list[int]] = []
         if not amount:
             return parts
         for lot in self.lots:
             free = lot.remainder - lot.reserved
-            if free <= 0 or not (lot.scope is None or covers(lot.scope, resource)):
+            if free <= 0 or not self._may_pay(lot, resource, at):
                 continue
             part = min(free, amount)
             lot.reserved += part
@@ -177,7 +254,8 @@ class Ledger:
         return parts
 
     def capture(self, hold: Hold, amount: int, resource: str) -> int:
-        """Pay a charge from a hold; what it did not cover."""
+        """Pay a charge from a hold; what it did not cover.  What a hold has of an allowance
+        serves it to its end, be it in the next period."""
         for part in hold.parts:
             if not amount:
                 break
@@ -193,13 +271,13 @@ class Ledger:
         self.touched_holds[hold.key] = hold
         return amount
 
-    def pay(self, amount: int, resource: str) -> int:
-        """Pay a charge from unreserved credit; what is left unpaid."""
+    def pay(self, amount: int, resource: str, at: int) -> int:
+        """Pay a charge for a use at a time from unreserved credit; what is left unpaid."""
         for lot in self.lots:
             if not amount:
                 break
             free = lot.remainder - lot.reserved
-            if free <= 0 or not (lot.scope is None or covers(lot.scope, resource)):
+            if free <= 0 or not self._may_pay(lot, resource, at):
                 continue
             paid = min(free, amount)
             self._out_of_lot(lot, paid, "revenue", "charge")
@@ -252,6 +330,8 @@ class Ledger:
                 part = min(lot.remainder - lot.reserved, charge.unpaid)
                 if part <= 0 or not covers(lot.scope, charge.resource):
                     continue
+                if lot.period not in (None, charge.period):
+                    continue
                 self._out_of_lot(lot, part, f"debt:{charge.charge}", "repayment")
                 account.debt -= part
                 account.balance += part
@@ -262,7 +342,7 @@ class Ledger:
             if not usable:
                 return
         if not self.state.all_debts:
-            raise NeedMoreDebts(self.org)
+            raise NeedMore(self.org)
 
     def reverse(self, charge: Charge, amount: int, expires_at: int | None) -> list[list[int]]:
         """Give back ``amount`` of a charge: first what is unpaid, then to the lots that
@@ -317,60 +397,13 @@ class Ledger:
                 for transfer in subject.transfers
                 if transfer.kind in ("capture", "charge")
             ]
-            assert subject.usage is not None
-            resource = subject.usage.resource
-            charge = Charge(subject.seq, resource, subject.amount, 0, 0, payments)
+            used = subject.usage
+            assert used is not None, "a charge has a usage record"
+            period = self.period(used.occurred_at).start
+            charge = Charge(subject.seq, used.resource, subject.amount, 0, 0, payments, period)
         return charge
 
     # -- time -------------------------------------------------------------------
-
-    def lapse(self, time: int) -> bool:
-        """Apply what lapses up to ``time``, in order, each as an entry of its own time;
-        whether anything did.
-
-        A lot ends before a hold that lapses at the same moment.
-        """
-        account = self.account
-        self.time = time
-        if account.next_lapse is None or time < account.next_lapse:
-            return False
-        ends: list[tuple[int, int, str, Lot | Hold]] = [
-            (lot.expires_at, 0, f"{lot.lot:020}", lot)
-            for lot in self.lots
-            if lot.expires_at is not None and lot.expires_at <= time
-        ]
-        ends += [
-            (hold.expires_at, 1, hold.key, hold)
-            for hold in self.state.holds.values()
-            if hold.state == "open" and hold.expires_at <= time
-        ]
-        for end, _, _, what in sorted(ends, key=lambda each: each[:3]):
-            self.time = end
-            if isinstance(what, Hold):
-                what.state = "lapsed"
-                amount = self.free(what)
-                self.repay()
-                entry = self.post(
-                    f"lapse:hold:{what.key}", end, compact({"hold": what.key}), amount
-                )
-                self.tell(entry, "hold_expired", {"hold": what.key, "amount": amount})
-            elif what.remainder > what.reserved:
-                amount = what.remainder - what.reserved
-                self._out_of_lot(what, amount, "expired", "expiry")
-                self.post(f"lapse:lot:{what.lot}", end, compact({"lot": what.lot}), amount)
-        self.time = time
-        # Not "after time": a refused command leaves the watermark behind its own time, and a
-        # later one may be decided before an end that has not been recorded yet.
-        later = [
-            lot.expires_at
-            for lot in self.lots
-            if lot.expires_at is not None and lot.expires_at > account.watermark
-        ]
-        later += [hold.expires_at for hold in self.state.holds.values() if hold.state == "open"]
-        if self.state.next_hold is not None:
-            later.append(self.state.next_hold)
-        account.next_lapse = min(later, default=None)
-        return bool(ends)
 
     def will_lapse(self, time: int | None) -> None:
         """Note that something lapses at a time."""
@@ -395,9 +428,10 @@ class Ledger:
         transfers = tuple(self.moves)
         self.moves = []
         effects_text = "{}" if effects is None else compact(effects)
+        account.recorded_at = max(account.recorded_at, self.terms.now)
         entry = Entry(
-            self.org, seq, key, at, self.now, content, effects_text, amount, account.balance,
-            transfers, usage,
+            self.org, seq, key, at, account.recorded_at, content, effects_text, amount,
+            account.balance, transfers, usage,
         )  # fmt: skip
         account.seq = seq
         account.head = entry.hash = chained(account.head, entry)
@@ -406,12 +440,21 @@ class Ledger:
         self.state.entries[key] = entry
         if usage is not None:
             self.rollup.add(usage, self.period(usage.occurred_at).start)
+        self._watch_balance()
+        for n, (kind, data) in enumerate(self.untold, 1):
+            self.events.append(Event(seq, n, kind, compact(data)))
+        self.untold.clear()
         return entry
 
-    def tell(self, entry: Entry, kind: str, data: object) -> None:
-        """Raise an event with an entry."""
-        same = sum(1 for event in reversed(self.events) if event.seq == entry.seq)
-        self.events.append(Event(entry.seq, same + 1, kind, compact(data)))
+    def _watch_balance(self) -> None:
+        """Events for the balance, once per crossing."""
+        before, balance = self._balance, self.account.balance
+        self._balance = balance
+        low = self.account.low_balance
+        if low is not None and balance < low <= before:
+            self.untold.append(("low_balance", {"balance": balance, "threshold": low}))
+        if balance <= 0 < before:
+            self.untold.append(("depleted", {"balance": balance}))
 
     def entry(self, seq: int) -> Entry | None:
         """A charge's entry: one that was wanted, or of this batch."""
@@ -436,6 +479,25 @@ class Ledger:
 
     def _ended(self, lot: Lot) -> bool:
         return lot.expires_at is not None and lot.expires_at <= self.time
+
+    def roll_over(self, lots: Iterable[Lot], into: Lot) -> None:
+        """Move what is unreserved of ended allowances into a new lot, up to its amount."""
+        self._add_lot(into)
+        for lot in lots:
+            part = min(lot.remainder - lot.reserved, into.amount - into.remainder)
+            if part:
+                lot.remainder -= part
+                into.remainder += part
+                self.touched_lots[lot.lot] = lot
+                self.moves.append(Transfer(f"lot:{lot.lot}", f"lot:{into.lot}", part, "rollover"))
+        self.touched_lots[into.lot] = into
+
+    def expire(self, lot: Lot) -> int:
+        """Let what is unreserved of an ended lot expire; how much."""
+        amount = lot.remainder - lot.reserved
+        if amount:
+            self._out_of_lot(lot, amount, "expired", "expiry")
+        return amount
 
     def _add_lot(self, lot: Lot) -> None:
         self.account.lots = lot.lot
@@ -470,8 +532,8 @@ class Ledger:
 
     def _expire(self, lot: Lot) -> None:
         """What is unreserved of an ended lot expires at once (rule 6.7)."""
-        if self._ended(lot) and lot.remainder > lot.reserved:
-            self._out_of_lot(lot, lot.remainder - lot.reserved, "expired", "expiry")
+        if self._ended(lot):
+            self.expire(lot)
 
     def _uncount(self, hold: Hold) -> None:
         """A hold that ends takes back what it announced to the counters."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from billing_core.catalogue import Catalogue, Priced
 from billing_core.errors import UnknownPrice
-from billing_core.pricing import Catalogue, Price, Priced, charge, dearest
+from billing_core.pricing import Price, charge, dearest
 from billing_core.quantities import CUSTOMER, PLATFORM, Usage
 from billing_core.records import Counter, Item, Line
 
-__all__ = ["Metered", "Quote", "QuoteLine", "meter", "quote"]
+__all__ = ["Metered", "Quote", "QuoteLine", "billed", "describe", "in_force", "meter", "quote"]
 
 PriceOf = Callable[[str], Priced | None]
 """The price for a component; None where there is none."""
@@ -162,20 +163,20 @@ def quote(
     return Quote(sum(line.amount for line in lines), tuple(lines))
 
 
-def in_force(catalogue: Catalogue, currency: str, resource: str, at: int) -> PriceOf:
-    """The prices of a resource in force at a time."""
-    return lambda component: catalogue.price(currency, resource, component, at)
+def in_force(
+    catalogue: Catalogue, currency: str, resource: str, at: int, audiences: tuple[str, ...]
+) -> PriceOf:
+    """The prices of a resource in force at a time, for those who may have their own."""
+    return lambda component: catalogue.price(currency, resource, component, at, audiences)
 
 
-def tiered_parts(
-    catalogue: Catalogue, currency: str, resource: str, quoted: Quote
-) -> Mapping[str, int]:
-    """The quantities, as billed, whose price depends on where the counter stands."""
-    return {
-        line.component: line.billed
-        for line in quoted.lines
-        if line.payer == PLATFORM and catalogue.tiered(currency, resource, line.component)
-    }
+def billed(lines: Iterable[Line | QuoteLine]) -> dict[str, int]:
+    """The quantities that the platform's price counts, by component."""
+    found: dict[str, int] = {}
+    for line in lines:
+        if line.payer == PLATFORM:
+            found[line.component] = found.get(line.component, 0) + line.billed
+    return found
 
 
 def describe(price: Price, currency: str) -> str:

@@ -24,6 +24,7 @@ from billing_core.times import moment
 
 __all__ = [
     "OPERATIONS",
+    "Changed",
     "Charged",
     "Closed",
     "Extended",
@@ -34,6 +35,7 @@ __all__ = [
     "Refusal",
     "Released",
     "Reversed",
+    "Subscribed",
     "Success",
     "outcome",
 ]
@@ -121,12 +123,26 @@ class Closed(Success):
 
 
 @frozen
+class Subscribed(Success):
+    """The plan is as asked; ``amount`` of its allowance came in at once, as ``lot``."""
+
+    amount: int
+    lot: int | None
+
+
+@frozen
+class Changed(Success):
+    """A limit or mark of the org's own is as asked."""
+
+
+@frozen
 class Refusal:
     """A business rule said no; nothing was written and the key is still unused.
 
-    ``reason``: ``insufficient_credit``, ``closed``, ``hold_lapsed``, ``hold_released``
-    or ``over_reversal``.  ``shortfall``: nanos missing.  ``limit``: what bound
-    (``balance``, …).  ``retryable``: the same command may succeed without anyone's
+    ``reason``: ``insufficient_credit``, ``limit_reached``, ``quota_reached``, ``closed``,
+    ``hold_lapsed``, ``hold_released`` or ``over_reversal``.  ``shortfall``: nanos missing.
+    ``limit``: what bound (``balance``, ``org_limit``, ``member_limit``, ``project_limit``,
+    ``quota``, ``charge``).  ``retryable``: the same command may succeed without anyone's
     doing, after ``retry_after`` seconds if that is known.
     """
 
@@ -167,7 +183,7 @@ def outcome(entry: Entry, *, replayed: bool = False, effects: Any = None) -> Suc
                 unpaid += transfer.amount
         lines = entry.usage.lines if entry.usage is not None else ()
         return Charged(*base, entry.amount, captured, paid, unpaid, lines)
-    if effects is None:
+    if not isinstance(effects, dict):
         effects = json.loads(entry.effects)
     return _BUILD[op](entry, base, effects)
 
@@ -191,6 +207,9 @@ OPERATIONS = (
     "deduct",
     "price",
     "reverse",
+    "plan",
+    "limit",
+    "low_balance",
     "close",
 )
 """The operations that callers can name."""
@@ -202,5 +221,8 @@ _BUILD: Mapping[str, Callable[[Entry, _Base, Any], Success]] = {
     "extend": lambda entry, base, what: Extended(*base, entry.amount, moment(what["expires_at"])),
     "release": lambda entry, base, _: Released(*base, entry.amount),
     "reverse": _reversed,
+    "plan": lambda entry, base, what: Subscribed(*base, entry.amount, what.get("lot")),
+    "limit": lambda entry, base, _: Changed(*base),
+    "low_balance": lambda entry, base, _: Changed(*base),
     "close": lambda entry, base, _: Closed(*base, entry.amount),
 }

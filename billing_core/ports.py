@@ -12,8 +12,8 @@ from typing import Protocol
 
 from attrs import define, field
 
+from billing_core.catalogue import Published
 from billing_core.errors import StoreError
-from billing_core.pricing import Published
 from billing_core.records import (
     Account,
     Cell,
@@ -24,9 +24,13 @@ from billing_core.records import (
     Event,
     Hold,
     Item,
+    LimitSet,
     Lot,
+    Spend,
+    Subscription,
     UsageRecord,
 )
+from billing_core.rollups import Span, Sums
 
 __all__ = [
     "Changes",
@@ -66,7 +70,9 @@ class Wanted:
     ``until``: the latest time of decision asked for (watermark aside).
     ``counters``: resource → earliest and latest time of occurrence.
     ``charges``: charges that are reversed or priced.  ``debts``: how many of the oldest
-    open debts.  ``all_holds``: every open hold, for closing.
+    open debts.  ``all_holds``: every open hold, for closing.  ``times``: the earliest and
+    latest time of occurrence of anything charged or held.  ``projects``: by name.
+    ``sums``: ``(member or None for all, grain, start)`` of rollup cells.
     """
 
     until: int
@@ -78,6 +84,9 @@ class Wanted:
     charges: set[int] = field(factory=set)
     debts: int = DEBTS_AT_ONCE
     all_holds: bool = False
+    times: tuple[int, int] | None = None
+    projects: set[str] = field(factory=set)
+    sums: set[tuple[int | None, str, int]] = field(factory=set)
 
 
 @define
@@ -100,6 +109,15 @@ class OrgState:
     ``debts``: the oldest charges with something unpaid, oldest first, at most
     ``Wanted.debts``, and among them those that are in ``charges`` as the same objects.
     ``all_debts``: whether that is all of them.
+
+    ``subscriptions``: in order, those that held at any time from the earliest of
+    ``Wanted.times``, or of a wanted charge's usage, where the account has ever had a plan.
+    Where ``account.limited_since`` is set: ``limits``, by subject and grain, those of the
+    org's own for it, for each member and project, and for those wanted; and ``spends``, by
+    subject, grain and start, those of the org and of every member and project that is
+    wanted or of a loaded hold or wanted charge: what is ``held``, and the days and periods
+    in which any of ``Wanted.times`` or a wanted charge's usage falls.
+    ``sums``: the amounts of the wanted rollup cells, added up.
     """
 
     account: Account | None = None
@@ -114,6 +132,10 @@ class OrgState:
     charges: dict[int, Charge] = field(factory=dict)
     debts: list[Charge] = field(factory=list)
     all_debts: bool = True
+    subscriptions: list[Subscription] = field(factory=list)
+    limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
+    spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
+    sums: dict[tuple[int | None, str, int], int] = field(factory=dict)
 
 
 Loaded = dict[str, OrgState]
@@ -124,9 +146,10 @@ class Changes:
     """What one batch changes for one org; written all or not at all.
 
     ``account`` replaces the org's row (or makes it, where ``opened``).  ``entries``,
-    with their transfers and usage records, and ``events`` are appended.  ``lots``,
-    ``holds``, ``counters``, ``items`` and ``charges`` replace the rows of the same key
-    or make them.  ``members`` are new.  ``cells`` are *added* to what is kept; they are read only.
+    with their transfers and usage records, ``events`` and ``subscriptions`` are appended.
+    ``lots``, ``holds``, ``counters``, ``items``, ``charges``, ``limits`` (by subject and
+    grain) and ``spends`` replace the rows of the same key or make them.  ``members`` are
+    new.  ``cells`` are *added* to what is kept; they are read only.
     """
 
     account: Account
@@ -139,6 +162,9 @@ class Changes:
     items: list[Item] = field(factory=list)
     charges: list[Charge] = field(factory=list)
     members: list[tuple[int, str]] = field(factory=list)
+    subscriptions: list[Subscription] = field(factory=list)
+    limits: list[LimitSet] = field(factory=list)
+    spends: list[Spend] = field(factory=list)
     cells: dict[CellKey, Cell] = field(factory=dict)
 
 
@@ -204,13 +230,13 @@ class Store(Protocol):
         """As :meth:`Transaction.load`, without locks, from one consistent state."""
         ...
 
-    def publish(self, book: Published) -> None:
-        """Keep a price book.  Raises StoreError(retryable=True) where its number is
-        taken, so that the caller loads the books again; the same book twice is a no-op."""
+    def publish(self, document: Published) -> None:
+        """Keep a price book or plan.  Raises StoreError(retryable=True) where its number is
+        taken, so that the caller loads them again; the same one twice is a no-op."""
         ...
 
-    def books(self, after: int = 0) -> Sequence[Published]:
-        """The price books numbered above ``after``, by number."""
+    def published(self, after: int = 0) -> Sequence[Published]:
+        """The price books and plans numbered above ``after``, by number."""
         ...
 
     def orgs(self, after: str = "", limit: int = 1000) -> Sequence[str]:
@@ -226,9 +252,17 @@ class Store(Protocol):
         """Entries with ``seq`` > ``after``, oldest first, at most ``limit``."""
         ...
 
-    def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
+    def history(
+        self,
+        org: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        charges: bool | None = None,
+    ) -> Sequence[Entry]:
         """Entries that moved money (those with a transfer), with ``seq`` < ``before``,
-        newest first, at most ``limit``."""
+        newest first, at most ``limit``.  ``charges`` False: without those of ``settle`` and
+        ``deduct``, however many stand between."""
         ...
 
     def cells(
@@ -241,6 +275,11 @@ class Store(Protocol):
         self, org: str, start: int, end: int, member: int | None = None
     ) -> Sequence[tuple[int, UsageRecord]]:
         """``(seq, record)`` of the usage that occurred in [start, end), by time and seq."""
+        ...
+
+    def usage_sums(self, org: str, spans: Sequence[Span], member: int | None = None) -> Sums:
+        """The usage of spans, by rollup cells or (grain None) raw records, added up, of one
+        member or all; from one consistent state."""
         ...
 
     def members(self, org: str) -> Mapping[int, str]:
@@ -273,4 +312,16 @@ class Store(Protocol):
 
     def charges(self, org: str) -> Iterator[Charge]:
         """Every charge's story, by number."""
+        ...
+
+    def subscriptions(self, org: str) -> Iterator[Subscription]:
+        """Every subscription, by seq."""
+        ...
+
+    def limits(self, org: str) -> Iterator[LimitSet]:
+        """Every limit of the org's own, by subject and grain."""
+        ...
+
+    def spends(self, org: str) -> Iterator[Spend]:
+        """Everything added up for limits, by subject, grain and start."""
         ...

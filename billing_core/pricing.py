@@ -1,4 +1,4 @@
-"""What a quantity costs: exact price functions, price books and the catalogue.
+"""What a quantity costs: exact price functions.
 
 A price is a non-decreasing function ``f`` of the *cumulative* quantity of a
 component in a billing period, with ``f(0) = 0``.  The charge for ``q`` more is
@@ -15,43 +15,30 @@ but the ``floor`` above and the ceiling of a quote.
 
 from __future__ import annotations
 
-import json
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable
 from decimal import Decimal
-from hashlib import sha256
 from math import gcd
-from typing import NamedTuple, cast
+from typing import cast
 
 from attrs import field, frozen
 
-from billing_core.errors import InvalidCommand, NotFound
-from billing_core.money import (
-    MAX_NANOS,
-    NANOS,
-    checked_currency,
-    checked_decimal,
-    checked_nanos,
-    decimal_text,
-)
-from billing_core.quantities import PLATFORM, Usage
-from billing_core.text import checked_name, compact
-from billing_core.times import micros, moment
+from billing_core.errors import InvalidCommand
+from billing_core.money import MAX_NANOS, NANOS, checked_decimal, checked_nanos, decimal_text
+from billing_core.text import checked_name
 
 __all__ = [
-    "Catalogue",
+    "Discounted",
     "Flat",
     "Graduated",
     "Package",
     "Price",
-    "PriceBook",
-    "Published",
+    "PriceFunction",
     "Ratio",
     "Tier",
     "charge",
     "dearest",
-    "load_book",
+    "load_price",
+    "price_json",
 ]
 
 _MAX_PER = 10**18
@@ -210,7 +197,29 @@ class Package:
         return f"{decimal_text(self.nanos)} {currency} per begun package of {self.size:,} {unit}s"
 
 
-PriceFunction = Flat | Graduated | Package
+@frozen
+class Discounted:
+    """What another function says, times ``keep``, an exact ratio of at most one."""
+
+    function: Flat | Graduated | Package
+    keep: Ratio
+
+    def between(self, start: int, stop: int) -> Ratio:
+        """f(stop) - f(start) in nanos."""
+        cost, per = self.function.between(start, stop)
+        return cost * self.keep[0], per * self.keep[1]
+
+    def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
+        """Where the undiscounted price has them."""
+        return self.function.peaks(start, stop, quantity)
+
+    def describe(self, currency: str, unit: str) -> str:
+        kept, of = self.keep
+        off = Decimal(100 * (of - kept)) / of
+        return f"{self.function.describe(currency, unit)}, less {off.normalize():f}%"
+
+
+PriceFunction = Flat | Graduated | Package | Discounted
 
 
 @frozen
@@ -277,52 +286,8 @@ def dearest(function: PriceFunction, start: int, stop: int, quantity: int) -> in
     return most
 
 
-@frozen
-class PriceBook:
-    """One immutable version of prices, by resource and component.
-
-    ``version``: its name, unique for ever.  ``effective_at``: from when usage is
-    priced by it.  A book supersedes the prices that it names and leaves others
-    in force.  Resources of models are named ``model:…`` (:func:`billing_core.model`).
-    """
-
-    version: str
-    effective_at: datetime
-    prices: Mapping[str, Mapping[str, Price]]
-    currency: str = "USD"
-
-    def __attrs_post_init__(self) -> None:
-        if "#" in checked_name("version", self.version):
-            raise InvalidCommand("version", self.version, 'a name without "#"')
-        micros("effective_at", self.effective_at)
-        checked_currency(self.currency)
-        if not isinstance(self.prices, Mapping) or not self.prices:
-            raise InvalidCommand("prices", self.prices, "a mapping with at least one price")
-        for resource, components in self.prices.items():
-            checked_name("resource", resource)
-            if not isinstance(components, Mapping) or not components:
-                raise InvalidCommand("prices", resource, "at least one component's price")
-            for component, price in components.items():
-                checked_name("component", component)
-                if not isinstance(price, Price):
-                    raise InvalidCommand(f"prices[{resource!r}][{component!r}]", price, "a Price")
-
-    def body(self) -> str:
-        """The canonical JSON of everything in it."""
-        return compact(
-            {
-                "version": self.version,
-                "effective_at": micros("effective_at", self.effective_at),
-                "currency": self.currency,
-                "prices": {
-                    resource: {name: _price_json(price) for name, price in sorted(parts.items())}
-                    for resource, parts in sorted(self.prices.items())
-                },
-            }
-        )
-
-
-def _price_json(price: Price) -> dict[str, object]:
+def price_json(price: Price) -> dict[str, object]:
+    """A price as a book keeps it."""
     function = price.function
     match function:
         case Flat():
@@ -331,10 +296,13 @@ def _price_json(price: Price) -> dict[str, object]:
             shape = {"graduated": [[t.up_to, t.nanos, t.per] for t in function.tiers]}
         case Package():
             shape = {"package": [function.nanos, function.size]}
+        case Discounted():
+            raise InvalidCommand("function", function, "a price; a book says its discounts apart")
     return shape | {"unit": price.unit, "minimum": price.minimum, "increment": price.increment}
 
 
-def _price(data: dict[str, object]) -> Price:
+def load_price(data: dict[str, object]) -> Price:
+    """The price of a :func:`price_json`."""
     function: PriceFunction
     if "flat" in data:
         function = Flat(*cast("list[int]", data["flat"]))
@@ -349,147 +317,3 @@ def _price(data: dict[str, object]) -> Price:
         minimum=cast("int", data["minimum"]),
         increment=cast("int", data["increment"]),
     )
-
-
-def load_book(body: str) -> PriceBook:
-    """The book of a :meth:`PriceBook.body`."""
-    data = json.loads(body)
-    return PriceBook(
-        version=data["version"],
-        effective_at=moment(data["effective_at"]),
-        prices={
-            resource: {name: _price(price) for name, price in parts.items()}
-            for resource, parts in data["prices"].items()
-        },
-        currency=data["currency"],
-    )
-
-
-@frozen
-class Published:
-    """A price book as a store keeps it.
-
-    ``number``: order of publication, from 1.  ``published_at``: microseconds.
-    ``digest``: SHA-256 of the rest, in hex; every charge's record names its
-    first 16 digits, so that a book cannot be altered unseen.
-    """
-
-    number: int
-    version: str
-    published_at: int
-    body: str
-    digest: str
-
-    @classmethod
-    def of(cls, book: PriceBook, number: int, published_at: int) -> Published:
-        body = book.body()
-        text = f"{number}\n{published_at}\n{body}"
-        return cls(number, book.version, published_at, body, sha256(text.encode()).hexdigest())
-
-
-class Priced(NamedTuple):
-    """A price in force: ``version`` is the book's version and digest, ``v1#0123456789abcdef``."""
-
-    version: str
-    price: Price
-
-
-class Catalogue:
-    """All published books, for looking up the price in force.  Immutable."""
-
-    def __init__(self, books: Iterable[Published] = ()) -> None:
-        self.books: dict[str, tuple[Published, PriceBook]] = {}
-        timelines: dict[tuple[str, str, str], list[tuple[int, Priced]]] = {}
-        self._tiered: set[tuple[str, str, str]] = set()
-        for published in sorted(books, key=lambda each: each.number):
-            book = load_book(published.body)
-            name = f"{book.version}#{published.digest[:16]}"
-            self.books[name] = (published, book)
-            effective = micros("effective_at", book.effective_at)
-            for resource, parts in book.prices.items():
-                for component, price in parts.items():
-                    key = (book.currency, resource, component)
-                    timelines.setdefault(key, []).append((effective, Priced(name, price)))
-                    if not isinstance(price.function, Flat):
-                        self._tiered.add(key)
-        self._named = {key[1:] for key in timelines}
-        self._timelines = {
-            key: sorted(versions, key=lambda version: version[0])
-            for key, versions in timelines.items()
-        }
-
-    def price(self, currency: str, resource: str, component: str, at: int) -> Priced | None:
-        """The price in force at a time (microseconds), or None."""
-        versions = self._timelines.get((currency, resource, component))
-        if versions is None:
-            return None
-        index = (
-            len(versions)
-            if at >= versions[-1][0]
-            else bisect_right(versions, at, key=lambda version: version[0])
-        )
-        return versions[index - 1][1] if index else None
-
-    def priced_by(self, name: str, currency: str, resource: str, component: str) -> Priced | None:
-        """The price that one version, ``v1`` or ``v1#digest``, has for a component."""
-        for full, (published, book) in self.books.items():
-            if name in (full, published.version) and book.currency == currency:
-                price = book.prices.get(resource, {}).get(component)
-                return None if price is None else Priced(full, price)
-        return None
-
-    def tiered(self, currency: str, resource: str, component: str) -> bool:
-        """Whether any version's price depends on where the counter stands."""
-        return (currency, resource, component) in self._tiered
-
-    def components(self, currency: str, resource: str) -> list[str]:
-        """The components ever priced for a resource, for messages."""
-        return sorted(c for cur, res, c in self._timelines if (cur, res) == (currency, resource))
-
-    def has(self, name: str) -> bool:
-        """Whether a version, by short or full name, is known."""
-        return any(name in (full, known.version) for full, (known, _) in self.books.items())
-
-    def names(self, usage: Usage) -> bool:
-        """Whether every platform-paid component of a usage was ever priced, in any currency."""
-        return all(
-            payer != PLATFORM or (usage.resource, component) in self._named
-            for component, _, payer in usage.parts
-        )
-
-    def resources(self, currency: str) -> list[str]:
-        """The resources ever priced in a currency."""
-        return sorted({resource for cur, resource, _ in self._timelines if cur == currency})
-
-    def checked(self, book: PriceBook, *, now: int, delay: int) -> None:
-        """Raise InvalidCommand unless ``book`` may be published ``now`` (microseconds).
-
-        A change of price takes effect at least ``delay`` after publication, longer
-        than any service's cache lives; a component's first price may reach back.
-        """
-        effective = micros("effective_at", book.effective_at)
-        for published, _ in self.books.values():
-            if published.version == book.version:
-                if published.body == book.body():
-                    return
-                raise InvalidCommand(
-                    "version", book.version, "a new version name: this one is published"
-                )
-        if effective >= now + delay:
-            return
-        for resource, parts in book.prices.items():
-            for component in parts:
-                if (book.currency, resource, component) in self._timelines:
-                    raise InvalidCommand(
-                        "effective_at",
-                        book.effective_at.isoformat(),
-                        f"{moment(now + delay).isoformat()} or later, since {component!r} of "
-                        f"{resource!r} has a price already",
-                    )
-
-    def version(self, name: str) -> str:
-        """The full name of a version; raises NotFound."""
-        for full, (published, _) in self.books.items():
-            if name in (full, published.version):
-                return full
-        raise NotFound("price version", name, "publish it first")

@@ -23,8 +23,11 @@ __all__ = [
     "Event",
     "Hold",
     "Item",
+    "LimitSet",
     "Line",
     "Lot",
+    "Spend",
+    "Subscription",
     "Transfer",
     "UsageRecord",
 ]
@@ -75,6 +78,7 @@ class UsageRecord(NamedTuple):
     item: str | None
     requests: int
     lines: tuple[Line, ...]
+    project: str | None = None
 
 
 @define(eq=True)
@@ -82,7 +86,8 @@ class Entry:
     """One command's journal entry, hashed onto the org's previous one.
 
     ``key``: operation and idempotency key, ``settle:req-1``.  ``at``: time of decision,
-    which is the transfers' time of effect; ``recorded_at``: the engine's clock.
+    which is the transfers' time of effect; ``recorded_at``: the engine's clock.  Neither
+    goes back within an org.
     ``content``: what the caller meant, as canonical JSON.  ``effects``: what the
     transfers and usage do not say (a hold's parts, what a lot is), as canonical JSON.
     ``amount``: what was charged, granted, reversed, …; ``balance``: after it.
@@ -129,6 +134,11 @@ class Account:
     ``balance`` = live lots + reserved parts of expired ones - ``debt``.
     ``granted``: all credit that came in; ``used``: charges less reversals.
     ``lots``, ``members``: the last lot number and surrogate id given.
+
+    ``recorded_at``: the last entry's.  ``plan``, ``paused``: the subscription since
+    ``plan_since`` (None: none).  ``period``: the start of the last billing period whose
+    ``allowance`` (nanos, so far) was dealt with.  ``limited_since``: from when spending is
+    added up for limits.  ``low_balance``: a balance below it raises an event.
     """
 
     org: str
@@ -147,12 +157,21 @@ class Account:
     lots: int = 0
     members: int = 0
     closed_at: int | None = None
+    recorded_at: int = 0
+    plan: str | None = None
+    paused: bool = False
+    plan_since: int = 0
+    period: int = 0
+    allowance: int = 0
+    limited_since: int | None = None
+    low_balance: int | None = None
 
 
 @define
 class Lot:
     """Credit from one grant.  ``lot``: its number, from 1 per org; ``seq``: the entry that
-    made it.  ``reserved`` <= ``remainder`` is held."""
+    made it.  ``reserved`` <= ``remainder`` is held.  ``period``: of an allowance, the start
+    of the billing period whose usage it may pay for."""
 
     lot: int
     seq: int
@@ -163,13 +182,15 @@ class Lot:
     reserved: int
     expires_at: int | None
     scope: tuple[str, ...] | None
+    period: int | None = None
 
 
 @define
 class Hold:
     """Reserved credit.  ``parts``: ``[lot, amount]`` in spending order, what is left of
     it.  ``state``: open, settled, released or lapsed.  ``counted``: ``[period start,
-    component, quantity]`` announced to tiered prices' counters."""
+    component, quantity]`` announced to counters that a tiered price or a quota reads.
+    ``member``: surrogate id, 0 for none; ``project``: those whose limits it counts in."""
 
     key: str
     resource: str | None
@@ -177,6 +198,8 @@ class Hold:
     state: str
     parts: list[list[int]]
     counted: list[tuple[int, str, int]] = field(factory=list)
+    member: int = 0
+    project: str | None = None
 
 
 @define
@@ -205,7 +228,8 @@ class Item:
 class Charge:
     """The story of a charge after its own entry: kept once it left debt, was repaid,
     reversed or priced.  ``payments``: ``[lot, amount]`` in order, less what went back.
-    ``priced``: the entry that priced what was unpriced."""
+    ``priced``: the entry that priced what was unpriced.  ``period``: the start of the
+    billing period of its usage."""
 
     charge: int
     resource: str
@@ -213,7 +237,39 @@ class Charge:
     unpaid: int
     reversed: int
     payments: list[list[int]]
+    period: int
     priced: int | None = None
+
+
+class Subscription(NamedTuple):
+    """What an org was subscribed to since a time; ``seq``: the entry that says so."""
+
+    seq: int
+    since: int
+    plan: str | None
+
+
+class LimitSet(NamedTuple):
+    """A limit of the org's own.  ``subject``: ``org``, ``member:*`` or ``project:*`` for
+    each, ``member:7`` or ``project:x`` for one.  ``amount`` None: none any more."""
+
+    subject: str
+    per: str
+    amount: int | None
+    alerts: tuple[int, ...]
+    blocks: bool
+
+
+@define
+class Spend:
+    """What counts towards limits: charges less reversals of one ``subject`` (``org``,
+    ``member:7``, ``project:x``) in the day or billing period (``grain``) that starts at
+    ``start``; or, with the grain ``held`` and start 0, what open holds have reserved."""
+
+    subject: str
+    grain: str
+    start: int
+    amount: int
 
 
 class Event(NamedTuple):
@@ -247,8 +303,14 @@ class Cell:
     def add(self, other: Cell) -> None:
         self.requests += other.requests
         self.amount += other.amount
+        mine = self.components
         for name, (quantity, amount) in other.components.items():
-            self.add_part(name, quantity, amount)
+            sums = mine.get(name)  # as add_part: a report adds up very many
+            if sums is None:
+                mine[name] = [quantity, amount]
+            else:
+                sums[0] += quantity
+                sums[1] += amount
 
     def add_record(self, usage: UsageRecord, payer: str) -> None:
         """Add what one payer has of a record."""

@@ -3,14 +3,16 @@ covered by them: whole days, the hours beside them, raw records at the two edges
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from attrs import define, field
 
 from billing_core.quantities import PLATFORM
 from billing_core.records import Cell, CellKey, UsageRecord
 from billing_core.times import DAY, HOUR, Window
 
-__all__ = ["Rollup", "Span", "cover", "payers"]
+__all__ = ["Rollup", "Span", "Sums", "cover", "payers"]
 
 
 def payers(usage: UsageRecord) -> set[str]:
@@ -34,6 +36,15 @@ class Rollup:
                 sums = self._hours[key] = Cell()
             sums.add_record(usage, payer)
 
+    def amount(self, member: int | None, grain: str, start: int) -> int:
+        """Nanos added so far for a member, or all, in the ``day`` or ``period`` of a start."""
+        return sum(
+            sums.amount
+            for (hour, period, who, _, _), sums in self._hours.items()
+            if member in (None, who)
+            and (period if grain == "period" else hour - hour % DAY) == start
+        )
+
     def cells(self) -> dict[CellKey, Cell]:
         """What has been added, in every grain; read them only."""
         cells: dict[CellKey, Cell] = {}
@@ -48,6 +59,40 @@ class Rollup:
                     both.add(known)
                     both.add(sums)
         return cells
+
+
+@define
+class Sums:
+    """Usage added up by member's surrogate id, resource and payer."""
+
+    cells: dict[tuple[int, str, str], Cell] = field(factory=dict)
+
+    def of(self, member: int, resource: str, payer: str) -> Cell:
+        """What there is so far."""
+        key = (member, resource, payer)
+        cell = self.cells.get(key)
+        if cell is None:
+            cell = self.cells[key] = Cell()
+        return cell
+
+    def add(self, member: int, resource: str, payer: str, cell: Cell) -> None:
+        """Add what a cell has; it is not changed."""
+        self.of(member, resource, payer).add(cell)
+
+    def add_record(self, record: Sequence[Any]) -> None:
+        """Add a usage record; also one whose lines, or itself, are still lists, as JSON has
+        them: a window's edges have many."""
+        _, member, resource, _, requests, lines, _ = record
+        if not lines:
+            self.of(member, resource, PLATFORM).requests += requests
+        counted: set[str] = set()
+        for component, quantity, _, payer, amount, *_ in lines:
+            cell = self.of(member, resource, payer)
+            if payer not in counted:
+                counted.add(payer)
+                cell.requests += requests
+            cell.amount += amount
+            cell.add_part(component, quantity, amount)
 
 
 class Span(NamedTuple):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
+from typing import overload
 
 from attrs import frozen
 
@@ -12,12 +14,21 @@ from billing_core.money import decimal_text
 from billing_core.records import Entry
 from billing_core.times import moment
 
-__all__ = ["Balance", "HistoryRow", "LotLeft", "balance", "history_row"]
+__all__ = [
+    "HISTORY_TYPES",
+    "Balance",
+    "HistoryPage",
+    "HistoryRow",
+    "LotLeft",
+    "balance",
+    "history_row",
+]
 
 
 @frozen
 class LotLeft:
-    """A lot with something left, in spending order; amounts in nanos."""
+    """A lot with something left, in spending order; amounts in nanos.  ``period``: of an
+    allowance, the start of the billing period whose usage it may pay for."""
 
     lot: int
     kind: str
@@ -27,6 +38,7 @@ class LotLeft:
     priority: int
     expires_at: datetime | None
     scope: tuple[str, ...] | None
+    period: datetime | None
 
 
 @frozen
@@ -34,7 +46,8 @@ class Balance:
     """An org's credit at a time, in nanos of ``currency``.
 
     ``balance`` = lots - ``debt``; ``held`` is reserved; ``available`` is what an
-    unnamed use may have: unscoped, unreserved lots less debt, so it can be negative.
+    unnamed use may have: unscoped, unreserved lots and the current period's allowance,
+    less debt, so it can be negative.  ``plan``: the subscription.
     """
 
     org: str
@@ -48,6 +61,7 @@ class Balance:
     granted: int
     used: int
     closed_at: datetime | None
+    plan: str | None
     lots: tuple[LotLeft, ...]
 
     def __str__(self) -> str:
@@ -67,6 +81,7 @@ def balance(ledger: Ledger, now: int) -> Balance:
             lot.priority,
             None if lot.expires_at is None else moment(lot.expires_at),
             lot.scope,
+            None if lot.period is None else moment(lot.period),
         )
         for lot in ledger.lots
         if lot.remainder
@@ -77,12 +92,13 @@ def balance(ledger: Ledger, now: int) -> Balance:
         livemode=account.livemode,
         at=moment(now),
         balance=account.balance,
-        available=ledger.available(None),
+        available=ledger.available(None, now),
         held=sum(lot.reserved for lot in lots),
         debt=account.debt,
         granted=account.granted,
         used=account.used,
         closed_at=None if account.closed_at is None else moment(account.closed_at),
+        plan=account.plan,
         lots=lots,
     )
 
@@ -91,9 +107,10 @@ def balance(ledger: Ledger, now: int) -> Balance:
 class HistoryRow:
     """One movement of the balance.  ``amount``: its change, signed, in nanos.
 
-    ``type``: ``topup`` (purchased credit), ``grant`` (other credit), ``usage``,
-    ``refund`` (a charge reversed), ``expiry``, ``release`` (a hold's end that let credit
-    expire or repaid debt), ``close``.  ``reference``: the caller's.
+    ``type``: ``topup`` (purchased credit), ``grant`` (other credit), ``allowance`` (of the
+    plan), ``usage``, ``refund`` (a charge reversed), ``expiry``, ``rollover`` (an allowance's
+    end, of which ``amount`` expired), ``release`` (a hold's end that let credit expire or
+    repaid debt), ``close``.  ``reference``: the caller's.
     """
 
     seq: int
@@ -106,17 +123,40 @@ class HistoryRow:
     at: datetime
 
 
+HISTORY_TYPES = frozenset(
+    ("topup", "grant", "allowance", "usage", "refund", "expiry", "rollover", "release", "close")
+)
 _TYPES = {
     "grant": "grant",
     "settle": "usage",
     "deduct": "usage",
     "price": "usage",
     "reverse": "refund",
+    "plan": "allowance",
     "lapse": "expiry",
     "release": "release",
     "extend": "release",
     "close": "close",
 }
+
+
+@frozen
+class HistoryPage(Sequence[HistoryRow]):
+    """Rows, newest first; ``next``: the ``before`` of the page that follows, None at the
+    end."""
+
+    rows: tuple[HistoryRow, ...]
+    next: int | None
+
+    @overload
+    def __getitem__(self, index: int) -> HistoryRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[HistoryRow, ...]: ...
+    def __getitem__(self, index: int | slice) -> HistoryRow | tuple[HistoryRow, ...]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 def history_row(entry: Entry) -> HistoryRow:
@@ -130,6 +170,10 @@ def history_row(entry: Entry) -> HistoryRow:
     kind = _TYPES[op]
     if kind == "grant" and content["kind"] == "purchased":
         kind = "topup"
+    if key.startswith("period:"):
+        kind = "allowance"
+    elif kind == "expiry" and any(transfer.kind == "rollover" for transfer in entry.transfers):
+        kind = "rollover"
     return HistoryRow(
         seq=entry.seq,
         type=kind,

@@ -13,7 +13,17 @@ from typing import Literal, NamedTuple
 
 from billing_core.errors import InvalidCommand
 
-__all__ = ["DAY", "HOUR", "PeriodName", "Window", "billing_period", "micros", "moment", "window"]
+__all__ = [
+    "DAY",
+    "HOUR",
+    "PeriodName",
+    "Window",
+    "billing_period",
+    "micros",
+    "moment",
+    "starts",
+    "window",
+]
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -75,6 +85,13 @@ def billing_period(anchor: int, time: int) -> Window:
     if start > time:
         return Window(_boundary(anchor, month - 1), start)
     return Window(start, _boundary(anchor, month + 1))
+
+
+def starts(anchor: int, grain: str, first: int, last: int) -> Window:
+    """Between which times, both included, the days or billing periods begin in which the
+    times from ``first`` to ``last`` lie."""
+    begin = first - first % DAY if grain == "day" else billing_period(anchor, first).start
+    return Window(begin, last)
 
 
 @lru_cache(maxsize=4096)

@@ -15,9 +15,9 @@ import attrs
 from attrs import define, frozen
 
 from billing_core.audit import Audit, Checkpoint, Discrepancy, Ended
+from billing_core.catalogue import Catalogue, Published
 from billing_core.errors import StoreError
 from billing_core.ports import Store, Wanted
-from billing_core.pricing import Catalogue, Published
 from billing_core.records import (
     Account,
     Cell,
@@ -27,8 +27,12 @@ from billing_core.records import (
     Entry,
     Hold,
     Item,
+    LimitSet,
     Lot,
+    Spend,
+    Subscription,
 )
+from billing_core.times import billing_period
 
 __all__ = ["Progress", "Verification", "compare", "tampered_books", "verify_org"]
 
@@ -64,6 +68,9 @@ class Recorded:
     items: Iterable[Item]
     charges: Iterable[Charge]
     cells: Iterable[tuple[CellKey, Cell]]
+    subscriptions: Iterable[Subscription]
+    limits: Iterable[LimitSet]
+    spends: Iterable[Spend]
 
 
 def compare(audit: Audit, recorded: Recorded) -> None:
@@ -86,6 +93,12 @@ def compare(audit: Audit, recorded: Recorded) -> None:
     _compare(audit, "item", tables.items, items)
     _compare(audit, "charge", tables.charges, ((each.charge, each) for each in recorded.charges))
     _compare(audit, "rollup", tables.cells, recorded.cells)
+    plans = ((each.seq, each) for each in recorded.subscriptions)
+    _compare(audit, "subscription", tables.subscriptions, plans)
+    limits = (((each.subject, each.per), each) for each in recorded.limits)
+    _compare(audit, "limit", tables.limits, limits)
+    spends = (((each.subject, each.grain, each.start), each) for each in recorded.spends)
+    _compare(audit, "spend", audit.spends(), spends)
     total = sum(lot.remainder for lot in tables.lots.values()) - derived.debt
     if total != derived.balance:
         audit.note("account", f"lots less debt make {total}, the balance {derived.balance}")
@@ -101,6 +114,8 @@ def _compare_account(audit: Audit, derived: Account, recorded: Account) -> None:
                 for lot in audit.tables.lots.values()
                 if lot.expires_at is not None and lot.remainder > lot.reserved
             ]
+            if derived.plan is not None and not derived.paused:
+                ends.append(billing_period(derived.anchor, derived.period).end)
             if ends and (there is None or there > min(ends)):
                 audit.note("account", f"next_lapse {there}; something lapses at {min(ends)}")
         elif there != told:
@@ -136,8 +151,11 @@ def _open_holds(holds: Iterable[Hold], ended: Ended) -> Iterator[tuple[str, Hold
             ended.add(hold)
 
 
-def _names(record: Any) -> list[str]:
-    return [attribute.name for attribute in attrs.fields(record)]
+def _names(record: Any) -> Iterable[str]:
+    if attrs.has(record):
+        return [attribute.name for attribute in attrs.fields(record)]
+    fields: tuple[str, ...] = record._fields  # of a NamedTuple
+    return fields
 
 
 def _name(key: Any) -> str:
@@ -195,6 +213,9 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
             for grain in ("hour", "day", "period")
             for pair in store.cells(org, grain, -_EVER, _EVER).items()
         ),
+        subscriptions=store.subscriptions(org),
+        limits=store.limits(org),
+        spends=store.spends(org),
     )
     compare(audit, recorded)
 
@@ -207,9 +228,9 @@ def _subject(store: Store, org: str, number: int) -> Entry:
 
 
 def tampered_books(catalogue: Catalogue) -> list[Discrepancy]:
-    """Price books that are not what their digest says."""
+    """Price books and plans that are not what their digest says."""
     return [
-        Discrepancy("", f"price book {published.version}", "its digest does not match its content")
-        for published, book in catalogue.books.values()
-        if Published.of(book, published.number, published.published_at) != published
+        Discrepancy("", f"version {each.version}", "its digest does not match its content")
+        for each in catalogue.published
+        if Published.of(each.document(), each.number, each.published_at) != each
     ]

@@ -196,7 +196,7 @@ class Claims:
         assert audit.ok, [str(each) for each in audit.discrepancies]
         self._checkpoints = audit.checkpoints
         if self.answers:
-            assert len(store.books()) == 1, "the prices were published, and are lost"
+            assert len(store.published()) == 1, "the prices were published, and are lost"
         lost = self.lost(billing, self.answers if thorough else self._unchecked)
         assert not lost, f"acknowledged and lost: {lost}"
         self._send_again(billing)

@@ -6,6 +6,7 @@
 import os
 import tempfile
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 QUICK_EXAMPLES = 50
@@ -38,3 +39,13 @@ settings.register_profile(
     "deep", settings.get_profile("quick"), max_examples=QUICK_EXAMPLES * _depth()
 )
 settings.load_profile("deep" if _depth() > 1 else "quick")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    from stripe_schema import FILE  # it brings jsonschema, which most runs of one test can spare
+
+    if not FILE.is_file():
+        terminalreporter.write_line(
+            f"Stripe's OpenAPI file is not at {FILE}: what the tests of payments said and were "
+            "answered was not checked against it (BILLING_STRIPE_OPENAPI)."
+        )

@@ -19,6 +19,8 @@ from pathlib import Path
 from queue import Queue
 from typing import NamedTuple
 
+from planted_in_payments import PAYMENTS
+
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("billing_core", "adapters", "tests", "pyproject.toml")
 WORKERS = 2
@@ -509,7 +511,7 @@ FAULTS = [
     sqlite_fault(
         "usage that is filed at another time than its own",
         "rows",
-        "if filed != (None if record is None else record.occurred_at):",
+        "if filed != ([None, None] if record is None else [record.member, record.occurred_at]):",
         "if False:",
         "sqlite.py::test_verify_finds_tampering[where usage is filed]",
     ),
@@ -543,6 +545,7 @@ FAULTS = [
         "return StoreError(text, retryable=True)",
         "postgres.py::test_a_connection_lost_at_the_commit_is_unknown_and_found_out",
     ),
+    *(Fault(*each) for each in PAYMENTS),
 ]
 
 

@@ -18,7 +18,8 @@ from billing_core import (
     PriceBook,
     StoreError,
 )
-from billing_core.pricing import Published, load_book
+from billing_core.books import load_book
+from billing_core.catalogue import Published
 from billing_core.testing import MemoryStore
 from billing_core.times import micros
 
@@ -106,7 +107,7 @@ def test_a_version_is_found_by_its_short_and_its_full_name() -> None:
     assert full.startswith("v1#")
     assert known.version(full) == full
     assert known.priced_by(full, "USD", "x", "unit") == known.priced_by("v1", "USD", "x", "unit")
-    with pytest.raises(NotFound, match="price version"):
+    with pytest.raises(NotFound, match="version"):
         known.version("v2")
 
 
@@ -184,8 +185,8 @@ def test_two_publishers_at_once_both_succeed() -> None:
 
     world = World(Contended(), priced=False)
     world.publish(unit_at(1))
-    assert [book.version for book in world.store.books()] == ["rival", "v1"]
-    assert [book.number for book in world.store.books()] == [1, 2]
+    assert [book.version for book in world.store.published()] == ["rival", "v1"]
+    assert [book.number for book in world.store.published()] == [1, 2]
 
 
 def test_a_store_that_cannot_publish_is_not_asked_for_ever() -> None:

@@ -285,7 +285,7 @@ def test_what_is_on_record_is_not_charged_again_otherwise(
     named = "has other prices in this database"
     assert named in run("replay", new, *other, "--db", db, code=1).stderr
     with SqliteStore(db) as store:
-        assert len(store.books()) == 1
+        assert len(store.published()) == 1
 
 
 def test_the_same_content_twice_is_a_usage_error(trace: Callable[..., Path]) -> None:

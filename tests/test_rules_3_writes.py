@@ -28,8 +28,8 @@ from billing_core import (
     UnknownPrice,
     Usage,
 )
+from billing_core.catalogue import Catalogue
 from billing_core.decide import Terms, decide, wanted
-from billing_core.pricing import Catalogue
 from billing_core.testing import MemoryStore
 
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import attrs
 import pytest
-from world import DAY, HOUR, MINUTE, T0, World, units
+from world import DAY, HOUR, LONG_AGO, MINUTE, T0, World, nanos, units
 
-from billing_core import Checkpoint, Flat, InvalidCommand, NotFound, Price, Settle, Usage
+from billing_core import Checkpoint, Flat, InvalidCommand, NotFound, Plan, Price, Settle, Usage
 from billing_core.journal import chained
 from billing_core.records import Account, Cell, CellKey, Counter, Entry, Hold, Item, Line, Lot
 from billing_core.testing import MemoryStore
@@ -52,6 +52,28 @@ def eventful() -> World:
     world.grant(60)
     world.reverse(debt, 30)
     world.deduct(5)
+    return world
+
+
+def subscribed() -> World:
+    """Besides, a plan, limits, and what counts towards them, over the end of a period."""
+    world = eventful()
+    world.publish({"x": {"unit": Price(Flat(1, 2))}}, version="pro-prices", plan="pro")
+    plan = Plan("pro-1", "pro", LONG_AGO, allowance=nanos(30), rollover=nanos(10), grace=DAY)
+    world.billing.publish(plan)
+    world.hold(2, life=60 * DAY, key="long", member="ann", project="p1")
+    world.billing.set_plan("acme", "subscribe", "pro")
+    world.billing.set_limit("acme", "l1", nanos(500), every="member", alerts=(1,))
+    world.billing.set_limit("acme", "l2", nanos(300), project="p1", per="day")
+    world.billing.set_limit("acme", "l3", nanos(400), member="ann")
+    world.billing.set_low_balance("acme", "low", nanos(40))
+    world.settle(units(9), member="ann", project="p1")
+    world.clock.advance(40 * DAY)
+    world.settle(units(50), member="ann", project="p1", hold="long", more=True)
+    late = world.settle(units(4), member="cy", occurred_at=T0)
+    world.reverse(late, 1)
+    world.billing.set_plan("acme", "pause", "pro", paused=True)
+    world.billing.set_plan("acme", "resume", "pro")
     return world
 
 
@@ -225,6 +247,29 @@ def test_an_edited_table_is_found_and_named(where: str, tamper: Callable[[World]
     assert any(line.startswith(f"acme: {where}") for line in world.wrong()), world.wrong()
 
 
+TERMS: dict[str, Callable[[MemoryStore], None]] = {
+    "subscription": lambda o: o.subscriptions.popitem(),
+    "subscriptions": lambda o: o.subscriptions.clear(),
+    "limit": lambda o: o.limits.update(
+        {key: each._replace(amount=1) for key, each in o.limits.items()}
+    ),
+    "limits": lambda o: o.limits.clear(),
+    "spend org/held": lambda o: setattr(o.spends["org", "held", 0], "amount", 7),
+    "spend project:p1/period": lambda o: [
+        setattr(each, "amount", each.amount + 1) for each in o.spends.values()
+    ],
+    "spends": lambda o: o.spends.clear(),
+}
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_altered_plans_and_limits_are_found(name: str) -> None:
+    world = subscribed()
+    assert world.wrong() == []
+    TERMS[name](org(world))
+    assert any(name in line for line in world.wrong())
+
+
 FIELDS = [field.name for field in attrs.fields(Account) if field.name != "org"]
 OTHER = {
     "currency": "EUR",
@@ -232,12 +277,15 @@ OTHER = {
     "head": b"1" * 32,
     "next_lapse": None,
     "closed_at": 10**15,
+    "plan": "free",
+    "paused": True,
+    "low_balance": None,
 }
 
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_of_an_account_is_checked(name: str) -> None:
-    world = eventful()
+    world = subscribed()
     account = org(world).account
     if name in OTHER:
         setattr(account, name, OTHER[name])
@@ -248,33 +296,33 @@ def test_every_field_of_an_account_is_checked(name: str) -> None:
 
 def test_an_altered_price_book_is_found() -> None:
     world = eventful()
-    book = world.store._books[0]
+    book = world.store._published[0]
     body = book.body.replace('"flat":[1,1]', '"flat":[2,1]')
     assert body != book.body
-    world.store._books[0] = attrs.evolve(book, body=body)
+    world.store._published[0] = attrs.evolve(book, body=body)
     afresh = World(world.store, now=world.clock.now, priced=False, opened=False)
-    assert any("price book base" in line for line in afresh.wrong())
+    assert any("version base" in line for line in afresh.wrong())
 
 
 def test_a_price_book_altered_with_its_digest_is_found_by_the_charges() -> None:
     world = eventful()
-    book = world.store._books[0]
+    book = world.store._published[0]
     fake = type(book).of(
         attrs.evolve(
-            world.billing.catalogue().books[f"base#{book.digest[:16]}"][1],
+            world.billing.catalogue().books[f"base#{book.digest[:16]}"],
             prices={"x": {"unit": Price(Flat(2))}},
         ),
         book.number,
         book.published_at,
     )
-    world.store._books[0] = fake
+    world.store._published[0] = fake
     afresh = World(world.store, now=world.clock.now, priced=False, opened=False)
     assert any("price version base#" in line for line in afresh.wrong())
 
 
 def test_a_price_book_that_is_gone_is_found() -> None:
     world = eventful()
-    world.store._books.pop(0)
+    world.store._published.pop(0)
     afresh = World(world.store, now=world.clock.now, priced=False, opened=False)
     assert afresh.wrong()
 

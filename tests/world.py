@@ -58,8 +58,10 @@ class World:
     def key(self) -> str:
         return f"key-{next(self._keys)}"
 
-    def publish(self, prices, *, version="v1", effective_at=LONG_AGO, currency="USD") -> str:
-        return self.billing.publish(PriceBook(version, effective_at, prices, currency))
+    def publish(
+        self, prices, *, version="v1", effective_at=LONG_AGO, currency="USD", **options
+    ) -> str:
+        return self.billing.publish(PriceBook(version, effective_at, prices, currency, **options))
 
     def grant(self, amount: int, org="acme", **options) -> int:
         """Credit comes in; the number of its lot."""
@@ -122,7 +124,7 @@ class World:
 
     def state(self):
         """Everything on record, to be compared with later."""
-        return deepcopy((self.store._orgs, self.store._books))
+        return deepcopy((self.store._orgs, self.store._published))
 
     def wrong(self, **options) -> list[str]:
         """What verify finds."""

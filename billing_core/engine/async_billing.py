@@ -20,6 +20,8 @@ from typing import Literal, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from billing_core.audit import Checkpoint
+from billing_core.books import PriceBook
+from billing_core.catalogue import Catalogue
 from billing_core.commands import (
     Close,
     Command,
@@ -32,6 +34,9 @@ from billing_core.commands import (
     PriceUnpriced,
     Release,
     Reverse,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
     Settle,
 )
 from billing_core.engine.billing import Billing, checked_batch, settlements, unwrapped
@@ -43,6 +48,7 @@ from billing_core.explain import Explanation
 from billing_core.metering import Quote
 from billing_core.money import Money
 from billing_core.outcomes import (
+    Changed,
     Charged,
     Closed,
     Extended,
@@ -52,15 +58,16 @@ from billing_core.outcomes import (
     Outcome,
     Released,
     Reversed,
+    Subscribed,
     Success,
 )
+from billing_core.plans import Grain, Plan
 from billing_core.ports import Clock, IdSource, Store
-from billing_core.pricing import Catalogue, PriceBook
 from billing_core.quantities import Usage
 from billing_core.records import Event
-from billing_core.statements import Balance, HistoryRow
+from billing_core.statements import Balance, HistoryPage
 from billing_core.times import PeriodName
-from billing_core.usage import UsageReport
+from billing_core.usage import DayUsage, UsageReport
 from billing_core.verify import Progress, Verification
 
 __all__ = ["AsyncBilling", "AsyncHold"]
@@ -246,6 +253,7 @@ class AsyncBilling:
         key: str | None = None,
         resource: str | None = None,
         member: str | None = None,
+        project: str | None = None,
         reference: str | None = None,
         at: datetime | None = None,
     ) -> AsyncHold:
@@ -256,7 +264,7 @@ class AsyncBilling:
         """
         command = Hold(
             org, self.ids() if key is None else key, cost=cost, life=life, resource=resource,
-            member=member, reference=reference, at=at,
+            member=member, project=project, reference=reference, at=at,
         )  # fmt: skip
         return AsyncHold(self, command, await self._do(command, Held))
 
@@ -290,14 +298,15 @@ class AsyncBilling:
         hold: str | None = None,
         more: bool = False,
         member: str | None = None,
+        project: str | None = None,
         reference: str | None = None,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> Charged:
         """Charge what was really used, whatever the balance; see :class:`Settle`."""
         command = Settle(
-            org, key, usage=usage, hold=hold, more=more, member=member, reference=reference,
-            occurred_at=occurred_at, at=at,
+            org, key, usage=usage, hold=hold, more=more, member=member, project=project,
+            reference=reference, occurred_at=occurred_at, at=at,
         )  # fmt: skip
         return await self._do(command, Charged)
 
@@ -309,14 +318,15 @@ class AsyncBilling:
         *,
         resource: str | None = None,
         member: str | None = None,
+        project: str | None = None,
         reference: str | None = None,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> Charged:
         """Charge at once; raises Refused beyond what is available; see :class:`Deduct`."""
         command = Deduct(
-            org, key, cost=cost, resource=resource, member=member, reference=reference,
-            occurred_at=occurred_at, at=at,
+            org, key, cost=cost, resource=resource, member=member, project=project,
+            reference=reference, occurred_at=occurred_at, at=at,
         )  # fmt: skip
         return await self._do(command, Charged)
 
@@ -355,14 +365,53 @@ class AsyncBilling:
         """Close the account; see :class:`Close`."""
         return await self._do(Close(org, remainder=remainder, at=at), Closed)
 
+    async def set_plan(
+        self,
+        org: str,
+        key: str,
+        plan: str | None,
+        *,
+        paused: bool = False,
+        at: datetime | None = None,
+    ) -> Subscribed:
+        """Subscribe to a plan, change, pause or end it; see :class:`SetPlan`."""
+        return await self._do(SetPlan(org, key, plan=plan, paused=paused, at=at), Subscribed)
+
+    async def set_limit(
+        self,
+        org: str,
+        key: str,
+        amount: Money | None,
+        *,
+        member: str | None = None,
+        project: str | None = None,
+        every: Literal["member", "project"] | None = None,
+        per: Grain = "period",
+        alerts: Iterable[int] = (),
+        blocks: bool = True,
+        at: datetime | None = None,
+    ) -> Changed:
+        """Set what an org, a member or a project may be charged; see :class:`SetLimit`."""
+        command = SetLimit(
+            org, key, amount=amount, member=member, project=project, every=every, per=per,
+            alerts=alerts, blocks=blocks, at=at,
+        )  # fmt: skip
+        return await self._do(command, Changed)
+
+    async def set_low_balance(
+        self, org: str, key: str, amount: Money | None, *, at: datetime | None = None
+    ) -> Changed:
+        """Set where the event ``low_balance`` is raised; see :class:`SetLowBalance`."""
+        return await self._do(SetLowBalance(org, key, amount=amount, at=at), Changed)
+
     async def erase_member(self, org: str, member: str) -> bool:
         """Forget a member's name: records keep the surrogate id alone.  Their keys cannot
         be replayed afterwards."""
         return await self._in_thread(self._billing.erase_member, org, member)
 
-    async def publish(self, book: PriceBook) -> str:
-        """Publish a price book; see :meth:`Billing.publish`."""
-        return await self._in_thread(self._billing.publish, book)
+    async def publish(self, document: PriceBook | Plan) -> str:
+        """Publish a price book or plan; see :meth:`Billing.publish`."""
+        return await self._in_thread(self._billing.publish, document)
 
     # -- reads ------------------------------------------------------------------
 
@@ -378,21 +427,62 @@ class AsyncBilling:
         """The org's credit now; see :meth:`Billing.balance`."""
         return await self._in_thread(self._billing.balance, org)
 
-    async def check(self, org: str, cost: Money | Usage, *, resource: str | None = None) -> Check:
+    async def check(
+        self,
+        org: str,
+        cost: Money | Usage,
+        *,
+        resource: str | None = None,
+        member: str | None = None,
+        project: str | None = None,
+    ) -> Check:
         """Whether a hold would succeed now; see :meth:`Billing.check`."""
-        return await self._in_thread(self._billing.check, org, cost, resource=resource)
+        return await self._in_thread(
+            self._billing.check, org, cost, resource=resource, member=member, project=project
+        )
 
     async def history(
-        self, org: str, *, limit: int = 100, before: int | None = None
-    ) -> list[HistoryRow]:
+        self,
+        org: str,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        types: Iterable[str] | None = None,
+        resource: str | None = None,
+        member: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> HistoryPage:
         """What moved the balance, newest first; see :meth:`Billing.history`."""
-        return await self._in_thread(self._billing.history, org, limit=limit, before=before)
+        return await self._in_thread(
+            self._billing.history,
+            org,
+            limit=limit,
+            before=before,
+            types=types,
+            resource=resource,
+            member=member,
+            since=since,
+            until=until,
+        )
+
+    async def balance_as_of(
+        self, org: str, effective: datetime, *, recorded: datetime | None = None
+    ) -> int:
+        """The balance as it was; see :meth:`Billing.balance_as_of`."""
+        return await self._in_thread(self._billing.balance_as_of, org, effective, recorded=recorded)
 
     async def usage(
         self, org: str, period: PeriodName = "current", *, member: str | None = None
     ) -> UsageReport:
         """Usage over a period; see :meth:`Billing.usage`."""
         return await self._in_thread(self._billing.usage, org, period, member=member)
+
+    async def usage_by_day(
+        self, org: str, period: PeriodName = "30d", *, member: str | None = None
+    ) -> tuple[DayUsage, ...]:
+        """Usage over a period by UTC day; see :meth:`Billing.usage_by_day`."""
+        return await self._in_thread(self._billing.usage_by_day, org, period, member=member)
 
     async def explain(self, org: str, charge: int) -> Explanation:
         """Everything behind a charge; see :meth:`Billing.explain`."""

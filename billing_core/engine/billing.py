@@ -10,6 +10,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import Literal, TypeVar
 
+from billing_core.books import PriceBook
 from billing_core.commands import (
     Close,
     Command,
@@ -22,17 +23,21 @@ from billing_core.commands import (
     PriceUnpriced,
     Release,
     Reverse,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
     Settle,
 )
-from billing_core.decide import Terms, decide, wanted
+from billing_core.decide import decide, wanted
 from billing_core.engine.coalescing import Coalescer, Part, Run
 from billing_core.engine.prices import Prices
 from billing_core.engine.reads import Reads
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.errors import BillingError, InvalidCommand, Refused
-from billing_core.ledger import NeedMoreDebts
+from billing_core.ledger import NeedMore, Terms
 from billing_core.money import Money
 from billing_core.outcomes import (
+    Changed,
     Charged,
     Closed,
     Extended,
@@ -43,13 +48,14 @@ from billing_core.outcomes import (
     Refusal,
     Released,
     Reversed,
+    Subscribed,
     Success,
 )
+from billing_core.plans import Grain, Plan
 from billing_core.ports import Clock, IdSource, Stale, Store, Transaction, Wanted
-from billing_core.pricing import PriceBook
 from billing_core.quantities import Usage
 from billing_core.text import checked_name
-from billing_core.times import duration
+from billing_core.times import DAY, duration
 
 __all__ = ["Billing", "OpenHold"]
 
@@ -82,6 +88,8 @@ class Billing(Reads):
         self.clock = clock
         self.ids = ids
         self._tolerance = duration("tolerance", tolerance)
+        if self._tolerance > DAY:
+            raise InvalidCommand("tolerance", tolerance, "a day at most")
         delay = duration("publication_delay", publication_delay)
         age = duration("catalogue_age", catalogue_age)
         if age >= delay:
@@ -140,21 +148,14 @@ class Billing(Reads):
 
     def _run(self, batch: Sequence[Command]) -> list[Outcome]:
         now = self.clock()
-        terms = Terms(self._prices.known(batch, now), now, self._tolerance)
+        terms = Terms(self._prices.known(now), now, self._tolerance)
         wants = wanted(batch, now)
-        with self.store.transaction() as transaction:
-            outcomes = _from_memory(transaction, wants, batch, terms)
-            while outcomes is None:
-                try:
-                    decided, changes = decide(transaction.load(wants), batch, terms)
-                    if changes:
-                        transaction.commit(changes)
-                    outcomes = decided
-                except NeedMoreDebts as need:
-                    wants[need.org].debts *= 16
-                except Stale:
-                    continue
-        return outcomes
+        while True:
+            try:
+                with self.store.transaction() as transaction:
+                    return _decided(transaction, wants, batch, terms)
+            except NeedMore:  # of what was published: not to be read inside a transaction
+                terms = terms._replace(catalogue=self._prices.load(), fresh=True)
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
         return unwrapped(self.execute([command]), kind)
@@ -203,6 +204,7 @@ class Billing(Reads):
         key: str | None = None,
         resource: str | None = None,
         member: str | None = None,
+        project: str | None = None,
         reference: str | None = None,
         at: datetime | None = None,
     ) -> OpenHold:
@@ -213,7 +215,7 @@ class Billing(Reads):
         """
         command = Hold(
             org, self.ids() if key is None else key, cost=cost, life=life, resource=resource,
-            member=member, reference=reference, at=at,
+            member=member, project=project, reference=reference, at=at,
         )  # fmt: skip
         return OpenHold(self, command, self._do(command, Held))
 
@@ -245,14 +247,15 @@ class Billing(Reads):
         hold: str | None = None,
         more: bool = False,
         member: str | None = None,
+        project: str | None = None,
         reference: str | None = None,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> Charged:
         """Charge what was really used, whatever the balance; see :class:`Settle`."""
         command = Settle(
-            org, key, usage=usage, hold=hold, more=more, member=member, reference=reference,
-            occurred_at=occurred_at, at=at,
+            org, key, usage=usage, hold=hold, more=more, member=member, project=project,
+            reference=reference, occurred_at=occurred_at, at=at,
         )  # fmt: skip
         return self._do(command, Charged)
 
@@ -264,14 +267,15 @@ class Billing(Reads):
         *,
         resource: str | None = None,
         member: str | None = None,
+        project: str | None = None,
         reference: str | None = None,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> Charged:
         """Charge at once; raises Refused beyond what is available; see :class:`Deduct`."""
         command = Deduct(
-            org, key, cost=cost, resource=resource, member=member, reference=reference,
-            occurred_at=occurred_at, at=at,
+            org, key, cost=cost, resource=resource, member=member, project=project,
+            reference=reference, occurred_at=occurred_at, at=at,
         )  # fmt: skip
         return self._do(command, Charged)
 
@@ -308,20 +312,60 @@ class Billing(Reads):
         """Close the account; see :class:`Close`."""
         return self._do(Close(org, remainder=remainder, at=at), Closed)
 
+    def set_plan(
+        self,
+        org: str,
+        key: str,
+        plan: str | None,
+        *,
+        paused: bool = False,
+        at: datetime | None = None,
+    ) -> Subscribed:
+        """Subscribe to a plan, change, pause or end it; see :class:`SetPlan`."""
+        return self._do(SetPlan(org, key, plan=plan, paused=paused, at=at), Subscribed)
+
+    def set_limit(
+        self,
+        org: str,
+        key: str,
+        amount: Money | None,
+        *,
+        member: str | None = None,
+        project: str | None = None,
+        every: Literal["member", "project"] | None = None,
+        per: Grain = "period",
+        alerts: Iterable[int] = (),
+        blocks: bool = True,
+        at: datetime | None = None,
+    ) -> Changed:
+        """Set what an org, a member or a project may be charged; see :class:`SetLimit`."""
+        command = SetLimit(
+            org, key, amount=amount, member=member, project=project, every=every, per=per,
+            alerts=alerts, blocks=blocks, at=at,
+        )  # fmt: skip
+        return self._do(command, Changed)
+
+    def set_low_balance(
+        self, org: str, key: str, amount: Money | None, *, at: datetime | None = None
+    ) -> Changed:
+        """Set where the event ``low_balance`` is raised; see :class:`SetLowBalance`."""
+        return self._do(SetLowBalance(org, key, amount=amount, at=at), Changed)
+
     def erase_member(self, org: str, member: str) -> bool:
         """Forget a member's name: records keep the surrogate id alone.  Their keys cannot
         be replayed afterwards."""
         return self.store.erase_member(checked_name("org", org), checked_name("member", member))
 
-    def publish(self, book: PriceBook) -> str:
-        """Publish a price book; its full version name.  The same book again is a no-op.
+    def publish(self, document: PriceBook | Plan) -> str:
+        """Publish a price book or a version of a plan; its full name.  The same one again is
+        a no-op.
 
-        Raises InvalidCommand where it would change a price sooner than the
-        publication delay allows, or where the version's name is taken.
+        Raises InvalidCommand where it would change terms sooner than the publication
+        delay allows, or where the version's name is taken.
         """
-        if not isinstance(book, PriceBook):
-            raise InvalidCommand("book", book, "a PriceBook")
-        return self._prices.publish(book)
+        if not isinstance(document, PriceBook | Plan):
+            raise InvalidCommand("document", document, "a PriceBook or a Plan")
+        return self._prices.publish(document)
 
 
 class OpenHold:
@@ -367,6 +411,25 @@ class OpenHold:
             self.charges.append(unwrapped([result], Charged))
 
 
+def _decided(
+    transaction: Transaction, wants: dict[str, Wanted], batch: Sequence[Command], terms: Terms
+) -> list[Outcome]:
+    outcomes = _from_memory(transaction, wants, batch, terms)
+    while outcomes is None:
+        try:
+            decided, changes = decide(transaction.load(wants), batch, terms)
+            if changes:
+                transaction.commit(changes)
+            outcomes = decided
+        except NeedMore as need:
+            if need.org is None:
+                raise
+            need.widen(wants)
+        except Stale:
+            continue
+    return outcomes
+
+
 def _from_memory(
     transaction: Transaction, wants: Mapping[str, Wanted], batch: Sequence[Command], terms: Terms
 ) -> list[Outcome] | None:
@@ -380,7 +443,7 @@ def _from_memory(
         if not all(isinstance(each, Success) for each in outcomes):
             return None
         transaction.commit(changes)
-    except (NeedMoreDebts, Stale):
+    except (NeedMore, Stale):
         return None
     return outcomes
 
@@ -418,6 +481,7 @@ def settlements(hold: Hold, reported: Sequence[Usage]) -> list[Settle]:
             hold=hold.key,
             more=index < last,
             member=hold.member,
+            project=hold.project,
             reference=hold.reference,
         )
         for index, usage in enumerate(reported)

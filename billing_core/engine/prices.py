@@ -1,17 +1,16 @@
-"""The published price books, loaded once and looked at again when they may have grown."""
+"""The published price books and plans, loaded once and looked at again when they may have grown."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
-from collections.abc import Sequence
 
-from billing_core.commands import Command, PriceUnpriced
+from billing_core.books import PriceBook
+from billing_core.catalogue import Catalogue, Published
 from billing_core.errors import BillingError, StoreError
+from billing_core.plans import Plan
 from billing_core.ports import Clock, Store
-from billing_core.pricing import Catalogue, PriceBook, Published
-from billing_core.quantities import Usage
 
 __all__ = ["Prices"]
 
@@ -34,46 +33,39 @@ class Prices:
         self._lock = threading.Lock()
 
     def load(self) -> Catalogue:
-        """All books published by now."""
+        """All that was published by now."""
         with self._lock:
             now = self._clock()
-            more = self._store.books(len(self._catalogue.books))
+            known = self._catalogue.published
+            more = self._store.published(known[-1].number if known else 0)
             if more:
-                known = [published for published, _ in self._catalogue.books.values()]
                 try:
                     self._catalogue = Catalogue([*known, *more])
                 except (ValueError, KeyError, TypeError, BillingError) as error:
-                    raise StoreError(f"a price book on record cannot be read: {error}") from error
+                    raise StoreError(f"what was published cannot be read: {error}") from error
             self._loaded = now
             return self._catalogue
 
-    def known(self, batch: Sequence[Command], now: int) -> Catalogue:
-        """The catalogue to decide a batch by: loaded within its age, and looked at again
-        before something goes unpriced, since a first price may have been published."""
-        catalogue, loaded = self._catalogue, self._loaded
+    def known(self, now: int) -> Catalogue:
+        """The catalogue, if it was loaded within its age, else as of now."""
+        loaded = self._loaded
         if loaded is None or not loaded <= now < loaded + self._age:
             return self.load()
-        for command in batch:
-            usage = getattr(command, "usage", None) or getattr(command, "cost", None)
-            if isinstance(usage, Usage) and not catalogue.names(usage):
-                return self.load()
-            if isinstance(command, PriceUnpriced) and not catalogue.has(command.version):
-                return self.load()
-        return catalogue
+        return self._catalogue
 
-    def publish(self, book: PriceBook) -> str:
+    def publish(self, document: PriceBook | Plan) -> str:
         """See :meth:`Billing.publish`."""
         while True:
             now = self._clock()
             catalogue = self.load()
-            catalogue.checked(book, now=now, delay=self._delay)
-            if catalogue.has(book.version):
-                return catalogue.version(book.version)
-            published = Published.of(book, len(catalogue.books) + 1, now)
+            catalogue.checked(document, now=now, delay=self._delay)
+            if catalogue.has(document.version):
+                return catalogue.version(document.version)
+            published = Published.of(document, len(catalogue.published) + 1, now)
             try:
                 self._store.publish(published)
             except StoreError as error:
-                if error.retryable and len(self.load().books) > len(catalogue.books):
+                if error.retryable and len(self.load().published) > len(catalogue.published):
                     continue  # somebody else published meanwhile
                 raise
 

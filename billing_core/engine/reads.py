@@ -5,37 +5,38 @@ What only a report needs is imported by the report: a service that charges start
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 
-from billing_core.commands import Hold, Settle
+from billing_core.asked import refused
+from billing_core.catalogue import Catalogue
+from billing_core.commands import Command, Hold, Settle
 from billing_core.decide import estimate, project, wanted
-from billing_core.engine.prices import Prices
+from billing_core.engine.reports import Reports, check_seq
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.ledger import Ledger, NeedMoreDebts
-from billing_core.metering import Quote
+from billing_core.ledger import Ledger, NeedMore, Terms
+from billing_core.limits import Use, bound
+from billing_core.metering import Quote, billed
 from billing_core.money import Money
 from billing_core.outcomes import OPERATIONS, Refusal, Success, outcome
-from billing_core.ports import Clock, Store, Wanted
-from billing_core.pricing import Catalogue
+from billing_core.ports import Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Event
-from billing_core.rollups import Span, cover
 from billing_core.text import checked_name
-from billing_core.times import PeriodName, billing_period, micros, moment, window
+from billing_core.times import micros, moment
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
     from billing_core.explain import Explanation
-    from billing_core.statements import Balance, HistoryRow
-    from billing_core.usage import Sums, UsageReport
+    from billing_core.statements import Balance
     from billing_core.verify import Progress, Verification
 
 __all__ = ["Check", "Reads"]
+
+_A = TypeVar("_A")
 
 
 @frozen
@@ -51,12 +52,8 @@ class Check:
         return self.refusal is None
 
 
-class Reads:
+class Reads(Reports):
     """What can be asked of a store; :class:`Billing` adds what can be told it."""
-
-    store: Store
-    clock: Clock
-    _prices: Prices
 
     def catalogue(self) -> Catalogue:
         """All published prices, as of now."""
@@ -65,33 +62,38 @@ class Reads:
     def quote(self, org: str, usage: Usage, *, at: datetime | None = None) -> Quote:
         """The most that a usage can cost the org at a time (default: now), rounded up.
 
+        A later time is quoted under the prices and the plan published for it by now.
         Raises UnknownPrice, NotFound.
         """
         now = self.clock()
-        time_ = now if at is None else micros("at", at)
-        ledger = self._projected(org, usage=usage, at=time_, now=now)
-        return estimate(ledger, usage, time_, self._prices.known([], now))
+        time = now if at is None else micros("at", at)
+        command = Settle(org, "quote", usage=usage, at=moment(time))
+        return self._ask(command, now, lambda ledger: estimate(ledger, usage, time))
 
     # -- reads ------------------------------------------------------------------
 
-    def _projected(
-        self, org: str, *, usage: Usage | None = None, at: int | None = None, now: int
-    ) -> Ledger:
-        checked_name("org", org)
-        want = Wanted(until=now)
-        if usage is not None:
-            command = Settle(org, "quote", usage=usage, at=moment(now if at is None else at))
-            self._prices.known([command], now)
-            want = wanted([command], now)[org]
-            want.until = now
+    def _ask(self, command: Command, now: int, answer: Callable[[Ledger], _A]) -> _A:
+        """What the org as it stands now answers, with what a command would need."""
+        want = wanted([command], now)[command.org]
+        want.until = now
+        return self._asked(command.org, want, now, answer)
+
+    def _asked(self, org: str, want: Wanted, now: int, answer: Callable[[Ledger], _A]) -> _A:
+        terms = Terms(self._prices.known(now), now, 0)
+        wants = {org: want}
         while True:
-            state = self.store.snapshot({org: want})[org]
+            state = self.store.snapshot(wants)[org]
             if state.account is None:
                 raise NotFound("org", org, "it has no account; open it first")
             try:
-                return project(org, state, now)
-            except NeedMoreDebts:
-                want.debts *= 16
+                return answer(project(org, state, terms))
+            except NeedMore as need:
+                need.widen(wants)
+                if need.org is None:
+                    terms = terms._replace(catalogue=self._prices.load(), fresh=True)
+
+    def _projected(self, org: str, *, now: int) -> Ledger:
+        return self._asked(checked_name("org", org), Wanted(until=now), now, lambda each: each)
 
     def balance(self, org: str) -> Balance:
         """The org's credit now, with what has lapsed by now applied."""
@@ -100,78 +102,29 @@ class Reads:
         now = self.clock()
         return balance(self._projected(org, now=now), now)
 
-    def check(self, org: str, cost: Money | Usage, *, resource: str | None = None) -> Check:
+    def check(
+        self,
+        org: str,
+        cost: Money | Usage,
+        *,
+        resource: str | None = None,
+        member: str | None = None,
+        project: str | None = None,
+    ) -> Check:
         """Whether a hold of this cost would succeed now.  It reserves nothing."""
         now = self.clock()
-        command = Hold(org, "check", cost=cost, resource=resource, life=timedelta(seconds=1))
-        if isinstance(cost, Usage):
-            ledger = self._projected(org, usage=cost, now=now)
-            needed, resource = (
-                estimate(ledger, cost, now, self._prices.known([], now)).amount,
-                cost.resource,
-            )
-        else:
-            ledger = self._projected(org, now=now)
-            needed = cost.nanos
-            if cost.currency != ledger.account.currency:
-                raise InvalidCommand("cost", cost.currency, ledger.account.currency)
-        available = ledger.available(resource)
-        refusal = None
-        if ledger.account.closed_at is not None:
-            refusal = Refusal(org, command.key, "closed")
-        elif needed > max(0, available):
-            refusal = Refusal(
-                org, command.key, "insufficient_credit", needed - available, "balance"
-            )
-        return Check(needed, available, refusal)
-
-    def history(self, org: str, *, limit: int = 100, before: int | None = None) -> list[HistoryRow]:
-        """What moved the balance, newest first; ``before``: the ``seq`` to go on from."""
-        from billing_core.statements import history_row
-
-        if type(limit) is not int or not 1 <= limit <= 500:
-            raise InvalidCommand("limit", limit, "an int from 1 to 500")
-        _check_seq("before", before)
-        self._account_exists(org)
-        return [history_row(e) for e in self.store.history(org, before=before, limit=limit)]
-
-    def _account_exists(self, org: str) -> None:
-        self._projected(org, now=0)
-
-    def usage(
-        self, org: str, period: PeriodName = "current", *, member: str | None = None
-    ) -> UsageReport:
-        """Usage over a period, of all members or of one, whole and by member."""
-        from billing_core.usage import add_cells, add_records, report
-
-        now = self.clock()
-        account = self._projected(org, now=now).account
-        span = window(period, anchor=account.anchor, opened=account.opened_at, now=now)
-        names = self.store.members(org)
-        only: int | None = None
-        if member is not None:
-            only = next((number for number, name in names.items() if name == member), -1)
-        if period == "current":
-            spans = [Span("period", *span)]
-        elif period == "all_time":
-            spans = cover(span, partial(billing_period, account.anchor))
-        else:
-            spans = cover(span)
-        sums: Sums = {}
-        for grain, start, end in spans:
-            if grain is None:
-                records = self.store.usage(org, start, end, only)
-                add_records(sums, (record for _, record in records))
-            else:
-                add_cells(sums, self.store.cells(org, grain, start, end, only))
-        return report(org, account.currency, period, span, sums, names)
+        command = Hold(
+            org, "check", cost=cost, resource=resource, life=timedelta(seconds=1), member=member,
+            project=project,
+        )  # fmt: skip
+        return self._ask(command, now, lambda ledger: _check(ledger, command, now))
 
     def explain(self, org: str, charge: int) -> Explanation:
         """Everything behind a charge: usage, price version, arithmetic, lots."""
         from billing_core.explain import explain
 
         checked_name("org", org)
-        _check_seq("charge", charge)
+        check_seq("charge", charge)
         want = Wanted(until=0, charges={charge})
         state = self.store.snapshot({org: want})[org]
         if state.account is None:
@@ -179,10 +132,10 @@ class Reads:
         entry = state.subjects.get(charge)
         if entry is None or entry.usage is None or entry.op not in ("settle", "deduct", "price"):
             raise NotFound("charge", charge, "a charge is named by the seq that it answered")
-        story = Ledger(org, state, 0).story(entry)
+        terms = Terms(self._prices.load(), self.clock(), 0)
+        story = Ledger(org, state, terms).story(entry)
         member = self.store.members(org).get(entry.usage.member) if entry.usage.member else None
-        currency = state.account.currency
-        return explain(entry, story, self._prices.load(), currency, state.lots, member)
+        return explain(entry, story, terms.catalogue, state.account.currency, state.lots, member)
 
     def find(self, org: str, op: str, key: str) -> Success | None:
         """The outcome on record for an operation's key, such as ``("settle", "req-1")``."""
@@ -193,7 +146,7 @@ class Reads:
 
     def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
         """What the host may want to know, in order, after an entry's ``seq``."""
-        _check_seq("after", after)
+        check_seq("after", after)
         if type(limit) is not int or not 1 <= limit <= 10_000:
             raise InvalidCommand("limit", limit, "an int from 1 to 10,000")
         return self.store.events(checked_name("org", org), after, limit)
@@ -227,7 +180,7 @@ class Reads:
         made: dict[str, Checkpoint] = {}
         entries = orgs = 0
         if org is not None and org not in kept and not self.store.entries(org, limit=1):
-            self._projected(org, now=0)  # raises NotFound, but for an account without entries
+            self._account(org)  # raises NotFound, but for an account without entries
         for name in [org] if org is not None else self.orgs():
             audit = verify_org(self.store, name, catalogue, kept.get(name), progress)
             orgs += 1
@@ -248,6 +201,22 @@ class Reads:
             after = page[-1]
 
 
-def _check_seq(field: str, seq: object) -> None:
-    if seq is not None and (type(seq) is not int or not -(2**63) <= seq < 2**63):
-        raise InvalidCommand(field, seq, "a sequence number")
+def _check(ledger: Ledger, hold: Hold, now: int) -> Check:
+    cost, resource = hold.cost, hold.resource
+    counts: dict[str, int] = {}
+    if isinstance(cost, Usage):
+        quoted = estimate(ledger, cost, now)
+        needed, resource, counts = quoted.amount, cost.resource, billed(quoted.lines)
+    else:
+        needed = cost.nanos
+        if cost.currency != ledger.account.currency:
+            raise InvalidCommand("cost", cost.currency, ledger.account.currency)
+    name, members = hold.member, ledger.state.members
+    member = 0 if name is None else members.get(name, ledger.account.members + 1)
+    no = bound(ledger, Use(member, hold.project, resource, now, counts.items()), needed)
+    refusal = None
+    if ledger.account.closed_at is not None:
+        refusal = Refusal(hold.org, hold.key, "closed")
+    elif no is not None:
+        refusal = refused(hold.org, hold.key, no, now)
+    return Check(needed, ledger.available(resource, now), refusal)

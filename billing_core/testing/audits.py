@@ -8,18 +8,17 @@ from itertools import zip_longest
 
 from hypothesis import strategies as st
 
+from billing_core.books import PriceBook
 from billing_core.engine import Billing
 from billing_core.errors import BillingError
 from billing_core.ports import Changes, Store, Wanted
-from billing_core.pricing import PriceBook
 from billing_core.quantities import Usage
 from billing_core.records import Entry
-from billing_core.rollups import cover
+from billing_core.rollups import Sums, cover
 from billing_core.testing.answers import line_amounts
 from billing_core.testing.facts import Facts, Record
 from billing_core.testing.model import Model
 from billing_core.times import DAY, HOUR, Window, micros, moment
-from billing_core.usage import Sums, add_cells, add_records
 from billing_core.verify import Verification
 
 __all__ = [
@@ -278,14 +277,17 @@ def window(stores: Sequence[Store], model: Model, org: str, window: Window) -> N
     facts = model.orgs[org]
     expected = _brute(facts.records(), window)
     for store in stores:
-        sums: Sums = {}
+        sums = Sums()
         for grain, start, end in cover(window):
             if grain is None:
-                add_records(sums, (record for _, record in store.usage(org, start, end)))
+                for _, record in store.usage(org, start, end):
+                    sums.add_record(record)
             else:
-                add_cells(sums, store.cells(org, grain, start, end))
+                for key, cell in store.cells(org, grain, start, end).items():
+                    sums.add(key.member, key.resource, key.payer, cell)
+        assert store.usage_sums(org, cover(window)) == sums
         rows: Rows = {}
-        for (_, resource, payer), cell in sums.items():
+        for (_, resource, payer), cell in sums.cells.items():
             requests, amount, parts = rows.get((resource, payer), (0, 0, {}))
             for name, (quantity, nanos) in cell.components.items():
                 before = parts.get(name, (0, 0))

@@ -223,7 +223,7 @@ class ReadContract:
 
     def test_an_unknown_org_has_no_rows(self, store: Store) -> None:
         assert list(store.orgs()) == []
-        assert list(store.books()) == []
+        assert list(store.published()) == []
         assert store.entry("nobody", "settle:a") is None
         assert list(store.entries("nobody")) == list(store.history("nobody")) == []
         assert dict(store.cells("nobody", "hour", 0, 100)) == {}

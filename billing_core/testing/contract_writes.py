@@ -11,9 +11,11 @@ from functools import partial
 
 import pytest
 
+from billing_core.books import PriceBook
+from billing_core.catalogue import Published
 from billing_core.errors import StoreError
 from billing_core.ports import Changes, Store, Wanted
-from billing_core.pricing import Flat, Price, PriceBook, Published
+from billing_core.pricing import Flat, Price
 from billing_core.records import Cell, CellKey, Counter, Event, Item, Transfer
 from billing_core.testing.drafts import Draft, charge, hold, load, lot, save, usage
 
@@ -387,14 +389,14 @@ class PublishContract:
         books = [_book(number) for number in (1, 2, 3)]
         for book in books:
             store.publish(book)
-        assert list(store.books()) == books
-        assert list(store.books(1)) == books[1:]
-        assert list(store.books(3)) == []
+        assert list(store.published()) == books
+        assert list(store.published(1)) == books[1:]
+        assert list(store.published(3)) == []
 
     def test_the_same_book_twice_is_a_no_op(self, store: Store) -> None:
         store.publish(_book(1))
         store.publish(_book(1))
-        assert list(store.books()) == [_book(1)]
+        assert list(store.published()) == [_book(1)]
 
     def test_a_taken_number_is_retryable(self, store: Store) -> None:
         """So that the publisher loads what another one published, and numbers anew."""
@@ -404,20 +406,20 @@ class PublishContract:
                 store.publish(rival)
             assert caught.value.retryable
             assert not caught.value.outcome_unknown
-        assert list(store.books()) == [_book(1)]
+        assert list(store.published()) == [_book(1)]
 
     def test_racing_publishers_get_numbers_of_their_own(self, store: Store) -> None:
         def publish(number: int) -> None:
             for _ in range(100):
                 try:
-                    return store.publish(_book(len(store.books()) + 1, f"r{number}"))
+                    return store.publish(_book(len(store.published()) + 1, f"r{number}"))
                 except StoreError as error:
                     assert error.retryable
             raise AssertionError("busy for ever")
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(publish, range(8)))
-        books = store.books()
+        books = store.published()
         assert [book.number for book in books] == list(range(1, 9))
         assert {book.version for book in books} == {f"r{number}" for number in range(8)}
 

@@ -133,7 +133,7 @@ def hold(
 
 
 def charge(number: int, unpaid: int = 0, *payments: tuple[int, int]) -> Charge:
-    return Charge(number, "model:a", 50, unpaid, 0, [list(pair) for pair in payments])
+    return Charge(number, "model:a", 50, unpaid, 0, [list(pair) for pair in payments], 0)
 
 
 def usage(

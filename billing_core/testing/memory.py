@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from attrs import define, evolve, field, fields
 
+from billing_core.catalogue import Published
 from billing_core.errors import StoreError
 from billing_core.ports import Changes, Loaded, OrgState, Store, Transaction, Wanted
-from billing_core.pricing import Published
 from billing_core.records import (
     Account,
     Cell,
@@ -24,9 +24,14 @@ from billing_core.records import (
     Event,
     Hold,
     Item,
+    LimitSet,
     Lot,
+    Spend,
+    Subscription,
     UsageRecord,
 )
+from billing_core.rollups import Span, Sums
+from billing_core.times import Window, starts
 
 __all__ = ["MemoryStore"]
 
@@ -47,6 +52,9 @@ class _Org:
     charges: dict[int, Charge] = field(factory=dict)
     members: dict[str, int] = field(factory=dict)
     cells: dict[CellKey, Cell] = field(factory=dict)
+    subscriptions: dict[int, Subscription] = field(factory=dict)
+    limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
+    spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
 
 
 _TABLES = [each.name for each in fields(_Org) if each.name != "account"]
@@ -60,7 +68,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._orgs: dict[str, _Org] = {}
-        self._books: list[Published] = []
+        self._published: list[Published] = []
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -97,9 +105,9 @@ class MemoryStore:
                     spans.append((used.resource, (used.occurred_at, used.occurred_at)))
                     items |= set() if used.item is None else {(used.item, used.resource)}
         for resource, (first, last) in spans:
-            starts = sorted(start for known, start in org.counters if known == resource)
-            begin = max(0, bisect_right(starts, first) - 1)
-            for start in starts[begin : bisect_right(starts, last)]:
+            begins = sorted(start for known, start in org.counters if known == resource)
+            begin = max(0, bisect_right(begins, first) - 1)
+            for start in begins[begin : bisect_right(begins, last)]:
                 state.counters[resource, start] = org.counters[resource, start]
         for hold in state.holds.values():
             for start, _, _ in hold.counted:
@@ -112,7 +120,46 @@ class MemoryStore:
         owing = [charge for charge in owing if charge.unpaid]
         state.debts = owing[: want.debts]
         state.all_debts = len(owing) <= want.debts
+        self._load_terms(org, state, want)
+        for member, grain, start in want.sums:
+            state.sums[member, grain, start] = sum(
+                cell.amount
+                for key, cell in org.cells.items()
+                if (key.grain, key.start) == (grain, start) and member in (None, key.member)
+            )
         return deepcopy(state)
+
+    def _load_terms(self, org: _Org, state: OrgState, want: Wanted) -> None:
+        """The plans that the org had, its limits, and what counts towards them."""
+        account = org.account
+        used = [subject.usage for subject in state.subjects.values() if subject.usage is not None]
+        times = [each.occurred_at for each in used] + list(want.times or ())
+        if account.plan_since > min(times, default=account.plan_since):
+            then = [each for each in org.subscriptions.values() if each.since <= min(times)]
+            later = [each for each in org.subscriptions.values() if each.since > min(times)]
+            state.subscriptions = then[-1:] + later
+        if account.limited_since is None:
+            return
+        owners: list[UsageRecord | Hold] = [*used, *state.holds.values()]
+        subjects = {"org"} | {f"member:{number}" for number in state.members.values()}
+        subjects |= {f"project:{name}" for name in want.projects}
+        subjects |= {f"member:{each.member}" for each in owners if each.member}
+        subjects |= {f"project:{each.project}" for each in owners if each.project is not None}
+        state.limits = {
+            key: limit
+            for key, limit in org.limits.items()
+            if key[0] in subjects | {"member:*", "project:*"}
+        }
+        spans = {"held": Window(0, 0)}
+        for grain in ("day", "period") if times else ():
+            spans[grain] = starts(account.anchor, grain, min(times), max(times))
+        state.spends = {
+            key: spend
+            for key, spend in org.spends.items()
+            if key[0] in subjects
+            and key[1] in spans
+            and spans[key[1]][0] <= key[2] <= spans[key[1]][1]
+        }
 
     def _load_payers(self, org: _Org, state: OrgState, number: int) -> None:
         names = {transfer.debit for transfer in org.entries[number - 1].transfers}
@@ -143,23 +190,26 @@ class MemoryStore:
         org.counters |= {(each.resource, each.start): each for each in changes.counters}
         org.items |= {(each.item, each.resource): each for each in changes.items}
         org.charges |= {charge.charge: charge for charge in changes.charges}
+        org.subscriptions |= {each.seq: each for each in changes.subscriptions}
+        org.limits |= {(each.subject, each.per): each for each in changes.limits}
+        org.spends |= {(each.subject, each.grain, each.start): each for each in changes.spends}
         org.members |= {name: number for number, name in changes.members}
         for key, cell in changes.cells.items():
             sums = deepcopy(org.cells.get(key, Cell()))
             sums.add(cell)
             org.cells[key] = sums
 
-    def publish(self, book: Published) -> None:
+    def publish(self, document: Published) -> None:
         with self._lock:
-            if book in self._books:
+            if document in self._published:
                 return
-            taken = any(book.version == known.version for known in self._books)
-            if taken or book.number != len(self._books) + 1:
-                raise StoreError(f"price book {book.number} is on record", retryable=True)
-            self._books.append(book)
+            taken = any(document.version == known.version for known in self._published)
+            if taken or document.number != len(self._published) + 1:
+                raise StoreError(f"document {document.number} is on record", retryable=True)
+            self._published.append(document)
 
-    def books(self, after: int = 0) -> Sequence[Published]:
-        return self._books[after:]
+    def published(self, after: int = 0) -> Sequence[Published]:
+        return self._published[after:]
 
     def orgs(self, after: str = "", limit: int = 1000) -> Sequence[str]:
         return sorted(org for org in self._orgs if org > after)[:limit]
@@ -174,11 +224,20 @@ class MemoryStore:
     def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         return deepcopy(self._entries(org)[max(after, 0) : max(after, 0) + limit])
 
-    def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
+    def history(
+        self,
+        org: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        charges: bool | None = None,
+    ) -> Sequence[Entry]:
         moved = [
             entry
             for entry in reversed(self._entries(org))
-            if entry.transfers and (before is None or entry.seq < before)
+            if entry.transfers
+            and (before is None or entry.seq < before)
+            and (charges is None or entry.op not in ("settle", "deduct"))
         ]
         return deepcopy(moved[:limit])
 
@@ -203,6 +262,18 @@ class MemoryStore:
             and member in (None, entry.usage.member)
         ]
         return [(seq, record) for _, seq, record in sorted(found, key=lambda each: each[:2])]
+
+    def usage_sums(self, org: str, spans: Sequence[Span], member: int | None = None) -> Sums:
+        sums = Sums()
+        with self._lock:
+            for grain, start, end in spans:
+                if grain is None:
+                    for _, record in self.usage(org, start, end, member):
+                        sums.add_record(record)
+                else:
+                    for key, cell in self.cells(org, grain, start, end, member).items():
+                        sums.add(key.member, key.resource, key.payer, cell)
+        return sums
 
     def members(self, org: str) -> Mapping[int, str]:
         known = self._orgs[org].members if org in self._orgs else {}
@@ -236,6 +307,15 @@ class MemoryStore:
 
     def charges(self, org: str) -> Iterator[Charge]:
         return self._rows(org, lambda known: known.charges)
+
+    def subscriptions(self, org: str) -> Iterator[Subscription]:
+        return self._rows(org, lambda known: known.subscriptions)
+
+    def limits(self, org: str) -> Iterator[LimitSet]:
+        return self._rows(org, lambda known: known.limits)
+
+    def spends(self, org: str) -> Iterator[Spend]:
+        return self._rows(org, lambda known: known.spends)
 
 
 def _shallow(org: _Org) -> _Org:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import attrs
 
+from billing_core.books import PriceBook
 from billing_core.commands import (
     Close,
     Command,
@@ -28,7 +29,6 @@ from billing_core.commands import (
 )
 from billing_core.money import Money
 from billing_core.outcomes import Held, Refusal
-from billing_core.pricing import PriceBook
 from billing_core.quantities import Usage
 from billing_core.testing.answers import Answer, amounts
 from billing_core.testing.facts import ChargeFact, Facts, HoldFact, LotFact

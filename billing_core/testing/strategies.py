@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from billing_core.books import PriceBook
 from billing_core.commands import (
     Close,
     Command,
@@ -30,7 +31,7 @@ from billing_core.commands import (
     Settle,
 )
 from billing_core.money import MAX_NANOS, Money
-from billing_core.pricing import Flat, Graduated, Package, Price, PriceBook, PriceFunction, Tier
+from billing_core.pricing import Flat, Graduated, Package, Price, PriceFunction, Tier
 from billing_core.quantities import CUSTOMER, Usage
 from billing_core.testing.themes import (
     ITEMS,

@@ -14,7 +14,8 @@ from math import ceil, floor
 
 from attrs import define, field, frozen
 
-from billing_core.pricing import Flat, Graduated, Package, Price, PriceBook, PriceFunction
+from billing_core.books import PriceBook
+from billing_core.pricing import Discounted, Flat, Graduated, Package, Price, PriceFunction
 from billing_core.quantities import CUSTOMER, Usage
 from billing_core.times import micros, moment
 
@@ -37,6 +38,8 @@ def f(function: PriceFunction, quantity: int) -> Fraction:
                 cost += max(0, top - below) * Fraction(tier.nanos, tier.per)
                 below = max(below, top)
             return cost
+        case Discounted():
+            return f(function.function, quantity) * Fraction(*function.keep)
 
 
 def _unit(function: PriceFunction, number: int) -> Fraction:
@@ -51,6 +54,8 @@ def _unit(function: PriceFunction, number: int) -> Fraction:
                 if tier.up_to is None or number <= tier.up_to:
                     return Fraction(tier.nanos, tier.per)
             raise AssertionError("the last tier has no end")
+        case Discounted():
+            return _unit(function.function, number) * Fraction(*function.keep)
 
 
 def cost(function: PriceFunction, start: int, quantity: int) -> Fraction:
@@ -263,6 +268,8 @@ def _starts(pieces: Sequence[Piece], start: int, stop: int) -> Iterable[int]:
     for piece in pieces:
         assert piece.price is not None
         function = piece.price.function
+        if isinstance(function, Discounted):
+            function = function.function
         for edge in (ahead, ahead + piece.billed):
             match function:
                 case Graduated():

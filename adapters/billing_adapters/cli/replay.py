@@ -60,7 +60,7 @@ def given_prices(name: str, given: Mapping[str, str]) -> PriceBook:
     return _named({model(name): parts})
 
 
-def _named(prices: Mapping[str, Mapping[str, Price]]) -> PriceBook:
+def _named(prices: Mapping[str, Mapping[str, Price | None]]) -> PriceBook:
     """As a book whose version follows from its prices, in force at any trace's time."""
     book = PriceBook("replay", _ALWAYS, prices)
     return evolve(book, version=f"replay-{sha256(book.body().encode()).hexdigest()[:12]}")
@@ -188,7 +188,9 @@ class Replay:
         prices = self.book.prices[model(self.model)]
         total = 0
         for component, quantity in (("input", inputs), ("output", outputs)):
-            numerator, denominator = prices[component].function.between(0, quantity)
+            price = prices[component]
+            assert price is not None, "the book is everyone's: it ends no price"
+            numerator, denominator = price.function.between(0, quantity)
             total += -(-numerator // denominator)
         return total
 

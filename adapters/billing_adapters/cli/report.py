@@ -71,6 +71,7 @@ def merged(billing: Billing, orgs: Sequence[str]) -> list[UsageRow]:
     requests: Counter[tuple[str, str]] = Counter()
     amounts: Counter[tuple[str, str]] = Counter()
     parts: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
+    units: dict[tuple[str, str], dict[str, str]] = {}
     for org in orgs:
         for row in billing.usage(org, "all_time").rows:
             key = (row.resource, row.payer)
@@ -80,7 +81,10 @@ def merged(billing: Billing, orgs: Sequence[str]) -> list[UsageRow]:
             for component, (quantity, amount) in row.components.items():
                 before = sums.get(component, (0, 0))
                 sums[component] = (before[0] + quantity, before[1] + amount)
-    return [UsageRow(*key, requests[key], amounts[key], parts[key]) for key in sorted(parts)]
+            units.setdefault(key, {}).update(row.units)
+    return [
+        UsageRow(*key, requests[key], amounts[key], parts[key], units[key]) for key in sorted(parts)
+    ]
 
 
 def tail(billing: Billing, orgs: Sequence[str]) -> list[tuple[str, HistoryRow]]:

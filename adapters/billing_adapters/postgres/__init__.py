@@ -33,9 +33,9 @@ except ImportError as error:
         name=error.name,
     ) from error
 
+from billing_core.catalogue import Published
 from billing_core.errors import StoreError
 from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
-from billing_core.pricing import Published
 
 __all__ = ["PostgresStore"]
 

@@ -16,9 +16,9 @@ from billing_adapters.postgres.reads import Reads
 from billing_adapters.postgres.rows import changed
 from billing_adapters.postgres.tables import text
 from billing_adapters.postgres.wire import Query, Row, exchange, statement
+from billing_core.catalogue import Published
 from billing_core.errors import InvalidCommand, StoreError
 from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
-from billing_core.pricing import Published
 
 if TYPE_CHECKING:
     from billing_adapters.postgres import PostgresStore

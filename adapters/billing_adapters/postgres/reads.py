@@ -11,8 +11,8 @@ from billing_adapters.postgres.errors import mapped
 from billing_adapters.postgres.loading import Loader, Run, loaded
 from billing_adapters.postgres.tables import Value, text
 from billing_adapters.postgres.wire import Query, Row, Statement, statement
+from billing_core.catalogue import Published
 from billing_core.ports import Loaded, Wanted
-from billing_core.pricing import Published
 from billing_core.records import (
     Cell,
     CellKey,

@@ -19,9 +19,9 @@ from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.joined import JoinedStore
 from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.reads import Reads
+from billing_core.catalogue import Published
 from billing_core.errors import StoreError
 from billing_core.ports import Changes, Loaded, Store, Transaction, Wanted
-from billing_core.pricing import Published
 
 __all__ = ["SqliteStore"]
 
@@ -217,19 +217,22 @@ class SqliteStore(Reads):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
 
-    def publish(self, book: Published) -> None:
+    def publish(self, document: Published) -> None:
         with self._writing() as db:
             same = db.execute(
-                "SELECT number, version, published_at, body, digest FROM price_books"
+                "SELECT number, version, published_at, body, digest FROM published"
                 " WHERE number = ? OR version = ?",
-                (book.number, book.version),
+                (document.number, document.version),
             ).fetchall()
-            values = (book.number, book.version, book.published_at, book.body, book.digest)
+            values = (
+                document.number, document.version, document.published_at, document.body,
+                document.digest,
+            )  # fmt: skip
             if same == [values]:
                 return
             if same:
-                raise StoreError(f"price book {book.number} is on record", retryable=True)
-            db.execute("INSERT INTO price_books VALUES (?, ?, ?, ?, ?)", values)
+                raise StoreError(f"document {document.number} is on record", retryable=True)
+            db.execute("INSERT INTO published VALUES (?, ?, ?, ?, ?)", values)
 
     def erase_member(self, org: str, member: str) -> bool:
         with self._writing() as db:

@@ -10,9 +10,9 @@ from billing_adapters.sqlite import rows
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.reads import Reads
+from billing_core.catalogue import Published
 from billing_core.errors import InvalidCommand, StoreError
 from billing_core.ports import Changes, Loaded, Store, Transaction, Wanted
-from billing_core.pricing import Published
 
 __all__ = ["JoinedStore"]
 
@@ -76,8 +76,8 @@ class JoinedStore(Reads):
     def within(self, connection: object) -> Store:
         return JoinedStore(connection, self.path)
 
-    def publish(self, book: Published) -> None:
-        raise StoreError("price books are published outside the host's transaction")
+    def publish(self, document: Published) -> None:
+        raise StoreError("prices and plans are published outside the host's transaction")
 
     def erase_member(self, org: str, member: str) -> bool:
         with self._reader() as db:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,8 +11,9 @@ from typing import Any, TypeVar
 from billing_adapters.sqlite import rows
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.known import Known
+from billing_adapters.sqlite.schema import NO_CHARGE
+from billing_core.catalogue import Published
 from billing_core.ports import Loaded, Wanted
-from billing_core.pricing import Published
 from billing_core.records import (
     Cell,
     CellKey,
@@ -21,14 +23,28 @@ from billing_core.records import (
     Event,
     Hold,
     Item,
+    LimitSet,
     Lot,
+    Spend,
+    Subscription,
     UsageRecord,
 )
+from billing_core.rollups import Span, Sums
 
 __all__ = ["Reads"]
 
 _R = TypeVar("_R")
 _PAGE = 500
+_CELLS = (
+    "SELECT {} FROM cells"
+    " WHERE org_id = ? AND grain = ? AND member = ? AND start >= ? AND start < ?"
+)
+_USED = (
+    "SELECT {} FROM entries INDEXED BY entries_usage"
+    " WHERE org_id = ? AND member = ? AND occurred_at >= ? AND occurred_at < ?"
+)
+_SUMS = _CELLS.format("resource, payer, requests, amount, components")
+_TEXTS = _USED.format("usage")
 
 
 class Reads:
@@ -50,9 +66,9 @@ class Reads:
         with self._reader() as db:
             return {org: rows.load(db, org, want, Known()) for org, want in wanted.items()}
 
-    def books(self, after: int = 0) -> Sequence[Published]:
+    def published(self, after: int = 0) -> Sequence[Published]:
         return self._read(
-            "SELECT number, version, published_at, body, digest FROM price_books"
+            "SELECT number, version, published_at, body, digest FROM published"
             " WHERE number > ? ORDER BY number",
             (after,),
             lambda row: Published(*row),
@@ -82,35 +98,63 @@ class Reads:
         with self._reader() as db:
             return rows.entries(db, org, "seq > ? ORDER BY seq LIMIT ?", (after, limit))
 
-    def history(self, org: str, *, before: int | None = None, limit: int = 100) -> Sequence[Entry]:
-        where = "seq < ? AND transfers IS NOT NULL ORDER BY seq DESC LIMIT ?"
+    def history(
+        self,
+        org: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        charges: bool | None = None,
+    ) -> Sequence[Entry]:
+        where = "transfers IS NOT NULL" + ("" if charges is None else f" AND {NO_CHARGE}")
         with self._reader() as db:
             last = 2**63 - 1 if before is None else before
-            return rows.entries(db, org, where, (last, limit))
+            return rows.entries(
+                db, org, f"seq < ? AND {where} ORDER BY seq DESC LIMIT ?", (last, limit)
+            )
 
     def cells(
         self, org: str, grain: str, start: int, end: int, member: int | None = None
     ) -> Mapping[CellKey, Cell]:
-        query = (
-            "SELECT grain, member, start, resource, payer, requests, amount, components FROM cells"
-            " WHERE org_id = ? AND grain = ? AND member = ? AND start >= ? AND start < ?"
-        )
+        columns = "grain, member, start, resource, payer, requests, amount, components"
         with self._reader() as db:
             found: dict[CellKey, Cell] = {}
-            for number in _members(db, org, grain) if member is None else [member]:
+            for number in rows.cell_members(db, org, grain) if member is None else [member]:
                 # A range of the primary key for each member.
-                found.update(map(rows.cell, db.execute(query, (org, grain, number, start, end))))
+                span = (org, grain, number, start, end)
+                found.update(map(rows.cell, db.execute(_CELLS.format(columns), span)))
             return found
 
     def usage(
         self, org: str, start: int, end: int, member: int | None = None
     ) -> Sequence[tuple[int, UsageRecord]]:
-        query = (
-            "SELECT seq, usage FROM entries WHERE org_id = ? AND occurred_at >= ?"
-            " AND occurred_at < ? ORDER BY occurred_at, seq"
-        )
-        found = self._read(query, (org, start, end), lambda row: (row[0], rows.usage(row[1])))
-        return [each for each in found if member in (None, each[1].member)]
+        with self._reader() as db:
+            found: list[tuple[int, int, str]] = []
+            for number in rows.used_by(db, org) if member is None else [member]:
+                query = _USED.format("occurred_at, seq, usage")
+                found += db.execute(query, (org, number, start, end))
+            found.sort()
+            return [(seq, rows.usage(text)) for _, seq, text in found]
+
+    def usage_sums(self, org: str, spans: Sequence[Span], member: int | None = None) -> Sums:
+        sums = Sums()
+        with self._reader() as db:
+            for number in rows.used_by(db, org) if member is None else [member]:
+                # All of a member's texts are parsed as one: there can be very many.
+                found: list[tuple[Any, ...]] = []
+                texts: list[str] = []
+                for grain, *span in spans:
+                    if grain is None:
+                        texts += (row[0] for row in db.execute(_TEXTS, (org, number, *span)))
+                    else:
+                        found += db.execute(_SUMS, (org, grain, number, *span))
+                for record in json.loads(f"[{','.join(texts)}]"):
+                    sums.add_record(record)
+                parts = json.loads(f"[{','.join([row[4] for row in found])}]")
+                for row, components in zip(found, parts, strict=True):
+                    resource, payer, requests, amount, _ = row
+                    sums.of(number, resource, payer).add(Cell(requests, amount, components))
+        return sums
 
     def members(self, org: str) -> Mapping[int, str]:
         query = "SELECT member, name FROM members WHERE org_id = ? ORDER BY member"
@@ -141,6 +185,16 @@ class Reads:
     def charges(self, org: str) -> Iterator[Charge]:
         return self._scan("charges", rows.CHARGE, ("charge",), org, rows.charge)
 
+    def subscriptions(self, org: str) -> Iterator[Subscription]:
+        return self._scan("subscriptions", "seq, since, plan", ("seq",), org, Subscription._make)
+
+    def limits(self, org: str) -> Iterator[LimitSet]:
+        return self._scan("limits", rows.LIMIT, ("subject", "per"), org, rows.limit)
+
+    def spends(self, org: str) -> Iterator[Spend]:
+        key = ("subject", "grain", "start")
+        return self._scan("spends", rows.SPEND, key, org, lambda row: Spend(*row))
+
     def _scan(
         self, table: str, columns: str, key: tuple[str, ...], org: str, make: Callable[[Any], _R]
     ) -> Iterator[_R]:
@@ -161,14 +215,3 @@ class Reads:
             if len(page) < _PAGE:
                 return
             last = page[-1][: len(key)]
-
-
-def _members(db: sqlite3.Connection, org: str, grain: str) -> list[int]:
-    """The members that have cells, by skipping through the primary key."""
-    query = "SELECT min(member) FROM cells WHERE org_id = ? AND grain = ? AND member > ?"
-    found: list[int] = []
-    [following] = db.execute(query, (org, grain, -1)).fetchone()
-    while following is not None:
-        found.append(following)
-        [following] = db.execute(query, (org, grain, following)).fetchone()
-    return found

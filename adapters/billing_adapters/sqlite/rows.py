@@ -19,22 +19,28 @@ from billing_core.records import (
     Entry,
     Hold,
     Item,
+    LimitSet,
     Line,
     Lot,
+    Spend,
+    Subscription,
     Transfer,
     UsageRecord,
 )
 from billing_core.text import compact
+from billing_core.times import Window, starts
 
 __all__ = ["entries", "load", "write"]
 
 _ENTRY = (
     "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
-    " occurred_at, hash"
+    " member, occurred_at, hash"
 )
-LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope"
-HOLD = "key, resource, expires_at, state, parts, counted"
-CHARGE = "charge, resource, amount, unpaid, reversed, payments, priced"
+LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope, period"
+HOLD = "key, resource, expires_at, state, parts, counted, member, project"
+CHARGE = "charge, resource, amount, unpaid, reversed, payments, period, priced"
+LIMIT = "subject, per, amount, alerts, blocks"
+SPEND = "subject, grain, start, amount"
 _BY_KEY = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND key = ?"
 _AT_ONCE = 100
 _BY_KEYS = (
@@ -56,7 +62,7 @@ _BY_NUMBER = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
 
 def account(row: Sequence[Any]) -> Account:
     found = Account(*row)
-    found.livemode = bool(found.livemode)
+    found.livemode, found.paused = bool(found.livemode), bool(found.paused)
     return found
 
 
@@ -68,14 +74,15 @@ def lot(row: Sequence[Any]) -> Lot:
 
 
 def hold(row: Sequence[Any]) -> Hold:
-    key, resource, expires_at, state, parts, counted = row
+    key, resource, expires_at, state, parts, counted, member, project = row
     counts = [] if counted == "[]" else [tuple(each) for each in json.loads(counted)]
-    return Hold(key, resource, expires_at, state, json.loads(parts), counts)
+    return Hold(key, resource, expires_at, state, json.loads(parts), counts, member, project)
 
 
 def charge(row: Sequence[Any]) -> Charge:
-    number, resource, amount, unpaid, reversed_, payments, priced = row
-    return Charge(number, resource, amount, unpaid, reversed_, json.loads(payments), priced)
+    found = Charge(*row)
+    found.payments = json.loads(row[5])
+    return found
 
 
 def counter(row: Sequence[Any]) -> Counter:
@@ -86,10 +93,15 @@ def item(row: Sequence[Any]) -> Item:
     return Item(row[0], row[1], json.loads(row[2]))
 
 
+def limit(row: Sequence[Any]) -> LimitSet:
+    subject, per, amount, alerts, blocks = row
+    return LimitSet(subject, per, amount, tuple(json.loads(alerts)), bool(blocks))
+
+
 def usage(text: str) -> UsageRecord:
-    occurred_at, member, resource, item_, requests, lines = json.loads(text)
+    occurred_at, member, resource, item_, requests, lines, project = json.loads(text)
     parsed = tuple(Line(*line) for line in lines)
-    return UsageRecord(occurred_at, member, resource, item_, requests, parsed)
+    return UsageRecord(occurred_at, member, resource, item_, requests, parsed, project)
 
 
 def cell(row: Sequence[Any]) -> tuple[CellKey, Cell]:
@@ -98,11 +110,11 @@ def cell(row: Sequence[Any]) -> tuple[CellKey, Cell]:
 
 
 def entry(org: str, row: Sequence[Any]) -> Entry:
-    seq, key, at, recorded_at, content, effects, amount, balance, moved, used, filed, digest = row
+    seq, key, at, recorded_at, content, effects, amount, balance, moved, used, *filed, digest = row
     transfers = () if moved is None else tuple(Transfer(*each) for each in json.loads(moved))
     record = None if used is None else usage(used)
-    if filed != (None if record is None else record.occurred_at):
-        raise ValueError(f"entry {seq} is filed at another time of occurrence than its own")
+    if filed != ([None, None] if record is None else [record.member, record.occurred_at]):
+        raise ValueError(f"entry {seq} is filed under another member or time than its own")
     return Entry(
         org, seq, key, at, recorded_at, content, effects, amount, balance, transfers, record, digest
     )
@@ -140,6 +152,10 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
         _load_charges(db, org, want, state)
     if want.counters or want.items or state.holds or state.subjects:
         _load_counters(db, org, want, state)
+    if state.account.plan_since or state.account.limited_since is not None:
+        _load_terms(db, org, want, state, state.account)
+    for key in want.sums:
+        state.sums[key] = _sum(db, org, *key)
     return state
 
 
@@ -250,15 +266,89 @@ def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgStat
             state.debts.append(state.charges.get(row[0]) or charge(row))
 
 
+_SUBSCRIBED_DOWN = "SELECT seq, since, plan FROM subscriptions WHERE org_id = ? ORDER BY seq DESC"
+_LIMITS = f"SELECT {LIMIT} FROM limits WHERE org_id = ? AND subject = ?"
+_SPENDS = (
+    f"SELECT {SPEND} FROM spends WHERE org_id = ? AND subject = ? AND grain = ?"
+    " AND start BETWEEN ? AND ?"
+)
+
+
+def _load_terms(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account
+) -> None:
+    """The plans that the org had, its limits, and what counts towards them."""
+    used = [each.usage for each in state.subjects.values() if each.usage is not None]
+    times = [each.occurred_at for each in used] + list(want.times or ())
+    if times and min(times) < account.plan_since:
+        for row in db.execute(_SUBSCRIBED_DOWN, (org,)):
+            state.subscriptions.insert(0, Subscription(*row))
+            if row[1] <= min(times):
+                break
+    if account.limited_since is None:
+        return
+    owners: list[UsageRecord | Hold] = [*used, *state.holds.values()]
+    subjects = {"org"} | {f"member:{number}" for number in state.members.values()}
+    subjects |= {f"project:{name}" for name in want.projects}
+    subjects |= {f"member:{each.member}" for each in owners if each.member}
+    subjects |= {f"project:{each.project}" for each in owners if each.project is not None}
+    for subject in sorted(subjects | {"member:*", "project:*"}):
+        for row in db.execute(_LIMITS, (org, subject)):
+            state.limits[row[0], row[1]] = limit(row)
+    spans = {"held": Window(0, 0)}
+    for grain in ("day", "period") if times else ():
+        spans[grain] = starts(account.anchor, grain, min(times), max(times))
+    for subject in sorted(subjects):
+        for grain, span in spans.items():
+            for row in db.execute(_SPENDS, (org, subject, grain, *span)):
+                state.spends[row[0], row[1], row[2]] = Spend(*row)
+
+
+def _sum(db: sqlite3.Connection, org: str, member: int | None, grain: str, start: int) -> int:
+    # Added up here: SQL's own sum fails where it passes 64 bits on its way.
+    query = "SELECT amount FROM cells WHERE org_id = ? AND grain = ? AND member = ? AND start = ?"
+    members = cell_members(db, org, grain) if member is None else [member]
+    return sum(
+        amount for each in members for (amount,) in db.execute(query, (org, grain, each, start))
+    )
+
+
+def cell_members(db: sqlite3.Connection, org: str, grain: str) -> list[int]:
+    """The members that have cells."""
+    query = "SELECT min(member) FROM cells WHERE org_id = ? AND grain = ? AND member > ?"
+    return _skip(db, query, (org, grain))
+
+
+def used_by(db: sqlite3.Connection, org: str) -> list[int]:
+    """The members that have used anything, 0 for none."""
+    query = (
+        "SELECT min(member) FROM entries INDEXED BY entries_usage"
+        " WHERE org_id = ? AND member > ? AND occurred_at IS NOT NULL"
+    )
+    return _skip(db, query, (org,))
+
+
+def _skip(db: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> list[int]:
+    """What a column has, by skipping from each to the next through an index."""
+    found: list[int] = []
+    [following] = db.execute(query, (*values, -1)).fetchone()
+    while following is not None:
+        found.append(following)
+        [following] = db.execute(query, (*values, following)).fetchone()
+    return found
+
+
 # -- writing --------------------------------------------------------------------
 
 _UPDATE_ACCOUNT = """
 UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = ?, debt = ?,
-    granted = ?, used = ?, lots = ?, members = ?, closed_at = ? WHERE org_id = ?
+    granted = ?, used = ?, lots = ?, members = ?, closed_at = ?, recorded_at = ?, plan = ?,
+    paused = ?, plan_since = ?, period = ?, allowance = ?, limited_since = ?, low_balance = ?
+WHERE org_id = ?
 """
-_INSERT_ACCOUNT = "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 24)})"
 # OR FAIL: see the triggers of the schema.
-_INSERT_ENTRY = "INSERT OR FAIL INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ENTRY = f"INSERT OR FAIL INTO entries VALUES ({', '.join('?' * 14)})"
 _INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
 _INSERT_MEMBER = "INSERT INTO members (org_id, member, name) VALUES (?, ?, ?)"
 # What stays unspent stays where it is in the index of unspent lots: most updates leave that alone.
@@ -266,11 +356,11 @@ _UPDATE_LOT = """
 UPDATE lots SET remainder = ?, reserved = ? WHERE org_id = ? AND lot = ? AND spent = 0
 """
 _PUT_LOT = """
-INSERT INTO lots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, lot) DO UPDATE SET
+INSERT INTO lots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, lot) DO UPDATE SET
     remainder = excluded.remainder, reserved = excluded.reserved, spent = excluded.spent
 """
 _PUT_HOLD = """
-INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, key) DO UPDATE SET
+INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, key) DO UPDATE SET
     expires_at = excluded.expires_at, state = excluded.state, parts = excluded.parts,
     counted = excluded.counted
 """
@@ -283,9 +373,18 @@ INSERT INTO items VALUES (?, ?, ?, ?) ON CONFLICT (org_id, item, resource)
 DO UPDATE SET components = excluded.components
 """
 _PUT_CHARGE = """
-INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, charge) DO UPDATE SET
+INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, charge) DO UPDATE SET
     unpaid = excluded.unpaid, reversed = excluded.reversed, payments = excluded.payments,
     priced = excluded.priced
+"""
+_INSERT_SUBSCRIPTION = "INSERT INTO subscriptions VALUES (?, ?, ?, ?)"
+_PUT_LIMIT = """
+INSERT INTO limits VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, subject, per) DO UPDATE SET
+    amount = excluded.amount, alerts = excluded.alerts, blocks = excluded.blocks
+"""
+_PUT_SPEND = """
+INSERT INTO spends VALUES (?, ?, ?, ?, ?) ON CONFLICT (org_id, subject, grain, start)
+DO UPDATE SET amount = excluded.amount
 """
 _CELL = "org_id = ? AND grain = ? AND member = ? AND start = ? AND resource = ? AND payer = ?"
 _SELECT_CELL = f"SELECT requests, amount, components FROM cells WHERE {_CELL}"
@@ -304,6 +403,9 @@ _ORDER = (
     _PUT_COUNTER,
     _PUT_ITEM,
     _PUT_CHARGE,
+    _INSERT_SUBSCRIPTION,
+    _PUT_LIMIT,
+    _PUT_SPEND,
     _INSERT_CELL,
     _UPDATE_CELL,
 )
@@ -342,6 +444,8 @@ def _account_rows(
     row = (
         org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
         a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
+        a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance, a.limited_since,
+        a.low_balance,
     )  # fmt: skip
     if org in known.orgs or changes.opened:  # else its lots were not loaded
         known.orgs[org] = row, lots
@@ -356,10 +460,13 @@ def _journal_rows(changes: Mapping[str, Changes]) -> Iterator[tuple[Any, ...]]:
     for org, change in changes.items():
         for each in change.entries:
             transfers, used = each.texts
-            occurred_at = None if each.usage is None else each.usage.occurred_at
+            member = occurred_at = None
+            if each.usage is not None:
+                member, occurred_at = each.usage.member, each.usage.occurred_at
             yield (
                 org, each.seq, each.key, each.at, each.recorded_at, each.content, each.effects,
-                each.amount, each.balance, transfers, used, occurred_at, each.hash,
+                each.amount, each.balance, transfers, used, member, occurred_at,
+                each.hash,
             )  # fmt: skip
 
 
@@ -368,7 +475,7 @@ def _lot_rows(rows: _Rows, org: str, changes: Changes, lots: dict[int, tuple[Any
         scope = None if each.scope is None else compact(each.scope)
         row = (
             each.lot, each.seq, each.kind, each.priority, each.amount, each.remainder,
-            each.reserved, each.expires_at, scope,
+            each.reserved, each.expires_at, scope, each.period,
         )  # fmt: skip
         if each.lot in lots and each.remainder:
             rows[_UPDATE_LOT].append((each.remainder, each.reserved, org, each.lot))
@@ -387,9 +494,11 @@ def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
         rows[_INSERT_EVENT].append((org, *event))
     for held in changes.holds:
         parts, counted = compact(held.parts), compact(held.counted)
-        rows[_PUT_HOLD].append(
-            (org, held.key, held.resource, held.expires_at, held.state, parts, counted)
-        )
+        row: tuple[Any, ...] = (
+            org, held.key, held.resource, held.expires_at, held.state, parts, counted,
+            held.member, held.project,
+        )  # fmt: skip
+        rows[_PUT_HOLD].append(row)
     for counted_ in changes.counters:
         row = (org, counted_.resource, counted_.start, compact(counted_.components))
         rows[_PUT_COUNTER].append(row)
@@ -398,9 +507,17 @@ def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
     for story in changes.charges:
         put = (
             org, story.charge, story.resource, story.amount, story.unpaid, story.reversed,
-            compact(story.payments), story.priced,
+            compact(story.payments), story.period, story.priced,
         )  # fmt: skip
         rows[_PUT_CHARGE].append(put)
+    for since in changes.subscriptions:
+        rows[_INSERT_SUBSCRIPTION].append((org, *since))
+    for each in changes.limits:
+        row = (org, each.subject, each.per, each.amount, compact(each.alerts), each.blocks)
+        rows[_PUT_LIMIT].append(row)
+    for spend in changes.spends:
+        row = (org, spend.subject, spend.grain, spend.start, spend.amount)
+        rows[_PUT_SPEND].append(row)
 
 
 def _cell_rows(

@@ -1,9 +1,9 @@
 """The schema, in numbered migrations kept by sqlite-utils.
 
-Every key starts with ``org_id``; only price books, which are reference rows, lack it.
+Every key starts with ``org_id``; only what is published, which is reference rows, lack it.
 Amounts and times are 64-bit integers; quantities, which can be larger, stand in JSON.
 An entry's transfers and usage record stand in its own row, as the JSON that is hashed: the view
-``transfers`` has them a row each.  Journal and price books are append-only, by triggers.
+``transfers`` has them a row each.  Journal and publications are append-only, by triggers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ that a library must know to write to the file: an additive migration leaves it."
 
 migrations = Migrations("billing")
 
+NO_CHARGE = "key NOT BETWEEN 'deduct:' AND 'deduct;' AND key NOT BETWEEN 'settle:' AND 'settle;'"
+"""The entries of neither operation; ";" follows ":"."""
+
 _TABLES = """
 CREATE TABLE accounts (
     org_id TEXT NOT NULL PRIMARY KEY,
@@ -40,7 +43,15 @@ CREATE TABLE accounts (
     used INTEGER NOT NULL,
     lots INTEGER NOT NULL,
     members INTEGER NOT NULL,
-    closed_at INTEGER
+    closed_at INTEGER,
+    recorded_at INTEGER NOT NULL,
+    plan TEXT,
+    paused INTEGER NOT NULL CHECK (paused IN (0, 1)),
+    plan_since INTEGER NOT NULL,
+    period INTEGER NOT NULL,
+    allowance INTEGER NOT NULL,
+    limited_since INTEGER,
+    low_balance INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE entries (
@@ -55,12 +66,17 @@ CREATE TABLE entries (
     balance INTEGER NOT NULL,
     transfers TEXT,
     usage TEXT,
+    member INTEGER,
     occurred_at INTEGER,
     hash BLOB NOT NULL,
     PRIMARY KEY (org_id, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX entries_key ON entries (org_id, key);
-CREATE INDEX entries_usage ON entries (org_id, occurred_at, seq) WHERE occurred_at IS NOT NULL;
+CREATE INDEX entries_usage ON entries (org_id, member, occurred_at, seq)
+    WHERE occurred_at IS NOT NULL;
+
+CREATE INDEX entries_other ON entries (org_id, seq)
+    WHERE transfers IS NOT NULL AND {NO_CHARGE};
 
 CREATE VIEW transfers AS
     SELECT e.org_id, e.seq, t.key + 1 AS n,
@@ -80,6 +96,7 @@ CREATE TABLE lots (
     reserved INTEGER NOT NULL CHECK (reserved BETWEEN 0 AND remainder),
     expires_at INTEGER,
     scope TEXT,
+    period INTEGER,
     spent INTEGER NOT NULL CHECK (spent = (remainder = 0)),
     PRIMARY KEY (org_id, lot)
 ) STRICT, WITHOUT ROWID;
@@ -93,6 +110,8 @@ CREATE TABLE holds (
     state TEXT NOT NULL CHECK (state IN ('open', 'settled', 'released', 'lapsed')),
     parts TEXT NOT NULL,
     counted TEXT NOT NULL,
+    member INTEGER NOT NULL,
+    project TEXT,
     PRIMARY KEY (org_id, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX holds_open ON holds (org_id, expires_at) WHERE state = 'open';
@@ -121,6 +140,7 @@ CREATE TABLE charges (
     unpaid INTEGER NOT NULL CHECK (unpaid >= 0),
     reversed INTEGER NOT NULL,
     payments TEXT NOT NULL,
+    period INTEGER NOT NULL,
     priced INTEGER,
     PRIMARY KEY (org_id, charge)
 ) STRICT, WITHOUT ROWID;
@@ -155,7 +175,34 @@ CREATE TABLE events (
     PRIMARY KEY (org_id, seq, n)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE price_books (
+CREATE TABLE subscriptions (
+    org_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    plan TEXT,
+    PRIMARY KEY (org_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE limits (
+    org_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    per TEXT NOT NULL,
+    amount INTEGER,
+    alerts TEXT NOT NULL,
+    blocks INTEGER NOT NULL CHECK (blocks IN (0, 1)),
+    PRIMARY KEY (org_id, subject, per)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE spends (
+    org_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    grain TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    PRIMARY KEY (org_id, subject, grain, start)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE published (
     number INTEGER NOT NULL PRIMARY KEY,
     version TEXT NOT NULL UNIQUE,
     published_at INTEGER NOT NULL,
@@ -169,7 +216,7 @@ _APPEND_ONLY = {
         "org_id = NEW.org_id AND seq = NEW.seq",
         "org_id = NEW.org_id AND key = NEW.key",
     ),
-    "price_books": ("number = NEW.number", "version = NEW.version"),
+    "published": ("number = NEW.number", "version = NEW.version"),
 }
 
 
@@ -190,7 +237,9 @@ CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {exists} BEGIN {
 
 @migrations(name="0001_ledger")
 def _ledger(db: Database) -> None:
-    script = _TABLES + "".join(_triggers(*each) for each in _APPEND_ONLY.items())
+    script = _TABLES.replace("{NO_CHARGE}", NO_CHARGE) + "".join(
+        _triggers(*each) for each in _APPEND_ONLY.items()
+    )
     for statement in _statements(script):
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -1,0 +1,409 @@
+"""Payments by Stripe: hosted Checkout, saved methods off-session, refunds, disputes.
+
+A :class:`billing_core.payments.PaymentProvider`.  Needs the ``stripe`` extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from billing_adapters.stripe_replies import (
+    NOTICES,
+    checkout_of,
+    dispute_of,
+    notice_of,
+    payment_of,
+    refund_of,
+)
+from billing_adapters.webhooks import verified
+from billing_core.errors import InvalidCommand, PaymentError
+from billing_core.payments import (
+    ChargeAttempt,
+    Checkout,
+    CheckoutOrder,
+    Notice,
+    Page,
+    Payment,
+    PaymentProvider,
+    Refund,
+)
+from billing_core.text import checked_name
+from billing_core.times import DAY, HOUR
+
+try:
+    import stripe
+except ImportError as error:
+    raise ImportError(
+        "billing_adapters.stripe_payments needs stripe: pip install 'billing-core[stripe]'",
+        name=error.name,
+    ) from error
+
+if TYPE_CHECKING:
+    from stripe.params import (
+        EventListParams,
+        PaymentIntentCreateParams,
+        PaymentIntentListParams,
+        RefundCreateParams,
+    )
+    from stripe.params.checkout import SessionCreateParams, SessionCreateParamsPaymentIntentData
+
+__all__ = ["API_VERSION", "StripePayments"]
+
+API_VERSION = "2026-10-28.endive"
+"""What every request asks for and every reply is read as, whatever the account's default."""
+
+_PAGE = 100
+_CHECKOUT_LIFE = DAY + HOUR  # a session is open for at most a day; an hour for good measure
+_REFUNDS = "latest_charge.refunds"
+_SECOND = 1_000_000
+
+
+class StripePayments(PaymentProvider):
+    """``api_key``: a secret or restricted key (``sk_…``, ``rk_…``) that may write checkout
+    sessions, payment intents and refunds, and read these, charges, disputes and events.
+    ``livemode``: whether it is to move real money; a key of the other mode is refused here.
+    ``webhook_secrets``: of the webhook endpoint (``whsec_…``); two while one is rotated.
+    ``timeout``: seconds, for connecting and for each wait on an answer.  ``retries``: how
+    often the client repeats, with the same key, what moves no money (reads, and creating a
+    checkout).  A charge and a refund are sent once a call, so that the answer is to the one
+    request that was sent: repeating is for who has the attempt on record.
+    ``address``: where the API is, for a proxy or a test; default: Stripe's own.
+
+    Connections are kept open, one a thread: a process that forks makes its own afterwards.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        livemode: bool,
+        webhook_secrets: Sequence[str] = (),
+        timeout: float = 20.0,
+        retries: int = 2,
+        address: str | None = None,
+    ) -> None:
+        wrong_mode = "_test_" if livemode else "_live_"
+        if wrong_mode in api_key:
+            mode = "live" if livemode else "test"
+            raise InvalidCommand("api_key", f"{api_key[:8]}…", f"a key of {mode} mode")
+        if isinstance(webhook_secrets, str) or not all(each.strip() for each in webhook_secrets):
+            raise InvalidCommand("webhook_secrets", "(not shown)", "a list of non-empty secrets")
+        self._livemode = livemode
+        self._secrets = tuple(webhook_secrets)
+        self._client = stripe.StripeClient(
+            api_key,
+            stripe_version=API_VERSION,
+            max_network_retries=retries,
+            http_client=stripe.RequestsClient(timeout=timeout),
+            base_addresses={} if address is None else {"api": address},
+        )
+
+    @property
+    def livemode(self) -> bool:
+        return self._livemode
+
+    @property
+    def keys_kept(self) -> int:
+        return DAY  # "at least 24 hours"
+
+    def create_checkout(self, order: CheckoutOrder, *, key: str) -> Checkout:
+        checked_name("key", key)
+        params = _session_params(order)
+        with _mapped(f"create a checkout for order {order.order!r}", writes=True):
+            session = self._client.v1.checkout.sessions.create(params, {"idempotency_key": key})
+        return checkout_of(session.to_dict())
+
+    def read_checkout(self, checkout: str) -> Checkout:
+        checked_name("checkout", checkout)
+        with _mapped(f"read checkout {checkout!r}"):
+            session = self._client.v1.checkout.sessions.retrieve(
+                checkout, {"expand": ["payment_intent"]}
+            )
+        return checkout_of(session.to_dict())
+
+    def charge(self, attempt: ChargeAttempt) -> Payment:
+        doing = f"charge attempt {attempt.attempt!r}"
+        params = _intent_params(attempt)
+        with _mapped(doing, writes=True):
+            try:
+                intent = self._client.v1.payment_intents.create(
+                    params, {"idempotency_key": attempt.attempt, "max_network_retries": 0}
+                )
+                payment = intent.id
+            except stripe.CardError as declined:
+                payment = _declined_intent(declined)
+        # What a repeated key is answered is as old as the first answer, so read it back.
+        try:
+            return self.read_payment(payment)
+        except PaymentError as error:
+            raise PaymentError(
+                f"could not {doing}: payment {payment!r} was made but could not be read back; "
+                "repeat the call with the same attempt",
+                kind="unknown_outcome",
+                retryable=True,
+                outcome_unknown=True,
+                code=error.code,
+            ) from error
+
+    def find_charge(self, attempt: str, *, customer: str, since: int) -> Payment | None:
+        checked_name("attempt", attempt)
+        checked_name("customer", customer)
+        found: list[Mapping[str, Any]] = []
+        with _mapped(f"find the payment of attempt {attempt!r}"):
+            # A list is up to date; the search index lags by a minute or, in an outage, hours.
+            listed = self._client.v1.payment_intents.list(
+                {"customer": customer, "created": {"gte": since // _SECOND}, "limit": _PAGE}
+            )
+            for each in listed.auto_paging_iter():
+                intent = each.to_dict()
+                if (intent.get("metadata") or {}).get("billing_attempt") == attempt:
+                    found.append(intent)
+        if not found:
+            return None
+        ranks = {"succeeded": 0, "processing": 1}
+        best = min(found, key=lambda each: (ranks.get(each["status"], 2), -each["created"]))
+        return self.read_payment(best["id"])
+
+    def read_payment(self, payment: str) -> Payment:
+        checked_name("payment", payment)
+        with _mapped(f"read payment {payment!r}"):
+            read = self._client.v1.payment_intents.retrieve(payment, {"expand": [_REFUNDS]})
+            intent = read.to_dict()
+            session = None
+            if (intent.get("metadata") or {}).get("billing_order"):
+                made_by = self._client.v1.checkout.sessions.list({"payment_intent": payment})
+                session = next((each.to_dict() for each in made_by.data), None)
+            return self._payment(intent, session, disputed=bool(intent.get("latest_charge")))
+
+    def refund(self, payment: str, *, key: str, amount: int | None = None) -> Refund:
+        checked_name("payment", payment)
+        checked_name("key", key)
+        params: RefundCreateParams = {
+            "payment_intent": payment,
+            "metadata": {"billing_refund": key},
+        }
+        if amount is not None:
+            if type(amount) is not int or amount <= 0:
+                raise InvalidCommand("amount", amount, "a positive int of minor units")
+            params["amount"] = amount
+        with _mapped(f"refund payment {payment!r}", writes=True):
+            refund = self._client.v1.refunds.create(
+                params, {"idempotency_key": key, "max_network_retries": 0}
+            )
+        return refund_of(refund.to_dict(), payment)
+
+    def notices(self, since: int, *, cursor: str | None = None) -> Page[Notice]:
+        params: EventListParams = {
+            "created": {"gte": since // _SECOND},
+            "types": list(NOTICES),
+            "limit": _PAGE,
+        }
+        if cursor is not None:
+            params["starting_after"] = cursor
+        with _mapped("list events"):
+            listed = self._client.v1.events.list(params)
+        items = tuple(notice_of(each.to_dict()) for each in listed.data)
+        return Page(items, items[-1].event if listed.has_more and items else None)
+
+    def payments(self, start: int, end: int, *, cursor: str | None = None) -> Page[Payment]:
+        params: PaymentIntentListParams = {
+            "created": {"gte": start // _SECOND, "lt": -(-end // _SECOND)},
+            "expand": [f"data.{_REFUNDS}"],
+            "limit": _PAGE,
+        }
+        if cursor is not None:
+            params["starting_after"] = cursor
+        with _mapped("list payments"):
+            listed = self._client.v1.payment_intents.list(params)
+            intents = [each.to_dict() for each in listed.data]
+            sessions = self._sessions_of(intents)
+            items = tuple(
+                self._payment(
+                    intent,
+                    sessions.get(intent["id"]),
+                    disputed=bool((intent.get("latest_charge") or {}).get("disputed")),
+                )
+                for intent in intents
+            )
+        return Page(items, items[-1].id if listed.has_more and items else None)
+
+    def read_webhook(self, body: bytes, signature: str | None, *, now: int) -> Notice:
+        event = verified(body, signature, secrets=self._secrets, now=now)
+        if event.get("object") != "event":
+            raise PaymentError(
+                "webhook refused: not an event of Stripe's with its snapshot; configure the "
+                "endpoint for snapshot payloads",
+                kind="bad_webhook",
+            )
+        if event.get("livemode") is not self._livemode:
+            raise PaymentError(
+                f"webhook refused: an event with livemode {event.get('livemode')!r}; expected "
+                f"{self._livemode}: an endpoint of one mode was given the other's secret",
+                kind="wrong_mode",
+            )
+        try:
+            return notice_of(event)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise PaymentError(
+                f"webhook refused: an event without what every event has ({error!r})",
+                kind="bad_webhook",
+            ) from error
+
+    def _payment(
+        self, intent: Mapping[str, Any], session: Mapping[str, Any] | None, *, disputed: bool
+    ) -> Payment:
+        """``disputed``: whether to ask for disputes."""
+        charge: Mapping[str, Any] = intent.get("latest_charge") or {}
+        refunds: Mapping[str, Any] = charge.get("refunds") or {"data": [], "has_more": False}
+        listed: list[Mapping[str, Any]] = refunds["data"]
+        if refunds["has_more"]:  # beyond the ten that come with a charge
+            every = self._client.v1.refunds.list({"payment_intent": intent["id"], "limit": _PAGE})
+            listed = [each.to_dict() for each in every.auto_paging_iter()]
+        disputes: list[Mapping[str, Any]] = []
+        if disputed:
+            every_dispute = self._client.v1.disputes.list(
+                {"payment_intent": intent["id"], "limit": _PAGE}
+            )
+            disputes = [each.to_dict() for each in every_dispute.auto_paging_iter()]
+        return payment_of(
+            intent,
+            session,
+            tuple(refund_of(each, intent["id"]) for each in listed),
+            tuple(dispute_of(each) for each in disputes),
+        )
+
+    def _sessions_of(self, intents: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        """By payment intent, the sessions that made some: one list, not a question for each."""
+        times = [
+            each["created"] for each in intents if (each["metadata"] or {}).get("billing_order")
+        ]
+        if not times:
+            return {}
+        first = min(times) - _CHECKOUT_LIFE // _SECOND
+        listed = self._client.v1.checkout.sessions.list(
+            {"created": {"gte": first, "lte": max(times)}, "limit": _PAGE}
+        )
+        sessions = [each.to_dict() for each in listed.auto_paging_iter()]
+        return {each["payment_intent"]: each for each in sessions if each.get("payment_intent")}
+
+
+def _session_params(order: CheckoutOrder) -> SessionCreateParams:
+    metadata = {"billing_org": order.org, "billing_order": order.order}
+    intent: SessionCreateParamsPaymentIntentData = {
+        "metadata": metadata,
+        "description": order.description,
+    }
+    params: SessionCreateParams = {
+        "mode": "payment",
+        "line_items": [
+            {
+                "quantity": 1,
+                "price_data": {
+                    "currency": order.currency.lower(),
+                    "unit_amount": order.amount,
+                    "product_data": {"name": order.description},
+                    # Tax comes on top: the subtotal is what was ordered, taxed or not.
+                    "tax_behavior": "exclusive",
+                },
+            }
+        ],
+        "success_url": order.success_url,
+        "cancel_url": order.cancel_url,
+        "metadata": metadata,
+        "payment_intent_data": intent,
+        # The customer pays in the org's currency: nothing is converted on the way.
+        "adaptive_pricing": {"enabled": False},
+    }
+    if order.receipt_email is not None:
+        intent["receipt_email"] = order.receipt_email
+    if order.save_method:
+        intent["setup_future_usage"] = "off_session"
+    if order.customer is not None:
+        params["customer"] = order.customer
+    elif order.save_method:
+        params["customer_creation"] = "always"
+    if order.automatic_tax:
+        params["automatic_tax"] = {"enabled": True}
+        if order.customer is not None:  # tax is by address, which the customer may not have yet
+            params["customer_update"] = {"address": "auto"}
+    return params
+
+
+def _intent_params(attempt: ChargeAttempt) -> PaymentIntentCreateParams:
+    params: PaymentIntentCreateParams = {
+        "amount": attempt.amount,
+        "currency": attempt.currency.lower(),
+        "customer": attempt.customer,
+        "payment_method": attempt.method,
+        "confirm": True,
+        "off_session": True,
+        # Nobody is there to be sent to another page, and so no return_url is needed.
+        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+        "description": attempt.description,
+        "metadata": {"billing_org": attempt.org, "billing_attempt": attempt.attempt},
+    }
+    if attempt.receipt_email is not None:
+        params["receipt_email"] = attempt.receipt_email
+    return params
+
+
+def _declined_intent(declined: stripe.CardError) -> str:
+    """The payment that a refusal left behind; raises the refusal if there is none."""
+    intent = None if declined.error is None else declined.error.payment_intent
+    if intent is None:
+        raise declined
+    return intent.id
+
+
+@contextmanager
+def _mapped(doing: str, *, writes: bool = False) -> Iterator[None]:
+    """Stripe's errors as ours: the one place."""
+    try:
+        yield
+    except stripe.StripeError as error:
+        raise _payment_error(error, doing, writes=writes) from error
+
+
+def _payment_error(error: stripe.StripeError, doing: str, *, writes: bool) -> PaymentError:
+    said = f"could not {doing}: {error.user_message or type(error).__name__}"
+    code, status = error.code, error.http_status
+    if error.error is not None:
+        code = error.error.code or code
+    if status == 409:
+        advice = "a request with this key is still running; repeat it later with the same key"
+        return PaymentError(
+            f"{said}; {advice}",
+            kind="in_progress" if writes else "unavailable",
+            retryable=True,
+            outcome_unknown=writes,
+            code=code,
+        )
+    if isinstance(error, stripe.RateLimitError):
+        return PaymentError(
+            f"{said}; repeat it later", kind="rate_limited", retryable=True, code=code
+        )
+    if isinstance(error, stripe.IdempotencyError):
+        advice = "use a new key for other parameters"
+        return PaymentError(f"{said}; {advice}", kind="key_reused", code=code)
+    if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError)):
+        advice = "check the API key and what it is allowed to do"
+        return PaymentError(f"{said}; {advice}", kind="unauthorized", code=code)
+    if isinstance(error, stripe.CardError):
+        return PaymentError(said, kind="declined", code=code)
+    if isinstance(error, stripe.InvalidRequestError):
+        missing = status == 404 or code == "resource_missing"
+        return PaymentError(said, kind="not_found" if missing else "invalid_request", code=code)
+    # No answer, one that is unreadable, or a failure of theirs.
+    if not writes:
+        return PaymentError(
+            f"{said}; repeat it later", kind="unavailable", retryable=True, code=code
+        )
+    return PaymentError(
+        f"{said}; whether it took effect is unknown: repeat it with the same key, or look it up",
+        kind="unknown_outcome",
+        retryable=True,
+        outcome_unknown=True,
+        code=code,
+    )

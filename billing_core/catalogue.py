@@ -1,0 +1,304 @@
+"""All that was published, price books and plans, and what of it is in force when."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import NamedTuple, TypeVar
+
+from attrs import evolve, frozen
+
+from billing_core.books import PriceBook, kept, load_book
+from billing_core.errors import InvalidCommand, NotFound
+from billing_core.plans import Plan, load_plan
+from billing_core.pricing import Discounted, Flat, Price
+from billing_core.times import micros, moment
+
+__all__ = ["Catalogue", "Priced", "Published"]
+
+_T = TypeVar("_T")
+
+_DIGITS = 16  # of a document's digest, in the version's name on record
+
+
+@frozen
+class Published:
+    """A price book or a plan as a store keeps it.
+
+    ``number``: order of publication, from 1.  ``published_at``: microseconds.
+    ``digest``: SHA-256 of the rest, in hex; every charge's record names its
+    first 16 digits, so that a document cannot be altered unseen.
+    """
+
+    number: int
+    version: str
+    published_at: int
+    body: str
+    digest: str
+
+    @classmethod
+    def of(cls, document: PriceBook | Plan, number: int, published_at: int) -> Published:
+        body = document.body()
+        text = f"{number}\n{published_at}\n{body}"
+        return cls(number, document.version, published_at, body, sha256(text.encode()).hexdigest())
+
+    @property
+    def name(self) -> str:
+        """The version's full name: ``v1#0123456789abcdef``."""
+        return f"{self.version}#{self.digest[:_DIGITS]}"
+
+    def document(self) -> PriceBook | Plan:
+        """What was published."""
+        plan = "subscription" in json.loads(self.body)
+        return load_plan(self.body) if plan else load_book(self.body)
+
+
+class Priced(NamedTuple):
+    """A price in force.  ``version``: the full name of its book, and behind ``*`` that of
+    the book that discounts it."""
+
+    version: str
+    price: Price
+
+
+_Timeline = list[tuple[int, _T]]
+
+
+def _at(timeline: _Timeline[_T] | None, time: int) -> _T | None:
+    if timeline is None:
+        return None
+    index = (
+        len(timeline)
+        if time >= timeline[-1][0]
+        else bisect_right(timeline, time, key=lambda each: each[0])
+    )
+    return timeline[index - 1][1] if index else None
+
+
+class Catalogue:
+    """All published documents, for looking up what is in force.  Immutable."""
+
+    def __init__(self, published: Iterable[Published] = ()) -> None:
+        self.published = tuple(sorted(published, key=lambda each: each.number))
+        self.books: dict[str, PriceBook] = {}
+        self.plans: dict[str, Plan] = {}
+        self._full: dict[str, str] = {}
+        # By audience, currency, resource and component; None where a price ends.
+        self._prices: dict[tuple[str, str, str, str], _Timeline[Priced | None]] = {}
+        # By audience and currency: resource or prefix → percentage and the book's name.
+        self._discounts: dict[tuple[str, str], dict[str, _Timeline[tuple[str, str]]]] = {}
+        self._plans: dict[str, _Timeline[Plan]] = {}
+        self._tiered: set[tuple[str, str, str]] = set()
+        for each in self.published:
+            name, document = each.name, each.document()
+            self._full[name] = self._full[each.version] = name
+            effective = micros("effective_at", document.effective_at)
+            if isinstance(document, Plan):
+                self.plans[name] = document
+                self._plans.setdefault(document.plan, []).append((effective, document))
+            else:
+                self.books[name] = document
+                self._add(name, document, effective)
+        for prices in self._prices.values():
+            prices.sort(key=lambda each: each[0])
+        for plans in self._plans.values():
+            plans.sort(key=lambda each: each[0])
+        for discounts in self._discounts.values():
+            for discount in discounts.values():
+                discount.sort(key=lambda each: each[0])
+        self._audiences = {key[0] for key in self._prices} | {key[0] for key in self._discounts}
+
+    def _add(self, name: str, book: PriceBook, effective: int) -> None:
+        for resource, parts in book.prices.items():
+            for component, price in parts.items():
+                key = (book.audience, book.currency, resource, component)
+                priced = None if price is None else Priced(name, price)
+                self._prices.setdefault(key, []).append((effective, priced))
+                if price is not None and not isinstance(price.function, Flat):
+                    self._tiered.add(key[1:])
+        for pattern, percent in book.percent_off.items():
+            of = self._discounts.setdefault((book.audience, book.currency), {})
+            of.setdefault(pattern, []).append((effective, (percent, name)))
+
+    # -- prices -----------------------------------------------------------------
+
+    def audiences(self, org: str, plan: str | None) -> tuple[str, ...]:
+        """Whose books an org's prices come from, beside everyone's: those that there are,
+        the nearest first."""
+        found = (f"org:{org}",) if plan is None else (f"org:{org}", f"plan:{plan}")
+        return tuple(each for each in found if each in self._audiences)
+
+    def price(
+        self,
+        currency: str,
+        resource: str,
+        component: str,
+        at: int,
+        audiences: tuple[str, ...] = (),
+    ) -> Priced | None:
+        """The price in force at a time (microseconds), or None."""
+        discount: tuple[str, str] | None = None
+        found: Priced | None = None
+        for audience in audiences:
+            found = _at(self._prices.get((audience, currency, resource, component)), at)
+            if found is not None:
+                break
+            discount = discount or self._discount(audience, currency, resource, at)
+        if found is None:
+            found = _at(self._prices.get(("", currency, resource, component)), at)
+        if found is None or discount is None or discount[0] == "0":
+            return found
+        return self._discounted(found, *discount)
+
+    def _discount(
+        self, audience: str, currency: str, resource: str, at: int
+    ) -> tuple[str, str] | None:
+        """The discount that names the resource most closely."""
+        patterns = self._discounts.get((audience, currency), {})
+        for name in _fitting(patterns, resource):
+            found = _at(patterns[name], at)
+            if found is not None:
+                return found
+        return None
+
+    @staticmethod
+    def _discounted(found: Priced, percent: str, by: str) -> Priced:
+        function = found.price.function
+        assert not isinstance(function, Discounted), "a book has no discounted prices"
+        price = evolve(found.price, function=Discounted(function, kept(percent)))
+        return Priced(f"{found.version}*{by}", price)
+
+    def priced_by(self, name: str, currency: str, resource: str, component: str) -> Priced | None:
+        """The price that a version, ``v1``, ``v1#digest`` or that with a discount behind
+        ``*``, has for a component."""
+        base, by = _parted(name)
+        full = self._full.get(base, "")
+        book = self.books.get(full)
+        if book is None or book.currency != currency:
+            return None
+        price = book.prices.get(resource, {}).get(component)
+        if price is None:
+            return None
+        if by is None:
+            return Priced(full, price)
+        discounting = self.books.get(by)
+        if discounting is None or discounting.currency != currency:
+            return None
+        # All patterns of a book hold at the same time: the closest one did.
+        patterns = _fitting(discounting.percent_off, resource)
+        if not patterns:
+            return None
+        percent = discounting.percent_off[patterns[0]]
+        return self._discounted(Priced(full, price), percent, by)
+
+    def books_of(self, name: str) -> list[PriceBook]:
+        """The book that a version names, and that of its discount."""
+        base, by = _parted(name)
+        names = [self._full.get(base, base)] if by is None else [self._full.get(base, base), by]
+        return [self.books[each] for each in names if each in self.books]
+
+    def tiered(self, currency: str, resource: str, component: str) -> bool:
+        """Whether any version's price depends on where the counter stands."""
+        return (currency, resource, component) in self._tiered
+
+    def unit(self, currency: str, resource: str, component: str) -> str:
+        """What one of a component's quantity is, as everyone's first price says it, so that
+        no report changes; the component's own name where nothing is priced."""
+        timeline = self._prices.get(("", currency, resource, component))
+        first = None if timeline is None else timeline[0][1]
+        return component if first is None else first.price.unit
+
+    def components(self, currency: str, resource: str) -> list[str]:
+        """The components ever priced for a resource, for messages."""
+        return sorted({c for _, cur, res, c in self._prices if (cur, res) == (currency, resource)})
+
+    def resources(self, currency: str) -> list[str]:
+        """The resources ever priced in a currency."""
+        return sorted({resource for _, cur, resource, _ in self._prices if cur == currency})
+
+    # -- plans ------------------------------------------------------------------
+
+    def plan(self, name: str, at: int) -> Plan | None:
+        """The version of a plan in force at a time: the first one also holds before it."""
+        timeline = self._plans.get(name)
+        if timeline is None:
+            return None
+        return _at(timeline, at) or timeline[0][1]
+
+    # -- publishing -------------------------------------------------------------
+
+    def has(self, name: str) -> bool:
+        """Whether a version, by short or full name, is known."""
+        return name in self._full
+
+    def version(self, name: str) -> str:
+        """The full name of a version; raises NotFound."""
+        full = self._full.get(name)
+        if full is None:
+            raise NotFound("version", name, "publish it first")
+        return full
+
+    def document(self, name: str) -> PriceBook | Plan:
+        """What was published under a name, short or full; raises NotFound."""
+        full = self.version(name)
+        return self.books.get(full) or self.plans[full]
+
+    def checked(self, document: PriceBook | Plan, *, now: int, delay: int) -> None:
+        """Raise InvalidCommand unless a document may be published ``now`` (microseconds).
+
+        A change takes effect at least ``delay`` after publication, longer than any
+        service's cache lives.  What changes nothing may reach back: the first price of a
+        component for everyone, the first version of a plan, and the books of a plan that is
+        not published yet.
+        """
+        known = self._full.get(document.version)
+        if known is not None:
+            if self.document(known).body() == document.body():
+                return
+            raise InvalidCommand(
+                "version", document.version, "a new version name: this one is published"
+            )
+        changed = self._changed(document)
+        if changed is not None and micros("effective_at", document.effective_at) < now + delay:
+            raise InvalidCommand(
+                "effective_at",
+                document.effective_at.isoformat(),
+                f"{moment(now + delay).isoformat()} or later, since {changed}",
+            )
+
+    def _changed(self, document: PriceBook | Plan) -> str | None:
+        """Which of today's terms a document would change, in words."""
+        if isinstance(document, Plan):
+            if document.plan in self._plans:
+                return f"plan {document.plan!r} has a version already"
+            return None
+        if document.org is not None:
+            return f"org {document.org!r} has the prices of everyone"
+        if document.plan is not None:
+            published = document.plan in self._plans
+            return f"plan {document.plan!r} is published" if published else None
+        for resource, parts in document.prices.items():
+            for component in parts:
+                if ("", document.currency, resource, component) in self._prices:
+                    return f"{component!r} of {resource!r} has a price already"
+        return None
+
+
+def _parted(name: str) -> tuple[str, str | None]:
+    """A version's name, and the discount's behind the digest and ``*``."""
+    base, mark, rest = name.partition("#")
+    if mark and rest[_DIGITS : _DIGITS + 1] == "*":
+        return f"{base}#{rest[:_DIGITS]}", rest[_DIGITS + 1 :]
+    return name, None
+
+
+def _fitting(patterns: Iterable[str], resource: str) -> list[str]:
+    """Those that name a resource: itself first, then the longest prefix."""
+    fitting = [
+        name
+        for name in patterns
+        if name == resource or (name.endswith("*") and resource.startswith(name[:-1]))
+    ]
+    return sorted(fitting, key=lambda name: (name == resource, len(name)), reverse=True)

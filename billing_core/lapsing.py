@@ -1,0 +1,172 @@
+"""What time itself does to an org: lots end, holds lapse, billing periods begin.
+
+Each is an entry of its own time, in order; at one moment lots end before holds, and both
+before a period begins.  A period's begin grants the plan's allowance, whether or not
+anybody asks for it; its end, and the plan's grace after it, rolls over what is left.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+
+from billing_core.ledger import Ledger
+from billing_core.limits import hold_spending
+from billing_core.money import MAX_NANOS
+from billing_core.plans import Plan
+from billing_core.records import Hold, Lot
+from billing_core.text import compact
+
+__all__ = ["allowance_lot", "free", "grant_allowance", "lapse"]
+
+_End = tuple[int, int, str, Lot | Hold | None]
+"""``(time, 0 for a lot, 1 a hold, 2 a period's begin, name, what)``"""
+
+
+def lapse(ledger: Ledger, time: int) -> bool:
+    """Apply what lapses up to ``time``, in order; whether anything did."""
+    account = ledger.account
+    ledger.time = time
+    if account.next_lapse is None or time < account.next_lapse:
+        return False
+    ends = _ends(ledger, time)
+    lapsed = bool(ends)
+    while ends:
+        end, _, _, what = heappop(ends)
+        ledger.time = end
+        if isinstance(what, Hold):
+            _end_hold(ledger, what, end)
+        elif what is None:
+            made = _begin_period(ledger, end)
+            _push(ends, made, time)
+            following = ledger.period(end).end
+            if following <= time:
+                heappush(ends, (following, 2, "", None))
+        elif what.remainder > what.reserved:
+            _push(ends, _end_lot(ledger, what, end), time)
+    ledger.time = time
+    _expect_next(ledger)
+    return lapsed
+
+
+def _ends(ledger: Ledger, time: int) -> list[_End]:
+    account = ledger.account
+    ends: list[_End] = [
+        (lot.expires_at, 0, f"{lot.lot:020}", lot)
+        for lot in ledger.lots
+        if lot.expires_at is not None and lot.expires_at <= time
+    ]
+    ends += [
+        (hold.expires_at, 1, hold.key, hold)
+        for hold in ledger.state.holds.values()
+        if hold.state == "open" and hold.expires_at <= time
+    ]
+    if account.plan is not None and not account.paused:
+        begins = ledger.period(account.period).end
+        if begins <= time:
+            ends.append((begins, 2, "", None))
+    heapify(ends)
+    return ends
+
+
+def _push(ends: list[_End], lot: Lot | None, time: int) -> None:
+    if lot is not None and lot.expires_at is not None and lot.expires_at <= time:
+        heappush(ends, (lot.expires_at, 0, f"{lot.lot:020}", lot))
+
+
+def _expect_next(ledger: Ledger) -> None:
+    account = ledger.account
+    # Not "after time": a refused command leaves the watermark behind its own time, and a
+    # later one may be decided before an end that has not been recorded yet.
+    later = [
+        lot.expires_at
+        for lot in ledger.lots
+        if lot.expires_at is not None and lot.expires_at > account.watermark
+    ]
+    later += [hold.expires_at for hold in ledger.state.holds.values() if hold.state == "open"]
+    if ledger.state.next_hold is not None:
+        later.append(ledger.state.next_hold)
+    if account.plan is not None and not account.paused:
+        later.append(ledger.period(account.period).end)
+    account.next_lapse = min(later, default=None)
+
+
+def free(ledger: Ledger, hold: Hold) -> int:
+    """Return what is left of a hold, which ends, to its lots; how much."""
+    amount = ledger.free(hold)
+    hold_spending(ledger, hold, -amount)
+    return amount
+
+
+def _end_hold(ledger: Ledger, hold: Hold, end: int) -> None:
+    hold.state = "lapsed"
+    amount = free(ledger, hold)
+    ledger.repay()
+    ledger.untold.append(("hold_expired", {"hold": hold.key, "amount": amount}))
+    ledger.post(f"lapse:hold:{hold.key}", end, compact({"hold": hold.key}), amount)
+
+
+def _end_lot(ledger: Ledger, lot: Lot, end: int) -> Lot | None:
+    """A lot ends; with an allowance, all of its period that end then.  What they roll over."""
+    plan = None if lot.period is None else ledger.plan(end)
+    if plan is None or plan.rollover is None:
+        amount = ledger.expire(lot)
+        ledger.post(f"lapse:lot:{lot.lot}", end, compact({"lot": lot.lot}), amount)
+        return None
+    ending = [each for each in ledger.lots if (each.period, each.expires_at) == (lot.period, end)]
+    left = sum(each.remainder - each.reserved for each in ending)
+    into = allowance_lot(ledger, plan, min(left, plan.rollover.nanos), end)
+    ledger.roll_over(ending, into)
+    amount = sum(ledger.expire(each) for each in ending)
+    ledger.repay()
+    effects = {
+        "lot": into.lot,
+        "amount": into.amount,
+        "expires_at": into.expires_at,
+        "period": into.period,
+    }
+    ledger.post(f"lapse:lot:{lot.lot}", end, compact({"lot": lot.lot}), amount, effects)
+    return into
+
+
+def allowance_lot(ledger: Ledger, plan: Plan, amount: int, at: int) -> Lot:
+    """A new lot for what is used in the billing period of a time."""
+    account = ledger.account
+    period = ledger.period(at)
+    return Lot(
+        account.lots + 1, account.seq + 1, "allowance", 0, amount, 0, 0,
+        period.end + plan.grace_micros, None, period.start,
+    )  # fmt: skip
+
+
+def _begin_period(ledger: Ledger, start: int) -> Lot | None:
+    """A billing period begins: grant its allowance."""
+    account = ledger.account
+    plan = ledger.plan(start)
+    account.period, account.allowance = start, 0
+    lot, effects = grant_allowance(ledger, plan, start)
+    amount = 0 if lot is None else lot.amount
+    ledger.repay()
+    ledger.post(f"lapse:period:{start}", start, compact({"period": start}), amount, effects)
+    return lot
+
+
+def grant_allowance(
+    ledger: Ledger, plan: Plan | None, at: int
+) -> tuple[Lot | None, dict[str, object] | None]:
+    """Grant what the plan includes and the current period has not had yet: the lot, and
+    what the journal says of it."""
+    account = ledger.account
+    included = 0 if plan is None or plan.allowance is None else plan.allowance.nanos
+    # An org near 64 bits of credit gets what fits.
+    amount = min(included - account.allowance, MAX_NANOS - account.granted)
+    if plan is None or amount <= 0:
+        return None, None
+    account.allowance += amount
+    lot = allowance_lot(ledger, plan, amount, at)
+    ledger.grant(lot)
+    return lot, {
+        "lot": lot.lot,
+        "amount": amount,
+        "expires_at": lot.expires_at,
+        "period": lot.period,
+    }

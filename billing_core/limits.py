@@ -1,0 +1,231 @@
+"""What an org, its members and its projects may spend, and how much they may use.
+
+An org with a plan or a limit has its spending added up, by UTC day and billing period of
+the usage: charges less reversals.  Open holds count in every window.  Limits bind checks,
+holds and deducts; the charges of settlements are counted and never refused (rule 8.7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from billing_core.ledger import Ledger, NeedMore
+from billing_core.plans import Limit
+from billing_core.records import Account, Hold, LimitSet, Spend
+from billing_core.times import DAY, Window
+
+__all__ = [
+    "Bound",
+    "Use",
+    "bound",
+    "count_spending",
+    "had_begun",
+    "hold_spending",
+    "limit_from",
+    "quotas",
+    "subjects",
+]
+
+_GRAINS = ("day", "period")
+
+
+class Use(NamedTuple):
+    """What is about to be charged or held: whose it is, when, and how much of what.
+    ``billed``: the platform's part of the quantities, by component."""
+
+    member: int
+    project: str | None
+    resource: str | None
+    at: int
+    billed: Iterable[tuple[str, int]] = ()
+
+
+class Bound(NamedTuple):
+    """What bound: ``limit`` is ``org_limit``, ``member_limit``, ``project_limit``, ``quota``
+    or ``balance``; ``shortfall`` in nanos; ``until``: when its window ends, if it has one."""
+
+    limit: str
+    shortfall: int
+    until: int | None = None
+
+
+def bound(ledger: Ledger, use: Use, amount: int, *, replaced: int = 0) -> Bound | None:
+    """What forbids to charge or hold an amount for a use: a limit, the plan's quota, or the
+    balance.  ``replaced``: what a hold has already, but must get from other lots.  What
+    costs nothing passes no limit."""
+    found = _limit(ledger, use, amount) if amount else None
+    found = found or _quota(ledger, use)
+    if found is None:
+        available = ledger.available(use.resource, use.at)
+        if amount + replaced > max(0, available):
+            found = Bound("balance", amount + replaced - available)
+    return found
+
+
+def limit_from(ledger: Ledger, time: int) -> None:
+    """From now on the org's spending is added up.  All open holds are loaded."""
+    if ledger.account.limited_since is None:
+        ledger.account.limited_since = time
+        for hold in ledger.state.holds.values():
+            hold_spending(ledger, hold, sum(part[1] for part in hold.parts))
+
+
+def subjects(member: int, project: str | None) -> Iterator[str]:
+    """In whose windows a charge counts."""
+    yield "org"
+    if member:
+        yield f"member:{member}"
+    if project is not None:
+        yield f"project:{project}"
+
+
+def _window(ledger: Ledger, grain: str, at: int) -> Window:
+    if grain == "day":
+        return Window(at - at % DAY, at - at % DAY + DAY)
+    return ledger.period(at)
+
+
+def _spend(ledger: Ledger, subject: str, grain: str, start: int) -> Spend:
+    """What is added up; a new row is kept once it is touched."""
+    spend = ledger.state.spends.get((subject, grain, start))
+    if spend is None:
+        spend = Spend(subject, grain, start, 0)
+        if grain != "held" and had_begun(ledger.account, start):
+            spend.amount = _before(ledger, subject, grain, start)
+    return spend
+
+
+def had_begun(account: Account, start: int) -> bool:
+    """Whether a window may have had charges before spending was added up: they may be
+    dated ahead, by a day at most."""
+    since = account.limited_since
+    return since is not None and start < since + DAY
+
+
+def _before(ledger: Ledger, subject: str, grain: str, start: int) -> int:
+    """What a window that had begun before anything was added up has by its rollup cells.
+    They do not know projects: what these had spent before is not counted."""
+    who, _, number = subject.partition(":")
+    if who == "project":
+        return 0
+    key = (int(number) if who == "member" else None, grain, start)
+    amount = ledger.state.sums.get(key)
+    if amount is None:
+        raise NeedMore(ledger.org, key)
+    # This batch's own charges are not in the cells yet.
+    return amount + ledger.rollup.amount(*key)
+
+
+def _keep(ledger: Ledger, spend: Spend, more: int) -> None:
+    spend.amount += more
+    key = (spend.subject, spend.grain, spend.start)
+    ledger.state.spends[key] = ledger.touched_spends[key] = spend
+
+
+def count_spending(
+    ledger: Ledger, member: int, project: str | None, occurred: int, amount: int
+) -> None:
+    """A charge, or less of one, adds to its day and its billing period."""
+    if ledger.account.limited_since is None or not amount:
+        return
+    for subject in subjects(member, project):
+        for grain in _GRAINS:
+            start = _window(ledger, grain, occurred).start
+            spend = _spend(ledger, subject, grain, start)
+            _alert(ledger, subject, spend, amount)
+            _keep(ledger, spend, amount)
+
+
+def _alert(ledger: Ledger, subject: str, spend: Spend, more: int) -> None:
+    for limit in _limits(ledger, subject, spend.grain):
+        for percent in limit.alerts:
+            mark = limit.amount * percent
+            if spend.amount * 100 < mark <= (spend.amount + more) * 100:
+                data = {
+                    "subject": subject,
+                    "per": spend.grain,
+                    "start": spend.start,
+                    "limit": limit.amount,
+                    "percent": percent,
+                    "spent": spend.amount + more,
+                }
+                ledger.untold.append(("budget", data))
+
+
+def hold_spending(ledger: Ledger, hold: Hold, amount: int) -> None:
+    """An open hold reserves more (or, negative, less)."""
+    if ledger.account.limited_since is None or not amount:
+        return
+    for subject in subjects(hold.member, hold.project):
+        _keep(ledger, _spend(ledger, subject, "held", 0), amount)
+
+
+class _InForce(NamedTuple):
+    amount: int
+    alerts: tuple[int, ...]
+    blocks: bool
+
+
+def _limits(ledger: Ledger, subject: str, grain: str) -> Iterator[_InForce]:
+    """The limits of a subject: the org's own, else that for each, and the plan's."""
+    who = subject.partition(":")[0]
+    own = _set(ledger, subject, grain)
+    if own is None and who != "org":
+        own = _set(ledger, f"{who}:*", grain)
+    if own is not None and own.amount is not None:
+        yield _InForce(own.amount, own.alerts, own.blocks)
+    plan = None if ledger.account.plan is None else ledger.plan(ledger.time)
+    for limit in () if plan is None else plan.limits:
+        if (limit.whose, limit.per) == (who, grain):
+            yield _of_plan(limit)
+
+
+def _set(ledger: Ledger, subject: str, grain: str) -> LimitSet | None:
+    found = ledger.state.limits.get((subject, grain))
+    return None if found is None or found.amount is None else found
+
+
+def _of_plan(limit: Limit) -> _InForce:
+    return _InForce(limit.amount.nanos, limit.alerts, limit.blocks)
+
+
+def _limit(ledger: Ledger, use: Use, amount: int) -> Bound | None:
+    if ledger.account.limited_since is None:
+        return None
+    for subject in subjects(use.member, use.project):
+        for grain in _GRAINS:
+            blocking = [each for each in _limits(ledger, subject, grain) if each.blocks]
+            if not blocking:
+                continue
+            window = _window(ledger, grain, use.at)
+            spent = _spend(ledger, subject, grain, window.start).amount
+            held = _spend(ledger, subject, "held", 0).amount
+            over = spent + held + amount - min(each.amount for each in blocking)
+            if over > 0:
+                return Bound(f"{subject.partition(':')[0]}_limit", over, window.end)
+    return None
+
+
+def _quota(ledger: Ledger, use: Use) -> Bound | None:
+    if use.resource is None:
+        return None
+    allowed = quotas(ledger, use.resource)
+    if not allowed:
+        return None
+    period = ledger.period(use.at)
+    counter = ledger.count(use.resource, period.start)
+    for component, quantity in use.billed:
+        if component in allowed:
+            standing = counter.components.get(component, [0, 0, 1, 0])
+            if standing[0] + standing[3] + quantity > allowed[component]:
+                return Bound("quota", 0, period.end)
+    return None
+
+
+def quotas(ledger: Ledger, resource: str) -> Mapping[str, int]:
+    """Component → quantity that the plan in force allows in a billing period."""
+    plan = None if ledger.account.plan is None else ledger.plan(ledger.time)
+    if plan is None:
+        return {}
+    return {each.component: each.quantity for each in plan.quotas if each.resource == resource}

@@ -1,0 +1,79 @@
+"""What an org subscribes to, and the limits and marks that it sets itself."""
+
+from __future__ import annotations
+
+from billing_core.asked import Ask, finish
+from billing_core.commands import SetLimit, SetLowBalance, SetPlan
+from billing_core.errors import InvalidCommand, NotFound
+from billing_core.lapsing import grant_allowance, lapse
+from billing_core.ledger import Ledger, NeedMore
+from billing_core.limits import limit_from
+from billing_core.outcomes import Outcome
+from billing_core.records import LimitSet, Subscription
+
+__all__ = ["set_limit", "set_low_balance", "set_plan", "subscribe"]
+
+
+def set_plan(ledger: Ledger, ask: Ask) -> Outcome:
+    command: SetPlan = ask.command
+    account = ledger.account
+    plan = None
+    if command.plan is not None:
+        plan = ledger.catalogue.plan(command.plan, ask.time)
+        if plan is None:
+            if not ledger.terms.fresh:
+                raise NeedMore(None)
+            raise NotFound("plan", command.plan, "publish it first")
+        if plan.currency != account.currency:
+            expected = f"a plan in {account.currency}, the currency of org {account.org!r}"
+            raise InvalidCommand("plan", f"{command.plan} in {plan.currency}", expected)
+    lapse(ledger, ask.time)
+    limit_from(ledger, ask.time)
+    subscribe(ledger, command.plan, ask.time)
+    account.paused = command.paused
+    period = ledger.period(ask.time)
+    if account.period != period.start:  # it had no plan, or paused, when this one began
+        account.period, account.allowance = period.start, 0
+    lot, effects = None, None
+    if plan is not None and not command.paused:
+        lot, effects = grant_allowance(ledger, plan, ask.time)
+        ledger.will_lapse(period.end)
+        ledger.repay()
+    return finish(ledger, ask, 0 if lot is None else lot.amount, effects)
+
+
+def subscribe(ledger: Ledger, plan: str | None, time: int) -> None:
+    """From a time on the org has a plan, or none."""
+    account, state = ledger.account, ledger.state
+    if plan is None and account.plan is None:
+        return
+    if not state.subscriptions and account.plan_since:
+        state.subscriptions.append(Subscription(0, account.plan_since, account.plan))
+    account.plan, account.plan_since, account.paused = plan, time, False
+    since = Subscription(account.seq + 1, time, plan)
+    state.subscriptions.append(since)
+    ledger.subscriptions.append(since)
+
+
+def set_limit(ledger: Ledger, ask: Ask) -> Outcome:
+    command: SetLimit = ask.command
+    lapse(ledger, ask.time)
+    limit_from(ledger, ask.time)
+    amount = None if command.amount is None else command.amount.nanos
+    subject = command.subject(ask.member)
+    limit = LimitSet(subject, command.per, amount, command.alerts, command.blocks)
+    key = (limit.subject, limit.per)
+    ledger.state.limits[key] = ledger.touched_limits[key] = limit
+    return finish(ledger, ask, amount or 0)
+
+
+def set_low_balance(ledger: Ledger, ask: Ask) -> Outcome:
+    command: SetLowBalance = ask.command
+    lapse(ledger, ask.time)
+    amount = None if command.amount is None else command.amount.nanos
+    account = ledger.account
+    account.low_balance = amount
+    if amount is not None and account.balance < amount:
+        data = {"balance": account.balance, "threshold": amount}
+        ledger.untold.append(("low_balance", data))
+    return finish(ledger, ask, amount or 0)

@@ -1,0 +1,178 @@
+"""The suite that proves a provider of payments right, for its author to import and run.
+
+    class TestMyPayments(PaymentConformance):
+        @pytest.fixture
+        def world(self) -> PaymentWorld:
+            return PaymentWorld(provider=..., street=..., clock=...)
+
+``provider`` is what is tested; ``street`` stands for everyone else, at a fake provider or at
+a server shaped like the real one; ``clock`` is theirs.  Needs pytest.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from billing_core.errors import PaymentError
+from billing_core.testing.payment_charges import ChargeContract, UnknownOutcomeContract
+from billing_core.testing.payment_checkouts import (
+    CheckoutContract,
+    DisputeContract,
+    RefundContract,
+)
+from billing_core.testing.payment_world import (
+    SECOND,
+    PaymentWorld,
+    Saved,
+    Street,
+    WorldContract,
+    all_of,
+    every_notice,
+    every_payment,
+    notices_of,
+    order,
+    paid_checkout,
+    payment_of,
+    refused,
+)
+
+__all__ = ["PaymentConformance", "PaymentWorld", "Street"]
+
+MINUTE = 60_000_000
+
+
+class WebhookContract(WorldContract):
+    def test_news_names_what_to_read_back_and_no_amount(self, world: PaymentWorld) -> None:
+        checkout = paid_checkout(world, save_method=True)
+        payment = payment_of(world, checkout)
+        named = {(n.kind, n.checkout, n.payment, n.method) for n in notices_of(world)}
+        assert ("checkout", checkout.id, None, None) in named
+        assert ("payment", None, payment.id, None) in named
+        assert ("method_attached", None, None, checkout.method) in named
+        world.street.dispute(payment.id, 1)
+        world.street.refund_in_dashboard(payment.id, 1)
+        named = {(n.kind, n.checkout, n.payment, n.method) for n in notices_of(world)}
+        assert {("dispute", None, payment.id, None), ("refund", None, payment.id, None)} <= named
+
+    def test_a_removed_method_names_its_customer(self, world: PaymentWorld, saved: Saved) -> None:
+        notices_of(world)
+        world.street.detach(saved.method)
+        (notice,) = notices_of(world)
+        assert (notice.kind, notice.method) == ("method_detached", saved.method)
+        assert notice.customer == saved.customer
+
+    def test_a_repeated_delivery_is_the_same_event(self, world: PaymentWorld) -> None:
+        paid_checkout(world)
+        for body, signature in world.street.deliveries():
+            first = world.provider.read_webhook(body, signature, now=world.clock())
+            assert world.provider.read_webhook(body, signature, now=world.clock()) == first
+            assert first.created <= world.clock()
+
+    @pytest.mark.parametrize("late", [-10 * MINUTE, -6 * MINUTE, 6 * MINUTE, 10 * MINUTE])
+    def test_a_signature_of_another_time_is_refused(self, world: PaymentWorld, late: int) -> None:
+        paid_checkout(world)
+        body, signature = world.street.deliveries()[0]
+        with pytest.raises(PaymentError) as error:
+            world.provider.read_webhook(body, signature, now=world.clock() + late)
+        assert refused(error) == ("bad_signature", False, False)
+
+    @pytest.mark.parametrize("late", [-4 * MINUTE, 4 * MINUTE])
+    def test_clocks_may_differ_a_little(self, world: PaymentWorld, late: int) -> None:
+        paid_checkout(world)
+        body, signature = world.street.deliveries()[0]
+        assert world.provider.read_webhook(body, signature, now=world.clock() + late).event
+
+    @pytest.mark.parametrize("signature", [None, "", "t=1", "v1=00", "nonsense", "t=x,v1=00", "é"])
+    def test_an_unsigned_body_is_refused(self, world: PaymentWorld, signature: str | None) -> None:
+        paid_checkout(world)
+        body, _ = world.street.deliveries()[0]
+        with pytest.raises(PaymentError) as error:
+            world.provider.read_webhook(body, signature, now=world.clock())
+        assert refused(error) == ("bad_signature", False, False)
+
+    def test_an_altered_body_is_refused(self, world: PaymentWorld) -> None:
+        paid_checkout(world)
+        body, signature = world.street.deliveries()[0]
+        for altered in (body + b" ", body[:-1], b"", body.replace(b"a", b"b", 1), b"\xff\xfe"):
+            with pytest.raises(PaymentError) as error:
+                world.provider.read_webhook(altered, signature, now=world.clock())
+            assert refused(error) == ("bad_signature", False, False)
+
+    def test_a_body_of_any_size_is_refused_unread(self, world: PaymentWorld) -> None:
+        paid_checkout(world)
+        _, signature = world.street.deliveries()[0]
+        with pytest.raises(PaymentError) as error:
+            world.provider.read_webhook(b" " * 50_000_000, signature, now=world.clock())
+        assert refused(error) == ("bad_webhook", False, False)
+
+
+class ListContract(WorldContract):
+    def test_the_list_has_what_the_webhooks_say(self, world: PaymentWorld, saved: Saved) -> None:
+        payment = payment_of(world, paid_checkout(world))
+        world.provider.charge(saved.attempt("a-1"))
+        world.provider.refund(payment.id, key="r-1", amount=5)
+        world.street.close_dispute(world.street.dispute(payment.id, 7), won=True)
+        delivered = {notice for notice in notices_of(world) if notice.kind != "ignored"}
+        listed = {notice for notice in every_notice(world, 0) if notice.kind != "ignored"}
+        assert listed == delivered
+        assert len({notice.event for notice in listed}) == len(listed) > 5
+
+    def test_only_what_happened_since(self, world: PaymentWorld) -> None:
+        world.street.save_method()
+        world.clock.advance(SECOND)
+        since = world.clock()
+        assert every_notice(world, since) == []
+        _, method = world.street.save_method()
+        assert [notice.method for notice in every_notice(world, since)] == [method]
+
+    def test_many_notices_come_in_pages(self, world: PaymentWorld) -> None:
+        methods = {world.street.save_method()[1] for _ in range(250)}
+        assert {notice.method for notice in every_notice(world, 0)} == methods
+        assert len(every_notice(world, 0)) == 250
+
+    def test_payments_of_a_span_as_they_are_read(self, world: PaymentWorld, saved: Saved) -> None:
+        first = payment_of(world, paid_checkout(world, "order-1"))
+        world.clock.advance(SECOND)
+        start = world.clock()
+        refunded = payment_of(world, paid_checkout(world, "order-2"))
+        world.provider.refund(refunded.id, key="r-1", amount=100)
+        disputed = world.provider.charge(saved.attempt("a-1"))
+        world.street.dispute(disputed.id)
+        world.street.decline(saved.method)
+        declined = world.provider.charge(saved.attempt("a-2"))
+        world.clock.advance(SECOND)
+        end = world.clock()
+        last = payment_of(world, paid_checkout(world, "order-3"))
+        listed = {payment.id: payment for payment in every_payment(world, start, end)}
+        assert set(listed) == {refunded.id, disputed.id, declined.id}
+        for name, payment in listed.items():
+            assert payment == world.provider.read_payment(name)
+        assert len(all_of(world)) == 5 and {first.id, last.id} < {p.id for p in all_of(world)}
+
+    def test_many_payments_come_in_pages(self, world: PaymentWorld) -> None:
+        names = [f"order-{number}" for number in range(120)]
+        for name in names:
+            world.street.pay(world.provider.create_checkout(order(name), key=name).id)
+        listed = all_of(world)
+        assert sorted(str(payment.order) for payment in listed) == sorted(names)
+        assert all(payment.subtotal == payment.received == 5000 for payment in listed)
+
+    def test_a_list_that_fails_is_repeated(self, world: PaymentWorld) -> None:
+        world.street.fault("timeout_before", "error_before")
+        for _ in range(2):
+            with pytest.raises(PaymentError) as error:
+                world.provider.notices(0)
+            assert refused(error) == ("unavailable", True, False)
+        assert world.provider.notices(0).items == ()
+
+
+class PaymentConformance(
+    CheckoutContract,
+    ChargeContract,
+    UnknownOutcomeContract,
+    RefundContract,
+    DisputeContract,
+    WebhookContract,
+    ListContract,
+):
+    """What :mod:`billing_core.payments` asks of a provider, point by point."""

@@ -1,0 +1,400 @@
+"""Plans: allowances, rollover, prices of one's own, changes in mid-period, limits, quotas."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from world import DAY, HOUR, LONG_AGO, MINUTE, T0, TICK, World, nanos, units
+
+from billing_core import Deduct, Flat, InvalidCommand, Limit, NotFound, Plan, Price, Quota, Refused
+
+# The org's periods begin on the 10th of each month at noon.
+SECOND_PERIOD = datetime(2026, 4, 10, 12, tzinfo=UTC)
+THIRD_PERIOD = datetime(2026, 5, 10, 12, tzinfo=UTC)
+
+
+def subscribed(plan: str = "pro", **options) -> World:
+    world = World()
+    world.billing.publish(Plan("pro-1", "pro", LONG_AGO, **options))
+    world.billing.set_plan("acme", "subscribe", plan)
+    return world
+
+
+def kinds(world: World) -> list[str]:
+    return [row.type for row in reversed(world.billing.history("acme"))]
+
+
+# -- allowances -----------------------------------------------------------------
+
+
+def test_an_allowance_comes_in_at_once_and_then_with_every_period() -> None:
+    world = subscribed(allowance=nanos(100))
+    assert world.left() == {1: 100}
+    world.settle(30)
+    world.clock.set(SECOND_PERIOD - TICK)
+    assert world.left() == {1: 70}
+    world.clock.set(SECOND_PERIOD)
+    assert world.left() == {2: 100}, "a read counts it as granted, and the old one as expired"
+    world.settle(1)
+    assert kinds(world) == ["allowance", "usage", "expiry", "allowance", "usage"]
+    assert world.wrong() == []
+
+
+def test_it_is_granted_for_every_period_begun_used_or_not() -> None:
+    world = subscribed(allowance=nanos(100), rollover=nanos(250))
+    world.clock.set(datetime(2026, 8, 1, tzinfo=UTC))
+    world.settle(0 + 1)
+    # 100 in March; then each end carries over what is left, up to 250.
+    assert sum(world.left().values()) == 100 + 250 - 1
+    granted = [entry.amount for entry in world.entries() if entry.key.startswith("lapse:period")]
+    assert granted == [100] * 4
+    assert world.balance().granted == 500
+    assert world.wrong() == []
+
+
+def test_what_is_left_rolls_over_up_to_the_cap_and_the_rest_expires() -> None:
+    world = subscribed(allowance=nanos(100), rollover=nanos(40), grace=DAY)
+    world.settle(30)
+    world.clock.set(SECOND_PERIOD + DAY)
+    assert world.left() == {2: 100, 3: 40}
+    assert [lot.expires_at for lot in world.balance().lots] == [THIRD_PERIOD + DAY] * 2
+    world.settle(1)
+    rolled = next(row for row in world.billing.history("acme") if row.type == "rollover")
+    assert rolled.amount == -30
+    assert world.wrong() == []
+
+
+def test_within_its_grace_an_allowance_pays_for_its_own_period_only() -> None:
+    world = subscribed(allowance=nanos(100), grace=2 * DAY)
+    world.clock.set(SECOND_PERIOD + DAY)
+    assert world.paid_by(world.settle(30)) == [(2, 30)]
+    assert world.paid_by(world.settle(10, occurred_at=SECOND_PERIOD - HOUR)) == [(1, 10)]
+    assert world.available() == 70, "an unnamed use is one of now"
+    assert world.balance().balance == 160
+    world.clock.set(SECOND_PERIOD + 2 * DAY)
+    assert world.paid_by(world.settle(10, occurred_at=SECOND_PERIOD - HOUR)) == []
+    assert world.balance().debt == 10, "the new allowance does not pay what the old period owes"
+    world.grant(4)
+    assert world.balance().debt == 6
+    assert world.wrong() == []
+
+
+def test_a_hold_keeps_what_it_has_of_an_allowance_over_the_periods_end() -> None:
+    world = subscribed(allowance=nanos(100))
+    world.clock.set(SECOND_PERIOD - MINUTE)
+    hold = world.hold(60, life=HOUR)
+    world.clock.set(SECOND_PERIOD + MINUTE)
+    charge = world.settle(50, hold=hold.key)
+    assert world.paid_by(charge) == [(1, 50)]
+    assert world.left() == {2: 100}, "what the hold did not need expires with its lot"
+    assert world.wrong() == []
+
+
+def test_an_allowance_is_spent_before_what_was_paid_for() -> None:
+    world = subscribed(allowance=nanos(10))
+    world.grant(100)
+    assert world.paid_by(world.settle(15)) == [(1, 10), (2, 5)]
+
+
+def test_a_refill_of_the_period_never_reduces_a_balance() -> None:
+    """Elsewhere a recurring refill sets the balance back to the allowance."""
+    world = subscribed(allowance=nanos(10))
+    world.grant(500)
+    world.clock.set(SECOND_PERIOD)
+    assert world.balance().balance == 510
+
+
+@pytest.mark.parametrize("first", ["settle", "hold", "grant", "check", "balance"])
+def test_whoever_comes_first_finds_it_granted_once(first: str) -> None:
+    world = subscribed(allowance=nanos(10))
+    world.clock.set(SECOND_PERIOD)
+    match first:
+        case "settle":
+            world.settle(1)
+        case "hold":
+            world.hold(10)
+        case "grant":
+            world.grant(5)
+        case "check":
+            assert world.billing.check("acme", nanos(10)).allowed
+        case _:
+            assert world.balance().balance == 10
+    world.settle(1)
+    world.settle(1)
+    granted = [entry for entry in world.entries() if entry.key.startswith("lapse:period")]
+    assert len(granted) == 1
+    assert world.wrong() == []
+
+
+# -- changes --------------------------------------------------------------------
+
+
+def two_plans() -> World:
+    world = World()
+    world.billing.publish(Plan("small-1", "small", LONG_AGO, allowance=nanos(10)))
+    world.billing.publish(Plan("large-1", "large", LONG_AGO, allowance=nanos(50)))
+    world.billing.set_plan("acme", "first", "small")
+    return world
+
+
+def test_an_upgrade_brings_the_difference_and_a_downgrade_takes_nothing() -> None:
+    world = two_plans()
+    world.settle(10)
+    assert world.billing.set_plan("acme", "up", "large").amount == 40
+    assert world.billing.set_plan("acme", "down", "small").amount == 0
+    assert world.billing.set_plan("acme", "up again", "large").amount == 0
+    assert world.balance().balance == 40
+    world.clock.set(SECOND_PERIOD)
+    assert world.balance().balance == 50
+    assert world.wrong() == []
+
+
+def test_a_paused_plan_grants_nothing_until_it_goes_on() -> None:
+    world = two_plans()
+    world.billing.set_plan("acme", "pause", "small", paused=True)
+    assert world.balance().balance == 10, "the period that had begun keeps its own"
+    world.clock.set(THIRD_PERIOD + DAY)
+    assert world.balance().balance == 0
+    assert world.billing.set_plan("acme", "resume", "small").amount == 10
+    assert [entry.key for entry in world.entries() if "period" in entry.key] == []
+    assert world.wrong() == []
+
+
+def test_an_ended_plan_leaves_what_it_granted() -> None:
+    world = two_plans()
+    world.billing.set_plan("acme", "end", None)
+    assert world.balance().plan is None
+    assert world.balance().balance == 10
+    world.clock.set(SECOND_PERIOD)
+    assert world.balance().balance == 0
+    assert world.billing.set_plan("acme", "again", "small").amount == 10
+    assert world.wrong() == []
+
+
+def test_closing_ends_the_plan() -> None:
+    world = two_plans()
+    world.billing.close("acme", remainder="write_off")
+    world.clock.set(THIRD_PERIOD)
+    world.settle(5)
+    assert world.balance().balance == -5
+    assert world.wrong() == []
+
+
+def test_a_new_version_of_a_plan_holds_from_its_time() -> None:
+    world = two_plans()
+    later = SECOND_PERIOD - HOUR
+    with pytest.raises(InvalidCommand, match="has a version already"):
+        world.billing.publish(Plan("small-2", "small", T0, allowance=nanos(99)))
+    world.billing.publish(Plan("small-2", "small", later, allowance=nanos(20)))
+    world.clock.set(SECOND_PERIOD - MINUTE)
+    assert world.balance().balance == 10, "the period has begun under the first"
+    world.clock.set(SECOND_PERIOD)
+    assert world.balance().balance == 20
+
+
+def test_an_unknown_plan_is_refused_and_one_just_published_is_found() -> None:
+    world = two_plans()
+    other = World(world.store, priced=False, opened=False)
+    assert other.billing.quote("acme", units(1)).amount == 1  # its catalogue is loaded now
+    with pytest.raises(NotFound):
+        other.billing.set_plan("acme", "k", "nowhere")
+    world.billing.publish(Plan("new-1", "new", T0, allowance=nanos(7)))
+    assert other.billing.set_plan("acme", "k", "new").amount == 0
+    world.billing.publish(Plan("euro", "euro", T0, allowance=nanos(7, "EUR"), currency="EUR"))
+    with pytest.raises(InvalidCommand, match="USD"):
+        other.billing.set_plan("acme", "k2", "euro")
+
+
+# -- prices of one's own --------------------------------------------------------
+
+
+def test_a_plans_prices_hold_for_its_subscribers() -> None:
+    world = World()
+    world.publish({"x": {"unit": Price(Flat(3))}}, version="pro-x", plan="pro")
+    world.billing.publish(Plan("pro-1", "pro", LONG_AGO))
+    assert world.settle(10).amount == 10
+    world.clock.advance(MINUTE)
+    world.billing.set_plan("acme", "subscribe", "pro")
+    assert world.settle(10).amount == 30
+    assert world.settle(10, occurred_at=T0).amount == 10, "it was used before"
+    assert world.settle(units(10, "y")).amount == 10
+    world.clock.advance(MINUTE)
+    world.billing.set_plan("acme", "end", None)
+    assert world.settle(10).amount == 10
+    assert world.settle(10, occurred_at=T0 + MINUTE).amount == 30
+    assert world.wrong() == []
+
+
+def test_an_orgs_own_price_comes_before_its_plans() -> None:
+    world = World()
+    world.publish({"x": {"unit": Price(Flat(3))}}, version="pro-x", plan="pro")
+    world.billing.publish(Plan("pro-1", "pro", LONG_AGO))
+    world.billing.set_plan("acme", "subscribe", "pro")
+    later = T0 + HOUR
+    with pytest.raises(InvalidCommand, match="prices of everyone"):
+        world.publish({"x": {"unit": Price(Flat(2))}}, version="acme-x", org="acme")
+    world.publish({"x": {"unit": Price(Flat(2))}}, version="acme", org="acme", effective_at=later)
+    world.publish({"x": {"unit": None}}, version="over", org="acme", effective_at=later + HOUR)
+    world.clock.set(later)
+    assert world.settle(10).amount == 20
+    world.clock.set(later + HOUR)
+    assert world.settle(10).amount == 30
+    assert world.wrong() == []
+
+
+def test_a_discount_is_exact_and_explained() -> None:
+    world = World()
+    world.publish({}, version="less", percent_off={"x": "33.3", "*": 50}, plan="pro")
+    world.billing.publish(Plan("pro-1", "pro", LONG_AGO))
+    world.billing.set_plan("acme", "subscribe", "pro")
+    assert sum(world.settle(1).amount for _ in range(1000)) == 667
+    charge = world.settle(units(7, "y"))
+    assert charge.amount == 3
+    text = str(world.billing.explain("acme", charge.seq))
+    assert "less 50%" in text and "base#" in text and "*less#" in text
+    own = T0 + HOUR
+    world.publish({}, version="own", percent_off={"*": 0}, org="acme", effective_at=own)
+    world.clock.set(own)
+    assert world.settle(units(8, "y")).amount == 8, "the org's discount stands in for its plan's"
+    assert world.wrong() == []
+
+
+# -- limits ---------------------------------------------------------------------
+
+
+def refusal(call):
+    with pytest.raises(Refused) as caught:
+        call()
+    return caught.value.refusal
+
+
+def test_limits_bind_checks_holds_and_deducts_and_never_settlements() -> None:
+    world = World()
+    world.grant(1000)
+    world.billing.set_limit("acme", "each", nanos(50), every="member")
+    world.deduct(30, member="ann")
+    no = refusal(lambda: world.deduct(21, member="ann"))
+    assert (no.reason, no.limit, no.shortfall) == ("limit_reached", "member_limit", 1)
+    assert no.retryable and no.retry_after == (SECOND_PERIOD - T0).total_seconds()
+    assert refusal(lambda: world.hold(units(21), member="ann")).limit == "member_limit"
+    assert world.billing.check("acme", units(21), member="ann").refusal.limit == "member_limit"
+    assert world.billing.check("acme", units(20), member="ann").allowed
+    world.hold(20, member="ann")
+    assert refusal(lambda: world.hold(1, member="ann")).limit == "member_limit"
+    world.settle(40, member="ann")
+    world.deduct(50, member="bob")
+    assert world.deduct(51).amount == 51, "nobody's limit"
+    assert world.wrong() == []
+
+
+def test_what_was_spent_before_a_limit_was_set_counts() -> None:
+    world = World()
+    world.grant(1000)
+    world.deduct(30, member="ann")
+    world.hold(5, member="ann")
+    world.billing.set_limit("acme", "ann", nanos(50), member="ann")
+    world.billing.set_limit("acme", "org", nanos(60), per="day")
+    assert refusal(lambda: world.deduct(16, member="ann")).limit == "member_limit"
+    assert refusal(lambda: world.deduct(26)).limit == "org_limit"
+    world.deduct(15, member="ann")
+    world.clock.advance(DAY)
+    world.deduct(55)
+    assert world.wrong() == []
+
+
+def test_a_members_own_limit_comes_before_that_of_every_member() -> None:
+    world = World()
+    world.grant(1000)
+    world.billing.set_limit("acme", "each", nanos(10), every="member")
+    world.billing.set_limit("acme", "ann", nanos(90), member="ann")
+    world.deduct(80, member="ann")
+    world.billing.set_limit("acme", "not ann", None, member="ann")
+    assert refusal(lambda: world.deduct(1, member="ann")).limit == "member_limit"
+
+
+def test_reversals_and_released_holds_make_room_again() -> None:
+    world = World()
+    world.grant(1000)
+    world.billing.set_limit("acme", "p", nanos(50), project="key-1", per="day")
+    charge = world.deduct(30, project="key-1")
+    hold = world.hold(20, project="key-1")
+    assert refusal(lambda: world.deduct(1, project="key-1")).limit == "project_limit"
+    world.reverse(charge, 10)
+    world.billing.release("acme", hold.key)
+    world.deduct(30, project="key-1")
+    assert refusal(lambda: world.deduct(1, project="key-1")).limit == "project_limit"
+    assert world.wrong() == []
+
+
+def test_the_first_requests_of_a_new_member_are_bound() -> None:
+    world = subscribed(allowance=nanos(1000), limits=[Limit("member", nanos(50))])
+    outcomes = world.billing.execute(
+        [Deduct("acme", f"d{n}", cost=units(20), member="new") for n in range(5)]
+    )
+    assert [type(each).__name__ for each in outcomes] == ["Charged"] * 2 + ["Refusal"] * 3
+    assert world.wrong() == []
+
+
+def test_late_usage_counts_in_its_own_window() -> None:
+    world = World()
+    world.grant(1000)
+    world.billing.set_limit("acme", "day", nanos(50), per="day")
+    world.clock.advance(DAY)
+    world.deduct(50, occurred_at=T0)
+    assert refusal(lambda: world.deduct(1, occurred_at=T0)).limit == "org_limit"
+    world.deduct(50)
+    assert world.wrong() == []
+
+
+def test_a_quota_bounds_what_is_used() -> None:
+    world = subscribed(allowance=nanos(1000), quotas=[Quota("x", "unit", 100)])
+    world.deduct(60)
+    hold = world.hold(units(40))
+    no = refusal(lambda: world.deduct(1))
+    assert (no.reason, no.limit) == ("quota_reached", "quota")
+    world.billing.release("acme", hold.key)
+    world.settle(70)
+    assert refusal(lambda: world.deduct(1)).limit == "quota"
+    world.clock.set(SECOND_PERIOD)
+    world.deduct(100)
+    assert world.wrong() == []
+
+
+# -- events ---------------------------------------------------------------------
+
+
+def events(world: World) -> list[tuple[str, dict]]:
+    return [(each.kind, json.loads(each.data)) for each in world.billing.events("acme")]
+
+
+def test_a_low_balance_is_told_once_per_crossing() -> None:
+    world = World()
+    world.grant(100)
+    world.billing.set_low_balance("acme", "low", nanos(40))
+    world.settle(60)
+    assert events(world) == []
+    world.settle(1)
+    world.settle(1)
+    assert events(world) == [("low_balance", {"balance": 39, "threshold": 40})]
+    world.grant(10)
+    world.settle(48)
+    assert [kind for kind, _ in events(world)] == ["low_balance", "low_balance", "depleted"]
+
+
+def test_a_budget_alerts_and_refuses_nothing() -> None:
+    world = World()
+    world.grant(1000)
+    world.billing.set_limit("acme", "b", nanos(100), alerts=(50, 100), blocks=False)
+    world.deduct(49)
+    world.deduct(1)
+    world.deduct(60)
+    found = events(world)
+    assert [(kind, data["percent"], data["spent"]) for kind, data in found] == [
+        ("budget", 50, 50),
+        ("budget", 100, 110),
+    ]
+
+
+def test_grace_is_shorter_than_a_period() -> None:
+    with pytest.raises(InvalidCommand, match="27 days"):
+        Plan("v", "p", T0, grace=timedelta(days=28))
