@@ -127,15 +127,21 @@ class Coalescer:
                 self._promote()
 
     def _promote(self) -> None:
-        """Let the first waiting call that may go lead, if there is room for a leader."""
+        """Let the first waiting call that may go lead, if there is room for a leader.  One that
+        may already, and has taken nothing yet, is not let again: it would fill two places."""
         if len(self._leaders) >= self._width or self._gathering is not None:
             return
+        ahead: set[str] = set()
         for call in self._waiting:
-            if not call.done and self._busy.isdisjoint(call.orgs):
+            if call.done:
+                continue
+            free = self._busy.isdisjoint(call.orgs) and ahead.isdisjoint(call.orgs)
+            if free and not call.leads:
                 call.leads = True
                 self._leaders.append(call)
                 call.wake()
                 return
+            ahead |= call.orgs  # later calls for these orgs keep their order
 
     def _sleep(self, call: _Call) -> None:
         if call.gate.acquire(timeout=_LOOK):
