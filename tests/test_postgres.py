@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from beside import BesideMemory
 from click.testing import CliRunner
 from proxy import Proxy
 from servers import QUICK, DisposableStore, Server, fresh_database, shared_dsn, with_options
@@ -24,8 +25,22 @@ from billing_adapters.cli.app import cli
 from billing_adapters.postgres import PostgresStore, schema
 from billing_adapters.postgres.errors import Failure
 from billing_adapters.postgres.wire import Line, Query
-from billing_core import Billing, Money, Refused, StoreError, usd
+from billing_core import (
+    Billing,
+    Flat,
+    Limit,
+    Money,
+    Plan,
+    Price,
+    PriceBook,
+    Refused,
+    Settle,
+    StoreError,
+    Usage,
+    usd,
+)
 from billing_core.journal import chained
+from billing_core.testing import SettableClock
 
 DIME = usd("0.10")
 COMMIT = postgres._COMMIT.statement
@@ -109,7 +124,7 @@ def test_migrations_are_numbered_without_a_gap() -> None:
     assert all(each.needs <= each.number for each in found)
 
 
-@pytest.mark.parametrize("table", ["entries", "price_books"])
+@pytest.mark.parametrize("table", ["entries", "published"])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {}"])
 def test_journal_and_books_are_append_only_for_everyone(
     store: DisposableStore, table: str, statement: str
@@ -117,7 +132,7 @@ def test_journal_and_books_are_append_only_for_everyone(
     from world import World
 
     World(store)
-    column = {"entries": "amount", "price_books": "number"}[table]
+    column = {"entries": "amount", "published": "number"}[table]
     statement = statement.format(f'"{store.schema}".{table}', column, column)
     with connect(store) as db:
         db.execute("SET session_replication_role = replica")
@@ -143,8 +158,8 @@ def test_the_runtime_role_does_all_that_the_engine_does_and_no_more(
             assert billing.verify().ok
             assert mine.migrate() == []
         with connect(store, user=role) as db:
-            for table in ("entries", "price_books", "events"):
-                column = "number" if table == "price_books" else "seq"
+            for table in ("entries", "published", "events"):
+                column = "number" if table == "published" else "seq"
                 for statement in (f"UPDATE {{}} SET {column} = 1", "DELETE FROM {}", "TRUNCATE {}"):
                     with pytest.raises(psycopg.errors.InsufficientPrivilege):
                         db.execute(statement.format(f'"{store.schema}".{table}'))
@@ -387,6 +402,138 @@ def test_a_name_erased_elsewhere_is_not_written_under_its_old_number(
         mine.deduct("acme", "c", DIME, resource="tool", member="ann")
         assert store.members("acme") == {2: "ann"}
         assert mine.verify().ok
+
+
+# -- plans and limits -------------------------------------------------------------
+
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What is sent, statement by statement, in each."""
+    sent: list[list[str]] = []
+    run = Line.run
+
+    def noted(line: Line, queries: Sequence[Query]) -> Any:
+        sent.append([query.statement.sql.decode() for query in queries])
+        return run(line, queries)
+
+    monkeypatch.setattr(Line, "run", noted)
+    return sent
+
+
+def limited(store: PostgresStore) -> Billing:
+    billing = funded(store)
+    billing.publish(Plan("pro-1", "pro", LONG_AGO, limits=[Limit("org", usd("90"))]))
+    billing.set_plan("acme", "subscribe", "pro")
+    billing.set_limit("acme", "each", usd("9"), every="member")
+    return billing
+
+
+def spend(billing: Billing, key: str, member: str = "ann") -> int:
+    cost = Money(DIME.nanos, "USD")
+    return billing.deduct(
+        "acme", key, cost, resource="tool", member=member, project="p"
+    ).seq  # fmt: skip
+
+
+def test_a_limited_org_costs_no_round_trip_where_it_is_remembered(
+    store: DisposableStore, exchanges: list[list[str]]
+) -> None:
+    billing = limited(store)
+    for key in ("new", "warm"):  # nothing is known of a new member's holds
+        spend(billing, key)
+    exchanges.clear()
+    spend(billing, "from memory")
+    assert [len(each) for each in exchanges] == [14]  # six sums are updated
+    # Another has written: its limits are asked for at once.
+    store._known.distrust(["acme"])
+    exchanges.clear()
+    spend(billing, "loaded")
+    assert len(exchanges) == 2
+    assert len(exchanges[0]) == 7
+    with PostgresStore(store.dsn, schema=store.schema) as other:
+        theirs = Billing(other)
+        theirs.balance("acme")
+        exchanges.clear()
+        spend(theirs, "new to this process")
+        assert [len(each) for each in exchanges] == [5, 2, 11]
+    assert Billing(store).verify().ok
+
+
+def test_an_org_without_plan_or_limit_is_asked_about_none(
+    store: DisposableStore, exchanges: list[list[str]]
+) -> None:
+    billing = funded(store)
+    store._known.distrust(["acme"])
+    exchanges.clear()
+    spend(billing, "loaded")
+    assert len(exchanges) == 2
+    sent = " ".join(exchanges[0] + exchanges[1])
+    assert not any(table in sent for table in (".limits", ".spends", ".subscriptions"))
+
+
+def test_a_limit_that_another_process_has_set_or_used_up_binds(store: DisposableStore) -> None:
+    with PostgresStore(store.dsn, schema=store.schema) as other:
+        mine, theirs = limited(store), Billing(other)
+        for turn in range(4):
+            spend(mine, f"mine {turn}")
+        theirs.set_limit("acme", "ann", usd("0.50"), member="ann")
+        spend(mine, "the fifth")
+        for billing in (mine, theirs):
+            with pytest.raises(Refused) as caught:
+                spend(billing, "the sixth")
+            assert caught.value.refusal.limit == "member_limit"
+        theirs.set_limit("acme", "ann more", usd("1"), member="ann")
+        for turn in range(3):
+            spend(theirs, f"theirs {turn}")
+        spend(mine, "the ninth")
+        spend(mine, "the tenth")
+        with pytest.raises(Refused):
+            spend(mine, "the eleventh")
+        spend(mine, "not hers", "bob")
+        assert mine.verify().ok
+
+
+def test_two_processes_keep_a_limit_between_them(store: DisposableStore) -> None:
+    with PostgresStore(store.dsn, schema=store.schema) as other:
+        engines = [limited(store), Billing(other)]
+
+        def work(n: int) -> int:
+            won = 0
+            for turn in range(15):
+                try:
+                    spend(engines[n % 2], f"{n}-{turn}")
+                    won += 1
+                except Refused as refused:
+                    assert refused.refusal.limit == "member_limit"
+            return won
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(work, range(8))) == 90
+        assert engines[0].verify().ok
+
+
+def test_usage_of_a_batch_over_days_is_not_decided_from_some_of_them() -> None:
+    with BesideMemory() as store:
+        now = datetime(2026, 3, 31, 12, tzinfo=UTC)
+        billing = Billing(store, clock=SettableClock(now))
+        billing.publish(PriceBook("v1", LONG_AGO, {"x": {"unit": Price(Flat(1), unit="unit")}}))
+        billing.open_account("acme", at=now - timedelta(days=60))
+        billing.grant("acme", "credit", usd("1"))
+        billing.set_limit("acme", "l", usd("0.5"), per="day")
+
+        def use(key: str, days: float) -> Settle:
+            at = now - timedelta(days=days)
+            return Settle("acme", key, usage=Usage.of("x", {"unit": 5}), occurred_at=at)
+
+        for turn in range(3):
+            batch = [use(f"{days} {turn}", days) for days in (0, 0.6, 1, 7, 9)]
+            billing.execute(batch)
+            billing.execute([use(f"today {turn}", 0), use(f"yesterday {turn}", 1)])
+        assert store.recalled > 3
+        assert billing.verify().ok
 
 
 # -- injected faults --------------------------------------------------------------

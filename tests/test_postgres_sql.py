@@ -30,9 +30,9 @@ STATEMENTS = [
     for made in (Writer("billing"), Loader("billing"), Reader("billing"))
     for sql in made.statements
 ]
-REFERENCE = {"price_books", "migrations"}
+REFERENCE = {"published", "migrations"}
 IMMUTABLE = {
-    "string_to_array", "unnest", "encode", "coalesce", "max", "min", "json_array_elements",
+    "string_to_array", "unnest", "encode", "coalesce", "max", "min", "sum", "json_array_elements",
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ try:
     from billing_adapters.postgres.known import Base, Known
     from billing_adapters.postgres.loading import Loader, Run, loaded
     from billing_adapters.postgres.pool import Lines, shown
-    from billing_adapters.postgres.reads import Reader, Reads, book_of, book_row
+    from billing_adapters.postgres.reads import Reader, Reads, document_of, document_row
     from billing_adapters.postgres.rows import changed
     from billing_adapters.postgres.tables import Writer, text
     from billing_adapters.postgres.wire import Line, Query, Row, statement
@@ -160,15 +160,16 @@ class PostgresStore(Reads):
         finally:
             transaction.end()
 
-    def publish(self, book: Published) -> None:
-        publishing = Query(self._reader.publish, [text(value) for value in book_row(book)])
+    def publish(self, document: Published) -> None:
+        values = [text(value) for value in document_row(document)]
+        publishing = Query(self._reader.publish, values)
         try:
             with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=2):
                 line.run([_BEGIN, publishing, _COMMIT])
         except Stale:
-            same = self._read(self._reader.book, book_of, book.number, book.version)
-            if same != [book]:
-                text_ = f"price book {book.number} is on record"
+            named = document.number, document.version
+            if self._read(self._reader.same, document_of, *named) != [document]:
+                text_ = f"document {document.number} is on record"
                 raise StoreError(text_, retryable=True) from None
 
     def erase_member(self, org: str, member: str) -> bool:
@@ -219,7 +220,13 @@ class _Transaction:
             begin = [_BEGIN] if self._line is None else []
             if self._line is None:
                 self._line = store._lines.take()
-            found = store._loader.load(self._line.run, wanted, lock=True, before=begin)
+            found = store._loader.load(
+                self._line.run,
+                wanted,
+                lock=True,
+                before=begin,
+                hints=store._known.hints(wanted),
+            )
             for org, each in found.items():
                 account = each.state.account
                 self._bases[org] = (b"", 0) if account is None else (account.head, each.erased)

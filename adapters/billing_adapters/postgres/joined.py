@@ -109,8 +109,8 @@ class JoinedStore(Reads):
     def within(self, connection: object) -> Store:
         return JoinedStore(connection, self._store)
 
-    def publish(self, book: Published) -> None:
-        raise StoreError("price books are published outside the host's transaction")
+    def publish(self, document: Published) -> None:
+        raise StoreError("prices and plans are published outside the host's transaction")
 
     def erase_member(self, org: str, member: str) -> bool:
         named = [text(org), text(member)]

@@ -15,10 +15,11 @@ from typing import Any
 
 from attrs import define, field, fields
 
-from billing_adapters.postgres.loading import Found
+from billing_adapters.postgres.loading import Found, Hint, concerned, spanned
 from billing_adapters.postgres.rows import Standing
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
-from billing_core.records import Account, CellKey, Counter, Hold, Item, Lot
+from billing_core.records import Account, CellKey, Counter, Hold, Item, LimitSet, Lot, Spend
+from billing_core.times import DAY
 
 __all__ = ["Base", "Known"]
 
@@ -34,8 +35,9 @@ _ROWS = 1_000  # of one org, of each kind
 class _Org:
     """``trusted``: whether nobody else has written lately.  ``lots``: all that are not spent.
     ``holds``: open ones.  ``counters``: by resource, the time from which on all are known,
-    and they.  ``items``, ``members``: None for what is known not to be there.  ``cells``:
-    those that there are, with their components."""
+    and they.  ``items``, ``members``, ``spends``: None for what is known not to be there.
+    ``limits``: all of a subject's, by grain.  ``cells``: those that there are, with their
+    components."""
 
     account: Account
     erased: int
@@ -45,6 +47,8 @@ class _Org:
     counters: dict[str, tuple[int, dict[int, Counter]]] = field(factory=dict)
     items: dict[tuple[str, str], Item | None] = field(factory=dict)
     members: dict[str, int | None] = field(factory=dict)
+    limits: dict[str, dict[str, LimitSet]] = field(factory=dict)
+    spends: dict[tuple[str, str, int], Spend | None] = field(factory=dict)
     cells: dict[tuple[CellKey, str], None] = field(factory=dict)
 
     @property
@@ -79,6 +83,19 @@ class Known:
     def standing(self, orgs: Iterable[str]) -> dict[str, Standing]:
         """What is known to stand in the tables: what has been committed never goes."""
         return {org: self._orgs[org] for org in orgs if org in self._orgs}
+
+    def hints(self, wanted: Mapping[str, Wanted]) -> dict[str, Hint]:
+        """Whose limits a load will ask for, be the memory out of date or not: a limited org
+        stays one, and a member keeps the number."""
+        found: dict[str, Hint] = {}
+        with self._lock:
+            for org, want in wanted.items():
+                known = self._orgs.get(org)
+                if known is not None and known.account.limited_since is not None:
+                    numbers = {name: known.members.get(name) for name in want.members}
+                    members = {name: each for name, each in numbers.items() if each is not None}
+                    found[org] = Hint(known.account.anchor, members)
+        return found
 
     def loaded(self, found: Mapping[str, Found], wanted: Mapping[str, Wanted]) -> None:
         """Learn what was loaded under the orgs' locks."""
@@ -124,7 +141,10 @@ class Known:
         if len(known.lots) > _ROWS:
             self._orgs.pop(org, None)
             return
-        for rows in (known.holds, known.counters, known.items, known.members, known.cells):
+        for rows in (
+            known.holds, known.counters, known.items, known.members, known.limits, known.spends,
+            known.cells,
+        ):  # fmt: skip
             _bounded(rows, _ROWS)
         self._orgs[org] = known
         _bounded(self._orgs, _ORGS)
@@ -141,7 +161,8 @@ def _bounded(rows: dict[Any, Any], most: int) -> None:
 def _recalled(known: _Org, want: Wanted) -> OrgState | None:
     account = known.account
     due = account.next_lapse is not None and account.next_lapse <= want.until
-    if due or account.debt or want.charges or want.all_holds:
+    late = want.times is not None and want.times[0] < account.plan_since
+    if due or late or account.debt or want.charges or want.all_holds or want.sums:
         return None
     state = OrgState(_account(account))
     try:
@@ -159,13 +180,37 @@ def _recalled(known: _Org, want: Wanted) -> OrgState | None:
                 resource = hold.resource or ""
                 counter = known.counters[resource][1][start]
                 state.counters.setdefault((resource, start), _counter(counter))
+        state.members = {name: number for name, number in members if number is not None}
+        if account.limited_since is not None:
+            _recall_terms(known, want, state)
     except KeyError:
         return None
     state.lots = {number: _lot(lot) for number, lot in known.lots.items()}
-    state.members = {name: number for name, number in members if number is not None}
     state.items = {key: _item(item) for key, item in items if item is not None}
     state.next_hold = account.next_lapse
     return state
+
+
+def _recall_terms(known: _Org, want: Wanted, state: OrgState) -> None:
+    """Limits and what counts towards them; raises KeyError where not all is known."""
+    who = concerned(state, want)
+    for subject in who | {"member:*", "project:*"}:
+        for grain, limit in known.limits[subject].items():
+            state.limits[subject, grain] = limit
+    first, last = want.times or (0, 0)
+    if last - last % DAY - first > DAY:
+        raise KeyError("there may be other windows between the two")
+    for key in _windows(known.account.anchor, want, who):
+        spend = known.spends[key]
+        if spend is not None:
+            state.spends[key] = _spend(spend)
+
+
+def _windows(anchor: int, want: Wanted, who: Iterable[str]) -> list[tuple[str, str, int]]:
+    """What counts towards limits at the times wanted: of windows, the first and the last."""
+    spans = [spanned(anchor, times) for times in ((), *((time,) for time in want.times or ()))]
+    starts = {(grain, span.start) for each in spans for grain, span in each.items()}
+    return [(subject, grain, start) for subject in who for grain, start in starts]
 
 
 def _spanned(counters: Iterable[int], first: int, last: int) -> list[int]:
@@ -193,10 +238,38 @@ def _add(known: _Org, found: Found, want: Wanted) -> None:
         since = min([first, *(counter.start for counter in counters)])
         kept = {counter.start: _counter(counter) for counter in counters}
         known.counters[resource] = since, kept
+    if state.account is not None and state.account.limited_since is not None:
+        who = concerned(state, want)
+        for subject in who | {"member:*", "project:*"}:
+            known.limits[subject] = {}
+        for window in _windows(state.account.anchor, want, who):
+            known.spends[window] = None
+        for (subject, per), limit in state.limits.items():
+            known.limits.setdefault(subject, {})[per] = limit
+        for window, spend in state.spends.items():
+            known.spends[window] = _spend(spend)
 
 
 def _apply(known: _Org, change: Changes) -> None:
     known.account = _account(change.account)
+    _apply_credit(known, change)
+    for counter in change.counters:
+        if counter.resource in known.counters:
+            known.counters[counter.resource][1][counter.start] = _counter(counter)
+    for item in change.items:
+        known.items[item.item, item.resource] = _item(item)
+    known.members.update((name, number) for number, name in change.members)
+    for key, cell in change.cells.items():
+        for name in cell.components or ("",):
+            known.cells[key, name] = None
+    for limit in change.limits:
+        if limit.subject in known.limits:
+            known.limits[limit.subject][limit.per] = limit
+    for spend in change.spends:
+        known.spends[spend.subject, spend.grain, spend.start] = _spend(spend)
+
+
+def _apply_credit(known: _Org, change: Changes) -> None:
     for lot in change.lots:
         if lot.remainder:
             known.lots[lot.lot] = _lot(lot)
@@ -207,15 +280,6 @@ def _apply(known: _Org, change: Changes) -> None:
             known.holds[hold.key] = _hold(hold)
         else:
             known.holds.pop(hold.key, None)
-    for counter in change.counters:
-        if counter.resource in known.counters:
-            known.counters[counter.resource][1][counter.start] = _counter(counter)
-    for item in change.items:
-        known.items[item.item, item.resource] = _item(item)
-    known.members.update((name, number) for number, name in change.members)
-    for key, cell in change.cells.items():
-        for name in cell.components or ("",):
-            known.cells[key, name] = None
 
 
 # -- copies ---------------------------------------------------------------------
@@ -234,7 +298,14 @@ def _lot(lot: Lot) -> Lot:
 
 def _hold(hold: Hold) -> Hold:
     parts = [list(part) for part in hold.parts]
-    return Hold(hold.key, hold.resource, hold.expires_at, hold.state, parts, list(hold.counted))
+    return Hold(
+        hold.key, hold.resource, hold.expires_at, hold.state, parts, list(hold.counted),
+        hold.member, hold.project,
+    )  # fmt: skip
+
+
+def _spend(spend: Spend) -> Spend:
+    return Spend(spend.subject, spend.grain, spend.start, spend.amount)
 
 
 def _counter(counter: Counter) -> Counter:

@@ -1,21 +1,23 @@
 """What :class:`billing_core.ports.OrgState` promises, in one exchange with the server; in
-two or three where something lapses, is owed, or a charge is reversed or priced."""
+two or three where something lapses, is owed, limited, or a charge is reversed or priced."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import define, field, frozen
 
 from billing_adapters.postgres import rows
 from billing_adapters.postgres.tables import Value, joined, text
 from billing_adapters.postgres.wire import Query, Row, Statement, statement
+from billing_core.limits import subjects
 from billing_core.ports import Loaded, OrgState, Wanted
-from billing_core.records import Counter
+from billing_core.records import Counter, UsageRecord
+from billing_core.times import Window, starts
 
-__all__ = ["Found", "Loader"]
+__all__ = ["Found", "Hint", "Loader", "concerned", "skipping", "spanned"]
 
 FOREVER = 2**63 - 1
 Run = Callable[[Sequence[Query]], list[list[Row]]]
@@ -34,6 +36,33 @@ class Found:
     counters: dict[str, tuple[int, list[Counter]]] = field(factory=dict)
 
 
+class Hint(NamedTuple):
+    """What is known of a limited org before it is loaded, and does not change: whose limits
+    to ask for with the first exchange.  ``members``: those wanted, by name."""
+
+    anchor: int
+    members: Mapping[str, int]
+
+
+def concerned(state: OrgState, want: Wanted) -> set[str]:
+    """Whose limits, and what counts towards them, a decision on the state may need."""
+    found = {"org"} | {f"member:{number}" for number in state.members.values()}
+    found |= {f"project:{name}" for name in want.projects}
+    for hold in state.holds.values():
+        found |= {*subjects(hold.member, hold.project)}
+    for used in _used(state):
+        found |= {*subjects(used.member, used.project)}
+    return found
+
+
+def spanned(anchor: int, times: Sequence[int]) -> dict[str, Window]:
+    """By grain, in which starts what is spent at these times counts."""
+    spans = {"held": Window(0, 0)}
+    for grain in ("day", "period") if times else ():
+        spans[grain] = starts(anchor, grain, min(times), max(times))
+    return spans
+
+
 @frozen
 class _Lookup:
     """Rows found by ids: a statement for the ids of one org, and one for those of many."""
@@ -48,6 +77,16 @@ class _Lookup:
             return Query(self.one, [text(org), *columns])
         pairs = [(org, *each) for org, wanted in ids.items() for each in wanted]
         return Query(self.many, [joined(column) for column in zip(*pairs, strict=True)])
+
+
+def skipping(schema: str, table: str, where: str) -> str:
+    """A WITH clause: the members that an org has in a table, as ``known``, found by skipping
+    from each to the next through an index."""
+    least = f"SELECT min(member) FROM {schema}.{table} WHERE org_id = $1 AND {where}"
+    return (
+        f"WITH RECURSIVE known (member) AS (({least}) UNION ALL"
+        f" SELECT ({least} AND member > known.member) FROM known WHERE known.member IS NOT NULL)"
+    )
 
 
 class Loader:
@@ -83,6 +122,32 @@ class Loader:
         self._next = statement(
             f"SELECT org_id, min(expires_at) {of_org} > $2"
             " AND key <> ALL (string_to_array($3, E'\\x1f')) GROUP BY org_id"
+        )
+        self._limits = self._lookup("limits", rows.LIMIT, subject="text")
+        names = "subject text, grain text, first bigint, last bigint"
+        within = (
+            "t.subject = w.subject AND t.grain = w.grain AND t.start >= w.first"
+            " AND t.start <= w.last"
+        )
+        self._spends = _Lookup(
+            self._joined("spends", rows.SPEND, names, within),
+            self._joined("spends", rows.SPEND, f"org_id text, {names}", within),
+        )
+        # From the one in force at a time on.
+        self._subscribed = statement(
+            f"SELECT org_id, {rows.SUBSCRIPTION} FROM {schema}.subscriptions WHERE org_id = $1"
+            f" AND seq >= coalesce((SELECT s.seq FROM {schema}.subscriptions AS s"
+            " WHERE s.org_id = $1 AND s.since <= $2 ORDER BY s.seq DESC LIMIT 1), 0) ORDER BY seq"
+        )
+        added = "t.org_id, sum(t.rest) + sum(t.amount)"
+        self._sum = statement(
+            f"SELECT {added} FROM {schema}.cells AS t WHERE t.org_id = $1 AND t.grain = $2"
+            " AND t.start = $3 AND t.member = $4 GROUP BY t.org_id"
+        )
+        self._sum_of_all = statement(
+            f"{skipping(schema, 'cells', 'grain = $2')} SELECT {added} FROM known"
+            f" JOIN {schema}.cells AS t ON t.org_id = $1 AND t.grain = $2"
+            " AND t.member = known.member AND t.start = $3 GROUP BY t.org_id"
         )
         self._debts = statement(
             f"SELECT org_id, {rows.CHARGE} FROM {schema}.charges WHERE org_id = $1 AND unpaid > 0"
@@ -135,12 +200,18 @@ class Loader:
     # -- loading ----------------------------------------------------------------
 
     def load(
-        self, run: Run, wanted: Mapping[str, Wanted], *, lock: bool, before: Sequence[Query] = ()
+        self,
+        run: Run,
+        wanted: Mapping[str, Wanted],
+        *,
+        lock: bool,
+        before: Sequence[Query] = (),
+        hints: Mapping[str, Hint] | None = None,
     ) -> dict[str, Found]:
         """Everything wanted; ``before`` is sent ahead, in the same exchange."""
         found = {org: Found() for org in wanted}
         if wanted:
-            plan = _Plan(self, found, wanted)
+            plan = _Plan(self, found, wanted, hints or {})
             for stage in (partial(plan.first, lock), plan.second, plan.third):
                 asked = stage()
                 if asked:
@@ -166,12 +237,19 @@ class _Plan:
     """What to ask for, and where the answers go."""
 
     def __init__(
-        self, loader: Loader, found: Mapping[str, Found], wanted: Mapping[str, Wanted]
+        self,
+        loader: Loader,
+        found: Mapping[str, Found],
+        wanted: Mapping[str, Wanted],
+        hints: Mapping[str, Hint],
     ) -> None:
         self._loader = loader
         self._found = found
         self._wanted = wanted
+        self._hints = hints
         self._stories: dict[tuple[str, int], Any] = {}
+        self._limited: dict[str, set[str]] = {}  # by org, whose limits were asked for
+        self._spanned: dict[str, dict[str, Window]] = {}
 
     def _state(self, row: Row) -> OrgState:
         return self._found[rows.string(row[0])].state
@@ -216,6 +294,14 @@ class _Plan:
         ]
         for lookup, ids, take in by_id:
             asked += self._ask(lookup, ((org, ids(want)) for org, want in wants.items()), take)
+        asked += self._terms((org, *_hinted(hint, wants[org])) for org, hint in self._hints.items())
+        for org, want in wants.items():
+            for key in want.sums:
+                member, grain, start = key
+                query = loader._sum_of_all if member is None else loader._sum
+                values = [org, grain, start, *(() if member is None else (member,))]
+                take = partial(self._sum, key)
+                asked.append((Query(query, [text(value) for value in values]), take))
         return asked
 
     def _account(self, row: Row) -> None:
@@ -254,6 +340,20 @@ class _Plan:
         entry = rows.entry(rows.string(row[0]), row[1:])
         self._state(row).subjects[entry.seq] = entry
 
+    def _sum(self, key: tuple[int | None, str, int], row: Row) -> None:
+        self._state(row).sums[key] = rows.whole(row[1])
+
+    def _limit(self, row: Row) -> None:
+        limit = rows.limit(row[1:])
+        self._state(row).limits[limit.subject, limit.per] = limit
+
+    def _spend(self, row: Row) -> None:
+        spend = rows.spend(row[1:])
+        self._state(row).spends[spend.subject, spend.grain, spend.start] = spend
+
+    def _subscription(self, row: Row) -> None:
+        self._state(row).subscriptions.append(rows.subscription(row[1:]))
+
     def _story(self, row: Row) -> None:
         charge = rows.charge(row[1:])
         self._stories[rows.string(row[0]), charge.charge] = charge
@@ -280,6 +380,10 @@ class _Plan:
             if account.debt:
                 limit = text(want.debts + 1)
                 asked.append((Query(loader._debts, [text(org), limit]), self._debt))
+            first = min(_times(state, want), default=account.plan_since)
+            if first < account.plan_since:
+                since = Query(loader._subscribed, [text(org), text(first)])
+                asked.append((since, self._subscription))
         known = list(self._known())
         asked += self._ask(
             loader._spent, ((org, _payers(state)) for org, state, _ in known), self._lot
@@ -292,11 +396,42 @@ class _Plan:
         asked += self._ask(
             loader._items, ((org, _run_items(state)) for org, state, _ in known), self._item
         )
-        asked += self._counts()
-        return asked
+        return [*asked, *self._owned()]
 
     def third(self) -> list[_Asked]:
-        return self._counts()
+        return self._owned()
+
+    def _owned(self) -> list[_Asked]:
+        """What loaded holds are counted in, and whose limits they, and all else, count in."""
+        limited: list[tuple[str, set[str], dict[str, Window]]] = []
+        for org, state, want in self._known():
+            account = state.account
+            if account is not None and account.limited_since is not None:
+                spans = spanned(account.anchor, _times(state, want))
+                limited.append((org, concerned(state, want), spans))
+        return [*self._counts(), *self._terms(limited)]
+
+    def _terms(
+        self, limited: Iterable[tuple[str, set[str], dict[str, Window]]]
+    ) -> Iterator[_Asked]:
+        """The limits of subjects, and what counts towards them in spans, but for what has been
+        asked for."""
+        limits: list[tuple[str, list[tuple[Value, ...]]]] = []
+        spends: list[tuple[str, list[tuple[Value, ...]]]] = []
+        for org, who, spans in limited:
+            asked = self._limited.setdefault(org, set())
+            before = self._spanned.get(org, spans)
+            self._spanned[org] = spans
+            new = who | {"member:*", "project:*"}
+            limits.append((org, [(subject,) for subject in new - asked]))
+            # Charges that are wanted widen the spans.
+            late = who if before != spans else who - asked
+            spends.append(
+                (org, [(whose, grain, *span) for whose in late for grain, span in spans.items()])
+            )
+            asked |= new
+        yield from self._ask(self._loader._limits, limits, self._limit)
+        yield from self._ask(self._loader._spends, spends, self._spend)
 
     def _counts(self) -> list[_Asked]:
         """The counters that loaded holds are counted in."""
@@ -327,6 +462,7 @@ class _Plan:
             if found.state.account is None:
                 found.state = OrgState()
         for org, state, want in self._known():
+            state.sums = {key: state.sums.get(key, 0) for key in want.sums}
             state.all_debts = len(state.debts) <= want.debts
             del state.debts[want.debts :]
             for resource, (first, _) in want.counters.items():
@@ -351,14 +487,27 @@ def _payers(state: OrgState) -> set[tuple[int]]:
     return {(lot,) for lot in payers - state.lots.keys()}
 
 
+def _used(state: OrgState) -> list[UsageRecord]:
+    """The usage of the wanted charges."""
+    return [each.usage for each in state.subjects.values() if each.usage is not None]
+
+
+def _times(state: OrgState, want: Wanted) -> list[int]:
+    return [*(want.times or ()), *(each.occurred_at for each in _used(state))]
+
+
+def _hinted(hint: Hint, want: Wanted) -> tuple[set[str], dict[str, Window]]:
+    """What will be asked for of a limited org, as far as that is known beforehand."""
+    expected = OrgState(members=dict(hint.members))
+    return concerned(expected, want), spanned(hint.anchor, want.times or ())
+
+
 def _spans(state: OrgState) -> set[tuple[str, int]]:
-    used = [each.usage for each in state.subjects.values() if each.usage is not None]
-    return {(each.resource, each.occurred_at) for each in used}
+    return {(each.resource, each.occurred_at) for each in _used(state)}
 
 
 def _run_items(state: OrgState) -> set[tuple[str, str]]:
-    used = [each.usage for each in state.subjects.values() if each.usage is not None]
-    items = {(each.item, each.resource) for each in used if each.item is not None}
+    items = {(each.item, each.resource) for each in _used(state) if each.item is not None}
     return items - state.items.keys()
 
 

@@ -19,8 +19,11 @@ from billing_core.records import (
     Entry,
     Hold,
     Item,
+    LimitSet,
     Line,
     Lot,
+    Spend,
+    Subscription,
     Transfer,
     UsageRecord,
 )
@@ -30,17 +33,21 @@ __all__ = ["changed"]
 
 ACCOUNT = (
     "org_id, currency, livemode, anchor, opened_at, seq, encode(head, 'hex'), watermark,"
-    " next_lapse, balance, debt, granted, used, lots, members, closed_at, erased"
+    " next_lapse, balance, debt, granted, used, lots, members, closed_at, recorded_at, plan,"
+    " paused, plan_since, period, allowance, limited_since, low_balance, erased"
 )
 ENTRY = (
     "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
-    " occurred_at, encode(hash, 'hex')"
+    " member, occurred_at, encode(hash, 'hex')"
 )
-LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope"
-HOLD = "key, resource, expires_at, state, parts, counted"
+LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope, period"
+HOLD = "key, resource, expires_at, state, parts, counted, member, project"
 COUNTER = "resource, start, components"
 ITEM = "item, resource, components"
-CHARGE = "charge, resource, amount, unpaid, reversed, payments, priced"
+CHARGE = "charge, resource, amount, unpaid, reversed, payments, period, priced"
+SUBSCRIPTION = "seq, since, plan"
+LIMIT = "subject, per, amount, alerts, blocks"
+SPEND = "subject, grain, start, amount"
 
 
 # -- rows to records ------------------------------------------------------------
@@ -62,6 +69,10 @@ def string(value: bytes | None) -> str:
     return value.decode()
 
 
+def named(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
 def digest(value: bytes | None) -> bytes:
     return bytes.fromhex(string(value))
 
@@ -72,9 +83,10 @@ def account(row: Row) -> tuple[Account, int]:
         string(row[0]), string(row[1]), row[2] == b"t", whole(row[3]), whole(row[4]),
         whole(row[5]), digest(row[6]), whole(row[7]), maybe(row[8]), whole(row[9]),
         whole(row[10]), whole(row[11]), whole(row[12]), whole(row[13]), whole(row[14]),
-        maybe(row[15]),
+        maybe(row[15]), whole(row[16]), named(row[17]), row[18] == b"t", whole(row[19]),
+        whole(row[20]), whole(row[21]), maybe(row[22]), maybe(row[23]),
     )  # fmt: skip
-    return found, whole(row[16])
+    return found, whole(row[24])
 
 
 def lot(row: Row) -> Lot:
@@ -82,16 +94,17 @@ def lot(row: Row) -> Lot:
     return Lot(
         whole(row[0]), whole(row[1]), string(row[2]), whole(row[3]), whole(row[4]),
         whole(row[5]), whole(row[6]), maybe(row[7]), scope,
+        maybe(row[9]),
     )  # fmt: skip
 
 
 def hold(row: Row) -> Hold:
-    key, resource, expires_at, state, parts, counted = row
-    named = None if resource is None else resource.decode()
+    key, resource, expires_at, state, parts, counted, member, project = row
     counts = [tuple(each) for each in json.loads(string(counted))]
     return Hold(
-        string(key), named, whole(expires_at), string(state), json.loads(string(parts)), counts
-    )
+        string(key), named(resource), whole(expires_at), string(state), json.loads(string(parts)),
+        counts, whole(member), named(project),
+    )  # fmt: skip
 
 
 def counter(row: Row) -> Counter:
@@ -105,26 +118,39 @@ def item(row: Row) -> Item:
 def charge(row: Row) -> Charge:
     return Charge(
         whole(row[0]), string(row[1]), whole(row[2]), whole(row[3]), whole(row[4]),
-        json.loads(string(row[5])), maybe(row[6]),
+        json.loads(string(row[5])), whole(row[6]), maybe(row[7]),
     )  # fmt: skip
 
 
+def subscription(row: Row) -> Subscription:
+    return Subscription(whole(row[0]), whole(row[1]), named(row[2]))
+
+
+def limit(row: Row) -> LimitSet:
+    alerts = tuple(json.loads(string(row[3])))
+    return LimitSet(string(row[0]), string(row[1]), maybe(row[2]), alerts, row[4] == b"t")
+
+
+def spend(row: Row) -> Spend:
+    return Spend(string(row[0]), string(row[1]), whole(row[2]), whole(row[3]))
+
+
 def usage(text: bytes | None) -> UsageRecord:
-    occurred_at, member, resource, item_, requests, lines = json.loads(string(text))
+    occurred_at, member, resource, item_, requests, lines, project = json.loads(string(text))
     parsed = tuple(Line(*line) for line in lines)
-    return UsageRecord(occurred_at, member, resource, item_, requests, parsed)
+    return UsageRecord(occurred_at, member, resource, item_, requests, parsed, project)
 
 
 def entry(org: str, row: Row) -> Entry:
-    moved, used, filed = row[8], row[9], maybe(row[10])
+    moved, used, filed = row[8], row[9], (maybe(row[10]), maybe(row[11]))
     transfers = () if moved is None else tuple(Transfer(*each) for each in json.loads(moved))
     record = None if used is None else usage(used)
-    if filed != (None if record is None else record.occurred_at):
+    if filed != ((None, None) if record is None else (record.member, record.occurred_at)):
         number = whole(row[0])
-        raise ValueError(f"entry {number} is filed at another time of occurrence than its own")
+        raise ValueError(f"entry {number} is filed under another member or time than its own")
     return Entry(
         org, whole(row[0]), string(row[1]), whole(row[2]), whole(row[3]), string(row[4]),
-        string(row[5]), whole(row[6]), whole(row[7]), transfers, record, digest(row[11]),
+        string(row[5]), whole(row[6]), whole(row[7]), transfers, record, digest(row[12]),
     )  # fmt: skip
 
 
@@ -157,6 +183,8 @@ class Standing(Protocol):
     @property
     def items(self) -> Mapping[tuple[str, str], Item | None]: ...
     @property
+    def spends(self) -> Mapping[tuple[str, str, int], Spend | None]: ...
+    @property
     def cells(self) -> Mapping[tuple[CellKey, str], None]: ...
 
 
@@ -179,17 +207,20 @@ def changed(
         row = (
             org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
             a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
-            erased, was,
+            a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance,
+            a.limited_since, a.low_balance, erased, was,
         )  # fmt: skip
         accounts = rows["accounts"]
         (accounts.put if change.opened else accounts.updated).append(row)
         entries = rows["entries"].put
         for each in change.entries:
             transfers, used = each.texts
-            occurred_at = None if each.usage is None else each.usage.occurred_at
+            member = occurred_at = None
+            if each.usage is not None:
+                member, occurred_at = each.usage.member, each.usage.occurred_at
             entries.append((
                 org, each.seq, each.key, each.at, each.recorded_at, each.content, each.effects,
-                each.amount, each.balance, transfers, used, occurred_at, each.hash,
+                each.amount, each.balance, transfers, used, member, occurred_at, each.hash,
             ))  # fmt: skip
         _state_rows(rows, org, change, standing.get(org))
         _cell_rows(rows, org, change, standing.get(org))
@@ -212,12 +243,15 @@ def _state_rows(
         scope = None if lot.scope is None else compact(lot.scope)
         row = (
             org, lot.lot, lot.seq, lot.kind, lot.priority, lot.amount, lot.remainder,
-            lot.reserved, lot.expires_at, scope, lot.remainder == 0,
+            lot.reserved, lot.expires_at, scope, lot.period, lot.remainder == 0,
         )  # fmt: skip
         put("lots", row, standing and lot.lot <= standing.account.lots)
     for hold in change.holds:
         parts, counted = compact(hold.parts), compact(hold.counted)
-        row = org, hold.key, hold.resource, hold.expires_at, hold.state, parts, counted
+        row = (
+            org, hold.key, hold.resource, hold.expires_at, hold.state, parts, counted,
+            hold.member, hold.project,
+        )  # fmt: skip
         put("holds", row, standing and hold.key in standing.holds)
     for counter in change.counters:
         row = org, counter.resource, counter.start, compact(counter.components)
@@ -229,9 +263,17 @@ def _state_rows(
     for story in change.charges:
         row = (
             org, story.charge, story.resource, story.amount, story.unpaid, story.reversed,
-            compact(story.payments), story.priced,
+            compact(story.payments), story.period, story.priced,
         )  # fmt: skip
         put("charges", row, False)
+    for since in change.subscriptions:
+        put("subscriptions", (org, *since), False)
+    for limit in change.limits:
+        row = org, limit.subject, limit.per, limit.amount, compact(limit.alerts), limit.blocks
+        put("limits", row, False)
+    for spend in change.spends:
+        key = spend.subject, spend.grain, spend.start
+        put("spends", (org, *key, spend.amount), standing and standing.spends.get(key))
 
 
 def _cell_rows(rows: dict[str, Rows], org: str, change: Changes, standing: Standing | None) -> None:

@@ -171,8 +171,10 @@ def check(db: psycopg.Connection[Any], schema: str, name: str) -> None:
 
 # -- who may do what ------------------------------------------------------------
 
-_APPENDED = ("entries", "events", "price_books")
-_CHANGED = ("accounts", "lots", "holds", "counters", "items", "charges", "cells")
+_APPENDED = ("entries", "events", "subscriptions", "published")
+_CHANGED = (
+    "accounts", "lots", "holds", "counters", "items", "charges", "limits", "spends", "cells",
+)  # fmt: skip
 
 
 def grant(db: psycopg.Connection[Any], schema: str, role: str, name: str) -> None:
@@ -203,7 +205,7 @@ def grant(db: psycopg.Connection[Any], schema: str, role: str, name: str) -> Non
 
 
 def distribute(db: psycopg.Connection[Any], schema: str, name: str) -> None:
-    """Spread the tables over a Citus cluster by ``org_id``; price books go everywhere.
+    """Spread the tables over a Citus cluster by ``org_id``; what is published goes everywhere.
 
     Once, on the coordinator, after ``migrate`` and before there is much in them.  Raises
     StoreError where the database has no Citus.
@@ -230,4 +232,4 @@ def distribute(db: psycopg.Connection[Any], schema: str, name: str) -> None:
                 "SELECT create_distributed_table(%s, 'org_id', colocate_with => %s)",
                 (f"{quoted(schema)}.{table.name}", colocated),
             )
-        db.execute("SELECT create_reference_table(%s)", (f"{quoted(schema)}.price_books",))
+        db.execute("SELECT create_reference_table(%s)", (f"{quoted(schema)}.published",))

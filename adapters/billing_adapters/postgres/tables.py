@@ -116,7 +116,8 @@ def _added(names: str) -> dict[str, str]:
 
 
 _ACCOUNT_STATE = (
-    "head, watermark, next_lapse, balance, debt, granted, used, lots, members, closed_at, was"
+    "head, watermark, next_lapse, balance, debt, granted, used, lots, members, closed_at,"
+    " recorded_at, plan, paused, plan_since, period, allowance, limited_since, low_balance, was"
 )
 
 # In the order in which they are written: the accounts first, whose locks the rest rely on.
@@ -125,8 +126,9 @@ TABLES = (
         "accounts",
         _columns(
             "org_id, currency, livemode, anchor, opened_at, seq, head, watermark, next_lapse,"
-            " balance, debt, granted, used, lots, members, closed_at, erased, was",
-            "t t o i i i b i i i i i i i i i i b",
+            " balance, debt, granted, used, lots, members, closed_at, recorded_at, plan, paused,"
+            " plan_since, period, allowance, limited_since, low_balance, erased, was",
+            "t t o i i i b i i i i i i i i i i t o i i i i i i b",
         ),
         ("org_id",),
         # NULL, which is an error, where the row is not the one that was decided on. What
@@ -141,8 +143,8 @@ TABLES = (
         "entries",
         _columns(
             "org_id, seq, key, at, recorded_at, content, effects, amount, balance, transfers,"
-            " usage, occurred_at, hash",
-            "t i t i i t t i i t t i b",
+            " usage, member, occurred_at, hash",
+            "t i t i i t t i i t t i i b",
         ),
     ),
     Table("events", _columns("org_id, seq, n, kind, data", "t i i t t")),
@@ -151,15 +153,18 @@ TABLES = (
         "lots",
         _columns(
             "org_id, lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope,"
-            " spent",
-            "t i i t i i i i i t o",
+            " period, spent",
+            "t i i t i i i i i t i o",
         ),
         ("org_id", "lot"),
         _replaced("remainder, reserved, spent"),
     ),
     Table(
         "holds",
-        _columns("org_id, key, resource, expires_at, state, parts, counted", "t t t i t t t"),
+        _columns(
+            "org_id, key, resource, expires_at, state, parts, counted, member, project",
+            "t t t i t t t i t",
+        ),
         ("org_id", "key"),
         _replaced("expires_at, state, parts, counted"),
     ),
@@ -178,11 +183,24 @@ TABLES = (
     Table(
         "charges",
         _columns(
-            "org_id, charge, resource, amount, unpaid, reversed, payments, priced",
-            "t i t i i i t i",
+            "org_id, charge, resource, amount, unpaid, reversed, payments, period, priced",
+            "t i t i i i t i i",
         ),
         ("org_id", "charge"),
         _replaced("unpaid, reversed, payments, priced"),
+    ),
+    Table("subscriptions", _columns("org_id, seq, since, plan", "t i i t")),
+    Table(
+        "limits",
+        _columns("org_id, subject, per, amount, alerts, blocks", "t t t i t o"),
+        ("org_id", "subject", "per"),
+        _replaced("amount, alerts, blocks"),
+    ),
+    Table(
+        "spends",
+        _columns("org_id, subject, grain, start, amount", "t t t i i"),
+        ("org_id", "subject", "grain", "start"),
+        _replaced("amount"),
     ),
     Table(
         "cells",

@@ -1,7 +1,7 @@
 -- needs: 1
--- Every key starts with org_id; only price books, which are reference rows, lack it. Names
--- are compared by code point ("C"). Amounts and times are 64-bit integers; quantities, which
--- can be larger, are numeric or stand in JSON. Journal and price books are append-only.
+-- Every key starts with org_id; only what is published, which is reference rows, lack it.
+-- Names are compared by code point ("C"). Amounts and times are 64-bit integers; quantities,
+-- which can be larger, are numeric or stand in JSON. Journal and publications are append-only.
 
 CREATE TABLE billing.accounts (
     org_id text COLLATE "C" NOT NULL,
@@ -21,6 +21,14 @@ CREATE TABLE billing.accounts (
     lots bigint NOT NULL,
     members bigint NOT NULL,
     closed_at bigint,
+    recorded_at bigint NOT NULL,
+    plan text,
+    paused boolean NOT NULL,
+    plan_since bigint NOT NULL,
+    period bigint NOT NULL,
+    allowance bigint NOT NULL,
+    limited_since bigint,
+    low_balance bigint,
     -- How many members' names were erased: that posts no entry, and so leaves the head.
     erased bigint NOT NULL,
     -- The head on which the last write was decided.
@@ -40,13 +48,18 @@ CREATE TABLE billing.entries (
     balance bigint NOT NULL,
     transfers text,
     usage text,
+    member bigint,
     occurred_at bigint,
     hash bytea NOT NULL,
     PRIMARY KEY (org_id, seq)
 );
 CREATE UNIQUE INDEX entries_key ON billing.entries (org_id, key);
-CREATE INDEX entries_usage ON billing.entries (org_id, occurred_at, seq)
+CREATE INDEX entries_usage ON billing.entries (org_id, member, occurred_at, seq)
     WHERE occurred_at IS NOT NULL;
+-- Of neither operation: ";" follows ":".
+CREATE INDEX entries_other ON billing.entries (org_id, seq)
+    WHERE transfers IS NOT NULL AND key NOT BETWEEN 'deduct:' AND 'deduct;'
+    AND key NOT BETWEEN 'settle:' AND 'settle;';
 CREATE INDEX entries_first ON billing.entries (org_id) WHERE seq = 1;
 
 CREATE VIEW billing.transfers AS
@@ -67,6 +80,7 @@ CREATE TABLE billing.lots (
     reserved bigint NOT NULL CHECK (reserved BETWEEN 0 AND remainder),
     expires_at bigint,
     scope text,
+    period bigint,
     spent boolean NOT NULL CHECK (spent = (remainder = 0)),
     PRIMARY KEY (org_id, lot)
 ) WITH (fillfactor = 70);
@@ -80,6 +94,8 @@ CREATE TABLE billing.holds (
     state text NOT NULL CHECK (state IN ('open', 'settled', 'released', 'lapsed')),
     parts text NOT NULL,
     counted text NOT NULL,
+    member bigint NOT NULL,
+    project text,
     PRIMARY KEY (org_id, key)
 );
 CREATE INDEX holds_open ON billing.holds (org_id, expires_at) WHERE state = 'open';
@@ -108,6 +124,7 @@ CREATE TABLE billing.charges (
     unpaid bigint NOT NULL CHECK (unpaid >= 0),
     reversed bigint NOT NULL,
     payments text NOT NULL,
+    period bigint NOT NULL,
     priced bigint,
     PRIMARY KEY (org_id, charge)
 );
@@ -147,7 +164,34 @@ CREATE TABLE billing.events (
     PRIMARY KEY (org_id, seq, n)
 );
 
-CREATE TABLE billing.price_books (
+CREATE TABLE billing.subscriptions (
+    org_id text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    since bigint NOT NULL,
+    plan text,
+    PRIMARY KEY (org_id, seq)
+);
+
+CREATE TABLE billing.limits (
+    org_id text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    per text COLLATE "C" NOT NULL,
+    amount bigint,
+    alerts text NOT NULL,
+    blocks boolean NOT NULL,
+    PRIMARY KEY (org_id, subject, per)
+);
+
+CREATE TABLE billing.spends (
+    org_id text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    grain text COLLATE "C" NOT NULL,
+    start bigint NOT NULL,
+    amount bigint NOT NULL,
+    PRIMARY KEY (org_id, subject, grain, start)
+) WITH (fillfactor = 70);
+
+CREATE TABLE billing.published (
     number bigint NOT NULL,
     version text COLLATE "C" NOT NULL,
     published_at bigint NOT NULL,
@@ -155,7 +199,7 @@ CREATE TABLE billing.price_books (
     digest text NOT NULL,
     PRIMARY KEY (number)
 );
-CREATE UNIQUE INDEX price_books_version ON billing.price_books (version);
+CREATE UNIQUE INDEX published_version ON billing.published (version);
 
 CREATE FUNCTION billing.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -169,11 +213,11 @@ CREATE TRIGGER entries_append_only BEFORE UPDATE OR DELETE ON billing.entries
     FOR EACH ROW EXECUTE FUNCTION billing.refuse();
 CREATE TRIGGER entries_no_truncate BEFORE TRUNCATE ON billing.entries
     FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse();
-CREATE TRIGGER price_books_append_only BEFORE UPDATE OR DELETE ON billing.price_books
+CREATE TRIGGER published_append_only BEFORE UPDATE OR DELETE ON billing.published
     FOR EACH ROW EXECUTE FUNCTION billing.refuse();
-CREATE TRIGGER price_books_no_truncate BEFORE TRUNCATE ON billing.price_books
+CREATE TRIGGER published_no_truncate BEFORE TRUNCATE ON billing.published
     FOR EACH STATEMENT EXECUTE FUNCTION billing.refuse();
 ALTER TABLE billing.entries ENABLE ALWAYS TRIGGER entries_append_only;
 ALTER TABLE billing.entries ENABLE ALWAYS TRIGGER entries_no_truncate;
-ALTER TABLE billing.price_books ENABLE ALWAYS TRIGGER price_books_append_only;
-ALTER TABLE billing.price_books ENABLE ALWAYS TRIGGER price_books_no_truncate;
+ALTER TABLE billing.published ENABLE ALWAYS TRIGGER published_append_only;
+ALTER TABLE billing.published ENABLE ALWAYS TRIGGER published_no_truncate;
