@@ -310,3 +310,56 @@ def test_money_and_usage_are_the_same_on_partitions(store: PartitionedStore) -> 
         billing.deduct(org, "d", usd("0.25"), resource="x")
         assert billing.balance(org).balance == usd("0.75").nanos
     assert billing.verify().ok
+
+
+# -- indexes ----------------------------------------------------------------------
+
+RANGES = {
+    "history": ("entries_pkey", "seq"),
+    "other_history": ("entries_other", "seq"),
+    "usage": ("entries_usage", "member", "occurred_at"),
+    "all_usage": ("entries_usage", "member", "occurred_at"),
+    "sums": ("entries_usage", "member", "occurred_at"),
+    "all_sums": ("entries_usage", "member", "occurred_at"),
+}
+
+
+def scans(plan: Any, table: str) -> Iterator[dict[str, Any]]:
+    if plan.get("Relation Name") == table:
+        yield plan
+    for each in plan.get("Plans", ()):
+        yield from scans(each, table)
+
+
+def planned(line: Line, sql: bytes, number: int) -> Any:
+    line.execute(b"PREPARE probe AS " + sql)
+    given = f"({', '.join(['NULL'] * number)})" if number else ""
+    [[plan]] = line.execute(f"EXPLAIN (FORMAT JSON) EXECUTE probe{given}".encode()).fetchall()
+    line.execute(b"DEALLOCATE probe")
+    return plan[0]["Plan"]
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_what_grows_with_history_is_read_by_ranges_of_an_index(name: str) -> None:
+    index, *columns = RANGES[name]
+    with DisposableStore() as store, store._lines.lent() as line:
+        sql = getattr(store._reader, name).sql
+        plan = planned(line, sql, max(map(int, re.findall(rb"\$(\d)", sql))))
+        found = [*scans(plan, "entries")]
+        assert {each["Index Name"] for each in found} == {index}
+        # Of those that skip from member to member, the others are the ranges.
+        [range_] = [each for each in found if columns[-1] in each["Index Cond"]
+                    and "NOT NULL" not in each["Index Cond"]]  # fmt: skip
+        assert all(column in range_["Index Cond"] for column in ("org_id", *columns))
+        for cell in scans(plan, "cells"):
+            parts = ("org_id", "grain", "member", "start")
+            assert all(column in cell["Index Cond"] for column in parts)
+            assert "Filter" not in cell
+
+
+def test_no_statement_scans_a_table() -> None:
+    with DisposableStore() as store, store._lines.lent() as line:
+        statements = [*store._reader.statements, *store._loader.statements]
+        for sql in statements:
+            plan = planned(line, sql, max(map(int, re.findall(rb"\$(\d)", sql)), default=0))
+            assert '"Seq Scan"' not in json.dumps(plan), sql
