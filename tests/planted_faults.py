@@ -530,6 +530,27 @@ FAULTS = [
         " AND excluded.erased >= 0",
         "postgres.py::test_a_name_erased_elsewhere_is_not_written_under_its_old_number",
     ),
+    postgres_fault(
+        "remember nothing of the days between two",
+        "known",
+        "if last - last % DAY - first > DAY:",
+        "if False:",
+        "postgres.py::test_usage_of_a_batch_over_days_is_not_decided_from_some_of_them",
+    ),
+    postgres_fault(
+        "remember a hold without whose it is",
+        "known",
+        "        hold.member, hold.project,\n",
+        "",
+        "postgres.py::test_a_hold_that_is_remembered_frees_its_own_limits",
+    ),
+    postgres_fault(
+        "usage that is filed under another member than its own",
+        "rows",
+        "if filed != ((None, None) if record is None else (record.member, record.occurred_at)):",
+        "if False:",
+        "postgres.py::test_usage_filed_under_another_member_or_time_is_found",
+    ),
     fault(
         "refuse from memory",
         "engine/billing",

@@ -176,6 +176,21 @@ def test_distribution_says_that_there_is_no_citus(store: DisposableStore) -> Non
         store.distribute()
 
 
+@pytest.mark.parametrize("tampered", ["member = member + 1", "occurred_at = occurred_at + 1"])
+def test_usage_filed_under_another_member_or_time_is_found(
+    store: DisposableStore, tampered: str
+) -> None:
+    billing = funded(store)
+    deduct(billing, "a")
+    entries = f'"{store.schema}".entries'
+    with connect(store) as db:
+        db.execute(f"ALTER TABLE {entries} DISABLE TRIGGER entries_append_only")
+        db.execute(f"UPDATE {entries} SET {tampered} WHERE usage IS NOT NULL")
+    with pytest.raises(StoreError, match="filed under another"):
+        billing.history("acme")
+    assert not billing.verify().ok
+
+
 def test_transfers_can_be_read_as_rows(store: DisposableStore) -> None:
     deduct(funded(store), "a")
     with connect(store) as db:
@@ -451,8 +466,7 @@ def test_a_limited_org_costs_no_round_trip_where_it_is_remembered(
     store._known.distrust(["acme"])
     exchanges.clear()
     spend(billing, "loaded")
-    assert len(exchanges) == 2
-    assert len(exchanges[0]) == 7
+    assert [len(each) for each in exchanges] == [7, 13]
     with PostgresStore(store.dsn, schema=store.schema) as other:
         theirs = Billing(other)
         theirs.balance("acme")
@@ -513,6 +527,18 @@ def test_two_processes_keep_a_limit_between_them(store: DisposableStore) -> None
         with ThreadPoolExecutor(8) as pool:
             assert sum(pool.map(work, range(8))) == 90
         assert engines[0].verify().ok
+
+
+def test_a_hold_that_is_remembered_frees_its_own_limits() -> None:
+    with BesideMemory() as store:
+        billing = limited(store)
+        for key in "abc":
+            hold = billing.hold(
+                "acme", DIME, life=timedelta(hours=1), key=key, member="ann", project="p"
+            )
+            billing.release("acme", hold.key)
+        assert store.recalled >= 4
+        assert billing.verify().ok
 
 
 def test_usage_of_a_batch_over_days_is_not_decided_from_some_of_them() -> None:
