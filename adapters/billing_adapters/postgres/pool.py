@@ -92,7 +92,7 @@ class Lines:
                         self._dsn,
                         connection_class=Line,
                         kwargs={"autocommit": True},
-                        min_size=1,
+                        min_size=0,  # else the first caller has two made
                         max_size=self._size,
                         open=True,
                         timeout=self._wait,
