@@ -7,7 +7,16 @@ import os
 import platform
 import sqlite3
 
-from benchmarks import batches, growth, imports, reads, sequential, tasks, threads
+from benchmarks import (
+    batches,
+    growth,
+    imports,
+    postgres,
+    reads,
+    sequential,
+    tasks,
+    threads,
+)
 
 ALL = {
     "sequential": sequential.run,
@@ -17,6 +26,7 @@ ALL = {
     "growth": growth.run,
     "reads": reads.run,
     "imports": imports.run,
+    "postgres": postgres.run,
 }
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

@@ -13,6 +13,7 @@ from typing import Protocol
 from attrs import define, field
 
 from billing_core.catalogue import Published
+from billing_core.errors import StoreError
 from billing_core.records import (
     Account,
     Cell,
@@ -37,6 +38,7 @@ __all__ = [
     "IdSource",
     "Loaded",
     "OrgState",
+    "Stale",
     "Store",
     "Transaction",
     "Wanted",
@@ -166,8 +168,25 @@ class Changes:
     cells: dict[CellKey, Cell] = field(factory=dict)
 
 
+class Stale(StoreError):
+    """What was decided on is not so any more; nothing was written.  Load and decide again, in
+    the same transaction."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
+
+
 class Transaction(Protocol):
     """One atomic write.  Leaving it without :meth:`commit` changes nothing."""
+
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        """What the store remembers of what is wanted, but for entries: without a lock, and
+        perhaps out of date.  None where it does not remember all of it, or nothing ever.
+
+        What is decided on it may be told only once ``commit`` has returned, and only if all
+        of it was written by that commit.  Asked before any ``load``.
+        """
+        ...
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         """Lock the orgs, in sorted order, and load what is wanted of each.
@@ -178,8 +197,10 @@ class Transaction(Protocol):
         ...
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
-        """Make the changes durable, all or none; called at most once.
+        """Make the changes durable, all or none; called once, or again after Stale.
 
+        Raises Stale, a bounded number of times, where the orgs are not as they were recalled
+        or loaded, or a key is on record: ``load`` then takes the locks and looks again.
         Raises StoreError; ``outcome_unknown`` says that they may have been made.
         """
         ...

@@ -47,6 +47,11 @@ def sqlite_fault(name: str, file: str, old: str, new: str, *tests: str) -> Fault
     return found._replace(file=f"adapters/billing_adapters/sqlite/{file}.py")
 
 
+def postgres_fault(name: str, file: str, old: str, new: str, *tests: str) -> Fault:
+    found = fault(name, file, old, new, *tests)
+    return found._replace(file=f"adapters/billing_adapters/postgres/{file}.py")
+
+
 WRITES = "rules_3_writes.py::test_3_"
 PRICES = "rules_5_money_and_price.py::test_5_"
 VERSIONS = "rules_5_versions_and_tokens.py::test_5_"
@@ -778,6 +783,57 @@ FAULTS = [
         "if age + self._tolerance > delay:",
         "if age >= delay:",
         REPORTED + "a_catalogue_is_not_trusted_for_times_beyond_the_publication_delay",
+    ),
+    # -- PostgreSQL: what is remembered
+    postgres_fault(
+        "write on a memory that is out of date",
+        "tables",
+        "CASE WHEN kept.head = excluded.was AND",
+        "CASE WHEN excluded.was IS NOT NULL AND",
+        "postgres.py::test_a_memory_of_another_history_is_not_written_on",
+    ),
+    postgres_fault(
+        "remember erased names",
+        "tables",
+        " AND kept.erased = excluded.erased",
+        " AND excluded.erased >= 0",
+        "postgres.py::test_a_name_erased_elsewhere_is_not_written_under_its_old_number",
+    ),
+    postgres_fault(
+        "remember nothing of the days between two",
+        "known",
+        "if last - last % DAY - first > DAY:",
+        "if False:",
+        "postgres.py::test_usage_of_a_batch_over_days_is_not_decided_from_some_of_them",
+    ),
+    postgres_fault(
+        "remember a hold without whose it is",
+        "known",
+        "        hold.member, hold.project,\n",
+        "",
+        "postgres.py::test_a_hold_that_is_remembered_frees_its_own_limits",
+    ),
+    postgres_fault(
+        "usage that is filed under another member than its own",
+        "rows",
+        "if filed != ((None, None) if record is None else (record.member, record.occurred_at)):",
+        "if False:",
+        "postgres.py::test_usage_filed_under_another_member_or_time_is_found",
+    ),
+    fault(
+        "refuse from memory",
+        "engine/billing",
+        "        if not all(isinstance(each, Success) for each in outcomes):\n"
+        "            return None\n",
+        "        if not changes:\n            return outcomes\n",
+        "postgres.py::test_nothing_is_refused_from_memory",
+    ),
+    postgres_fault(
+        "take a lost COMMIT for a definite failure",
+        "errors",
+        "return StoreError(text, retryable=True, outcome_unknown=True)",
+        "return StoreError(text, retryable=True)",
+        "postgres.py::test_a_connection_lost_at_the_commit_is_unknown_and_found_out",
     ),
     *(Fault(*each) for each in PAYMENTS),
 ]

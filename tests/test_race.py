@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from copy import copy, deepcopy
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -30,8 +30,10 @@ import pytest
 from attrs import evolve, frozen
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from servers import DisposableStore
 from test_concurrency import in_threads
 
+from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
 from billing_core import AsyncBilling, Billing, Money, PriceBook
 from billing_core.commands import (
@@ -242,17 +244,28 @@ def by_tasks(store: Store, race: Race) -> list[Sent]:
 
 
 def by_processes(pool: ProcessPoolExecutor, store: Store, race: Race) -> list[Sent]:
-    paths = [cast(SqliteStore, store).path] * race.workers
-    return list(chain.from_iterable(pool.map(in_a_process, paths, race.scripts, timeout=120)))
+    places = [place_of(store)] * race.workers
+    return list(chain.from_iterable(pool.map(in_a_process, places, race.scripts, timeout=120)))
+
+
+def place_of(store: Store) -> tuple[str, ...]:
+    """What another process opens the same records by."""
+    if isinstance(store, PostgresStore):
+        return store._dsn, store.schema
+    return (cast(SqliteStore, store).path,)
 
 
 class Start:
     barrier: Any  # at which a process waits for the others
 
 
-def in_a_process(path: str, script: Script) -> list[Sent]:
+def in_a_process(place: tuple[str, ...], script: Script) -> list[Sent]:
     clock = SettableClock(START)  # its own: processes disagree about the time
-    with SqliteStore(path, busy_seconds=60) as store:
+    if len(place) == 2:
+        opened: Any = PostgresStore(place[0], schema=place[1], lock_seconds=60)
+    else:
+        opened = SqliteStore(place[0], busy_seconds=60)
+    with opened as store:
         Start.barrier.wait(60)
         return Worker(clock, script).work(Billing(store, clock=clock))
 
@@ -396,7 +409,8 @@ class Unlocked(MemoryStore):
     _two: Iterator[int] = iter(())
 
     def let_two_meet(self) -> None:
-        """Neither of the next two transactions ends before both have begun."""
+        """Neither of the next two transactions ends before both have begun, or a second is
+        over: all may have come together in one."""
         self._two, self._both = iter((1, 2)), threading.Barrier(2)
 
     @contextmanager
@@ -404,7 +418,8 @@ class Unlocked(MemoryStore):
         mine = MemoryStore()
         mine._orgs = before = self._orgs
         if next(self._two, None):
-            self._both.wait(10)
+            with suppress(threading.BrokenBarrierError):
+                self._both.wait(1)
         with mine.transaction() as transaction:
             yield transaction
         changed = {name: org for name, org in mine._orgs.items() if org is not before.get(name)}
@@ -420,6 +435,7 @@ def on_disk() -> Iterator[SqliteStore]:
 
 STORES: dict[str, Callable[[], AbstractContextManager[Store]]] = {
     "sqlite": on_disk,
+    "postgres": lambda: DisposableStore(lock_seconds=60),
     "memory": lambda: nullcontext(MemoryStore()),
     "unlocked": lambda: nullcontext(Unlocked()),
 }
@@ -441,7 +457,15 @@ def check(workers: int, examples: int, kind: str, run: Callable[[Store, Race], l
 
 
 @pytest.mark.parametrize(
-    ("kind", "engines"), [("sqlite", 1), ("sqlite", 2), ("memory", 2), ("unlocked", 1)]
+    ("kind", "engines"),
+    [
+        ("sqlite", 1),
+        ("sqlite", 2),
+        ("postgres", 1),
+        ("postgres", 2),
+        ("memory", 2),
+        ("unlocked", 1),
+    ],
 )
 def test_eight_threads_race_in_some_serial_order(kind: str, engines: int) -> None:
     def run(store: Store, race: Race) -> list[Sent]:
@@ -451,15 +475,16 @@ def test_eight_threads_race_in_some_serial_order(kind: str, engines: int) -> Non
     check(8, 8, kind, run)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "memory"])
 def test_256_tasks_race_in_some_serial_order(kind: str) -> None:
     check(256, 3, kind, by_tasks)
 
 
-def test_four_processes_race_in_some_serial_order() -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_four_processes_race_in_some_serial_order(kind: str) -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(4, spawn, setattr, (Start, "barrier", spawn.Barrier(4))) as pool:
-        check(4, 6, "sqlite", partial(by_processes, pool))
+        check(4, 6, kind, partial(by_processes, pool))
 
 
 # -- what the audit catches -------------------------------------------------------

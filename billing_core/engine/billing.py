@@ -3,7 +3,7 @@ thin doors to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -52,7 +52,7 @@ from billing_core.outcomes import (
     Success,
 )
 from billing_core.plans import Grain, Plan
-from billing_core.ports import Clock, IdSource, Store
+from billing_core.ports import Clock, IdSource, Stale, Store, Transaction, Wanted
 from billing_core.quantities import Usage
 from billing_core.text import checked_name
 from billing_core.times import DAY, duration
@@ -155,14 +155,9 @@ class Billing(Reads):
         while True:
             try:
                 with self.store.transaction() as transaction:
-                    outcomes, changes = decide(transaction.load(wants), batch, terms)
-                    if changes:
-                        transaction.commit(changes)
-                return outcomes
-            except NeedMore as need:
-                need.widen(wants)
-                if need.org is None:
-                    terms = terms._replace(catalogue=self._prices.load(), fresh=True)
+                    return _decided(transaction, wants, batch, terms)
+            except NeedMore:  # of what was published: not to be read inside a transaction
+                terms = terms._replace(catalogue=self._prices.load(), fresh=True)
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
         return unwrapped(self.execute([command]), kind)
@@ -416,6 +411,43 @@ class OpenHold:
             return
         for result in self._billing.execute(settlements(self._command, self._reported)):
             self.charges.append(unwrapped([result], Charged))
+
+
+def _decided(
+    transaction: Transaction, wants: dict[str, Wanted], batch: Sequence[Command], terms: Terms
+) -> list[Outcome]:
+    outcomes = _from_memory(transaction, wants, batch, terms)
+    while outcomes is None:
+        try:
+            decided, changes = decide(transaction.load(wants), batch, terms)
+            if changes:
+                transaction.commit(changes)
+            outcomes = decided
+        except NeedMore as need:
+            if need.org is None:
+                raise
+            need.widen(wants)
+        except Stale:
+            continue
+    return outcomes
+
+
+def _from_memory(
+    transaction: Transaction, wants: Mapping[str, Wanted], batch: Sequence[Command], terms: Terms
+) -> list[Outcome] | None:
+    """The outcomes of commands that all succeed on what the store remembers; None where one
+    does not.  A refusal or a replay is not told from memory: no commit confirms it."""
+    recalled = transaction.recall(wants)
+    if recalled is None:
+        return None
+    try:
+        outcomes, changes = decide(recalled, batch, terms)
+        if not all(isinstance(each, Success) for each in outcomes):
+            return None
+        transaction.commit(changes)
+    except (NeedMore, Stale):
+        return None
+    return outcomes
 
 
 def checked_batch(commands: Iterable[Command]) -> list[Command]:

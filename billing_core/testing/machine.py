@@ -84,6 +84,9 @@ class _FewDebts:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        return None
+
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         less = {org: evolve(want, debts=max(1, want.debts // 64)) for org, want in wanted.items()}
         return self._transaction.load(less)

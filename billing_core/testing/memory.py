@@ -327,6 +327,9 @@ class _Transaction:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        return None
+
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         return self._store.snapshot(wanted)
 

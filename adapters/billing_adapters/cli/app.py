@@ -13,11 +13,12 @@ import click
 from rich.progress import TaskID
 
 from billing_adapters.cli import catalogue, reads
-from billing_adapters.cli.database import opened, temporary
+from billing_adapters.cli.database import Database, opened, store, temporary
 from billing_adapters.cli.replay import Replay, given_prices, org_names, source_prices
 from billing_adapters.cli.report import replay_json, report_demo, report_replay
 from billing_adapters.cli.show import print_json, progress
 from billing_adapters.cli.trace import Trace, scan
+from billing_adapters.sqlite import SqliteStore
 from billing_core import BillingError, InvalidCommand, PriceBook
 
 __all__ = ["cli"]
@@ -38,7 +39,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="billing-core", prog_name="billing")
 def cli() -> None:
-    """Prepaid credits, holds, exact metering and settlement, on one SQLite file.
+    """Prepaid credits, holds, exact metering and settlement, on SQLite or PostgreSQL.
 
     \b
     Examples:
@@ -81,9 +82,9 @@ def cli() -> None:
 )
 @click.option(
     "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep the ledger here. Running the same again changes nothing. [default: a "
-    "temporary file]",
+    type=Database(),
+    help="Keep the ledger here: a file, or postgresql://… Running the same again changes "
+    "nothing. [default: a temporary file]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def replay(
@@ -91,7 +92,7 @@ def replay(
     name: str | None,
     prices: tuple[str, ...],
     orgs: int,
-    db: Path | None,
+    db: Path | str | None,
     as_json: bool,
 ) -> None:
     """Charge the requests of a trace, each held first and then settled.
@@ -221,6 +222,41 @@ def demo(db: Path | None) -> None:
         report_demo(shown, verification)
         if not verification.ok:
             sys.exit(1)
+
+
+@cli.command()
+@click.option(
+    "--db", type=Database(), required=True, help="The database: a file, or postgresql://…"
+)
+@click.option(
+    "--grant-to",
+    metavar="ROLE",
+    help="Let this PostgreSQL role run the engine, without UPDATE or DELETE on the journal.",
+)
+def migrate(db: Path | str, grant_to: str | None) -> None:
+    """Bring a database to this version's schema.
+
+    Safe at any time and by several processes at once; where there is nothing to do, it does
+    nothing. An SQLite file is made if missing, and is brought up to date by whoever opens it.
+
+    \b
+    Examples:
+      billing migrate --db billing.sqlite
+      billing migrate --db postgresql://migrator@db.example/app --grant-to billing
+    """
+    with store(db) as kept:
+        if isinstance(kept, SqliteStore):
+            if grant_to is not None:
+                raise click.UsageError("--grant-to is for PostgreSQL; SQLite has no roles")
+            click.echo(f"{db} is up to date")
+            return
+        applied = kept.migrate()
+        if grant_to is not None:
+            kept.grant(grant_to)
+        for name in applied:
+            click.echo(f"applied {name}")
+        if not applied:
+            click.echo(f"{kept.name} is up to date")
 
 
 for _command in (

@@ -45,7 +45,7 @@ _at_option = click.option(
 @path_of_existing
 @click.option("--org", help="The plan of this org, in the version in force.")
 @as_json_option
-def plans(db: Path, org: str | None, as_json: bool) -> None:
+def plans(db: Path | str, org: str | None, as_json: bool) -> None:
     """Show the published plans, or the plan of an org.
 
     Versions with their terms, by the time from which they hold; the one in force is marked.
@@ -136,7 +136,7 @@ def _plan_json(plan: Plan, in_force: bool) -> dict[str, Any]:
 @click.option("--yes", is_flag=True, help="Publish without asking.")
 @as_json_option
 def pricing(
-    db: Path,
+    db: Path | str,
     org: str | None,
     at: datetime | None,
     diff: tuple[str, str] | None,
@@ -263,7 +263,7 @@ def quote(
     org: str,
     resource: str,
     quantities: tuple[str, ...],
-    db: Path,
+    db: Path | str,
     at: datetime | None,
     as_json: bool,
 ) -> None:

@@ -76,7 +76,11 @@ def time_text(at: datetime | None) -> str | None:
 )
 @as_json_option
 def verify(
-    db: Path, org: str | None, checkpoint: Path | None, save_checkpoint: Path | None, as_json: bool
+    db: Path | str,
+    org: str | None,
+    checkpoint: Path | None,
+    save_checkpoint: Path | None,
+    as_json: bool,
 ) -> None:
     """Re-derive every balance and name what differs.
 
@@ -137,7 +141,7 @@ def verification_json(verification: Verification) -> dict[str, Any]:
 @click.argument("org", required=False)
 @path_of_existing
 @as_json_option
-def balance(org: str | None, db: Path, as_json: bool) -> None:
+def balance(org: str | None, db: Path | str, as_json: bool) -> None:
     """Show the credit of ORG and its lots, or of every org.
 
     \b
@@ -210,7 +214,7 @@ def _balance_json(each: Balance) -> dict[str, Any]:
 )
 @click.option("--before", type=int, metavar="SEQ", help="Go on from this one, towards the past.")
 @as_json_option
-def history(org: str, db: Path, limit: int, before: int | None, as_json: bool) -> None:
+def history(org: str, db: Path | str, limit: int, before: int | None, as_json: bool) -> None:
     """Show what moved the balance of ORG, newest first.
 
     \b
@@ -258,7 +262,7 @@ def history(org: str, db: Path, limit: int, before: int | None, as_json: bool) -
 @as_json_option
 def usage(
     org: str,
-    db: Path,
+    db: Path | str,
     period: PeriodName,
     member: str | None,
     by_member: bool,
@@ -338,7 +342,7 @@ def _usage_json(rows: Iterable[UsageRow]) -> list[dict[str, Any]]:
 @click.argument("charge", type=int)
 @path_of_existing
 @as_json_option
-def explain(org: str, charge: int, db: Path, as_json: bool) -> None:
+def explain(org: str, charge: int, db: Path | str, as_json: bool) -> None:
     """Show everything behind a CHARGE of ORG.
 
     What was used, by which price, the arithmetic to the nano, and the lots that paid.

@@ -102,6 +102,9 @@ class _JoinedTransaction:
         self._path = path
         self.committed = False
 
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        return None
+
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with mapped(self._path):
             # Takes the write lock, or fails at once: what is read must not change before
