@@ -13,6 +13,7 @@ from math import ceil, floor
 from pathlib import Path
 
 import pytest
+from servers import DisposableStore
 
 from billing_adapters.sqlite import SqliteStore
 from billing_core import (
@@ -435,10 +436,13 @@ def agree_on_usage(customer: Customer, period: str, during: datetime) -> None:
         assert rows == report.members[member]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[object]:
     if request.param == "memory":
         yield MemoryStore()
+    elif request.param == "postgres":
+        with DisposableStore() as made:
+            yield made
     else:
         with SqliteStore(tmp_path / "month.sqlite") as made:
             yield made
