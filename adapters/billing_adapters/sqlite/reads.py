@@ -24,7 +24,10 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     UsageRecord,
 )
@@ -164,8 +167,35 @@ class Reads:
         key = ("subject", "grain", "start")
         return self._scan("spends", rows.SPEND, key, org, lambda row: Spend(*row))
 
+    def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
+        columns, make = "run, body", lambda row: Run.from_json(row[1])
+        which = " INDEXED BY runs_unsettled" if unsettled else ""
+        also = " AND state IN ('active', 'suspended', 'pending')" if unsettled else ""
+        return self._scan(f"runs{which}", columns, ("run",), org, make, also)
+
+    def storages(self, org: str) -> Iterator[Storage]:
+        columns, make = "workspace, body", lambda row: Storage.from_json(row[1])
+        return self._scan("storages", columns, ("workspace",), org, make)
+
+    def sizes(self, org: str) -> Iterator[Size]:
+        return self._scan("sizes", "workspace, at, size", ("workspace", "at"), org, Size._make)
+
+    def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
+        query = (
+            "SELECT org_id, run FROM runs INDEXED BY runs_open"
+            " WHERE state IN ('active', 'suspended') AND seen_at < ?"
+            " ORDER BY seen_at, org_id, run LIMIT ?"
+        )
+        return self._read(query, (before, limit), lambda row: (row[0], row[1]))
+
     def _scan(
-        self, table: str, columns: str, key: tuple[str, ...], org: str, make: Callable[[Any], _R]
+        self,
+        table: str,
+        columns: str,
+        key: tuple[str, ...],
+        org: str,
+        make: Callable[[Any], _R],
+        also: str = "",
     ) -> Iterator[_R]:
         """All of an org's rows by pages of the primary key, whose columns come first."""
         order = ", ".join(key)
@@ -174,7 +204,7 @@ class Reads:
         while True:
             beyond = f" AND ({order}) > ({marks})" if last else ""
             page = self._read(
-                f"SELECT {columns} FROM {table} WHERE org_id = ?{beyond}"
+                f"SELECT {columns} FROM {table} WHERE org_id = ?{also}{beyond}"
                 f" ORDER BY {order} LIMIT {_PAGE}",
                 (org, *last),
                 tuple,
