@@ -42,7 +42,7 @@ __all__ = [
     "price_json",
 ]
 
-_MAX_PER = 10**18
+_MAX_PER = 10**30  # a price by the byte-microsecond has a large one
 
 
 Ratio = tuple[int, int]

@@ -78,7 +78,7 @@ class _Change:
 
     def __init__(self, ledger: Ledger, ask: Ask, run: Run) -> None:
         self.ledger, self.ask, self.run = ledger, ask, run
-        self.was = {name: deepcopy(getattr(run, name)) for name in _TOLD}
+        self.was: dict[str, Any] = {name: deepcopy(getattr(run, name)) for name in _TOLD}
         self.hold = ledger.state.holds.get(run.item)
         self.effects: dict[str, Any] = {}
         self.charged = 0
@@ -178,7 +178,7 @@ class _Change:
         stands = [run.state, self.charged, run.settled_to, run.until, run.bound_by]
         effects: dict[str, Any] = {"run": run.run, "stands": stands, **self.effects}
         for name in _TOLD:
-            if getattr(run, name) != self.was[name]:
+            if name not in self.was or getattr(run, name) != self.was[name]:
                 effects[name] = deepcopy(getattr(run, name))
         hold = self.hold
         if hold is not None and hold.state == "open":
@@ -273,7 +273,7 @@ def start(ledger: Ledger, ask: Ask) -> Outcome:
     change = _Change(ledger, ask, run)
     hold = Hold(run.item, run.resource, FOREVER, "open", [], [], run.member, run.project)
     change.hold = ledger.state.holds[hold.key] = ledger.touched_holds[hold.key] = hold
-    change.was = dict.fromkeys(_TOLD)
+    change.was = {}
     ledger.will_lapse(FOREVER)
     change.renew()
     return change.finish(sum(part[1] for part in hold.parts))
@@ -348,7 +348,8 @@ def resume(ledger: Ledger, ask: Ask) -> Outcome:
     run.state = state
     run.seen_at = max(run.seen_at, again)
     change.settle(again)
-    run.suspensions = suspended[:-1] + ([[begin, again]] if begin < again else [])
+    ended: list[list[int | None]] = [[begin, again]] if begin < again else []
+    run.suspensions = suspended[:-1] + ended
     span = Window(again, run.settled_to)
     change.post(span, lambda each: measure(each, suspended, FOREVER), FOREVER)
     change.renew()

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from billing_core.commands import Command
 from billing_core.engine.over_time import silent_runs, storage_bills, told_at, unwrapped
+from billing_core.engine.time_reads import TimeReads
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, RunStands, StorageStands, Success
 from billing_core.ports import Clock, Store
@@ -23,6 +24,7 @@ from billing_core.run_commands import (
     SuspendRun,
     UndoForgiveness,
 )
+from billing_core.standing import RunQuote, RunView, StorageRoom, StorageView
 from billing_core.storage_commands import ReportStorage
 
 __all__ = ["AsyncOverTime"]
@@ -32,6 +34,8 @@ _S = TypeVar("_S", bound=Success)
 
 class AsyncOverTime:
     """What can be told of runs and storage; :class:`AsyncBilling` has it."""
+
+    _billing: TimeReads
 
     @property
     def store(self) -> Store:
@@ -208,3 +212,34 @@ class AsyncOverTime:
         while bills := await to_thread(next, every, nothing):
             stands += [unwrapped([each], StorageStands) for each in await self.execute(bills)]
         return stands
+
+    # -- reads ------------------------------------------------------------------
+
+    async def quote_run(
+        self,
+        org: str,
+        spec: Usage,
+        span: timedelta | None = None,
+        *,
+        member: str | None = None,
+        project: str | None = None,
+    ) -> RunQuote:
+        """What a run can cost, or how long the credit lasts; see :meth:`Billing.quote_run`."""
+        ask = self._billing.quote_run
+        return await to_thread(ask, org, spec, span, member=member, project=project)
+
+    async def run(self, org: str, run: str) -> RunView:
+        """A run as it stands; see :meth:`Billing.run`."""
+        return await to_thread(self._billing.run, org, run)
+
+    async def runs(self, org: str, *, unsettled: bool = True) -> list[RunView]:
+        """The runs; see :meth:`Billing.runs`."""
+        return await to_thread(self._billing.runs, org, unsettled=unsettled)
+
+    async def storage(self, org: str) -> list[StorageView]:
+        """The workspaces, by name."""
+        return await to_thread(self._billing.storage, org)
+
+    async def storage_room(self, org: str, workspace: str, size: int) -> StorageRoom:
+        """Whether a workspace may have ``size`` bytes; see :meth:`Billing.storage_room`."""
+        return await to_thread(self._billing.storage_room, org, workspace, size)

@@ -32,8 +32,8 @@ from billing_core.decide import decide, wanted
 from billing_core.engine.coalescing import Coalescer, Part, Run
 from billing_core.engine.over_time import OverTime, unwrapped
 from billing_core.engine.prices import Prices
-from billing_core.engine.reads import Reads
 from billing_core.engine.system import system_clock, uuid7
+from billing_core.engine.time_reads import TimeReads
 from billing_core.errors import InvalidCommand
 from billing_core.ledger import NeedMore
 from billing_core.money import Money
@@ -62,7 +62,7 @@ __all__ = ["Billing", "OpenHold"]
 _S = TypeVar("_S", bound=Success)
 
 
-class Billing(OverTime, Reads):
+class Billing(OverTime, TimeReads):
     """The billing engine over a store.  Safe to share between threads.
 
     ``clock``, ``ids``: where time and ids come from.  ``tolerance``: how far ahead of

@@ -38,6 +38,14 @@ _R = TypeVar("_R")
 _PAGE = 500
 
 
+def _run(row: Sequence[Any]) -> Run:
+    return Run.from_json(row[1])
+
+
+def _storage(row: Sequence[Any]) -> Storage:
+    return Storage.from_json(row[1])
+
+
 class Reads:
     """Each call sees one consistent state."""
 
@@ -168,14 +176,12 @@ class Reads:
         return self._scan("spends", rows.SPEND, key, org, lambda row: Spend(*row))
 
     def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
-        columns, make = "run, body", lambda row: Run.from_json(row[1])
         which = " INDEXED BY runs_unsettled" if unsettled else ""
         also = " AND state IN ('active', 'suspended', 'pending')" if unsettled else ""
-        return self._scan(f"runs{which}", columns, ("run",), org, make, also)
+        return self._scan(f"runs{which}", "run, body", ("run",), org, _run, also)
 
     def storages(self, org: str) -> Iterator[Storage]:
-        columns, make = "workspace, body", lambda row: Storage.from_json(row[1])
-        return self._scan("storages", columns, ("workspace",), org, make)
+        return self._scan("storages", "workspace, body", ("workspace",), org, _storage)
 
     def sizes(self, org: str) -> Iterator[Size]:
         return self._scan("sizes", "workspace, at, size", ("workspace", "at"), org, Size._make)
