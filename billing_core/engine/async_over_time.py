@@ -5,11 +5,10 @@ from __future__ import annotations
 from asyncio import to_thread
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from billing_core.commands import Command
 from billing_core.engine.over_time import silent_runs, storage_bills, told_at, unwrapped
-from billing_core.engine.time_reads import TimeReads
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, RunStands, StorageStands, Success
 from billing_core.ports import Clock, Store
@@ -27,6 +26,9 @@ from billing_core.run_commands import (
 from billing_core.standing import RunQuote, RunView, StorageRoom, StorageView
 from billing_core.storage_commands import ReportStorage
 
+if TYPE_CHECKING:
+    from billing_core.engine.billing import Billing
+
 __all__ = ["AsyncOverTime"]
 
 _S = TypeVar("_S", bound=Success)
@@ -35,7 +37,7 @@ _S = TypeVar("_S", bound=Success)
 class AsyncOverTime:
     """What can be told of runs and storage; :class:`AsyncBilling` has it."""
 
-    _billing: TimeReads
+    _billing: Billing
 
     @property
     def store(self) -> Store:

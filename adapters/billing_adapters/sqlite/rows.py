@@ -382,8 +382,8 @@ DO UPDATE SET components = excluded.components
 """
 _PUT_CHARGE = """
 INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, charge) DO UPDATE SET
-    unpaid = excluded.unpaid, reversed = excluded.reversed, payments = excluded.payments,
-    priced = excluded.priced
+    amount = excluded.amount, unpaid = excluded.unpaid, reversed = excluded.reversed,
+    payments = excluded.payments, priced = excluded.priced
 """
 _INSERT_SUBSCRIPTION = "INSERT INTO subscriptions VALUES (?, ?, ?, ?)"
 _PUT_LIMIT = """
