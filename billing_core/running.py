@@ -157,7 +157,7 @@ class _Change:
 
     def _fund(self, hold: Hold, found: Funding) -> None:
         run, ledger = self.run, self.ledger
-        if found.until < run.until or (found.until == run.until and found.parts == hold.parts):
+        if found.until <= max(run.until, run.settled_to):
             if found.bound_by not in ("asked", "horizon"):
                 run.bound_by = found.bound_by
             return

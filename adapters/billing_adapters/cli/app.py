@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.progress import TaskID
 
-from billing_adapters.cli import reads
+from billing_adapters.cli import over_time, reads
 from billing_adapters.cli.database import opened, temporary
 from billing_adapters.cli.replay import Replay, given_prices, org_names, source_prices
 from billing_adapters.cli.report import replay_json, report_demo, report_replay
@@ -222,5 +222,13 @@ def demo(db: Path | None) -> None:
             sys.exit(1)
 
 
-for _command in (reads.verify, reads.balance, reads.history, reads.usage, reads.explain):
+for _command in (
+    reads.verify,
+    reads.balance,
+    reads.history,
+    reads.usage,
+    reads.explain,
+    over_time.runtime,
+    over_time.storage,
+):
     cli.add_command(_command)
