@@ -106,8 +106,9 @@ class _Change:
             self.post(Window(run.settled_to, to), None, FOREVER)
             run.settled_to = to
 
-    def end_at(self, end: int) -> None:
-        """The run has ended: what was posted beyond that is given back."""
+    def end_at(self, end: int, *, swept: bool = False) -> None:
+        """The run has ended: what was posted beyond that is given back.  One that was swept
+        may have lived longer: as it was then, suspended or not."""
         run = self.run
         run.seen_at = max(run.seen_at, end)
         suspended = run.suspensions
@@ -116,12 +117,13 @@ class _Change:
                 Window(end, run.settled_to), lambda each: measure(each, suspended, FOREVER), end
             )
             run.settled_to = end
-        run.suspensions = [
-            [begin, end if until is None else until]
-            for begin, until in suspended
-            if until is not None or (begin or 0) < end
-        ]
         run.ended_at = end
+        if not swept:
+            run.suspensions = [
+                [begin, end if until is None else min(until, end)]
+                for begin, until in suspended
+                if (begin or 0) < end
+            ]
 
     def close(self) -> None:
         """All of it is posted: it is settled and its hold ends."""
@@ -392,7 +394,7 @@ def sweep(ledger: Ledger, ask: Ask) -> Outcome:
     if not run.open or run.seen_at >= micros("since", command.since):
         return refuse(ask, "not_silent")
     run.state = moved(run.run, run.state, "sweep")
-    change.end_at(run.seen_at)
+    change.end_at(run.seen_at, swept=True)
     change.settle(run.seen_at)
     change.close()
     run.swept = True

@@ -243,6 +243,19 @@ def test_of_a_run_swept_closed_the_real_usage_that_arrives_later_is_billed() -> 
     assert world.wrong() == []
 
 
+def test_a_run_swept_while_suspended_stays_so_whatever_comes_later() -> None:
+    world = boxes()
+    start(world)
+    world.clock.advance(MINUTE)
+    world.billing.suspend_run("acme", "r1")
+    world.clock.advance(HOUR)
+    world.billing.sweep_runs()
+    assert beat(world, occurred_at=T0 + 30 * MINUTE).charged == 0
+    assert stop(world, occurred_at=T0 + 40 * MINUTE).charged == 0
+    assert spent(world) == 60 * 1000
+    assert world.wrong() == []
+
+
 def test_a_sweep_leaves_alone_what_gave_a_sign_of_life_meanwhile() -> None:
     world = boxes()
     start(world)
