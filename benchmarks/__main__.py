@@ -7,7 +7,7 @@ import os
 import platform
 import sqlite3
 
-from benchmarks import batches, growth, imports, sequential, tasks, threads
+from benchmarks import batches, growth, imports, runs, sequential, tasks, threads
 
 ALL = {
     "sequential": sequential.run,
@@ -15,6 +15,7 @@ ALL = {
     "tasks": tasks.run,
     "batches": batches.run,
     "growth": growth.run,
+    "runs": runs.run,
     "imports": imports.run,
 }
 

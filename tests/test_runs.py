@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from world import DAY, HOUR, LONG_AGO, MINUTE, SECOND, T0, World, nanos
 
 from billing_core import (
+    CloseSilentRun,
     Conflict,
     Flat,
     Graduated,
@@ -154,7 +155,9 @@ def test_above_hold_and_balance_it_is_billed_in_full() -> None:
     world = boxes(grant=60 * 1000)
     start(world)
     world.clock.advance(2 * MINUTE)
-    assert beat(world).charged == 120 * 1000
+    after = beat(world)
+    assert after.charged == 120 * 1000
+    assert after.funded_until == T0 + MINUTE, "no time is funded that was not"
     assert world.balance().balance == -60 * 1000
     world.grant(10**6)
     assert world.balance().debt == 0
@@ -243,6 +246,17 @@ def test_of_a_run_swept_closed_the_real_usage_that_arrives_later_is_billed() -> 
     assert world.wrong() == []
 
 
+def test_a_sweep_is_refused_where_there_was_a_sign_of_life() -> None:
+    """Between the look for silent runs and the sweep, there was one."""
+    world = boxes()
+    start(world)
+    sweep = CloseSilentRun("acme", "k", run="r1", since=T0)
+    world.clock.advance(MINUTE)
+    [refusal] = world.billing.execute([sweep])
+    assert refusal.reason == "not_silent"
+    assert world.billing.run("acme", "r1").state == "active"
+
+
 def test_a_run_swept_while_suspended_stays_so_whatever_comes_later() -> None:
     world = boxes()
     start(world)
@@ -329,6 +343,19 @@ def test_a_heartbeat_that_cannot_renew_settles_and_answers_the_old_deadline() ->
     assert beat(world, key="funded").funded_until == world.clock.now + 5 * MINUTE
 
 
+def test_a_deadline_once_given_stays_though_a_limit_comes_later() -> None:
+    world = boxes()
+    promised = start(world)
+    world.clock.advance(MINUTE)
+    world.billing.set_limit("acme", "tight", nanos(100 * 1000))
+    after = beat(world)
+    assert (after.funded_until, after.bound_by) == (promised.funded_until, "org_limit")
+    assert world.balance().held == 240 * 1000
+    world.clock.set(after.funded_until)
+    stop(world)
+    assert world.wrong() == []
+
+
 def test_a_deadline_reaches_no_further_than_prices_are_known() -> None:
     world = boxes()
     started = start(world, ahead=HOUR)
@@ -349,7 +376,7 @@ def test_it_is_funded_at_the_dearest_price_that_is_published() -> None:
 
 def test_an_allowance_funds_no_further_than_its_period() -> None:
     world = boxes(grant=0)
-    world.billing.publish(Plan("pro-1", "pro", LONG_AGO, allowance=nanos(10**9)))
+    world.billing.publish(Plan("pro-1", "pro", LONG_AGO, allowance=nanos(10**9), grace=DAY))
     world.billing.set_plan("acme", "subscribe", "pro")
     end = datetime(2026, 4, 10, 12, tzinfo=UTC)
     world.clock.set(end - MINUTE)
