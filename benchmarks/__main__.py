@@ -13,6 +13,7 @@ from benchmarks import (
     imports,
     postgres,
     reads,
+    runs,
     sequential,
     tasks,
     threads,
@@ -25,6 +26,7 @@ ALL = {
     "batches": batches.run,
     "growth": growth.run,
     "reads": reads.run,
+    "runs": runs.run,
     "imports": imports.run,
     "postgres": postgres.run,
 }

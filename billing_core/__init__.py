@@ -28,6 +28,7 @@ from billing_core.errors import (
     BillingError,
     Conflict,
     IdempotencyConflict,
+    ImpossibleTransition,
     InvalidCommand,
     MoneyOverflow,
     NotFound,
@@ -50,18 +51,34 @@ from billing_core.outcomes import (
     Refusal,
     Released,
     Reversed,
+    RunStands,
+    StorageStands,
     Subscribed,
     Success,
 )
 from billing_core.plans import Limit, Plan, Quota
 from billing_core.pricing import Flat, Graduated, Package, Price, Tier
 from billing_core.quantities import Usage, code, model, tokens, tool
+from billing_core.run_commands import (
+    CloseSilentRun,
+    ForgiveRun,
+    Heartbeat,
+    ResumeRun,
+    SettleRun,
+    StartRun,
+    StopRun,
+    SuspendRun,
+    UndoForgiveness,
+    sandbox,
+)
+from billing_core.storage_commands import BillStorage, ReportStorage
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
     from billing_core.differences import Difference
     from billing_core.engine import AsyncBilling, AsyncHold
     from billing_core.explain import Explanation
+    from billing_core.standing import RunQuote, RunView, StorageRoom, StorageView
     from billing_core.statements import Balance, HistoryPage, HistoryRow
     from billing_core.usage import (
         DayUsage,
@@ -77,6 +94,7 @@ __all__ = [
     "AsyncBilling",
     "AsyncHold",
     "Balance",
+    "BillStorage",
     "Billing",
     "BillingError",
     "Catalogue",
@@ -85,6 +103,7 @@ __all__ = [
     "Check",
     "Checkpoint",
     "Close",
+    "CloseSilentRun",
     "Closed",
     "Command",
     "Conflict",
@@ -96,14 +115,17 @@ __all__ = [
     "Extend",
     "Extended",
     "Flat",
+    "ForgiveRun",
     "Graduated",
     "Grant",
     "Granted",
+    "Heartbeat",
     "Held",
     "HistoryPage",
     "HistoryRow",
     "Hold",
     "IdempotencyConflict",
+    "ImpossibleTransition",
     "InvalidCommand",
     "Limit",
     "ModelUsage",
@@ -126,17 +148,30 @@ __all__ = [
     "Refused",
     "Release",
     "Released",
+    "ReportStorage",
     "ResourceCharge",
+    "ResumeRun",
     "Reverse",
     "Reversed",
+    "RunQuote",
+    "RunStands",
+    "RunView",
     "SetLimit",
     "SetLowBalance",
     "SetPlan",
     "Settle",
+    "SettleRun",
+    "StartRun",
+    "StopRun",
+    "StorageRoom",
+    "StorageStands",
+    "StorageView",
     "StoreError",
     "Subscribed",
     "Success",
+    "SuspendRun",
     "Tier",
+    "UndoForgiveness",
     "UnknownPrice",
     "Usage",
     "UsageReport",
@@ -146,6 +181,7 @@ __all__ = [
     "code",
     "decimal_text",
     "model",
+    "sandbox",
     "tokens",
     "tool",
     "usd",
@@ -154,6 +190,10 @@ __all__ = [
 
 # Imported when first asked for: not every service needs asyncio, or reports.
 _LATER = {
+    "RunQuote": "standing",
+    "RunView": "standing",
+    "StorageRoom": "standing",
+    "StorageView": "standing",
     "ResourceCharge": "usage",
     "ModelUsage": "usage",
     "UsageSummary": "usage",

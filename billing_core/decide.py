@@ -37,6 +37,8 @@ from billing_core.outcomes import Outcome, Refusal, outcome
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Account, Lot
+from billing_core.running import RUN_HANDLERS, want_run
+from billing_core.storing import STORAGE_HANDLERS, want_storage
 from billing_core.subscribing import set_limit, set_low_balance, set_plan, subscribe
 from billing_core.times import micros, moment
 
@@ -79,7 +81,8 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
             case Close() | SetPlan() | SetLimit():
                 want.all_holds = True
             case _:
-                pass
+                want_run(want, command, at)
+                want_storage(want, command, at)
     return wants
 
 
@@ -138,7 +141,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         _check_not_ahead("occurred_at", micros("occurred_at", occurred), terms)
     if isinstance(command, OpenAccount):
         raise Conflict(f"org {command.org!r} is open already, under another key")
-    if account.closed_at is not None and not isinstance(command, (Settle, PriceUnpriced)):
+    if account.closed_at is not None and not command.measured:
         return Refusal(command.org, command.key, "closed")
     ask = Ask(command, key, content, at, max(at, account.watermark), member or 0)
     return _HANDLERS[type(command)](ledger, ask)
@@ -224,6 +227,8 @@ _HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask], Outcome]] = {
     SetLimit: set_limit,
     SetLowBalance: set_low_balance,
     Close: _close,
+    **RUN_HANDLERS,
+    **STORAGE_HANDLERS,
 }
 
 

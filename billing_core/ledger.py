@@ -44,7 +44,10 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     Transfer,
     UsageRecord,
@@ -53,7 +56,10 @@ from billing_core.rollups import Rollup
 from billing_core.text import compact
 from billing_core.times import Window, billing_period
 
-__all__ = ["Ledger", "NeedMore", "Terms", "covers", "spending_order"]
+__all__ = ["CHARGES", "Ledger", "NeedMore", "Terms", "covers", "spending_order"]
+
+CHARGES = ("settle", "deduct", "price", "piece")
+"""The operations whose entries are charges; ``piece``: of a run's time, or of storage."""
 
 FOREVER = 2**63 - 1
 _KINDS = {"allowance": 0, "promotional": 1, "purchased": 2}
@@ -63,31 +69,42 @@ _SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "pay
 class Terms(NamedTuple):
     """What decisions depend on beside the orgs' state: the catalogue, the clock's time,
     and how far ahead of it a command may be dated (microseconds).  ``fresh``: the catalogue
-    was read after the clock."""
+    was read after the clock.  ``horizon``: how long after the time (microseconds) no price
+    can take effect that the catalogue does not know."""
 
     catalogue: Catalogue
     now: int
     tolerance: int
     fresh: bool = False
+    horizon: int = 9 * 60 * 1_000_000
 
 
 class NeedMore(Exception):
     """What was loaded does not suffice: load more of it and decide again.
 
     ``org``: whose credit reaches further than the debts that were loaded, or, with
-    ``sums``, whose rollup cells are to be added up; None: the catalogue is to be read again.
+    ``sums``, whose rollup cells are to be added up, or, with ``charges``, whose charges are
+    given back; None: the catalogue is to be read again.
     """
 
-    def __init__(self, org: str | None, sums: tuple[int | None, str, int] | None = None) -> None:
+    def __init__(
+        self,
+        org: str | None,
+        sums: tuple[int | None, str, int] | None = None,
+        charges: frozenset[int] = frozenset(),
+    ) -> None:
         self.org = org
         self.sums = sums
-        super().__init__(org, sums)
+        self.charges = charges
+        super().__init__(org, sums, charges)
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
         if self.org is None:
             return
-        if self.sums is None:
+        if self.charges:
+            wants[self.org].charges |= self.charges
+        elif self.sums is None:
             wants[self.org].debts *= 16
         else:
             wants[self.org].sums.add(self.sums)
@@ -141,6 +158,9 @@ class Ledger:
         self.subscriptions: list[Subscription] = []
         self.touched_limits: dict[tuple[str, str], LimitSet] = {}
         self.touched_spends: dict[tuple[str, str, int], Spend] = {}
+        self.touched_runs: dict[str, Run] = {}
+        self.touched_storages: dict[str, Storage] = {}
+        self.touched_sizes: dict[tuple[str, int], Size] = {}
         self.untold: list[tuple[str, object]] = []  # events of the entry to come
         self._period = Window(0, 0)
         self._balance = 0 if state.account is None else state.account.balance  # last recorded
@@ -164,6 +184,9 @@ class Ledger:
             limits=list(self.touched_limits.values()),
             spends=list(self.touched_spends.values()),
             cells=self.rollup.cells(),
+            runs=list(self.touched_runs.values()),
+            storages=list(self.touched_storages.values()),
+            sizes=list(self.touched_sizes.values()),
         )
 
     # -- looking ----------------------------------------------------------------
@@ -179,11 +202,12 @@ class Ledger:
         less debt."""
         free = 0
         for lot in self.lots:
-            if (lot.scope is None and lot.period is None) or self._may_pay(lot, resource, at):
+            if (lot.scope is None and lot.period is None) or self.may_pay(lot, resource, at):
                 free += lot.remainder - lot.reserved
         return free - self.account.debt
 
-    def _may_pay(self, lot: Lot, resource: str | None, at: int) -> bool:
+    def may_pay(self, lot: Lot, resource: str | None, at: int) -> bool:
+        """Whether a lot, if it lives, may pay for a use of the resource at a time."""
         if lot.period is not None and lot.period != self.period(at).start:
             return False
         return lot.scope is None or covers(lot.scope, resource)
@@ -243,7 +267,7 @@ class Ledger:
             return parts
         for lot in self.lots:
             free = lot.remainder - lot.reserved
-            if free <= 0 or not self._may_pay(lot, resource, at):
+            if free <= 0 or not self.may_pay(lot, resource, at):
                 continue
             part = min(free, amount)
             lot.reserved += part
@@ -278,7 +302,7 @@ class Ledger:
             if not amount:
                 break
             free = lot.remainder - lot.reserved
-            if free <= 0 or not self._may_pay(lot, resource, at):
+            if free <= 0 or not self.may_pay(lot, resource, at):
                 continue
             paid = min(free, amount)
             self._out_of_lot(lot, paid, "revenue", "charge")
@@ -296,6 +320,18 @@ class Ledger:
         if self.state.all_debts:  # else it would stand before older ones
             self.state.debts.append(charge)
 
+    def owe_more(self, charge: Charge, amount: int) -> None:
+        """What a further piece of a charge left unpaid becomes debt."""
+        account = self.account
+        charge.unpaid += amount
+        account.debt += amount
+        account.balance -= amount
+        self.moves.append(Transfer(f"debt:{charge.charge}", "revenue", amount, "debt"))
+        debts = self.state.debts
+        oldest = self.state.all_debts or (debts and charge.charge < debts[-1].charge)
+        if oldest and not any(each is charge for each in debts):
+            insort(debts, charge, key=lambda each: each.charge)
+
     def free(self, hold: Hold) -> int:
         """Return what is left of a hold to its lots; of ended lots it expires."""
         freed = 0
@@ -304,7 +340,7 @@ class Ledger:
             self.let_go(number, amount)
         hold.parts = []
         self.touched_holds[hold.key] = hold
-        self._uncount(hold)
+        self.uncount(hold)
         return freed
 
     def ended(self, number: int) -> bool:
@@ -391,18 +427,21 @@ class Ledger:
 
     def story(self, subject: Entry) -> Charge:
         """What became of a charge since its own entry."""
-        charge = self.state.charges.get(subject.seq)
-        if charge is None:
-            payments = [
-                [int(transfer.debit.removeprefix("lot:")), transfer.amount]
-                for transfer in subject.transfers
-                if transfer.kind in ("capture", "charge")
-            ]
-            used = subject.usage
-            assert used is not None, "a charge has a usage record"
-            period = self.period(used.occurred_at).start
-            charge = Charge(subject.seq, used.resource, subject.amount, 0, 0, payments, period)
-        return charge
+        return self.state.charges.get(subject.seq) or self.own_story(subject)
+
+    def own_story(self, subject: Entry) -> Charge:
+        """What a charge's own entry tells."""
+        payments = [
+            [int(transfer.debit.removeprefix("lot:")), transfer.amount]
+            for transfer in subject.transfers
+            if transfer.kind in ("capture", "charge")
+        ]
+        used = subject.usage
+        assert used is not None, "a charge has a usage record"
+        period = self.period(used.occurred_at).start
+        unpaid = sum(move.amount for move in subject.transfers if move.kind == "debt")
+        unpaid = unpaid if subject.op == "piece" else 0
+        return Charge(subject.seq, used.resource, subject.amount, unpaid, 0, payments, period)
 
     # -- time -------------------------------------------------------------------
 
@@ -539,7 +578,7 @@ class Ledger:
         if self._ended(lot):
             self.expire(lot)
 
-    def _uncount(self, hold: Hold) -> None:
+    def uncount(self, hold: Hold) -> None:
         """A hold that ends takes back what it announced to the counters."""
         for start, component, quantity in hold.counted:
             counter = self.count(hold.resource or "", start)

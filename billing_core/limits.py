@@ -25,6 +25,7 @@ __all__ = [
     "hold_spending",
     "limit_from",
     "quotas",
+    "room",
     "subjects",
 ]
 
@@ -62,6 +63,12 @@ def bound(ledger: Ledger, use: Use, amount: int, *, replaced: int = 0) -> Bound 
         if amount + replaced > max(0, available):
             found = Bound("balance", amount + replaced - available)
     return found
+
+
+def room(ledger: Ledger, use: Use) -> Bound | None:
+    """How much more may be charged or held for a use before a limit binds: a negative
+    ``shortfall`` is what is left; None: no limit."""
+    return _limit(ledger, use, 0, always=True)
 
 
 def limit_from(ledger: Ledger, time: int) -> None:
@@ -200,7 +207,9 @@ def _of_plan(limit: Limit) -> _InForce:
     return _InForce(limit.amount.nanos, limit.alerts, limit.blocks)
 
 
-def _limit(ledger: Ledger, use: Use, amount: int) -> Bound | None:
+def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bound | None:
+    """The first limit that an amount would exceed; ``always``: the closest one, anyhow."""
+    found: Bound | None = None
     if ledger.account.limited_since is None:
         return None
     for subject in subjects(use.member, use.project):
@@ -212,9 +221,13 @@ def _limit(ledger: Ledger, use: Use, amount: int) -> Bound | None:
             spent = _spend(ledger, subject, grain, window.start).amount
             held = _spend(ledger, subject, "held", 0).amount
             over = spent + held + amount - min(each.amount for each in blocking)
-            if over > 0:
-                return Bound(f"{subject.partition(':')[0]}_limit", over, window.end)
-    return None
+            if over > 0 or always:
+                one = Bound(f"{subject.partition(':')[0]}_limit", over, window.end)
+                if not always:
+                    return one
+                if found is None or over > found.shortfall:
+                    found = one
+    return found
 
 
 def _quota(ledger: Ledger, use: Use) -> Bound | None:

@@ -35,6 +35,8 @@ __all__ = [
     "Refusal",
     "Released",
     "Reversed",
+    "RunStands",
+    "StorageStands",
     "Subscribed",
     "Success",
     "outcome",
@@ -136,11 +138,39 @@ class Changed(Success):
 
 
 @frozen
+class RunStands(Success):
+    """How a run stands after a command.  ``charged``: nanos that the command charged, or,
+    negative, gave back.  ``settled_to``: its time is posted up to there.  ``funded_until``:
+    credit funds it until then; ``bound_by``: what keeps that from being later: ``asked``,
+    ``horizon`` (prices are known until then), ``balance``, ``lot_expiry``, ``org_limit``,
+    ``member_limit``, ``project_limit`` or ``quota``."""
+
+    run: str
+    state: str
+    charged: int
+    settled_to: datetime
+    funded_until: datetime
+    bound_by: str
+
+
+@frozen
+class StorageStands(Success):
+    """How a workspace stands after a command.  ``charged``: nanos that the command charged,
+    or, negative, gave back.  ``size``: the latest, in bytes."""
+
+    workspace: str
+    charged: int
+    size: int
+    billed_to: datetime
+
+
+@frozen
 class Refusal:
     """A business rule said no; nothing was written and the key is still unused.
 
     ``reason``: ``insufficient_credit``, ``limit_reached``, ``quota_reached``, ``closed``,
-    ``hold_lapsed``, ``hold_released`` or ``over_reversal``.  ``shortfall``: nanos missing.
+    ``hold_lapsed``, ``hold_released``, ``over_reversal`` or ``not_silent`` (of a run to be
+    swept).  ``shortfall``: nanos missing.
     ``limit``: what bound (``balance``, ``org_limit``, ``member_limit``, ``project_limit``,
     ``quota``, ``charge``).  ``retryable``: the same command may succeed without anyone's
     doing, after ``retry_after`` seconds if that is known.
@@ -197,6 +227,18 @@ def _reversed(entry: Entry, base: _Base, _: Any) -> Success:
     return Reversed(*base, entry.amount, forgiven, refilled, _moved(entry, "expiry"))
 
 
+def _run_stands(_: Entry, base: _Base, what: Any) -> Success:
+    state, charged, settled_to, until, bound_by = what["stands"]
+    return RunStands(
+        *base, what["run"], state, charged, moment(settled_to), moment(until), bound_by
+    )
+
+
+def _storage_stands(_: Entry, base: _Base, what: Any) -> Success:
+    charged, size, billed_to = what["stands"]
+    return StorageStands(*base, what["workspace"], charged, size, moment(billed_to))
+
+
 OPERATIONS = (
     "open",
     "grant",
@@ -211,6 +253,17 @@ OPERATIONS = (
     "limit",
     "low_balance",
     "close",
+    "start",
+    "heartbeat",
+    "suspend",
+    "resume",
+    "stop",
+    "settle_run",
+    "sweep",
+    "forgive",
+    "undo",
+    "size",
+    "storage",
 )
 """The operations that callers can name."""
 
@@ -225,4 +278,20 @@ _BUILD: Mapping[str, Callable[[Entry, _Base, Any], Success]] = {
     "limit": lambda entry, base, _: Changed(*base),
     "low_balance": lambda entry, base, _: Changed(*base),
     "close": lambda entry, base, _: Closed(*base, entry.amount),
+    **dict.fromkeys(
+        (
+            "start",
+            "heartbeat",
+            "suspend",
+            "resume",
+            "stop",
+            "settle_run",
+            "sweep",
+            "forgive",
+            "undo",
+        ),
+        _run_stands,
+    ),
+    "size": _storage_stands,
+    "storage": _storage_stands,
 }

@@ -26,7 +26,10 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     UsageRecord,
 )
@@ -73,6 +76,7 @@ class Wanted:
     open debts.  ``all_holds``: every open hold, for closing.  ``times``: the earliest and
     latest time of occurrence of anything charged or held.  ``projects``: by name.
     ``sums``: ``(member or None for all, grain, start)`` of rollup cells.
+    ``runs`` and ``storages``: by name, the earliest and latest time that is asked about.
     """
 
     until: int
@@ -87,6 +91,26 @@ class Wanted:
     times: tuple[int, int] | None = None
     projects: set[str] = field(factory=set)
     sums: set[tuple[int | None, str, int]] = field(factory=set)
+    runs: dict[str, tuple[int, int]] = field(factory=dict)
+    storages: dict[str, tuple[int, int]] = field(factory=dict)
+
+    def spans(
+        self, runs: Mapping[str, Run], storages: Mapping[str, Storage]
+    ) -> Iterator[tuple[str, str, tuple[int, int]]]:
+        """``(resource, item, span)`` of the wanted runs and workspaces that a store found:
+        from where they are posted to, to the last time asked about."""
+        for name, (first, last) in self.runs.items():
+            run = runs.get(name)
+            if run is not None:
+                begin = min(max(first, run.started_at), run.settled_to)
+                yield run.resource, run.item, (begin, max(last, run.settled_to))
+        for name, (first, last) in self.storages.items():
+            known = storages.get(name)
+            if known is not None:
+                span = (min(first, known.billed_to), max(last, known.billed_to))
+                yield known.resource, known.item, span
+            else:
+                yield f"storage:{name}", f"storage:{name}", (first, last)
 
 
 @define
@@ -118,6 +142,12 @@ class OrgState:
     wanted or of a loaded hold or wanted charge: what is ``held``, and the days and periods
     in which any of ``Wanted.times`` or a wanted charge's usage falls.
     ``sums``: the amounts of the wanted rollup cells, added up.
+
+    ``runs``, ``storages``: the wanted ones, and in ``charges`` the stories of their tabs; for
+    each span of :meth:`Wanted.spans` also the counters and the item, and its times count as
+    ``Wanted.times``.  A run counts as a hold whose member and project are wanted.
+    ``sizes``: by workspace and time, those of a wanted workspace from the last at or before
+    its span's start to the first after its end.
     """
 
     account: Account | None = None
@@ -136,6 +166,9 @@ class OrgState:
     limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
     spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
     sums: dict[tuple[int | None, str, int], int] = field(factory=dict)
+    runs: dict[str, Run] = field(factory=dict)
+    storages: dict[str, Storage] = field(factory=dict)
+    sizes: dict[tuple[str, int], int] = field(factory=dict)
 
 
 Loaded = dict[str, OrgState]
@@ -148,7 +181,8 @@ class Changes:
     ``account`` replaces the org's row (or makes it, where ``opened``).  ``entries``,
     with their transfers and usage records, ``events`` and ``subscriptions`` are appended.
     ``lots``, ``holds``, ``counters``, ``items``, ``charges``, ``limits`` (by subject and
-    grain) and ``spends`` replace the rows of the same key or make them.  ``members`` are
+    grain), ``spends``, ``runs``, ``storages`` and ``sizes`` (by workspace and time) replace
+    the rows of the same key or make them.  ``members`` are
     new.  ``cells`` are *added* to what is kept; they are read only.
     """
 
@@ -166,6 +200,9 @@ class Changes:
     limits: list[LimitSet] = field(factory=list)
     spends: list[Spend] = field(factory=list)
     cells: dict[CellKey, Cell] = field(factory=dict)
+    runs: list[Run] = field(factory=list)
+    storages: list[Storage] = field(factory=list)
+    sizes: list[Size] = field(factory=list)
 
 
 class Stale(StoreError):
@@ -324,4 +361,21 @@ class Store(Protocol):
 
     def spends(self, org: str) -> Iterator[Spend]:
         """Everything added up for limits, by subject, grain and start."""
+        ...
+
+    def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
+        """Every run, by name; or only those whose state is active, suspended or pending."""
+        ...
+
+    def storages(self, org: str) -> Iterator[Storage]:
+        """Every workspace's storage, by name."""
+        ...
+
+    def sizes(self, org: str) -> Iterator[Size]:
+        """Every size reported, by workspace and time."""
+        ...
+
+    def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
+        """``(org, run)`` of open runs seen last before a time, the longest silent first, at
+        most ``limit``.  Its cost follows what it answers, not how many runs there are."""
         ...

@@ -137,6 +137,8 @@ _TYPES = {
     "release": "release",
     "extend": "release",
     "close": "close",
+    "piece": "usage",
+    "back": "refund",
 }
 
 
@@ -167,7 +169,7 @@ def history_row(entry: Entry) -> HistoryRow:
         change -= transfer.amount * (transfer.debit.startswith(("lot:", "debt:")))
     content = json.loads(entry.content)
     op, _, key = entry.key.partition(":")
-    kind = _TYPES[op]
+    kind = _TYPES.get(op, "release")  # what else moves money ends a hold, or repays debt
     if kind == "grant" and content["kind"] == "purchased":
         kind = "topup"
     if key.startswith("period:"):

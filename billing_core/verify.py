@@ -15,6 +15,7 @@ import attrs
 from attrs import define, frozen
 
 from billing_core.audit import Audit, Checkpoint, Discrepancy, Ended
+from billing_core.audit_time import check_storage
 from billing_core.catalogue import Catalogue, Published
 from billing_core.errors import StoreError
 from billing_core.ports import Store, Wanted
@@ -29,7 +30,10 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
 )
 from billing_core.times import billing_period
@@ -71,6 +75,9 @@ class Recorded:
     subscriptions: Iterable[Subscription]
     limits: Iterable[LimitSet]
     spends: Iterable[Spend]
+    runs: Iterable[Run] = ()
+    storages: Iterable[Storage] = ()
+    sizes: Iterable[Size] = ()
 
 
 def compare(audit: Audit, recorded: Recorded) -> None:
@@ -99,6 +106,12 @@ def compare(audit: Audit, recorded: Recorded) -> None:
     _compare(audit, "limit", tables.limits, limits)
     spends = (((each.subject, each.grain, each.start), each) for each in recorded.spends)
     _compare(audit, "spend", audit.spends(), spends)
+    _compare(audit, "run", tables.runs, ((each.run, each) for each in recorded.runs))
+    storages = ((each.workspace, each) for each in recorded.storages)
+    _compare(audit, "storage", tables.storages, storages)
+    sizes = (((each.workspace, each.at), each) for each in recorded.sizes)
+    _compare(audit, "size", tables.sizes, sizes)
+    check_storage(audit)
     total = sum(lot.remainder for lot in tables.lots.values()) - derived.debt
     if total != derived.balance:
         audit.note("account", f"lots less debt make {total}, the balance {derived.balance}")
@@ -216,6 +229,9 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
         subscriptions=store.subscriptions(org),
         limits=store.limits(org),
         spends=store.spends(org),
+        runs=store.runs(org),
+        storages=store.storages(org),
+        sizes=store.sizes(org),
     )
     compare(audit, recorded)
 

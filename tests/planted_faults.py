@@ -20,6 +20,7 @@ from queue import Queue
 from typing import NamedTuple
 
 from planted_in_payments import PAYMENTS
+from planted_in_runs import RUNS
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("billing_core", "adapters", "tests", "pyproject.toml")
@@ -836,6 +837,7 @@ FAULTS = [
         "postgres.py::test_a_connection_lost_at_the_commit_is_unknown_and_found_out",
     ),
     *(Fault(*each) for each in PAYMENTS),
+    *(Fault(*each) for each in RUNS),
 ]
 
 

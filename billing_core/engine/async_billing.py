@@ -41,8 +41,10 @@ from billing_core.commands import (
 )
 from billing_core.differences import Difference
 from billing_core.engine.async_hold import AsyncHold
+from billing_core.engine.async_over_time import AsyncOverTime
 from billing_core.engine.billing import Billing, checked_batch, unwrapped
 from billing_core.engine.coalescing import Part
+from billing_core.engine.over_time import unwrapped
 from billing_core.engine.reads import Check
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.errors import InvalidCommand
@@ -116,7 +118,7 @@ class _Gatherer:
             self._pump = asyncio.create_task(self._work()) if self._waiting else None
 
 
-class AsyncBilling:
+class AsyncBilling(AsyncOverTime):
     """The billing engine over a store, for asyncio; see :class:`Billing`.
 
     May be used from several event loops.

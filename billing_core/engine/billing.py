@@ -30,11 +30,12 @@ from billing_core.commands import (
 )
 from billing_core.decide import decide, wanted
 from billing_core.engine.coalescing import Coalescer, Part, Run
+from billing_core.engine.over_time import OverTime, unwrapped
 from billing_core.engine.prices import Prices
-from billing_core.engine.reads import Reads
 from billing_core.engine.system import system_clock, uuid7
-from billing_core.errors import BillingError, InvalidCommand, Refused
-from billing_core.ledger import NeedMore, Terms
+from billing_core.engine.time_reads import TimeReads
+from billing_core.errors import InvalidCommand
+from billing_core.ledger import NeedMore
 from billing_core.money import Money
 from billing_core.outcomes import (
     Changed,
@@ -45,7 +46,6 @@ from billing_core.outcomes import (
     Held,
     Opened,
     Outcome,
-    Refusal,
     Released,
     Reversed,
     Subscribed,
@@ -62,7 +62,7 @@ __all__ = ["Billing", "OpenHold"]
 _S = TypeVar("_S", bound=Success)
 
 
-class Billing(Reads):
+class Billing(OverTime, TimeReads):
     """The billing engine over a store.  Safe to share between threads.
 
     ``clock``, ``ids``: where time and ids come from.  ``tolerance``: how far ahead of
@@ -101,6 +101,7 @@ class Billing(Reads):
                 f"{publication_delay}",
             )
         self._prices = Prices(store, clock, age=age, delay=delay)
+        self._horizon = delay - age
         self._coalescer = Coalescer(self._run, width=store.concurrency)
         self._submit: Run = self._coalescer.submit
 
@@ -150,7 +151,7 @@ class Billing(Reads):
 
     def _run(self, batch: Sequence[Command]) -> list[Outcome]:
         now = self.clock()
-        terms = Terms(self._prices.known(now), now, self._tolerance)
+        terms = self._terms(now, self._tolerance)
         wants = wanted(batch, now)
         while True:
             try:
@@ -459,17 +460,6 @@ def checked_batch(commands: Iterable[Command]) -> list[Command]:
         if not isinstance(command, Command):
             raise InvalidCommand("commands", command, "commands, such as Settle(...)")
     return batch
-
-
-def unwrapped(outcomes: Sequence[Outcome], kind: type[_S]) -> _S:
-    """The one success; raises what it is otherwise."""
-    [result] = outcomes
-    if isinstance(result, Refusal):
-        raise Refused(result)
-    if isinstance(result, BillingError):
-        raise result
-    assert isinstance(result, kind)
-    return result
 
 
 def settlements(hold: Hold, reported: Sequence[Usage]) -> list[Settle]:

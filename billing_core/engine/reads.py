@@ -17,7 +17,7 @@ from billing_core.commands import Command, Hold, Settle
 from billing_core.decide import estimate, project, wanted
 from billing_core.engine.reports import Reports, check_seq
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.ledger import Ledger, NeedMore, Terms
+from billing_core.ledger import CHARGES, Ledger, NeedMore, Terms
 from billing_core.limits import Use, bound
 from billing_core.metering import Quote, billed
 from billing_core.money import Money
@@ -55,6 +55,8 @@ class Check:
 
 class Reads(Reports):
     """What can be asked of a store; :class:`Billing` adds what can be told it."""
+
+    _horizon: int
 
     def catalogue(self) -> Catalogue:
         """All published prices, as of now."""
@@ -106,8 +108,11 @@ class Reads(Reports):
         want.until = now
         return self._asked(command.org, want, now, answer)
 
+    def _terms(self, now: int, tolerance: int) -> Terms:
+        return Terms(self._prices.known(now), now, tolerance, horizon=self._horizon)
+
     def _asked(self, org: str, want: Wanted, now: int, answer: Callable[[Ledger], _A]) -> _A:
-        terms = Terms(self._prices.known(now), now, 0)
+        terms = self._terms(now, 0)
         wants = {org: want}
         while True:
             state = self.store.snapshot(wants)[org]
@@ -158,10 +163,11 @@ class Reads(Reports):
         if state.account is None:
             raise NotFound("org", org, "it has no account; open it first")
         entry = state.subjects.get(charge)
-        if entry is None or entry.usage is None or entry.op not in ("settle", "deduct", "price"):
+        if entry is None or entry.usage is None or entry.op not in CHARGES:
             raise NotFound("charge", charge, "a charge is named by the seq that it answered")
         terms = Terms(self._prices.load(), self.clock(), 0)
-        story = Ledger(org, state, terms).story(entry)
+        ledger = Ledger(org, state, terms)
+        story = ledger.own_story(entry) if entry.op == "piece" else ledger.story(entry)
         member = self.store.members(org).get(entry.usage.member) if entry.usage.member else None
         return explain(entry, story, terms.catalogue, state.account.currency, state.lots, member)
 

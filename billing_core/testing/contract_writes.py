@@ -118,7 +118,7 @@ class WriteContract:
         closed = hold("h", 800, "settled", member=1, project="prøject")  # as ever
         closed.parts = []
         story = charge(1, 0, (2, 1), period=1000)
-        story.reversed, story.priced = 20, 2
+        story.amount, story.reversed, story.priced = 70, 20, 2  # of a run it grows
         changes = draft.changes(
             lots=[lot(1, 3, reserved=2, scope=("model:*", "tööl"), expires_at=900)],
             holds=[closed],

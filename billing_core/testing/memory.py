@@ -26,7 +26,10 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     UsageRecord,
 )
@@ -55,6 +58,9 @@ class _Org:
     subscriptions: dict[int, Subscription] = field(factory=dict)
     limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
     spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
+    runs: dict[str, Run] = field(factory=dict)
+    storages: dict[str, Storage] = field(factory=dict)
+    sizes: dict[tuple[str, int], Size] = field(factory=dict)
 
 
 _TABLES = [each.name for each in fields(_Org) if each.name != "account"]
@@ -104,6 +110,10 @@ class MemoryStore:
                 if used is not None:
                     spans.append((used.resource, (used.occurred_at, used.occurred_at)))
                     items |= set() if used.item is None else {(used.item, used.resource)}
+        times = self._load_time(org, state, want)
+        for resource, item, span in want.spans(state.runs, state.storages):
+            spans.append((resource, span))
+            items.add((item, resource))
         for resource, (first, last) in spans:
             begins = sorted(start for known, start in org.counters if known == resource)
             begin = max(0, bisect_right(begins, first) - 1)
@@ -120,7 +130,7 @@ class MemoryStore:
         owing = [charge for charge in owing if charge.unpaid]
         state.debts = owing[: want.debts]
         state.all_debts = len(owing) <= want.debts
-        self._load_terms(org, state, want)
+        self._load_terms(org, state, want, times)
         for member, grain, start in want.sums:
             state.sums[member, grain, start] = sum(
                 cell.amount
@@ -129,18 +139,38 @@ class MemoryStore:
             )
         return deepcopy(state)
 
-    def _load_terms(self, org: _Org, state: OrgState, want: Wanted) -> None:
+    def _load_time(self, org: _Org, state: OrgState, want: Wanted) -> list[int]:
+        """The wanted runs and workspaces, and the times that they are asked about."""
+        state.runs = {name: org.runs[name] for name in want.runs if name in org.runs}
+        found = {name: org.storages[name] for name in want.storages if name in org.storages}
+        state.storages = found
+        owners: list[Run | Storage] = [*state.runs.values(), *found.values()]
+        numbers = [tab.charge for owner in owners for tab in owner.tabs]
+        state.charges |= {number: org.charges[number] for number in numbers}
+        times: list[int] = []
+        for resource, _, span in want.spans(state.runs, found):
+            times += span
+            name = resource.removeprefix("storage:")
+            if name in found:
+                begins = sorted(at for known, at in org.sizes if known == name)
+                begin = max(0, bisect_right(begins, span[0]) - 1)
+                for at in begins[begin : bisect_right(begins, span[1]) + 1]:
+                    state.sizes[name, at] = org.sizes[name, at].size
+        return times
+
+    def _load_terms(self, org: _Org, state: OrgState, want: Wanted, spanned: list[int]) -> None:
         """The plans that the org had, its limits, and what counts towards them."""
         account = org.account
         used = [subject.usage for subject in state.subjects.values() if subject.usage is not None]
-        times = [each.occurred_at for each in used] + list(want.times or ())
+        times = [each.occurred_at for each in used] + list(want.times or ()) + spanned
         if account.plan_since > min(times, default=account.plan_since):
             then = [each for each in org.subscriptions.values() if each.since <= min(times)]
             later = [each for each in org.subscriptions.values() if each.since > min(times)]
             state.subscriptions = then[-1:] + later
         if account.limited_since is None:
             return
-        owners: list[UsageRecord | Hold] = [*used, *state.holds.values()]
+        owners: list[UsageRecord | Hold | Run] = [*used, *state.holds.values()]
+        owners += state.runs.values()
         subjects = {"org"} | {f"member:{number}" for number in state.members.values()}
         subjects |= {f"project:{name}" for name in want.projects}
         subjects |= {f"member:{each.member}" for each in owners if each.member}
@@ -193,6 +223,9 @@ class MemoryStore:
         org.subscriptions |= {each.seq: each for each in changes.subscriptions}
         org.limits |= {(each.subject, each.per): each for each in changes.limits}
         org.spends |= {(each.subject, each.grain, each.start): each for each in changes.spends}
+        org.runs |= {run.run: run for run in changes.runs}
+        org.storages |= {each.workspace: each for each in changes.storages}
+        org.sizes |= {(each.workspace, each.at): each for each in changes.sizes}
         org.members |= {name: number for number, name in changes.members}
         for key, cell in changes.cells.items():
             sums = deepcopy(org.cells.get(key, Cell()))
@@ -316,6 +349,26 @@ class MemoryStore:
 
     def spends(self, org: str) -> Iterator[Spend]:
         return self._rows(org, lambda known: known.spends)
+
+    def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
+        every = self._rows(org, lambda known: known.runs)
+        return (run for run in every if not unsettled or run.unsettled)
+
+    def storages(self, org: str) -> Iterator[Storage]:
+        return self._rows(org, lambda known: known.storages)
+
+    def sizes(self, org: str) -> Iterator[Size]:
+        return self._rows(org, lambda known: known.sizes)
+
+    def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
+        with self._lock:
+            silent = [
+                (run.seen_at, name, run.run)
+                for name, org in self._orgs.items()
+                for run in org.runs.values()
+                if run.open and run.seen_at < before
+            ]
+        return [(org, run) for _, org, run in sorted(silent)[:limit]]
 
 
 def _shallow(org: _Org) -> _Org:

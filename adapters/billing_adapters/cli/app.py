@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.progress import TaskID
 
-from billing_adapters.cli import catalogue, reads
+from billing_adapters.cli import catalogue, over_time, reads
 from billing_adapters.cli.database import Database, opened, store, temporary
 from billing_adapters.cli.replay import Replay, given_prices, org_names, source_prices
 from billing_adapters.cli.report import replay_json, report_demo, report_replay
@@ -268,5 +268,7 @@ for _command in (
     catalogue.plans,
     catalogue.pricing,
     catalogue.quote,
+    over_time.runtime,
+    over_time.storage,
 ):
     cli.add_command(_command)

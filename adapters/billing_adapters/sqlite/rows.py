@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from billing_adapters.sqlite import over_time
 from billing_adapters.sqlite.known import Known
 from billing_core.ports import Changes, OrgState, Wanted
 from billing_core.records import (
@@ -22,7 +23,9 @@ from billing_core.records import (
     LimitSet,
     Line,
     Lot,
+    Run,
     Spend,
+    Storage,
     Subscription,
     Transfer,
     UsageRecord,
@@ -146,11 +149,15 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
         row = db.execute(_BY_NAME, (org, name)).fetchone()
         if row is not None:
             state.members[name] = row[0]
+    if want.runs or want.storages:
+        over_time.load(db, org, want, state)
     if want.holds or next_lapse is not None:
         _load_holds(db, org, want, state, next_lapse)
+    if state.runs or state.storages:
+        _load_stories(db, org, state)
     if want.charges or debt:
         _load_charges(db, org, want, state)
-    if want.counters or want.items or state.holds or state.subjects:
+    if want.counters or want.items or state.holds or state.subjects or want.runs or want.storages:
         _load_counters(db, org, want, state)
     if state.account.plan_since or state.account.limited_since is not None:
         _load_terms(db, org, want, state, state.account)
@@ -212,6 +219,9 @@ def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgSta
             spans.append((used.resource, (used.occurred_at, used.occurred_at)))
             if used.item is not None:
                 items.add((used.item, used.resource))
+    for resource, name, span in want.spans(state.runs, state.storages):
+        spans.append((resource, span))
+        items.add((name, resource))
     for resource, (first, last) in spans:
         for row in db.execute(_COUNTERS_DOWN, (org, resource, last)):
             state.counters[row[0], row[1]] = counter(row)
@@ -236,6 +246,18 @@ def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgSta
             state.items[name, resource] = item(row)
 
 
+_STORY = f"SELECT {CHARGE} FROM charges WHERE org_id = ? AND charge = ?"
+
+
+def _load_stories(db: sqlite3.Connection, org: str, state: OrgState) -> None:
+    """The stories of runs and of storage."""
+    owners: list[Run | Storage] = [*state.runs.values(), *state.storages.values()]
+    for owner in owners:
+        for tab in owner.tabs:
+            for row in db.execute(_STORY, (org, tab.charge)):
+                state.charges[tab.charge] = charge(row)
+
+
 def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
     for number in want.charges:
         row = db.execute(_BY_NUMBER, (org, number)).fetchone()
@@ -244,11 +266,9 @@ def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgStat
         subject = state.subjects[number] = entry(org, row)
         payers = {t.debit for t in subject.transfers if t.debit.startswith("lot:")}
         lots = {int(name[4:]) for name in payers}
-        row = db.execute(
-            f"SELECT {CHARGE} FROM charges WHERE org_id = ? AND charge = ?", (org, number)
-        ).fetchone()
+        row = db.execute(_STORY, (org, number)).fetchone()
         if row is not None:
-            story = state.charges[number] = charge(row)
+            story = state.charges[number] = state.charges.get(number) or charge(row)
             lots |= {paid for paid, _ in story.payments}
         for paid in lots - state.lots.keys():
             row = db.execute(
@@ -280,6 +300,7 @@ def _load_terms(
     """The plans that the org had, its limits, and what counts towards them."""
     used = [each.usage for each in state.subjects.values() if each.usage is not None]
     times = [each.occurred_at for each in used] + list(want.times or ())
+    times += [at for _, _, span in want.spans(state.runs, state.storages) for at in span]
     if times and min(times) < account.plan_since:
         for row in db.execute(_SUBSCRIBED_DOWN, (org,)):
             state.subscriptions.insert(0, Subscription(*row))
@@ -287,7 +308,8 @@ def _load_terms(
                 break
     if account.limited_since is None:
         return
-    owners: list[UsageRecord | Hold] = [*used, *state.holds.values()]
+    owners: list[UsageRecord | Hold | Run] = [*used, *state.holds.values()]
+    owners += state.runs.values()
     subjects = {"org"} | {f"member:{number}" for number in state.members.values()}
     subjects |= {f"project:{name}" for name in want.projects}
     subjects |= {f"member:{each.member}" for each in owners if each.member}
@@ -374,8 +396,8 @@ DO UPDATE SET components = excluded.components
 """
 _PUT_CHARGE = """
 INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, charge) DO UPDATE SET
-    unpaid = excluded.unpaid, reversed = excluded.reversed, payments = excluded.payments,
-    priced = excluded.priced
+    amount = excluded.amount, unpaid = excluded.unpaid, reversed = excluded.reversed,
+    payments = excluded.payments, priced = excluded.priced
 """
 _INSERT_SUBSCRIPTION = "INSERT INTO subscriptions VALUES (?, ?, ?, ?)"
 _PUT_LIMIT = """
@@ -406,6 +428,7 @@ _ORDER = (
     _INSERT_SUBSCRIPTION,
     _PUT_LIMIT,
     _PUT_SPEND,
+    *over_time.STATEMENTS,
     _INSERT_CELL,
     _UPDATE_CELL,
 )
@@ -428,6 +451,7 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
         _account_rows(rows, org, change, known, lots)
         _lot_rows(rows, org, change, lots)
         _state_rows(rows, org, change)
+        over_time.put(rows, org, change)
         _cell_rows(db, rows, org, change, known)
     for statement in sorted(rows, key=_RANK.__getitem__):
         values = rows[statement]

@@ -202,6 +202,33 @@ CREATE TABLE spends (
     PRIMARY KEY (org_id, subject, grain, start)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE runs (
+    org_id TEXT NOT NULL,
+    run TEXT NOT NULL,
+    state TEXT NOT NULL,
+    seen_at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (org_id, run)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX runs_open ON runs (seen_at, org_id, run) WHERE state IN ('active', 'suspended');
+CREATE INDEX runs_unsettled ON runs (org_id, run)
+    WHERE state IN ('active', 'suspended', 'pending');
+
+CREATE TABLE storages (
+    org_id TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (org_id, workspace)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sizes (
+    org_id TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (org_id, workspace, at)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE published (
     number INTEGER NOT NULL PRIMARY KEY,
     version TEXT NOT NULL UNIQUE,
