@@ -672,6 +672,13 @@ FAULTS = [
         "if False else None",
         "concurrency.py::test_a_clean_up_after_cancelling_everything_is_not_stranded",
     ),
+    fault(
+        "let one caller fill all the leaders' places",
+        "engine/coalescing",
+        "if free and not call.leads:",
+        "if free:",
+        "concurrency.py::test_one_let_lead_has_one_place_until_it_takes_its_own",
+    ),
     # -- the SQLite store
     sqlite_fault(
         "believe rows that somebody else has changed",
