@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
 
 from billing_core.quantities import CUSTOMER
 from billing_core.rollups import Sums

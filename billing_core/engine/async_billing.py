@@ -42,7 +42,7 @@ from billing_core.commands import (
 from billing_core.differences import Difference
 from billing_core.engine.async_hold import AsyncHold
 from billing_core.engine.async_over_time import AsyncOverTime
-from billing_core.engine.billing import Billing, checked_batch, unwrapped
+from billing_core.engine.billing import Billing, checked_batch
 from billing_core.engine.coalescing import Part
 from billing_core.engine.over_time import unwrapped
 from billing_core.engine.reads import Check

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from billing_core.commands import Hold
-from billing_core.engine.billing import settlements, unwrapped
+from billing_core.engine.billing import settlements
+from billing_core.engine.over_time import unwrapped
 from billing_core.errors import InvalidCommand
 from billing_core.outcomes import Charged, Held
 from billing_core.quantities import Usage

@@ -35,7 +35,7 @@ from billing_core.engine.prices import Prices
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.engine.time_reads import TimeReads
 from billing_core.errors import InvalidCommand
-from billing_core.ledger import NeedMore
+from billing_core.ledger import NeedMore, Terms
 from billing_core.money import Money
 from billing_core.outcomes import (
     Changed,
