@@ -46,7 +46,10 @@ from billing_core.outcomes import (
     Granted,
     Held,
     Opened,
+    Ordered,
     Outcome,
+    Recorded,
+    RefundAsked,
     Refusal,
     Released,
     Reversed,
@@ -56,11 +59,15 @@ from billing_core.outcomes import (
 from billing_core.plans import Limit, Plan, Quota
 from billing_core.pricing import Flat, Graduated, Package, Price, Tier
 from billing_core.quantities import Usage, model, tokens
+from billing_core.topup import TopUpRules
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
     from billing_core.engine import AsyncBilling, AsyncHold
+    from billing_core.engine.topups import AutoTopUpStatus, TopUpPage
+    from billing_core.engine.work import Delivery, Pending
     from billing_core.explain import Explanation
+    from billing_core.reconciliation import Reconciliation
     from billing_core.statements import Balance, HistoryPage, HistoryRow
     from billing_core.usage import (
         DayUsage,
@@ -75,6 +82,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncBilling",
     "AsyncHold",
+    "AutoTopUpStatus",
     "Balance",
     "Billing",
     "BillingError",
@@ -89,6 +97,7 @@ __all__ = [
     "Conflict",
     "DayUsage",
     "Deduct",
+    "Delivery",
     "Discrepancy",
     "Explanation",
     "Extend",
@@ -111,15 +120,20 @@ __all__ = [
     "OpenAccount",
     "OpenHold",
     "Opened",
+    "Ordered",
     "Outcome",
     "Package",
     "PaymentError",
+    "Pending",
     "Plan",
     "Price",
     "PriceBook",
     "PriceUnpriced",
     "Quota",
     "Quote",
+    "Reconciliation",
+    "Recorded",
+    "RefundAsked",
     "Refusal",
     "Refused",
     "Release",
@@ -135,6 +149,8 @@ __all__ = [
     "Subscribed",
     "Success",
     "Tier",
+    "TopUpPage",
+    "TopUpRules",
     "UnknownPrice",
     "Usage",
     "UsageReport",
@@ -165,6 +181,11 @@ _LATER = {
     "UsageReport": "usage",
     "UsageRow": "usage",
     "Verification": "verify",
+    "AutoTopUpStatus": "engine.topups",
+    "TopUpPage": "engine.topups",
+    "Delivery": "engine.work",
+    "Pending": "engine.work",
+    "Reconciliation": "reconciliation",
 }
 
 

@@ -40,6 +40,8 @@ from billing_core.records import (
 )
 from billing_core.text import compact
 from billing_core.times import DAY, HOUR, billing_period, micros
+from billing_core.topup import AutoTopUp, TopUp
+from billing_core.topup_audit import follow_topup, restored
 
 __all__ = ["Audit", "Checkpoint", "Discrepancy", "Ended"]
 
@@ -92,6 +94,8 @@ class _Tables:
     subscriptions: dict[int, Subscription] = field(factory=dict)
     limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
     spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
+    topups: dict[str, TopUp] = field(factory=dict)
+    auto: AutoTopUp | None = None
 
 
 @define
@@ -150,6 +154,8 @@ class Audit:
             tables.limits[subject, per] = limit
         for row in data["spends"]:
             tables.spends[row["subject"], row["grain"], row["start"]] = Spend(**row)
+        tables.topups = {row["topup"]: restored(row) for row in data["topups"]}
+        tables.auto = None if data["auto"] is None else AutoTopUp(**data["auto"])
         return audit
 
     def checkpoint(self) -> Checkpoint:
@@ -169,6 +175,8 @@ class Audit:
             "subscriptions": list(tables.subscriptions.values()),
             "limits": list(tables.limits.values()),
             "spends": [attrs.asdict(each) for each in tables.spends.values()],
+            "topups": [attrs.asdict(each) for each in tables.topups.values()],
+            "auto": None if tables.auto is None else attrs.asdict(tables.auto),
         }
         return Checkpoint(self.org, self.account.seq, self.account.head.hex(), compact(state))
 
@@ -643,4 +651,8 @@ _FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {
     "limit": Audit._limit,
     "low_balance": Audit._low_balance,
     "close": Audit._close,
+    **dict.fromkeys(
+        ("topup", "auto_topup", "refund", "auto", "call", "method", "credit", "payment"),
+        follow_topup,
+    ),
 }

@@ -21,6 +21,7 @@ __all__ = [
     "InvalidCommand",
     "MoneyOverflow",
     "NotFound",
+    "Outdated",
     "PaymentError",
     "PaymentErrorKind",
     "Refused",
@@ -88,6 +89,10 @@ class IdempotencyConflict(Conflict):
             f"key {key!r} of org {org!r} is on record with another {', '.join(differs)}; "
             "send the same content to get the first outcome again, or use a new key"
         )
+
+
+class Outdated(Conflict):
+    """What was read of the provider may be older than what is on record: read again."""
 
 
 class NotFound(BillingError):

@@ -17,6 +17,8 @@ kind           from → to                       when
 ``refill``     revenue → lot                   a reversal, of what was paid
 ``refund``     lot → refunds                   closing
 ``write_off``  lot → write_off                 closing
+``clawback``   lot, debt → payments            its payment was taken back; undone by
+                                               ``forgiveness`` and ``refill``
 =============  ==============================  =========================================
 
 A command's checks come before its first movement: a failed one has moved nothing.
@@ -33,7 +35,7 @@ from billing_core.errors import MoneyOverflow, StoreError
 from billing_core.journal import chained
 from billing_core.money import MAX_NANOS
 from billing_core.plans import Plan
-from billing_core.ports import Changes, OrgState, Wanted
+from billing_core.ports import Changes, IdSource, OrgState, Wanted
 from billing_core.records import (
     Account,
     Charge,
@@ -52,10 +54,14 @@ from billing_core.records import (
 from billing_core.rollups import Rollup
 from billing_core.text import compact
 from billing_core.times import Window, billing_period
+from billing_core.topup import AutoTopUp, TopUp, TopUpRules
 
-__all__ = ["Ledger", "NeedMore", "Terms", "covers", "spending_order"]
+__all__ = ["CLAWBACK", "Ledger", "NeedMore", "Terms", "covers", "spending_order"]
 
 FOREVER = 2**63 - 1
+CLAWBACK = ""
+"""What stands for the resource of a clawback: no resource has this name."""
+
 _KINDS = {"allowance": 0, "promotional": 1, "purchased": 2}
 _SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "payments"}
 
@@ -63,31 +69,48 @@ _SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "pay
 class Terms(NamedTuple):
     """What decisions depend on beside the orgs' state: the catalogue, the clock's time,
     and how far ahead of it a command may be dated (microseconds).  ``fresh``: the catalogue
-    was read after the clock."""
+    was read after the clock.  ``topups``: the platform's rules for them; ``ids``: where the
+    id of an automatic attempt comes from."""
 
     catalogue: Catalogue
     now: int
     tolerance: int
     fresh: bool = False
+    topups: TopUpRules = TopUpRules()
+    ids: IdSource | None = None
 
 
 class NeedMore(Exception):
     """What was loaded does not suffice: load more of it and decide again.
 
     ``org``: whose credit reaches further than the debts that were loaded, or, with
-    ``sums``, whose rollup cells are to be added up; None: the catalogue is to be read again.
+    ``sums``, whose rollup cells are to be added up, with ``charge``, of which the story is
+    missing, with ``auto``, the automatic top-up; None: the catalogue is to be read again.
     """
 
-    def __init__(self, org: str | None, sums: tuple[int | None, str, int] | None = None) -> None:
+    def __init__(
+        self,
+        org: str | None,
+        sums: tuple[int | None, str, int] | None = None,
+        *,
+        charge: int | None = None,
+        auto: bool = False,
+    ) -> None:
         self.org = org
         self.sums = sums
-        super().__init__(org, sums)
+        self.charge = charge
+        self.auto = auto
+        super().__init__(org, sums, charge, auto)
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
         if self.org is None:
             return
-        if self.sums is None:
+        if self.auto:
+            wants[self.org].auto = True
+        elif self.charge is not None:
+            wants[self.org].charges.add(self.charge)
+        elif self.sums is None:
             wants[self.org].debts *= 16
         else:
             wants[self.org].sums.add(self.sums)
@@ -141,6 +164,8 @@ class Ledger:
         self.subscriptions: list[Subscription] = []
         self.touched_limits: dict[tuple[str, str], LimitSet] = {}
         self.touched_spends: dict[tuple[str, str, int], Spend] = {}
+        self.touched_topups: dict[str, TopUp] = {}
+        self.touched_auto: AutoTopUp | None = None
         self.untold: list[tuple[str, object]] = []  # events of the entry to come
         self._period = Window(0, 0)
         self._balance = 0 if state.account is None else state.account.balance  # last recorded
@@ -163,6 +188,8 @@ class Ledger:
             subscriptions=self.subscriptions,
             limits=list(self.touched_limits.values()),
             spends=list(self.touched_spends.values()),
+            topups=list(self.touched_topups.values()),
+            auto=self.touched_auto,
             cells=self.rollup.cells(),
         )
 
@@ -284,16 +311,28 @@ class Ledger:
             amount -= paid
         return amount
 
-    def owe(self, charge: Charge) -> None:
-        """What a charge left unpaid becomes debt."""
+    def owe(self, charge: Charge, target: str = "revenue", kind: str = "debt") -> None:
+        """What a charge or clawback left unpaid becomes debt."""
         account = self.account
         account.debt += charge.unpaid
         account.balance -= charge.unpaid
-        self.moves.append(Transfer(f"debt:{charge.charge}", "revenue", charge.unpaid, "debt"))
-        self.touched_charges[charge.charge] = charge
-        self.state.charges[charge.charge] = charge
+        self.moves.append(Transfer(f"debt:{charge.charge}", target, charge.unpaid, kind))
+        self.keep_story(charge)
         if self.state.all_debts:  # else it would stand before older ones
             self.state.debts.append(charge)
+
+    def keep_story(self, charge: Charge) -> None:
+        """Keep what became of a charge or clawback."""
+        self.touched_charges[charge.charge] = self.state.charges[charge.charge] = charge
+
+    def withdraw(self, number: int, amount: int) -> int:
+        """Take what is unreserved of a lot back to whoever paid for it, up to ``amount``; how
+        much."""
+        lot = self.state.lots.get(number)
+        part = 0 if lot is None else min(lot.remainder - lot.reserved, amount)
+        if lot is not None and part:
+            self._out_of_lot(lot, part, "payments", "clawback")
+        return part
 
     def free(self, hold: Hold) -> int:
         """Return what is left of a hold to its lots; of ended lots it expires."""
@@ -330,6 +369,8 @@ class Ledger:
                 part = min(lot.remainder - lot.reserved, charge.unpaid)
                 if part <= 0 or not covers(lot.scope, charge.resource):
                     continue
+                if charge.resource == CLAWBACK and lot.kind != "purchased":
+                    continue
                 if lot.period not in (None, charge.period):
                     continue
                 self._out_of_lot(lot, part, f"debt:{charge.charge}", "repayment")
@@ -344,21 +385,23 @@ class Ledger:
         if not self.state.all_debts:
             raise NeedMore(self.org)
 
-    def reverse(self, charge: Charge, amount: int, expires_at: int | None) -> list[list[int]]:
-        """Give back ``amount`` of a charge: first what is unpaid, then to the lots that
-        paid, last one first.  The new lots, ``[lot, old lot]``, that stand for ended ones."""
+    def reverse(
+        self, charge: Charge, amount: int, expires_at: int | None, source: str = "revenue"
+    ) -> list[list[int]]:
+        """Give back ``amount`` of a charge or clawback: first what is unpaid, then to the lots
+        that paid, last one first.  The new lots, ``[lot, old lot]``, that stand for ended ones."""
         account = self.account
-        self.touched_charges[charge.charge] = charge
-        self.state.charges[charge.charge] = charge
+        self.keep_story(charge)
         charge.reversed += amount
-        account.used -= amount
+        if source == "revenue":
+            account.used -= amount
         forgiven = min(amount, charge.unpaid)
         if forgiven:
             charge.unpaid -= forgiven
             account.debt -= forgiven
             account.balance += forgiven
             name = f"debt:{charge.charge}"
-            self.moves.append(Transfer("revenue", name, forgiven, "forgiveness"))
+            self.moves.append(Transfer(source, name, forgiven, "forgiveness"))
             amount -= forgiven
         made: list[list[int]] = []
         while amount:
@@ -375,7 +418,7 @@ class Ledger:
                 self._add_lot(lot)
             else:
                 self._relist(lot)
-            self._into_lot(lot, part, "revenue", "refill")
+            self._into_lot(lot, part, source, "refill")
             self._expire(lot)
         return made
 

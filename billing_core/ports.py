@@ -29,6 +29,7 @@ from billing_core.records import (
     Subscription,
     UsageRecord,
 )
+from billing_core.topup import AutoTopUp, TopUp
 
 __all__ = [
     "Changes",
@@ -69,7 +70,8 @@ class Wanted:
     ``charges``: charges that are reversed or priced.  ``debts``: how many of the oldest
     open debts.  ``all_holds``: every open hold, for closing.  ``times``: the earliest and
     latest time of occurrence of anything charged or held.  ``projects``: by name.
-    ``sums``: ``(member or None for all, grain, start)`` of rollup cells.
+    ``sums``: ``(member or None for all, grain, start)`` of rollup cells.  ``topups``: by
+    their ids.  ``auto``: the automatic top-up.
     """
 
     until: int
@@ -84,6 +86,8 @@ class Wanted:
     times: tuple[int, int] | None = None
     projects: set[str] = field(factory=set)
     sums: set[tuple[int | None, str, int]] = field(factory=set)
+    topups: set[str] = field(factory=set)
+    auto: bool = False
 
 
 @define
@@ -115,6 +119,7 @@ class OrgState:
     wanted or of a loaded hold or wanted charge: what is ``held``, and the days and periods
     in which any of ``Wanted.times`` or a wanted charge's usage falls.
     ``sums``: the amounts of the wanted rollup cells, added up.
+    ``topups``: the wanted ones.  ``auto``: where wanted, and where the org has one.
     """
 
     account: Account | None = None
@@ -133,6 +138,8 @@ class OrgState:
     limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
     spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
     sums: dict[tuple[int | None, str, int], int] = field(factory=dict)
+    topups: dict[str, TopUp] = field(factory=dict)
+    auto: AutoTopUp | None = None
 
 
 Loaded = dict[str, OrgState]
@@ -145,7 +152,8 @@ class Changes:
     ``account`` replaces the org's row (or makes it, where ``opened``).  ``entries``,
     with their transfers and usage records, ``events`` and ``subscriptions`` are appended.
     ``lots``, ``holds``, ``counters``, ``items``, ``charges``, ``limits`` (by subject and
-    grain) and ``spends`` replace the rows of the same key or make them.  ``members`` are
+    grain), ``spends``, ``topups`` and ``auto`` (where there is one) replace the rows of the
+    same key or make them.  ``members`` are
     new.  ``cells`` are *added* to what is kept; they are read only.
     """
 
@@ -162,6 +170,8 @@ class Changes:
     subscriptions: list[Subscription] = field(factory=list)
     limits: list[LimitSet] = field(factory=list)
     spends: list[Spend] = field(factory=list)
+    topups: list[TopUp] = field(factory=list)
+    auto: AutoTopUp | None = None
     cells: dict[CellKey, Cell] = field(factory=dict)
 
 
@@ -297,4 +307,52 @@ class Store(Protocol):
 
     def spends(self, org: str) -> Iterator[Spend]:
         """Everything added up for limits, by subject, grain and start."""
+        ...
+
+    def topups(self, org: str) -> Iterator[TopUp]:
+        """Every top-up, by id."""
+        ...
+
+    def auto_topup(self, org: str) -> AutoTopUp | None:
+        """The automatic top-up, where there is one."""
+        ...
+
+    # What background work stands on: scans without locks, whose answers may be old.
+
+    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
+        """``(org, id)`` of top-ups with ``due_at`` <= ``until``, the longest due first."""
+        ...
+
+    def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
+        """Orgs with something that lapses at ``until`` or before, by ``next_lapse``."""
+        ...
+
+    def paying(self, customer: str) -> Sequence[str]:
+        """The orgs whose automatic top-up charges a provider's customer."""
+        ...
+
+    def mark(self, name: str) -> int | None:
+        """How far something has come that is no org's own, such as the sweep."""
+        ...
+
+    def set_mark(self, name: str, value: int) -> None:
+        """It has come so far: the mark never goes back."""
+        ...
+
+    def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
+        """Orgs with events that are not delivered, and that no deliverer has to itself."""
+        ...
+
+    def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
+        """Have an org's events to oneself until a time; False where another has them.
+        ``until`` <= ``now`` gives them up."""
+        ...
+
+    def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
+        """The events that are not delivered, in order."""
+        ...
+
+    def delivered(self, org: str, deliverer: str, seq: int, n: int) -> bool:
+        """The events up to one are delivered; False, changing nothing, where the deliverer
+        has them no longer."""
         ...

@@ -33,6 +33,8 @@ from billing_core.records import (
     Subscription,
 )
 from billing_core.times import billing_period
+from billing_core.topup import AutoTopUp, TopUp
+from billing_core.topup_audit import of_journal
 
 __all__ = ["Progress", "Verification", "compare", "tampered_books", "verify_org"]
 
@@ -71,6 +73,8 @@ class Recorded:
     subscriptions: Iterable[Subscription]
     limits: Iterable[LimitSet]
     spends: Iterable[Spend]
+    topups: Iterable[TopUp]
+    auto: AutoTopUp | None
 
 
 def compare(audit: Audit, recorded: Recorded) -> None:
@@ -99,6 +103,10 @@ def compare(audit: Audit, recorded: Recorded) -> None:
     _compare(audit, "limit", tables.limits, limits)
     spends = (((each.subject, each.grain, each.start), each) for each in recorded.spends)
     _compare(audit, "spend", audit.spends(), spends)
+    topups = ((each.topup, of_journal(each)) for each in recorded.topups)
+    _compare(audit, "top-up", tables.topups, topups)
+    if tables.auto != recorded.auto:
+        audit.note("automatic top-up", f"{recorded.auto}; the journal leads to {tables.auto}")
     total = sum(lot.remainder for lot in tables.lots.values()) - derived.debt
     if total != derived.balance:
         audit.note("account", f"lots less debt make {total}, the balance {derived.balance}")
@@ -216,6 +224,8 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
         subscriptions=store.subscriptions(org),
         limits=store.limits(org),
         spends=store.spends(org),
+        topups=store.topups(org),
+        auto=store.auto_topup(org),
     )
     compare(audit, recorded)
 

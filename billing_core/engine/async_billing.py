@@ -37,6 +37,7 @@ from billing_core.commands import (
     SetPlan,
     Settle,
 )
+from billing_core.engine.async_topups import AsyncTopUps
 from billing_core.engine.billing import Billing, checked_batch, settlements, unwrapped
 from billing_core.engine.coalescing import Part
 from billing_core.engine.reads import Check
@@ -59,12 +60,14 @@ from billing_core.outcomes import (
     Subscribed,
     Success,
 )
+from billing_core.payments import PaymentProvider
 from billing_core.plans import Grain, Plan
 from billing_core.ports import Clock, IdSource, Store
 from billing_core.quantities import Usage
 from billing_core.records import Event
 from billing_core.statements import Balance, HistoryPage
 from billing_core.times import PeriodName
+from billing_core.topup import TopUpRules
 from billing_core.usage import DayUsage, UsageReport
 from billing_core.verify import Progress, Verification
 
@@ -110,7 +113,7 @@ class _Gatherer:
             self._pump = asyncio.create_task(self._work()) if self._waiting else None
 
 
-class AsyncBilling:
+class AsyncBilling(AsyncTopUps):
     """The billing engine over a store, for asyncio; see :class:`Billing`.
 
     May be used from several event loops.
@@ -125,6 +128,8 @@ class AsyncBilling:
         tolerance: timedelta = timedelta(minutes=5),
         publication_delay: timedelta = timedelta(minutes=10),
         catalogue_age: timedelta = timedelta(minutes=1),
+        payments: PaymentProvider | None = None,
+        topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
     ) -> None:
         self._billing = Billing(
             store,
@@ -133,6 +138,8 @@ class AsyncBilling:
             tolerance=tolerance,
             publication_delay=publication_delay,
             catalogue_age=catalogue_age,
+            payments=payments,
+            topups=topups,
         )
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gatherer] = WeakKeyDictionary()
 

@@ -31,8 +31,8 @@ from billing_core.commands import (
 from billing_core.decide import decide, wanted
 from billing_core.engine.coalescing import Coalescer, Part, Run
 from billing_core.engine.prices import Prices
-from billing_core.engine.reads import Reads
 from billing_core.engine.system import system_clock, uuid7
+from billing_core.engine.work import Work
 from billing_core.errors import BillingError, InvalidCommand, Refused
 from billing_core.ledger import NeedMore, Terms
 from billing_core.money import Money
@@ -51,24 +51,27 @@ from billing_core.outcomes import (
     Subscribed,
     Success,
 )
+from billing_core.payments import PaymentProvider
 from billing_core.plans import Grain, Plan
 from billing_core.ports import Clock, IdSource, Store
 from billing_core.quantities import Usage
 from billing_core.text import checked_name
 from billing_core.times import DAY, duration
+from billing_core.topup import TopUpRules
 
 __all__ = ["Billing", "OpenHold"]
 
 _S = TypeVar("_S", bound=Success)
 
 
-class Billing(Reads):
+class Billing(Work):
     """The billing engine over a store.  Safe to share between threads.
 
     ``clock``, ``ids``: where time and ids come from.  ``tolerance``: how far ahead of
     the clock a command may be dated.  ``publication_delay``: how long before it takes
     effect a change of price is published; longer than ``catalogue_age``, for which
-    a loaded catalogue is trusted.
+    a loaded catalogue is trusted.  ``payments``: moves the money of top-ups, within the
+    limits of ``topups``.
 
     Methods that write raise Refused, InvalidCommand, Conflict, NotFound or StoreError;
     after a StoreError whose ``outcome_unknown`` is true, send the same again.
@@ -83,10 +86,14 @@ class Billing(Reads):
         tolerance: timedelta = timedelta(minutes=5),
         publication_delay: timedelta = timedelta(minutes=10),
         catalogue_age: timedelta = timedelta(minutes=1),
+        payments: PaymentProvider | None = None,
+        topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
     ) -> None:
         self.store = store
         self.clock = clock
         self.ids = ids
+        self.payments = payments
+        self._topups = topups
         self._tolerance = duration("tolerance", tolerance)
         if self._tolerance > DAY:
             raise InvalidCommand("tolerance", tolerance, "a day at most")
@@ -143,12 +150,15 @@ class Billing(Reads):
         """
         inside = copy(self)
         inside.store = self.store.within(connection)
+        inside.payments = None  # nobody is to wait for it in a transaction
         inside._submit = inside._run  # no coalescing: this transaction is the caller's alone
         return inside
 
     def _run(self, batch: Sequence[Command]) -> list[Outcome]:
         now = self.clock()
-        terms = Terms(self._prices.known(now), now, self._tolerance)
+        terms = Terms(
+            self._prices.known(now), now, self._tolerance, topups=self._topups, ids=self.ids
+        )
         wants = wanted(batch, now)
         while True:
             try:

@@ -31,6 +31,7 @@ from billing_core.records import (
     UsageRecord,
 )
 from billing_core.times import Window, starts
+from billing_core.topup import AutoTopUp, TopUp
 
 __all__ = ["MemoryStore"]
 
@@ -54,6 +55,10 @@ class _Org:
     subscriptions: dict[int, Subscription] = field(factory=dict)
     limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
     spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
+    topups: dict[str, TopUp] = field(factory=dict)
+    auto: AutoTopUp | None = None
+    delivered: tuple[int, int] = (0, 0)
+    lease: tuple[str, int] = ("", 0)
 
 
 _TABLES = [each.name for each in fields(_Org) if each.name != "account"]
@@ -68,6 +73,7 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._orgs: dict[str, _Org] = {}
         self._published: list[Published] = []
+        self._marks: dict[str, int] = {}
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -126,6 +132,8 @@ class MemoryStore:
                 for key, cell in org.cells.items()
                 if (key.grain, key.start) == (grain, start) and member in (None, key.member)
             )
+        state.topups = {name: org.topups[name] for name in want.topups if name in org.topups}
+        state.auto = org.auto if want.auto else None
         return deepcopy(state)
 
     def _load_terms(self, org: _Org, state: OrgState, want: Wanted) -> None:
@@ -192,6 +200,8 @@ class MemoryStore:
         org.subscriptions |= {each.seq: each for each in changes.subscriptions}
         org.limits |= {(each.subject, each.per): each for each in changes.limits}
         org.spends |= {(each.subject, each.grain, each.start): each for each in changes.spends}
+        org.topups |= {each.topup: each for each in changes.topups}
+        org.auto = changes.auto or org.auto
         org.members |= {name: number for number, name in changes.members}
         for key, cell in changes.cells.items():
             sums = deepcopy(org.cells.get(key, Cell()))
@@ -303,6 +313,72 @@ class MemoryStore:
 
     def spends(self, org: str) -> Iterator[Spend]:
         return self._rows(org, lambda known: known.spends)
+
+    def topups(self, org: str) -> Iterator[TopUp]:
+        return self._rows(org, lambda known: known.topups)
+
+    def auto_topup(self, org: str) -> AutoTopUp | None:
+        known = self._orgs.get(org)
+        return None if known is None else deepcopy(known.auto)
+
+    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
+        due = [
+            (each.due_at, name, each.topup)
+            for name, org in self._orgs.items()
+            for each in org.topups.values()
+            if each.due_at is not None and each.due_at <= until
+        ]
+        return [(org, topup) for _, org, topup in sorted(due)[:limit]]
+
+    def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
+        due = [
+            (org.account.next_lapse, name)
+            for name, org in self._orgs.items()
+            if org.account.next_lapse is not None and org.account.next_lapse <= until
+        ]
+        return [org for _, org in sorted(due)[:limit]]
+
+    def paying(self, customer: str) -> Sequence[str]:
+        orgs = self._orgs.items()
+        return sorted(
+            name for name, org in orgs if org.auto is not None and org.auto.customer == customer
+        )
+
+    def mark(self, name: str) -> int | None:
+        return self._marks.get(name)
+
+    def set_mark(self, name: str, value: int) -> None:
+        with self._lock:
+            self._marks[name] = max(value, self._marks.get(name, value))
+
+    def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
+        waiting = [
+            name for name, org in self._orgs.items() if org.lease[1] <= now and _waiting(org)
+        ]
+        return sorted(waiting)[:limit]
+
+    def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
+        with self._lock:
+            known = self._orgs[org]
+            if known.lease[0] != deliverer and known.lease[1] > now:
+                return False
+            self._orgs[org] = evolve(known, lease=(deliverer, until))
+            return True
+
+    def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
+        return _waiting(self._orgs[org])[:limit] if org in self._orgs else []
+
+    def delivered(self, org: str, deliverer: str, seq: int, n: int) -> bool:
+        with self._lock:
+            known = self._orgs[org]
+            if known.lease[0] != deliverer:
+                return False
+            self._orgs[org] = evolve(known, delivered=max(known.delivered, (seq, n)))
+            return True
+
+
+def _waiting(org: _Org) -> list[Event]:
+    return [event for event in org.events if (event.seq, event.n) > org.delivered]
 
 
 def _shallow(org: _Org) -> _Org:
