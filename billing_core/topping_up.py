@@ -308,10 +308,8 @@ def record(ledger: Ledger, ask: Ask) -> Outcome:
         _tell(ledger, topup, amount)
         if topup.kind == "auto":
             attempt_ends(auto, topup, before["state"], ask.time, ledger.terms.topups)
-    if payment is not None and (
-        payment.refunded or any(each.withdrawn for each in payment.disputes)
-    ):
-        stopped(auto, "refund" if payment.refunded else "dispute")
+    if payment is not None and payment.id == topup.payment:
+        _see_taken(topup, auto, payment)
     if auto.stopped is not None and auto_before.stopped != auto.stopped:
         data = {"reason": auto.stopped, "topup": topup.topup, "failures": auto.failures}
         ledger.untold.append(("auto_topup_stopped", data))
@@ -394,6 +392,15 @@ def _see_payment(ledger: Ledger, topup: TopUp, payment: Payment) -> None:
             topup.move("failed", payment.failure or payment.state)
         case _:  # the customer may yet pay
             pass
+
+
+def _see_taken(topup: TopUp, auto: AutoTopUp, payment: Payment) -> None:
+    """Money newly taken back stops automatic top-ups; old news of it does not."""
+    withdrawn = sum(each.withdrawn for each in payment.disputes)
+    taken = payment.refunded + withdrawn
+    if taken > topup.taken:
+        stopped(auto, "dispute" if withdrawn else "refund")
+    topup.taken = max(topup.taken, taken)
 
 
 def _credit(ledger: Ledger, topup: TopUp, payment: Payment) -> int:

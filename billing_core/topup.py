@@ -113,8 +113,9 @@ class TopUp:
     ``due_at``: when a worker is to look at it; None: no more.  ``tries``, ``started``: how
     often, and when first, the provider was asked.
 
-    ``lot``: what it granted; ``granted``, ``clawed``: nanos, so far.  ``clawbacks``: the
-    entries that took some back.  ``refunds``: ``[our id, minor units or None for all,
+    ``lot``: what it granted; ``granted``, ``clawed``: nanos, so far.  ``taken``:
+    minor units that refunds and disputes have ever taken.  ``clawbacks``: the entries that
+    took credit back.  ``refunds``: ``[our id, minor units or None for all,
     "asked", "made" or "refused"]``.  ``strays``: further payments for the same order.
     ``why``: of the state.  ``paid_at``: when the provider made the payment.
     """
@@ -136,6 +137,7 @@ class TopUp:
     lot: int | None = None
     granted: int = 0
     clawed: int = 0
+    taken: int = 0
     clawbacks: list[int] = field(factory=list)
     refunds: list[list[str | int | None]] = field(factory=list)
     strays: list[str] = field(factory=list)
