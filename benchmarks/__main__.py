@@ -7,7 +7,7 @@ import os
 import platform
 import sqlite3
 
-from benchmarks import batches, growth, imports, sequential, tasks, threads
+from benchmarks import batches, growth, hanging, imports, sequential, tasks, threads
 
 ALL = {
     "sequential": sequential.run,
@@ -16,6 +16,7 @@ ALL = {
     "batches": batches.run,
     "growth": growth.run,
     "imports": imports.run,
+    "hanging": hanging.run,
 }
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

@@ -31,18 +31,18 @@ def path_of_existing(command: _F) -> _F:
 
 
 @contextmanager
-def opened(path: Path, clock: Clock = system_clock) -> Iterator[Billing]:
-    """The database at a path, made if missing."""
+def opened(path: Path, clock: Clock = system_clock, **options: Any) -> Iterator[Billing]:
+    """The database at a path, made if missing; further options are those of Billing."""
     with SqliteStore(path) as store:
-        yield Billing(store, clock=clock)
+        yield Billing(store, clock=clock, **options)
 
 
 @contextmanager
-def existing(path: Path) -> Iterator[Billing]:
+def existing(path: Path, **options: Any) -> Iterator[Billing]:
     """The database at a path, never made: an empty file is no database either."""
     if not path.stat().st_size:
         raise click.ClickException(f"{path} is empty; give the path of a billing database")
-    with opened(path) as billing:
+    with opened(path, **options) as billing:
         yield billing
 
 
