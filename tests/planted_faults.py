@@ -20,6 +20,7 @@ from queue import Queue
 from typing import NamedTuple
 
 from planted_in_payments import PAYMENTS
+from planted_in_topups import IN_TOPUPS
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("billing_core", "adapters", "tests", "pyproject.toml")
@@ -511,6 +512,7 @@ FAULTS = [
         "sqlite.py::test_verify_finds_tampering[where usage is filed]",
     ),
     *(Fault(*each) for each in PAYMENTS),
+    *(Fault(*each) for each in IN_TOPUPS),
 ]
 
 
