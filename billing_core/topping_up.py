@@ -349,6 +349,7 @@ def _see(ledger: Ledger, topup: TopUp, command: RecordTopUp) -> None:
     checkout, payment = command.checkout, command.payment
     if checkout is not None:
         topup.checkout = topup.checkout or checkout.id
+        topup.asked = ""  # it has served, and may hold somebody's address
         if checkout.paid == "no_payment_required":
             topup.move("quarantined", "no payment was required")
         elif checkout.state == "expired":

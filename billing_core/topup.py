@@ -108,10 +108,10 @@ class TopUp:
     ``topup``: our id of it, which is the provider's key and metadata.  ``kind``:
     ``checkout`` or ``auto``.  ``seq``: the entry that made it.  ``amount``: the subtotal
     asked for, in minor units.  ``asked``: the CheckoutOrder or ChargeAttempt as JSON; it
-    may hold a person's address, and is not in the journal.  ``changes``: how often it has
-    changed: who read it before asking the provider can tell whether the answer is news.
-    ``due_at``: when a worker is to look at it; None: no more.  ``tries``, ``started``: how
-    often, and when first, the provider was asked.
+    may hold a person's address, and is not in the journal, nor kept once a page is open.
+    ``changes``: how often it has changed: who read it before asking the provider can tell
+    whether the answer is news.  ``due_at``: when a worker is to look at it; None: no more.
+    ``tries``, ``started``: how often, and when first, the provider was asked.
 
     ``lot``: what it granted; ``granted``, ``clawed``: nanos, so far.  ``taken``:
     minor units that refunds and disputes have ever taken.  ``clawbacks``: the entries that

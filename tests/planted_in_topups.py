@@ -47,13 +47,6 @@ IN_TOPUPS: list[Planted] = [
         (TOPUPS + "a_payment_of_the_wrong_mode_is_quarantined",),
     ),
     (
-        "a session of another org is credited",
-        ENGINE,
-        "if checkout.org != org or checkout.order is None:",
-        "if checkout.order is None:",
-        (TOPUPS + "a_session_of_another_org_is_not_found",),
-    ),
-    (
         "a second payment is taken for the first",
         DECIDE,
         "if topup.paid_at is not None and payment.id != topup.payment:",
@@ -100,10 +93,7 @@ IN_TOPUPS: list[Planted] = [
         ENGINE,
         'if asked[2] == "asked" and not made:',
         "if True:",
-        (
-            REFUNDS + "a_refund_that_the_provider_will_not_make_is_given_up",
-            REFUNDS + "a_refund_is_made_once_per_key",
-        ),
+        (REFUNDS + "a_refund_is_made_once_per_key",),
     ),
     (
         "old news pauses again",

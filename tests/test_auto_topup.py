@@ -48,13 +48,37 @@ def test_a_refusal_begins_one_and_says_that_trying_again_can_help(t) -> None:
 
 def test_a_refused_command_alone_begins_one(t) -> None:
     t.paid("10", save_method=True)
-    t.spend("8")
-    t.billing.set_auto_topup("acme", "k", enabled=True, threshold=usd("1"), amount=usd("20"))
-    hold = t.billing.hold("acme", usd("1.5"), life=HOUR)
+    expires = t.clock.now + HOUR
+    t.billing.grant("acme", "g", usd("5"), kind="promotional", expires_at=expires)
+    t.enable(threshold="12", amount="20")
+    t.clock.advance(2 * HOUR)
+    with pytest.raises(Refused) as refused:
+        t.spend("25")
+    assert refused.value.refusal.retryable
+    assert t.attempts() == ["due"], "it wrote nothing else"
+    assert t.kinds() == ["topup", "grant", "expiry"]
+    t.run()
+    t.spend("25")
+    t.check()
+
+
+def test_a_hold_begins_one(t) -> None:
+    t.armed("10", threshold="5", amount="20")
+    t.billing.hold("acme", usd("6"), life=HOUR)
+    assert t.attempts() == ["due"], "what is held is not available"
+
+
+def test_a_settlement_begins_one_and_measured_usage_is_never_refused(t) -> None:
+    from billing_core import Flat, Price, PriceBook, Usage
+
+    t.billing.publish(
+        PriceBook("v", t.clock.now - DAY, {"x": {"unit": Price(Flat.of("1", 1), unit="unit")}})
+    )
+    t.armed("10", threshold="5", amount="20")
+    t.billing.settle("acme", "s", Usage.of("x", {"unit": 12}))
     assert t.attempts() == ["due"]
     t.run()
-    hold.__exit__()
-    assert t.attempts() == ["paid"]
+    assert t.balance() == "18.00 USD"
     t.check()
 
 
@@ -218,6 +242,25 @@ def test_one_that_was_never_made_fails_for_good_once_keys_have_lapsed(t) -> None
     t.run()
     assert t.attempts() == ["failed"]
     assert [each.attempt for each in t.payments() if each.attempt] == []
+    t.check()
+
+
+def test_a_key_that_was_used_with_other_parameters_charges_nothing(t) -> None:
+    t.armed("10", threshold="5", amount="20")
+    t.run()
+    t.spend("6")
+    t.street.fault("error_before")
+    t.run()
+    [name] = [each.topup for each in t.store.topups("acme") if each.kind == "auto"]
+    known = t.store._orgs["acme"].topups[name]
+    known.asked = known.asked.replace("Automatic", "Another")
+    [failure] = t.wait(HOUR).failures
+    assert failure.error.kind == "key_reused"
+    assert t.attempts() == ["calling"], "an earlier call with it may yet have charged"
+    for _ in range(3):
+        t.wait(12 * HOUR)
+    assert t.attempts()[0] == "failed"
+    assert [each for each in t.payments() if each.attempt == name] == []
     t.check()
 
 

@@ -1,12 +1,27 @@
 """Top-ups by checkout: each case against the fake, and through Stripe's own client."""
 
+import asyncio
+import sqlite3
 import threading
 from datetime import timedelta
 
 import pytest
-from till import DAY, HOUR, MINUTE, SECOND, URLS, till
+from payment_worlds import fake_world
+from till import DAY, HOUR, MINUTE, SECOND, URLS, Till, till
 
-from billing_core import Conflict, InvalidCommand, Money, NotFound, PaymentError, TopUpRules, usd
+from billing_adapters.sqlite import SqliteStore
+from billing_core import (
+    AsyncBilling,
+    Conflict,
+    InvalidCommand,
+    Money,
+    NotFound,
+    PaymentError,
+    TopUpRules,
+    usd,
+)
+from billing_core.payments import Notice
+from billing_core.testing import MemoryStore
 
 
 @pytest.fixture(params=["fake", "stripe"])
@@ -362,3 +377,68 @@ def test_a_second_payment_of_one_order_is_not_credited(t) -> None:
     assert second.payment == real
     assert "second payment" in second.what
     assert "lists none" in absent.what
+
+
+def test_an_address_is_kept_no_longer_than_it_serves(t) -> None:
+    t.street.fault("timeout_before")
+    with pytest.raises(PaymentError):
+        t.order(key="k", receipt_email="ana@example.com")
+    [known] = t.store.topups("acme")
+    assert "ana@example.com" in known.asked
+    t.order(key="k")
+    assert "ana@example.com" not in str(t.state_of_all())
+    t.check()
+
+
+def test_an_unknown_type_of_event_changes_nothing(t) -> None:
+    before = t.state_of_all()
+    notice = Notice(event="evt", kind="ignored", word="invoice.paid", created=t.clock())
+    assert t.billing._heed(notice) is None
+    assert t.state_of_all() == before
+
+
+def test_nobody_waits_for_a_provider_in_a_transaction(tmp_path) -> None:
+    with SqliteStore(tmp_path / "b.db") as store:
+        t = Till(fake_world(), store)
+        page = t.paid("10")
+        host = sqlite3.connect(tmp_path / "b.db", isolation_level=None)
+        host.execute("BEGIN IMMEDIATE")
+        inside = t.billing.within(host)
+        for call in (
+            lambda: inside.top_up("acme", "k", usd("10"), **URLS),
+            lambda: inside.confirm("acme", page.session),
+            lambda: inside.refund("acme", "k", topup=page.topup),
+        ):
+            with pytest.raises(PaymentError, match="no provider"):
+                call()
+        host.execute("ROLLBACK")
+        host.close()
+        t.check()
+
+
+def test_the_async_engine_tops_up_too() -> None:
+    world = fake_world()
+
+    async def use() -> str:
+        billing = AsyncBilling(MemoryStore(), clock=world.clock, payments=world.provider)
+        await billing.open_account("acme", livemode=False)
+        page = await billing.top_up("acme", "k", usd("10"), save_method=True, **URLS)
+        world.street.pay(page.session)
+        for body, signed in world.street.deliveries():
+            await billing.webhook(body, signed)
+        assert (await billing.confirm("acme", page.session)).paid
+        await billing.set_auto_topup(
+            "acme", "on", enabled=True, threshold=usd("5"), amount=usd("20")
+        )
+        await billing.deduct("acme", "d", usd("6"), resource="x")
+        assert (await billing.auto_topup("acme")).topup is not None
+        assert (await billing.run_pending()).topups == 1
+        await billing.refund("acme", "r", topup=page.topup, amount=usd("4"))
+        assert (await billing.topup("acme", page.topup)).clawed == usd("4").nanos
+        recovered = await billing.recover("acme", "again", **URLS)
+        assert recovered.url is not None
+        span = world.clock.now - DAY, world.clock.now + DAY
+        assert (await billing.reconcile(*span)).ok
+        return str(await billing.balance("acme"))
+
+    assert asyncio.run(use()) == "20.00 USD"

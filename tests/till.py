@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from datetime import timedelta
 
 from payment_worlds import fake_world, stripe_world
@@ -119,6 +120,10 @@ class Till:
             cursor = page.next
             if cursor is None:
                 return found
+
+    def state_of_all(self):
+        """Everything on record, to be compared with later."""
+        return deepcopy(self.store._orgs)
 
     def events(self) -> list[str]:
         return [event.kind for event in self.billing.events("acme", limit=10_000)]
