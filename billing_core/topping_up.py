@@ -8,7 +8,7 @@ to what the provider holds for us now.
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
@@ -19,7 +19,6 @@ from billing_core.lapsing import lapse
 from billing_core.ledger import Ledger, NeedMore
 from billing_core.minor_units import to_minor, to_nanos
 from billing_core.outcomes import Changed, Outcome, Recorded, Refusal
-from billing_core.payments import Checkout, CheckoutOrder, Payment
 from billing_core.records import Lot
 from billing_core.text import compact
 from billing_core.times import DAY, HOUR, duration, moment
@@ -36,6 +35,9 @@ from billing_core.topup import (
     why_not,
 )
 from billing_core.topup_commands import AskRefund, OrderTopUp, RecordTopUp, SetAutoTopUp
+
+if TYPE_CHECKING:
+    from billing_core.payments import Checkout, CheckoutOrder, Payment
 
 __all__ = [
     "ask_refund",

@@ -21,14 +21,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
 from billing_core.errors import InvalidCommand
 from billing_core.minor_units import to_nanos
-from billing_core.payments import Payment
 from billing_core.records import Account
 from billing_core.times import Window, duration
+
+if TYPE_CHECKING:
+    from billing_core.payments import Payment
 
 __all__ = [
     "IN_FLIGHT",

@@ -6,7 +6,7 @@ entries under names that no caller can use, and doing one again changes nothing.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen
 
@@ -14,9 +14,11 @@ from billing_core.commands import Command
 from billing_core.errors import InvalidCommand
 from billing_core.minor_units import to_minor
 from billing_core.money import Money
-from billing_core.payments import Checkout, CheckoutOrder, Payment
 from billing_core.text import checked_name
 from billing_core.times import micros
+
+if TYPE_CHECKING:
+    from billing_core.payments import Checkout, CheckoutOrder, Payment
 
 __all__ = [
     "AskRefund",

@@ -8,7 +8,7 @@ from copy import copy
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from billing_core.books import PriceBook
 from billing_core.commands import (
@@ -51,13 +51,15 @@ from billing_core.outcomes import (
     Subscribed,
     Success,
 )
-from billing_core.payments import PaymentProvider
 from billing_core.plans import Grain, Plan
 from billing_core.ports import Clock, IdSource, Store
 from billing_core.quantities import Usage
 from billing_core.text import checked_name
 from billing_core.times import DAY, duration
 from billing_core.topup import TopUpRules
+
+if TYPE_CHECKING:
+    from billing_core.payments import PaymentProvider
 
 __all__ = ["Billing", "OpenHold"]
 

@@ -18,7 +18,6 @@ from billing_core.errors import BillingError, Conflict, NotFound, Outdated, Paym
 from billing_core.minor_units import to_minor, to_nanos
 from billing_core.money import Money
 from billing_core.outcomes import Changed, Ordered, Recorded, RefundAsked
-from billing_core.payments import Checkout, CheckoutOrder, Notice, Payment, PaymentProvider
 from billing_core.ports import IdSource, Wanted
 from billing_core.text import checked_name
 from billing_core.times import moment
@@ -34,6 +33,7 @@ from billing_core.topup_commands import (
 if TYPE_CHECKING:
     from billing_core.commands import Command
     from billing_core.outcomes import Success
+    from billing_core.payments import Checkout, Notice, Payment, PaymentProvider
 
 from billing_core.engine.reads import Reads
 
@@ -121,6 +121,8 @@ class TopUps(Reads):
         :meth:`confirm`.  The order is on record before the provider hears of it; the same
         key again gives the same page.  Raises PaymentError too.
         """
+        from billing_core.payments import CheckoutOrder
+
         provider = self._provider()
         order = CheckoutOrder(
             org=org, order=self.ids(), amount=to_minor(amount.nanos, amount.currency),

@@ -9,20 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
 from billing_core.engine.topups import TopUps, refused_for
 from billing_core.errors import BillingError, InvalidCommand, NotFound, Outdated, PaymentError
 from billing_core.outcomes import Changed, Recorded
-from billing_core.payments import ChargeAttempt, Notice, Payment, PaymentProvider
 from billing_core.ports import Wanted
-from billing_core.reconciliation import Reconciliation, differences, missing
 from billing_core.records import Account, Event
 from billing_core.times import DAY, micros
 from billing_core.topup import TopUp, TopUpRules
 from billing_core.topup_commands import ClaimTopUp, Lapse, RecordTopUp
+
+if TYPE_CHECKING:
+    from billing_core.payments import ChargeAttempt, Notice, Payment, PaymentProvider
+    from billing_core.reconciliation import Reconciliation
 
 __all__ = ["Deliver", "Delivery", "Failure", "Pending", "Work"]
 
@@ -139,6 +141,8 @@ class Work(TopUps):
 
     def _charge(self, org: str, known: TopUp) -> None:
         """Carry out an attempt, or find out what became of it."""
+        from billing_core.payments import ChargeAttempt
+
         provider = self._provider()
         attempt = ChargeAttempt(**json.loads(known.asked))
         payment, final = None, None
@@ -230,6 +234,8 @@ class Work(TopUps):
 
         What is under way while it looks can differ: look at a span that has ended.
         """
+        from billing_core.reconciliation import Reconciliation, differences, missing
+
         provider = self._provider()
         start, end = micros("since", since), micros("until", until)
         found = []
