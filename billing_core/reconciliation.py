@@ -65,8 +65,8 @@ def differences(payment: Payment, account: Account | None, topup: TopUp | None) 
         return differ(f"the {why} is not what was asked for; it is {topup.state}")
     if topup.lot is None:
         return differ(f"paid, but not credited; it is {topup.state}")
-    credited, held = topup.granted - topup.clawed, held_share(payment)
-    if credited != held:
+    credited, held = topup.granted - topup.clawed, held_share(topup, payment)
+    if held is not None and credited != held:
         figures = f"{decimal_text(credited)} {account.currency} credited"
         return differ(f"{figures}; the provider holds {decimal_text(held)} for us")
     return []

@@ -199,19 +199,19 @@ def consider(ledger: Ledger, time: int) -> None:
     name = ids()
     attempt_begins(auto, name, period)
     topup = TopUp(
-        name, "auto", account.seq + 1, "due", auto.amount, time, _attempt(ledger, auto, name),
-        due_at=ledger.terms.now,
+        name, "auto", account.seq + 1, "due", auto.amount, time,
+        _attempt(ledger, auto, name, auto.amount), due_at=ledger.terms.now,
     )  # fmt: skip
     effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
     ledger.post(key, time, compact(content), 0, effects)
 
 
-def _attempt(ledger: Ledger, auto: AutoTopUp, name: str) -> str:
+def _attempt(ledger: Ledger, auto: AutoTopUp, name: str, amount: int) -> str:
     return compact(
         {
             "org": ledger.org,
             "attempt": name,
-            "amount": auto.amount,
+            "amount": amount,
             "currency": ledger.account.currency,
             "customer": auto.customer,
             "method": auto.method,
@@ -243,7 +243,9 @@ def claim(ledger: Ledger, ask: Ask) -> Outcome:
         attempt_ends(auto, topup, before, ask.time, ledger.terms.topups)
     else:
         if topup.move("calling"):
-            topup.asked = _attempt(ledger, auto, topup.topup)  # the method may have changed
+            topup.asked = _attempt(
+                ledger, auto, topup.topup, topup.amount
+            )  # the method may have changed
         topup.tries += 1
         topup.started = topup.started or now
         lease = duration("lease", ledger.terms.topups.lease)
@@ -457,7 +459,8 @@ def _due(ledger: Ledger, topup: TopUp) -> int | None:
 def _balance(ledger: Ledger, ask: Ask, topup: TopUp, payment: Payment) -> int | None:
     """Take back or give back, so that what is credited is what the provider holds for us;
     the entry, if there is one."""
-    delta = topup.granted - topup.clawed - held_share(payment)
+    held = held_share(topup, payment)
+    delta = 0 if held is None else topup.granted - topup.clawed - held
     if not delta:
         return None
     data = {"topup": topup.topup, "amount": abs(delta)}

@@ -291,9 +291,13 @@ def mismatch(topup: TopUp, payment: Payment, currency: str, livemode: bool) -> s
     return None
 
 
-def held_share(payment: Payment) -> int:
-    """Nanos of credit for what the provider holds for us of a payment: its subtotal in the
-    proportion of what is kept to the total, rounded down."""
-    if not payment.received or payment.subtotal is None:
-        return 0
-    return to_nanos(payment.subtotal, payment.currency) * payment.kept // payment.received
+def held_share(topup: TopUp, payment: Payment) -> int | None:
+    """Nanos of a credited top-up for what the provider holds of its payment: the subtotal in
+    the proportion of what is kept to the total, rounded down.  None where it cannot be told.
+
+    The subtotal was compared when it was credited; a checkout that cannot be found later
+    changes nothing.
+    """
+    if not payment.received:
+        return None
+    return to_nanos(topup.amount, payment.currency) * payment.kept // payment.received

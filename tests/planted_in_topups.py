@@ -70,7 +70,7 @@ IN_TOPUPS: list[Planted] = [
     (
         "what is clawed back is the money, tax included",
         POLICY,
-        "return to_nanos(payment.subtotal, payment.currency) * payment.kept // payment.received",
+        "return to_nanos(topup.amount, payment.currency) * payment.kept // payment.received",
         "return to_nanos(payment.kept, payment.currency)",
         (REFUNDS + "a_refund_takes_back_credit_in_proportion",),
     ),

@@ -1,5 +1,6 @@
 """Refunds and disputes: each case against the fake, and through Stripe's own client."""
 
+import attrs
 import pytest
 from till import DAY, MINUTE, till
 
@@ -191,6 +192,27 @@ def test_taking_money_back_pauses_automatic_top_up_until_it_is_enabled_again(t, 
     assert t.attempts() == ["paid"]
     t.deliver()
     assert t.auto().stopped is None, "old news does not stop it again"
+    t.check()
+
+
+def test_a_checkout_that_cannot_be_found_later_takes_nothing_back(t) -> None:
+    page = t.paid("10")
+    whole = t.provider.read_payment
+
+    class Forgetful:
+        def __getattr__(self, method):
+            return getattr(t.provider, method)
+
+        def read_payment(self, payment):
+            return attrs.evolve(whole(payment), subtotal=None)
+
+    forgetful = t.engine()
+    forgetful.payments = Forgetful()
+    forgetful.confirm("acme", page.session)
+    assert t.balance() == "10.00 USD"
+    t.street.refund_in_dashboard(t.payment(page).id, 400)
+    forgetful.confirm("acme", page.session)
+    assert t.balance() == "6.00 USD"
     t.check()
 
 
