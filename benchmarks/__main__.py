@@ -10,6 +10,7 @@ import sqlite3
 from benchmarks import (
     batches,
     growth,
+    hanging,
     imports,
     postgres,
     reads,
@@ -29,6 +30,7 @@ ALL = {
     "runs": runs.run,
     "imports": imports.run,
     "postgres": postgres.run,
+    "hanging": hanging.run,
 }
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

@@ -47,7 +47,10 @@ from billing_core.outcomes import (
     Granted,
     Held,
     Opened,
+    Ordered,
     Outcome,
+    Recorded,
+    RefundAsked,
     Refusal,
     Released,
     Reversed,
@@ -72,12 +75,16 @@ from billing_core.run_commands import (
     sandbox,
 )
 from billing_core.storage_commands import BillStorage, ReportStorage
+from billing_core.topup import TopUpRules
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
     from billing_core.differences import Difference
     from billing_core.engine import AsyncBilling, AsyncHold
+    from billing_core.engine.topups import AutoTopUpStatus, TopUpPage
+    from billing_core.engine.work import Delivery, Pending
     from billing_core.explain import Explanation
+    from billing_core.reconciliation import Reconciliation
     from billing_core.standing import RunQuote, RunView, StorageRoom, StorageView
     from billing_core.statements import Balance, HistoryPage, HistoryRow
     from billing_core.usage import (
@@ -93,6 +100,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncBilling",
     "AsyncHold",
+    "AutoTopUpStatus",
     "Balance",
     "BillStorage",
     "Billing",
@@ -109,6 +117,7 @@ __all__ = [
     "Conflict",
     "DayUsage",
     "Deduct",
+    "Delivery",
     "Difference",
     "Discrepancy",
     "Explanation",
@@ -135,15 +144,20 @@ __all__ = [
     "OpenAccount",
     "OpenHold",
     "Opened",
+    "Ordered",
     "Outcome",
     "Package",
     "PaymentError",
+    "Pending",
     "Plan",
     "Price",
     "PriceBook",
     "PriceUnpriced",
     "Quota",
     "Quote",
+    "Reconciliation",
+    "Recorded",
+    "RefundAsked",
     "Refusal",
     "Refused",
     "Release",
@@ -171,6 +185,8 @@ __all__ = [
     "Success",
     "SuspendRun",
     "Tier",
+    "TopUpPage",
+    "TopUpRules",
     "UndoForgiveness",
     "UnknownPrice",
     "Usage",
@@ -210,6 +226,11 @@ _LATER = {
     "UsageReport": "usage",
     "UsageRow": "usage",
     "Verification": "verify",
+    "AutoTopUpStatus": "engine.topups",
+    "TopUpPage": "engine.topups",
+    "Delivery": "engine.work",
+    "Pending": "engine.work",
+    "Reconciliation": "reconciliation",
 }
 
 

@@ -44,6 +44,8 @@ from billing_core.records import (
 )
 from billing_core.text import compact
 from billing_core.times import DAY, HOUR, billing_period, micros
+from billing_core.topup import AutoTopUp, TopUp
+from billing_core.topup_audit import follow_topup, restored
 
 __all__ = ["Audit", "Checkpoint", "Discrepancy", "Ended"]
 
@@ -100,6 +102,8 @@ class _Tables:
     runs: dict[str, Run] = field(factory=dict)
     storages: dict[str, Storage] = field(factory=dict)
     sizes: dict[tuple[str, int], Size] = field(factory=dict)
+    topups: dict[str, TopUp] = field(factory=dict)
+    auto: AutoTopUp | None = None
 
 
 @define
@@ -163,6 +167,8 @@ class Audit:
         for storage in map(Storage.from_json, data["storages"]):
             tables.storages[storage.workspace] = storage
         tables.sizes = {(row[0], row[1]): Size(*row) for row in data["sizes"]}
+        tables.topups = {row["topup"]: restored(row) for row in data["topups"]}
+        tables.auto = None if data["auto"] is None else AutoTopUp(**data["auto"])
         return audit
 
     def checkpoint(self) -> Checkpoint:
@@ -185,6 +191,8 @@ class Audit:
             "runs": [each.to_json() for each in tables.runs.values()],
             "storages": [each.to_json() for each in tables.storages.values()],
             "sizes": list(tables.sizes.values()),
+            "topups": [attrs.asdict(each) for each in tables.topups.values()],
+            "auto": None if tables.auto is None else attrs.asdict(tables.auto),
         }
         return Checkpoint(self.org, self.account.seq, self.account.head.hex(), compact(state))
 
@@ -663,4 +671,8 @@ _FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {
     "low_balance": Audit._low_balance,
     "close": Audit._close,
     **FOLLOW_TIME,
+    **dict.fromkeys(
+        ("topup", "auto_topup", "refund", "auto", "call", "method", "credit", "payment"),
+        follow_topup,
+    ),
 }

@@ -22,6 +22,7 @@ __all__ = [
     "InvalidCommand",
     "MoneyOverflow",
     "NotFound",
+    "Outdated",
     "PaymentError",
     "PaymentErrorKind",
     "Refused",
@@ -99,6 +100,10 @@ class ImpossibleTransition(Conflict):
         self.state = state
         self.to = to
         super().__init__(f"run {run!r} is {state or 'not started'}: it cannot become {to}")
+
+
+class Outdated(Conflict):
+    """What was read of the provider may be older than what is on record: read again."""
 
 
 class NotFound(BillingError):

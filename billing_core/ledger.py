@@ -17,6 +17,8 @@ kind           from → to                       when
 ``refill``     revenue → lot                   a reversal, of what was paid
 ``refund``     lot → refunds                   closing
 ``write_off``  lot → write_off                 closing
+``clawback``   lot, debt → payments            its payment was taken back; undone by
+                                               ``forgiveness`` and ``refill``
 =============  ==============================  =========================================
 
 A command's checks come before its first movement: a failed one has moved nothing.
@@ -33,7 +35,7 @@ from billing_core.errors import MoneyOverflow, StoreError
 from billing_core.journal import chained
 from billing_core.money import MAX_NANOS
 from billing_core.plans import Plan
-from billing_core.ports import Changes, OrgState, Wanted
+from billing_core.ports import Changes, IdSource, OrgState, Wanted
 from billing_core.records import (
     Account,
     Charge,
@@ -55,13 +57,17 @@ from billing_core.records import (
 from billing_core.rollups import Rollup
 from billing_core.text import compact
 from billing_core.times import Window, billing_period
+from billing_core.topup import AutoTopUp, TopUp, TopUpRules
 
-__all__ = ["CHARGES", "Ledger", "NeedMore", "Terms", "covers", "spending_order"]
+__all__ = ["CHARGES", "CLAWBACK", "Ledger", "NeedMore", "Terms", "covers", "spending_order"]
 
 CHARGES = ("settle", "deduct", "price", "piece")
 """The operations whose entries are charges; ``piece``: of a run's time, or of storage."""
 
 FOREVER = 2**63 - 1
+CLAWBACK = ""
+"""What stands for the resource of a clawback: no resource has this name."""
+
 _KINDS = {"allowance": 0, "promotional": 1, "purchased": 2}
 _SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "payments"}
 
@@ -70,39 +76,47 @@ class Terms(NamedTuple):
     """What decisions depend on beside the orgs' state: the catalogue, the clock's time,
     and how far ahead of it a command may be dated (microseconds).  ``fresh``: the catalogue
     was read after the clock.  ``horizon``: how long after the time (microseconds) no price
-    can take effect that the catalogue does not know."""
+    can take effect that the catalogue does not know.  ``topups``: the platform's rules for
+    them; ``ids``: where the id of an automatic attempt comes from."""
 
     catalogue: Catalogue
     now: int
     tolerance: int
     fresh: bool = False
     horizon: int = 9 * 60 * 1_000_000
+    topups: TopUpRules = TopUpRules()
+    ids: IdSource | None = None
 
 
 class NeedMore(Exception):
     """What was loaded does not suffice: load more of it and decide again.
 
     ``org``: whose credit reaches further than the debts that were loaded, or, with
-    ``sums``, whose rollup cells are to be added up, or, with ``charges``, whose charges are
-    given back; None: the catalogue is to be read again.
+    ``sums``, whose rollup cells are to be added up, with ``charges``, of which the stories
+    are missing, with ``auto``, the automatic top-up; None: the catalogue is to be read again.
     """
 
     def __init__(
         self,
         org: str | None,
         sums: tuple[int | None, str, int] | None = None,
+        *,
         charges: frozenset[int] = frozenset(),
+        auto: bool = False,
     ) -> None:
         self.org = org
         self.sums = sums
         self.charges = charges
-        super().__init__(org, sums, charges)
+        self.auto = auto
+        super().__init__(org, sums, charges, auto)
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
         if self.org is None:
             return
-        if self.charges:
+        if self.auto:
+            wants[self.org].auto = True
+        elif self.charges:
             wants[self.org].charges |= self.charges
         elif self.sums is None:
             wants[self.org].debts *= 16
@@ -161,6 +175,8 @@ class Ledger:
         self.touched_runs: dict[str, Run] = {}
         self.touched_storages: dict[str, Storage] = {}
         self.touched_sizes: dict[tuple[str, int], Size] = {}
+        self.touched_topups: dict[str, TopUp] = {}
+        self.touched_auto: AutoTopUp | None = None
         self.untold: list[tuple[str, object]] = []  # events of the entry to come
         self._period = Window(0, 0)
         self._balance = 0 if state.account is None else state.account.balance  # last recorded
@@ -183,6 +199,8 @@ class Ledger:
             subscriptions=self.subscriptions,
             limits=list(self.touched_limits.values()),
             spends=list(self.touched_spends.values()),
+            topups=list(self.touched_topups.values()),
+            auto=self.touched_auto,
             cells=self.rollup.cells(),
             runs=list(self.touched_runs.values()),
             storages=list(self.touched_storages.values()),
@@ -309,14 +327,13 @@ class Ledger:
             amount -= paid
         return amount
 
-    def owe(self, charge: Charge) -> None:
-        """What a charge left unpaid becomes debt."""
+    def owe(self, charge: Charge, target: str = "revenue", kind: str = "debt") -> None:
+        """What a charge or clawback left unpaid becomes debt."""
         account = self.account
         account.debt += charge.unpaid
         account.balance -= charge.unpaid
-        self.moves.append(Transfer(f"debt:{charge.charge}", "revenue", charge.unpaid, "debt"))
-        self.touched_charges[charge.charge] = charge
-        self.state.charges[charge.charge] = charge
+        self.moves.append(Transfer(f"debt:{charge.charge}", target, charge.unpaid, kind))
+        self.keep_story(charge)
         if self.state.all_debts:  # else it would stand before older ones
             self.state.debts.append(charge)
 
@@ -331,6 +348,19 @@ class Ledger:
         oldest = self.state.all_debts or (debts and charge.charge < debts[-1].charge)
         if oldest and not any(each is charge for each in debts):
             insort(debts, charge, key=lambda each: each.charge)
+
+    def keep_story(self, charge: Charge) -> None:
+        """Keep what became of a charge or clawback."""
+        self.touched_charges[charge.charge] = self.state.charges[charge.charge] = charge
+
+    def withdraw(self, number: int, amount: int) -> int:
+        """Take what is unreserved of a lot back to whoever paid for it, up to ``amount``; how
+        much."""
+        lot = self.state.lots.get(number)
+        part = 0 if lot is None else min(lot.remainder - lot.reserved, amount)
+        if lot is not None and part:
+            self._out_of_lot(lot, part, "payments", "clawback")
+        return part
 
     def free(self, hold: Hold) -> int:
         """Return what is left of a hold to its lots; of ended lots it expires."""
@@ -367,6 +397,8 @@ class Ledger:
                 part = min(lot.remainder - lot.reserved, charge.unpaid)
                 if part <= 0 or not covers(lot.scope, charge.resource):
                     continue
+                if charge.resource == CLAWBACK and lot.kind != "purchased":
+                    continue
                 if lot.period not in (None, charge.period):
                     continue
                 self._out_of_lot(lot, part, f"debt:{charge.charge}", "repayment")
@@ -381,21 +413,23 @@ class Ledger:
         if not self.state.all_debts:
             raise NeedMore(self.org)
 
-    def reverse(self, charge: Charge, amount: int, expires_at: int | None) -> list[list[int]]:
-        """Give back ``amount`` of a charge: first what is unpaid, then to the lots that
-        paid, last one first.  The new lots, ``[lot, old lot]``, that stand for ended ones."""
+    def reverse(
+        self, charge: Charge, amount: int, expires_at: int | None, source: str = "revenue"
+    ) -> list[list[int]]:
+        """Give back ``amount`` of a charge or clawback: first what is unpaid, then to the lots
+        that paid, last one first.  The new lots, ``[lot, old lot]``, that stand for ended ones."""
         account = self.account
-        self.touched_charges[charge.charge] = charge
-        self.state.charges[charge.charge] = charge
+        self.keep_story(charge)
         charge.reversed += amount
-        account.used -= amount
+        if source == "revenue":
+            account.used -= amount
         forgiven = min(amount, charge.unpaid)
         if forgiven:
             charge.unpaid -= forgiven
             account.debt -= forgiven
             account.balance += forgiven
             name = f"debt:{charge.charge}"
-            self.moves.append(Transfer("revenue", name, forgiven, "forgiveness"))
+            self.moves.append(Transfer(source, name, forgiven, "forgiveness"))
             amount -= forgiven
         made: list[list[int]] = []
         while amount:
@@ -412,7 +446,7 @@ class Ledger:
                 self._add_lot(lot)
             else:
                 self._relist(lot)
-            self._into_lot(lot, part, "revenue", "refill")
+            self._into_lot(lot, part, source, "refill")
             self._expire(lot)
         return made
 

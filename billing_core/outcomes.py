@@ -31,7 +31,10 @@ __all__ = [
     "Granted",
     "Held",
     "Opened",
+    "Ordered",
     "Outcome",
+    "Recorded",
+    "RefundAsked",
     "Refusal",
     "Released",
     "Reversed",
@@ -165,15 +168,51 @@ class StorageStands(Success):
 
 
 @frozen
+class Ordered(Success):
+    """A top-up is on record, for the customer to pay; ``topup`` is our id of it."""
+
+    topup: str
+
+
+@frozen
+class RefundAsked(Success):
+    """A refund of a top-up's payment is on record; ``refund`` is our id of it."""
+
+    topup: str
+    refund: str
+
+
+@frozen
+class Recorded(Success):
+    """What the provider says of a top-up is on record.
+
+    ``state``: of :mod:`billing_core.topup`, and ``why``.  ``granted``: nanos of credit that
+    it brought in all; ``clawed``: what of them was taken back since.
+    """
+
+    topup: str
+    state: str
+    granted: int
+    clawed: int
+    why: str | None
+
+    @property
+    def paid(self) -> bool:
+        """Whether it was paid and credited."""
+        return self.state == "paid"
+
+
+@frozen
 class Refusal:
     """A business rule said no; nothing was written and the key is still unused.
 
     ``reason``: ``insufficient_credit``, ``limit_reached``, ``quota_reached``, ``closed``,
-    ``hold_lapsed``, ``hold_released``, ``over_reversal`` or ``not_silent`` (of a run to be
-    swept).  ``shortfall``: nanos missing.
+    ``hold_lapsed``, ``hold_released``, ``over_reversal``, ``not_silent`` (of a run to be
+    swept), ``no_saved_method`` or ``not_paid``.  ``shortfall``: nanos missing.
     ``limit``: what bound (``balance``, ``org_limit``, ``member_limit``, ``project_limit``,
     ``quota``, ``charge``).  ``retryable``: the same command may succeed without anyone's
-    doing, after ``retry_after`` seconds if that is known.
+    doing, after ``retry_after`` seconds if that is known: a top-up is in flight, or a
+    window ends.
     """
 
     org: str
@@ -264,6 +303,9 @@ OPERATIONS = (
     "undo",
     "size",
     "storage",
+    "topup",
+    "auto_topup",
+    "refund",
 )
 """The operations that callers can name."""
 
@@ -294,4 +336,7 @@ _BUILD: Mapping[str, Callable[[Entry, _Base, Any], Success]] = {
     ),
     "size": _storage_stands,
     "storage": _storage_stands,
+    "topup": lambda entry, base, what: Ordered(*base, what["topup"]["topup"]),
+    "auto_topup": lambda entry, base, _: Changed(*base),
+    "refund": lambda entry, base, what: RefundAsked(*base, what["topup"]["topup"], what["refund"]),
 }

@@ -34,6 +34,7 @@ from billing_core.records import (
     UsageRecord,
 )
 from billing_core.rollups import Span, Sums
+from billing_core.topup import AutoTopUp, TopUp
 
 __all__ = [
     "Changes",
@@ -77,6 +78,7 @@ class Wanted:
     latest time of occurrence of anything charged or held.  ``projects``: by name.
     ``sums``: ``(member or None for all, grain, start)`` of rollup cells.
     ``runs`` and ``storages``: by name, the earliest and latest time that is asked about.
+    ``topups``: by their ids.  ``auto``: the automatic top-up.
     """
 
     until: int
@@ -91,6 +93,8 @@ class Wanted:
     times: tuple[int, int] | None = None
     projects: set[str] = field(factory=set)
     sums: set[tuple[int | None, str, int]] = field(factory=set)
+    topups: set[str] = field(factory=set)
+    auto: bool = False
     runs: dict[str, tuple[int, int]] = field(factory=dict)
     storages: dict[str, tuple[int, int]] = field(factory=dict)
 
@@ -148,6 +152,8 @@ class OrgState:
     ``Wanted.times``.  A run counts as a hold whose member and project are wanted.
     ``sizes``: by workspace and time, those of a wanted workspace from the last at or before
     its span's start to the first after its end.
+
+    ``topups``: the wanted ones.  ``auto``: where wanted, and where the org has one.
     """
 
     account: Account | None = None
@@ -169,6 +175,8 @@ class OrgState:
     runs: dict[str, Run] = field(factory=dict)
     storages: dict[str, Storage] = field(factory=dict)
     sizes: dict[tuple[str, int], int] = field(factory=dict)
+    topups: dict[str, TopUp] = field(factory=dict)
+    auto: AutoTopUp | None = None
 
 
 Loaded = dict[str, OrgState]
@@ -181,8 +189,9 @@ class Changes:
     ``account`` replaces the org's row (or makes it, where ``opened``).  ``entries``,
     with their transfers and usage records, ``events`` and ``subscriptions`` are appended.
     ``lots``, ``holds``, ``counters``, ``items``, ``charges``, ``limits`` (by subject and
-    grain), ``spends``, ``runs``, ``storages`` and ``sizes`` (by workspace and time) replace
-    the rows of the same key or make them.  ``members`` are
+    grain), ``spends``, ``runs``, ``storages``, ``sizes`` (by workspace and time), ``topups``
+    and ``auto`` (where there is one) replace the rows of the same key or make them.
+    ``members`` are
     new.  ``cells`` are *added* to what is kept; they are read only.
     """
 
@@ -199,6 +208,8 @@ class Changes:
     subscriptions: list[Subscription] = field(factory=list)
     limits: list[LimitSet] = field(factory=list)
     spends: list[Spend] = field(factory=list)
+    topups: list[TopUp] = field(factory=list)
+    auto: AutoTopUp | None = None
     cells: dict[CellKey, Cell] = field(factory=dict)
     runs: list[Run] = field(factory=list)
     storages: list[Storage] = field(factory=list)
@@ -378,4 +389,51 @@ class Store(Protocol):
     def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
         """``(org, run)`` of open runs seen last before a time, the longest silent first, at
         most ``limit``.  Its cost follows what it answers, not how many runs there are."""
+
+    def topups(self, org: str) -> Iterator[TopUp]:
+        """Every top-up, by id."""
+        ...
+
+    def auto_topup(self, org: str) -> AutoTopUp | None:
+        """The automatic top-up, where there is one."""
+        ...
+
+    # What background work stands on: scans without locks, whose answers may be old.
+
+    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
+        """``(org, id)`` of top-ups with ``due_at`` <= ``until``, the longest due first."""
+        ...
+
+    def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
+        """Orgs with something that lapses at ``until`` or before, by ``next_lapse``."""
+        ...
+
+    def paying(self, customer: str) -> Sequence[str]:
+        """The orgs whose automatic top-up charges a provider's customer."""
+        ...
+
+    def mark(self, name: str) -> int | None:
+        """How far something has come that is no org's own, such as the sweep."""
+        ...
+
+    def set_mark(self, name: str, value: int) -> None:
+        """It has come so far: the mark never goes back."""
+        ...
+
+    def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
+        """Orgs with events that are not delivered, and that no deliverer has to itself."""
+        ...
+
+    def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
+        """Have an org's events to oneself until a time; False where another has them.
+        ``until`` <= ``now`` gives them up."""
+        ...
+
+    def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
+        """The events that are not delivered, in order."""
+        ...
+
+    def delivered(self, org: str, deliverer: str, seq: int, n: int) -> bool:
+        """The events up to one are delivered; False, changing nothing, where the deliverer
+        has them no longer."""
         ...

@@ -37,6 +37,8 @@ from billing_core.records import (
     Subscription,
 )
 from billing_core.times import billing_period
+from billing_core.topup import AutoTopUp, TopUp
+from billing_core.topup_audit import of_journal
 
 __all__ = ["Progress", "Verification", "compare", "tampered_books", "verify_org"]
 
@@ -75,6 +77,8 @@ class Recorded:
     subscriptions: Iterable[Subscription]
     limits: Iterable[LimitSet]
     spends: Iterable[Spend]
+    topups: Iterable[TopUp]
+    auto: AutoTopUp | None
     runs: Iterable[Run] = ()
     storages: Iterable[Storage] = ()
     sizes: Iterable[Size] = ()
@@ -112,6 +116,10 @@ def compare(audit: Audit, recorded: Recorded) -> None:
     sizes = (((each.workspace, each.at), each) for each in recorded.sizes)
     _compare(audit, "size", tables.sizes, sizes)
     check_storage(audit)
+    topups = ((each.topup, of_journal(each)) for each in recorded.topups)
+    _compare(audit, "top-up", tables.topups, topups)
+    if tables.auto != recorded.auto:
+        audit.note("automatic top-up", f"{recorded.auto}; the journal leads to {tables.auto}")
     total = sum(lot.remainder for lot in tables.lots.values()) - derived.debt
     if total != derived.balance:
         audit.note("account", f"lots less debt make {total}, the balance {derived.balance}")
@@ -232,6 +240,8 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
         runs=store.runs(org),
         storages=store.storages(org),
         sizes=store.sizes(org),
+        topups=store.topups(org),
+        auto=store.auto_topup(org),
     )
     compare(audit, recorded)
 

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from planted_in_payments import PAYMENTS
 from planted_in_runs import RUNS
+from planted_in_topups import IN_TOPUPS
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("billing_core", "adapters", "tests", "pyproject.toml")
@@ -845,6 +846,7 @@ FAULTS = [
     ),
     *(Fault(*each) for each in PAYMENTS),
     *(Fault(*each) for each in RUNS),
+    *(Fault(*each) for each in IN_TOPUPS),
 ]
 
 

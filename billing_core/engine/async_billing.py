@@ -42,6 +42,7 @@ from billing_core.commands import (
 from billing_core.differences import Difference
 from billing_core.engine.async_hold import AsyncHold
 from billing_core.engine.async_over_time import AsyncOverTime
+from billing_core.engine.async_topups import AsyncTopUps
 from billing_core.engine.billing import Billing, checked_batch
 from billing_core.engine.coalescing import Part
 from billing_core.engine.over_time import unwrapped
@@ -65,12 +66,14 @@ from billing_core.outcomes import (
     Subscribed,
     Success,
 )
+from billing_core.payments import PaymentProvider
 from billing_core.plans import Grain, Plan
 from billing_core.ports import Clock, IdSource, Store
 from billing_core.quantities import Usage
 from billing_core.records import Event
 from billing_core.statements import Balance, HistoryPage
 from billing_core.times import PeriodName
+from billing_core.topup import TopUpRules
 from billing_core.usage import DayUsage, UsageReport
 from billing_core.verify import Progress, Verification
 
@@ -118,7 +121,7 @@ class _Gatherer:
             self._pump = asyncio.create_task(self._work()) if self._waiting else None
 
 
-class AsyncBilling(AsyncOverTime):
+class AsyncBilling(AsyncOverTime, AsyncTopUps):
     """The billing engine over a store, for asyncio; see :class:`Billing`.
 
     May be used from several event loops.
@@ -133,6 +136,8 @@ class AsyncBilling(AsyncOverTime):
         tolerance: timedelta = timedelta(minutes=5),
         publication_delay: timedelta = timedelta(minutes=10),
         catalogue_age: timedelta = timedelta(minutes=1),
+        payments: PaymentProvider | None = None,
+        topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
     ) -> None:
         self._billing = Billing(
             store,
@@ -141,6 +146,8 @@ class AsyncBilling(AsyncOverTime):
             tolerance=tolerance,
             publication_delay=publication_delay,
             catalogue_age=catalogue_age,
+            payments=payments,
+            topups=topups,
         )
         self._joined = False
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gatherer] = WeakKeyDictionary()

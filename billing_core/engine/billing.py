@@ -8,7 +8,7 @@ from copy import copy
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from billing_core.books import PriceBook
 from billing_core.commands import (
@@ -34,6 +34,7 @@ from billing_core.engine.over_time import OverTime, unwrapped
 from billing_core.engine.prices import Prices
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.engine.time_reads import TimeReads
+from billing_core.engine.work import Work
 from billing_core.errors import InvalidCommand
 from billing_core.ledger import NeedMore, Terms
 from billing_core.money import Money
@@ -56,20 +57,25 @@ from billing_core.ports import Clock, IdSource, Stale, Store, Transaction, Wante
 from billing_core.quantities import Usage
 from billing_core.text import checked_name
 from billing_core.times import DAY, duration
+from billing_core.topup import TopUpRules
+
+if TYPE_CHECKING:
+    from billing_core.payments import PaymentProvider
 
 __all__ = ["Billing", "OpenHold"]
 
 _S = TypeVar("_S", bound=Success)
 
 
-class Billing(OverTime, TimeReads):
+class Billing(OverTime, TimeReads, Work):
     """The billing engine over a store.  Safe to share between threads.
 
     ``clock``, ``ids``: where time and ids come from.  ``tolerance``: how far ahead of
     the clock a command may be dated.  ``publication_delay``: how long before it takes
     effect a change of price is published; no shorter than ``tolerance`` and
     ``catalogue_age``, for which a loaded catalogue is trusted, together.  All services on
-    one store use the same.
+    one store use the same.  ``payments``: moves the money of top-ups, within the limits of
+    ``topups``.
 
     Methods that write raise Refused, InvalidCommand, Conflict, NotFound or StoreError;
     after a StoreError whose ``outcome_unknown`` is true, send the same again.
@@ -84,10 +90,14 @@ class Billing(OverTime, TimeReads):
         tolerance: timedelta = timedelta(minutes=5),
         publication_delay: timedelta = timedelta(minutes=10),
         catalogue_age: timedelta = timedelta(minutes=1),
+        payments: PaymentProvider | None = None,
+        topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
     ) -> None:
         self.store = store
         self.clock = clock
         self.ids = ids
+        self.payments = payments
+        self._topups = topups
         self._tolerance = duration("tolerance", tolerance)
         if self._tolerance > DAY:
             raise InvalidCommand("tolerance", tolerance, "a day at most")
@@ -146,12 +156,13 @@ class Billing(OverTime, TimeReads):
         """
         inside = copy(self)
         inside.store = self.store.within(connection)
+        inside.payments = None  # nobody is to wait for it in a transaction
         inside._submit = inside._run  # no coalescing: this transaction is the caller's alone
         return inside
 
     def _run(self, batch: Sequence[Command]) -> list[Outcome]:
         now = self.clock()
-        terms = self._terms(now, self._tolerance)
+        terms = self._terms(now, self._tolerance)._replace(topups=self._topups, ids=self.ids)
         wants = wanted(batch, now)
         while True:
             try:

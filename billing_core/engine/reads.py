@@ -27,6 +27,7 @@ from billing_core.quantities import Usage
 from billing_core.records import Event
 from billing_core.text import checked_name
 from billing_core.times import micros, moment
+from billing_core.topping_up import in_flight
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
@@ -252,5 +253,6 @@ def _check(ledger: Ledger, hold: Hold, now: int) -> Check:
     if ledger.account.closed_at is not None:
         refusal = Refusal(hold.org, hold.key, "closed")
     elif no is not None:
-        refusal = refused(hold.org, hold.key, no, now)
+        no_credit = refused(hold.org, hold.key, no, now)
+        refusal = in_flight(no_credit, open=ledger.account.topup_open)
     return Check(needed, ledger.available(resource, now), refusal)

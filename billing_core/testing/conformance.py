@@ -22,6 +22,7 @@ from billing_core.ports import Store
 from billing_core.testing.contract_reads import LoadContract, ReadContract
 from billing_core.testing.contract_terms import TermsContract
 from billing_core.testing.contract_time import TimeContract
+from billing_core.testing.contract_topups import TopUpContract
 from billing_core.testing.contract_writes import PublishContract, WriteContract
 from billing_core.testing.machine import STEPS, FewDebts, ledger_machine
 
@@ -29,7 +30,13 @@ __all__ = ["StoreConformance"]
 
 
 class StoreConformance(
-    WriteContract, LoadContract, TermsContract, ReadContract, PublishContract, TimeContract
+    WriteContract,
+    LoadContract,
+    TermsContract,
+    ReadContract,
+    PublishContract,
+    TimeContract,
+    TopUpContract,
 ):
     """What :mod:`billing_core.ports` asks of a store, point by point, and then the whole
     ledger on it beside the one in memory."""

@@ -35,6 +35,7 @@ from billing_core.records import (
 )
 from billing_core.rollups import Span, Sums
 from billing_core.times import Window, starts
+from billing_core.topup import AutoTopUp, TopUp
 
 __all__ = ["MemoryStore"]
 
@@ -61,6 +62,10 @@ class _Org:
     runs: dict[str, Run] = field(factory=dict)
     storages: dict[str, Storage] = field(factory=dict)
     sizes: dict[tuple[str, int], Size] = field(factory=dict)
+    topups: dict[str, TopUp] = field(factory=dict)
+    auto: AutoTopUp | None = None
+    delivered: tuple[int, int] = (0, 0)
+    lease: tuple[str, int] = ("", 0)
 
 
 _TABLES = [each.name for each in fields(_Org) if each.name != "account"]
@@ -75,6 +80,7 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._orgs: dict[str, _Org] = {}
         self._published: list[Published] = []
+        self._marks: dict[str, int] = {}
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -137,6 +143,8 @@ class MemoryStore:
                 for key, cell in org.cells.items()
                 if (key.grain, key.start) == (grain, start) and member in (None, key.member)
             )
+        state.topups = {name: org.topups[name] for name in want.topups if name in org.topups}
+        state.auto = org.auto if want.auto else None
         return deepcopy(state)
 
     def _load_time(self, org: _Org, state: OrgState, want: Wanted) -> list[int]:
@@ -226,6 +234,8 @@ class MemoryStore:
         org.runs |= {run.run: run for run in changes.runs}
         org.storages |= {each.workspace: each for each in changes.storages}
         org.sizes |= {(each.workspace, each.at): each for each in changes.sizes}
+        org.topups |= {each.topup: each for each in changes.topups}
+        org.auto = changes.auto or org.auto
         org.members |= {name: number for number, name in changes.members}
         for key, cell in changes.cells.items():
             sums = deepcopy(org.cells.get(key, Cell()))
@@ -369,6 +379,72 @@ class MemoryStore:
                 if run.open and run.seen_at < before
             ]
         return [(org, run) for _, org, run in sorted(silent)[:limit]]
+
+    def topups(self, org: str) -> Iterator[TopUp]:
+        return self._rows(org, lambda known: known.topups)
+
+    def auto_topup(self, org: str) -> AutoTopUp | None:
+        known = self._orgs.get(org)
+        return None if known is None else deepcopy(known.auto)
+
+    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
+        due = [
+            (each.due_at, name, each.topup)
+            for name, org in self._orgs.items()
+            for each in org.topups.values()
+            if each.due_at is not None and each.due_at <= until
+        ]
+        return [(org, topup) for _, org, topup in sorted(due)[:limit]]
+
+    def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
+        due = [
+            (org.account.next_lapse, name)
+            for name, org in self._orgs.items()
+            if org.account.next_lapse is not None and org.account.next_lapse <= until
+        ]
+        return [org for _, org in sorted(due)[:limit]]
+
+    def paying(self, customer: str) -> Sequence[str]:
+        orgs = self._orgs.items()
+        return sorted(
+            name for name, org in orgs if org.auto is not None and org.auto.customer == customer
+        )
+
+    def mark(self, name: str) -> int | None:
+        return self._marks.get(name)
+
+    def set_mark(self, name: str, value: int) -> None:
+        with self._lock:
+            self._marks[name] = max(value, self._marks.get(name, value))
+
+    def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
+        waiting = [
+            name for name, org in self._orgs.items() if org.lease[1] <= now and _waiting(org)
+        ]
+        return sorted(waiting)[:limit]
+
+    def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
+        with self._lock:
+            known = self._orgs[org]
+            if known.lease[0] != deliverer and known.lease[1] > now:
+                return False
+            self._orgs[org] = evolve(known, lease=(deliverer, until))
+            return True
+
+    def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
+        return _waiting(self._orgs[org])[:limit] if org in self._orgs else []
+
+    def delivered(self, org: str, deliverer: str, seq: int, n: int) -> bool:
+        with self._lock:
+            known = self._orgs[org]
+            if known.lease[0] != deliverer:
+                return False
+            self._orgs[org] = evolve(known, delivered=max(known.delivered, (seq, n)))
+            return True
+
+
+def _waiting(org: _Org) -> list[Event]:
+    return [event for event in org.events if (event.seq, event.n) > org.delivered]
 
 
 def _shallow(org: _Org) -> _Org:

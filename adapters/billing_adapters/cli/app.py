@@ -13,6 +13,7 @@ import click
 from rich.progress import TaskID
 
 from billing_adapters.cli import catalogue, over_time, reads
+from billing_adapters.cli.background import reconcile, worker
 from billing_adapters.cli.database import Database, opened, store, temporary
 from billing_adapters.cli.replay import Replay, given_prices, org_names, source_prices
 from billing_adapters.cli.report import replay_json, report_demo, report_replay
@@ -196,7 +197,8 @@ def demo(db: Path | None) -> None:
 
     Three orgs with members and several models, real model prices (from genai-prices) with
     a markup, calls on a customer's own key, cached and reasoning tokens, refusals for lack
-    of credit, purchases, credit that expires, holds that expire and a reversal. The traffic
+    of credit, top-ups through a fake provider of payments, by hand and automatic, credit that
+    expires, holds that expire and a reversal. The traffic
     is synthetic, the same in every run, and shaped like real chat traffic.
 
     \b
@@ -205,16 +207,20 @@ def demo(db: Path | None) -> None:
       billing demo --db demo.sqlite
       billing usage acme --by-member --db demo.sqlite
     """
-    from billing_adapters.cli.demo import Clock, Demo
+    from billing_adapters.cli.demo import RULES, Clock, Demo, Numbers
     from billing_adapters.cli.traffic import BURSTS
+    from billing_adapters.fake_payments import FakePayments
 
     if db is not None and db.exists():
         raise click.UsageError(f"{db} exists; the demo needs a new file")
     clock = Clock()
     with ExitStack() as stack:
         path = stack.enter_context(temporary("demo")) if db is None else db
-        billing = stack.enter_context(opened(path, clock))
-        shown = Demo(billing, clock)
+        provider = FakePayments(clock=clock, ids=Numbers())
+        billing = stack.enter_context(
+            opened(path, clock, ids=Numbers(), payments=provider, topups=RULES)
+        )
+        shown = Demo(billing, clock, provider)
         with progress() as bars:
             task = bars.add_task("Holding and settling", total=BURSTS)
             shown.run(lambda: bars.advance(task))
@@ -260,6 +266,8 @@ def migrate(db: Path | str, grant_to: str | None) -> None:
 
 
 for _command in (
+    worker,
+    reconcile,
     reads.verify,
     reads.balance,
     reads.history,

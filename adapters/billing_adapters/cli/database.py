@@ -61,18 +61,19 @@ def store(place: Path | str) -> SqliteStore | PostgresStore:
 
 
 @contextmanager
-def opened(place: Path | str, clock: Clock = system_clock) -> Iterator[Billing]:
-    """The database at a path, made if missing; or that of a connection string."""
+def opened(place: Path | str, clock: Clock = system_clock, **options: Any) -> Iterator[Billing]:
+    """The database at a path, made if missing; or that of a connection string.  Further
+    options are those of Billing."""
     with store(place) as kept:
-        yield Billing(kept, clock=clock)
+        yield Billing(kept, clock=clock, **options)
 
 
 @contextmanager
-def existing(place: Path | str) -> Iterator[Billing]:
+def existing(place: Path | str, **options: Any) -> Iterator[Billing]:
     """The database at a path, never made: an empty file is no database either."""
     if isinstance(place, Path) and not place.stat().st_size:
         raise click.ClickException(f"{place} is empty; give the path of a billing database")
-    with opened(place) as billing:
+    with opened(place, **options) as billing:
         yield billing
 
 

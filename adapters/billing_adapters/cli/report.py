@@ -112,7 +112,9 @@ def report_demo(demo: Demo, verification: Verification) -> None:
     )
     for org in ORGS:
         tally, balance = demo.tallies[org], billing.balance(org)
-        counts = (tally.settled, tally.own_key, tally.refused, tally.lost, tally.purchases)
+        automatic = len(billing.history(org, limit=500, types=("auto_topup",)))
+        purchases = tally.purchases + automatic
+        counts = (tally.settled, tally.own_key, tally.refused, tally.lost, purchases)
         orgs.add_row(
             org, *(f"{each:,}" for each in counts), money(balance.used), money(balance.balance)
         )
@@ -125,6 +127,13 @@ def report_demo(demo: Demo, verification: Verification) -> None:
             calls, amount = sum(row.requests for row in rows), sum(row.amount for row in rows)
             members.add_row(org, name, f"{calls:,}", money(amount))
     out.print(members)
+    bought = [
+        (org, row)
+        for org in ORGS
+        for row in billing.history(org, limit=500, types=("topup", "auto_topup"))
+    ]
+    bought.sort(key=lambda pair: (pair[1].at, pair[0], pair[1].seq))
+    out.print(history_table("Top-ups, through a fake provider of payments", bought))
     out.print(history_table("The ledger's tail", tail(billing, ORGS)))
     for org in ORGS:
         plot(out, f"Balance of {org} over time (USD)", demo.tallies[org].series, height=10)

@@ -12,6 +12,7 @@ from billing_adapters.sqlite import rows
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.schema import NO_CHARGE
+from billing_adapters.sqlite.topup_rows import TopUpReads
 from billing_core.catalogue import Published
 from billing_core.ports import Loaded, Wanted
 from billing_core.records import (
@@ -58,7 +59,7 @@ def _storage(row: Sequence[Any]) -> Storage:
     return Storage.from_json(row[1])
 
 
-class Reads:
+class Reads(TopUpReads):
     """Each call sees one consistent state."""
 
     path: str

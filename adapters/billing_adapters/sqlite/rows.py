@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from billing_adapters.sqlite import over_time
+from billing_adapters.sqlite import over_time, topup_rows
 from billing_adapters.sqlite.known import Known
 from billing_core.ports import Changes, OrgState, Wanted
 from billing_core.records import (
@@ -66,6 +66,7 @@ _BY_NUMBER = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
 def account(row: Sequence[Any]) -> Account:
     found = Account(*row)
     found.livemode, found.paused = bool(found.livemode), bool(found.paused)
+    found.topup_open = bool(found.topup_open)
     return found
 
 
@@ -163,6 +164,7 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
         _load_terms(db, org, want, state, state.account)
     for key in want.sums:
         state.sums[key] = _sum(db, org, *key)
+    topup_rows.load(db, org, want, state)
     return state
 
 
@@ -365,10 +367,11 @@ def _skip(db: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> list[i
 _UPDATE_ACCOUNT = """
 UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = ?, debt = ?,
     granted = ?, used = ?, lots = ?, members = ?, closed_at = ?, recorded_at = ?, plan = ?,
-    paused = ?, plan_since = ?, period = ?, allowance = ?, limited_since = ?, low_balance = ?
+    paused = ?, plan_since = ?, period = ?, allowance = ?, limited_since = ?, low_balance = ?,
+    topup_below = ?, topup_from = ?, topup_open = ?
 WHERE org_id = ?
 """
-_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 24)})"
+_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 27)})"
 # OR FAIL: see the triggers of the schema.
 _INSERT_ENTRY = f"INSERT OR FAIL INTO entries VALUES ({', '.join('?' * 14)})"
 _INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
@@ -429,6 +432,7 @@ _ORDER = (
     _PUT_LIMIT,
     _PUT_SPEND,
     *over_time.STATEMENTS,
+    *topup_rows.STATEMENTS,
     _INSERT_CELL,
     _UPDATE_CELL,
 )
@@ -452,6 +456,7 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
         _lot_rows(rows, org, change, lots)
         _state_rows(rows, org, change)
         over_time.put(rows, org, change)
+        topup_rows.put(rows, org, change)
         _cell_rows(db, rows, org, change, known)
     for statement in sorted(rows, key=_RANK.__getitem__):
         values = rows[statement]
@@ -469,7 +474,7 @@ def _account_rows(
         org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
         a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
         a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance, a.limited_since,
-        a.low_balance,
+        a.low_balance, a.topup_below, a.topup_from, a.topup_open,
     )  # fmt: skip
     if org in known.orgs or changes.opened:  # else its lots were not loaded
         known.orgs[org] = row, lots
