@@ -63,6 +63,9 @@ class Stepping:
     def __exit__(self, *exception):
         return self.manager.__exit__(*exception)
 
+    def recall(self, wanted):
+        return self.transaction.recall(wanted)
+
     def load(self, wanted):
         return self.transaction.load(wanted)
 

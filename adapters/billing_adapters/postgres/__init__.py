@@ -19,12 +19,12 @@ try:
     from billing_adapters.postgres.errors import again, mapped
     from billing_adapters.postgres.joined import JoinedStore
     from billing_adapters.postgres.known import Base, Known
-    from billing_adapters.postgres.loading import Loader, Run, loaded
+    from billing_adapters.postgres.loading import Loader, Send, loaded
     from billing_adapters.postgres.pool import Lines, shown
     from billing_adapters.postgres.reads import Reader, Reads, document_of, document_row
     from billing_adapters.postgres.rows import changed
-    from billing_adapters.postgres.tables import Writer, text
-    from billing_adapters.postgres.wire import Line, Query, Row, statement
+    from billing_adapters.postgres.tables import Value, Writer, text
+    from billing_adapters.postgres.wire import Line, Query, Row, Statement, statement
 except ImportError as error:
     if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
         raise
@@ -131,12 +131,12 @@ class PostgresStore(Reads):
     # -- reading ----------------------------------------------------------------
 
     @contextmanager
-    def _asking(self) -> Iterator[Run]:
+    def _asking(self) -> Iterator[Send]:
         with self._lines.lent() as line:
             yield line.run
 
     @contextmanager
-    def _snapshot(self) -> Iterator[Run]:
+    def _snapshot(self) -> Iterator[Send]:
         with self._lines.lent() as line:
             begun = False
 
@@ -178,6 +178,12 @@ class PostgresStore(Reads):
         with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=3):
             _, _, gone, _ = line.run([*erasing, _COMMIT])
             return bool(gone)
+
+    def _write(self, *queries: tuple[Statement, Sequence[Value]]) -> list[Row]:
+        sent = [Query(query, [text(value) for value in values]) for query, values in queries]
+        last = len(sent) + 1
+        with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=last):
+            return line.run([_BEGIN, *sent, _COMMIT])[-2]
 
     def within(self, connection: object) -> Store:
         """The same records inside the transaction that the host has open on ``connection``, a

@@ -11,11 +11,11 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from billing_adapters.postgres.errors import mapped
-from billing_adapters.postgres.loading import Run, loaded
+from billing_adapters.postgres.loading import Send, loaded
 from billing_adapters.postgres.reads import Reads
 from billing_adapters.postgres.rows import changed
-from billing_adapters.postgres.tables import text
-from billing_adapters.postgres.wire import Query, Row, exchange, statement
+from billing_adapters.postgres.tables import Value, text
+from billing_adapters.postgres.wire import Query, Row, Statement, exchange, statement
 from billing_core.catalogue import Published
 from billing_core.errors import InvalidCommand, StoreError
 from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
@@ -82,7 +82,7 @@ class JoinedStore(Reads):
             raise StoreError("the connection's client_encoding must be UTF8")
 
     @contextmanager
-    def _asking(self) -> Iterator[Run]:
+    def _asking(self) -> Iterator[Send]:
         yield self._run
 
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
@@ -108,6 +108,9 @@ class JoinedStore(Reads):
 
     def within(self, connection: object) -> Store:
         return JoinedStore(connection, self._store)
+
+    def _write(self, *queries: tuple[Statement, Sequence[Value]]) -> list[Row]:
+        raise StoreError("background work is done outside a transaction of the host's")
 
     def publish(self, document: Published) -> None:
         raise StoreError("prices and plans are published outside the host's transaction")

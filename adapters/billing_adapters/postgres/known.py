@@ -164,6 +164,8 @@ def _recalled(known: _Org, want: Wanted) -> OrgState | None:
     late = want.times is not None and want.times[0] < account.plan_since
     if due or late or account.debt or want.charges or want.all_holds or want.sums:
         return None
+    if want.runs or want.storages or want.topups or want.auto:
+        return None
     state = OrgState(_account(account))
     try:
         state.holds = {key: _hold(known.holds[key]) for key in want.holds}

@@ -14,13 +14,13 @@ from billing_adapters.postgres.tables import Value, joined, text
 from billing_adapters.postgres.wire import Query, Row, Statement, statement
 from billing_core.limits import subjects
 from billing_core.ports import Loaded, OrgState, Wanted
-from billing_core.records import Counter, UsageRecord
+from billing_core.records import Counter, Run, Storage, UsageRecord
 from billing_core.times import Window, starts
 
 __all__ = ["Found", "Hint", "Loader", "concerned", "skipping", "spanned"]
 
 FOREVER = 2**63 - 1
-Run = Callable[[Sequence[Query]], list[list[Row]]]
+Send = Callable[[Sequence[Query]], list[list[Row]]]
 
 
 @define
@@ -50,6 +50,8 @@ def concerned(state: OrgState, want: Wanted) -> set[str]:
     found |= {f"project:{name}" for name in want.projects}
     for hold in state.holds.values():
         found |= {*subjects(hold.member, hold.project)}
+    for run in state.runs.values():
+        found |= {*subjects(run.member, run.project)}
     for used in _used(state):
         found |= {*subjects(used.member, used.project)}
     return found
@@ -149,6 +151,22 @@ class Loader:
             f" JOIN {schema}.cells AS t ON t.org_id = $1 AND t.grain = $2"
             " AND t.member = known.member AND t.start = $3 GROUP BY t.org_id"
         )
+        self._runs = self._lookup("runs", rows.RUN, run="text")
+        self._storages = self._lookup("storages", rows.STORAGE, workspace="text")
+        # From the last at or before a span to the first after it.
+        sized = f"FROM {schema}.sizes AS s WHERE s.org_id = t.org_id AND s.workspace = t.workspace"
+        around = (
+            "t.workspace = w.workspace"
+            f" AND t.at >= coalesce((SELECT max(s.at) {sized} AND s.at <= w.first), w.first)"
+            f" AND t.at <= coalesce((SELECT min(s.at) {sized} AND s.at > w.last), w.last)"
+        )
+        names = "workspace text, first bigint, last bigint"
+        self._sizes = _Lookup(
+            self._joined("sizes", rows.SIZE, names, around),
+            self._joined("sizes", rows.SIZE, f"org_id text, {names}", around),
+        )
+        self._topups = self._lookup("topups", rows.TOPUP, topup="text")
+        self._auto = self._by_org("auto_topups", "org_id, body")
         self._debts = statement(
             f"SELECT org_id, {rows.CHARGE} FROM {schema}.charges WHERE org_id = $1 AND unpaid > 0"
             " ORDER BY charge LIMIT $2"
@@ -201,7 +219,7 @@ class Loader:
 
     def load(
         self,
-        run: Run,
+        run: Send,
         wanted: Mapping[str, Wanted],
         *,
         lock: bool,
@@ -223,7 +241,7 @@ class Loader:
             plan.finish()
         return found
 
-    def heads(self, run: Run, orgs: Iterable[str]) -> dict[str, bytes]:
+    def heads(self, run: Send, orgs: Iterable[str]) -> dict[str, bytes]:
         """The heads of those orgs' journals that have an account."""
         [found] = run([Query(self._accounts.many, [joined(orgs)])])
         return {account.org: account.head for account, _ in map(rows.account, found)}
@@ -248,6 +266,7 @@ class _Plan:
         self._wanted = wanted
         self._hints = hints
         self._stories: dict[tuple[str, int], Any] = {}
+        self._lasts: dict[tuple[str, str], int] = {}  # by org and resource, what is asked for
         self._limited: dict[str, set[str]] = {}  # by org, whose limits were asked for
         self._spanned: dict[str, dict[str, Window]] = {}
 
@@ -274,15 +293,18 @@ class _Plan:
 
     def first(self, lock: bool) -> list[_Asked]:
         loader, wants = self._loader, self._wanted
-        orgs = sorted(wants)
         accounts = loader._locked if lock else loader._accounts
-        one = len(orgs) == 1
 
-        def whole(lookup: _Lookup, take: _Take) -> _Asked:
+        def whole(lookup: _Lookup, orgs: Sequence[str], take: _Take) -> _Asked:
+            one = len(orgs) == 1
             values = [text(orgs[0]) if one else joined(orgs)]
             return Query(lookup.one if one else lookup.many, values), take
 
-        asked = [whole(accounts, self._account), whole(loader._lots, self._lot)]
+        orgs = sorted(wants)
+        asked = [whole(accounts, orgs, self._account), whole(loader._lots, orgs, self._lot)]
+        automatic = [org for org in orgs if wants[org].auto]
+        if automatic:
+            asked.append(whole(loader._auto, automatic, self._auto))
         by_id: list[tuple[_Lookup, Callable[[Wanted], Iterable[tuple[Value, ...]]], _Take]] = [
             (loader._entries, lambda want: [(key,) for key in want.keys], self._entry),
             (loader._members, lambda want: [(name,) for name in want.members], self._member),
@@ -291,6 +313,9 @@ class _Plan:
             (loader._items, lambda want: want.items, self._item),
             (loader._subjects, lambda want: [(seq,) for seq in want.charges], self._subject),
             (loader._charges, lambda want: [(seq,) for seq in want.charges], self._story),
+            (loader._runs, lambda want: [(run,) for run in want.runs], self._run),
+            (loader._storages, lambda want: [(name,) for name in want.storages], self._storage),
+            (loader._topups, lambda want: [(topup,) for topup in want.topups], self._topup),
         ]
         for lookup, ids, take in by_id:
             asked += self._ask(lookup, ((org, ids(want)) for org, want in wants.items()), take)
@@ -358,11 +383,26 @@ class _Plan:
         charge = rows.charge(row[1:])
         self._stories[rows.string(row[0]), charge.charge] = charge
 
+    def _run(self, row: Row) -> None:
+        run = rows.run(row[1:])
+        self._state(row).runs[run.run] = run
+
+    def _storage(self, row: Row) -> None:
+        storage = rows.storage(row[1:])
+        self._state(row).storages[storage.workspace] = storage
+
+    def _topup(self, row: Row) -> None:
+        topup = rows.topup(row[1:])
+        self._state(row).topups[topup.topup] = topup
+
+    def _auto(self, row: Row) -> None:
+        self._state(row).auto = rows.auto(row[1:])
+
     # -- what follows from that -----------------------------------------------------
 
     def second(self) -> list[_Asked]:
         loader = self._loader
-        asked: list[_Asked] = []
+        asked = self._over_time()
         for org, state, want in self._known():
             account = state.account
             assert account is not None
@@ -390,13 +430,33 @@ class _Plan:
         )
         asked += self._ask(
             loader._counters,
-            ((org, _spans(state)) for org, state, _ in known),
-            self._subject_counter,
+            ((org, self._spans(org, state, want)) for org, state, want in known),
+            self._spanned_counter,
         )
         asked += self._ask(
-            loader._items, ((org, _run_items(state)) for org, state, _ in known), self._item
+            loader._items,
+            ((org, _run_items(state, want)) for org, state, want in known),
+            self._item,
         )
         return [*asked, *self._owned()]
+
+    def _over_time(self) -> list[_Asked]:
+        """The stories of runs and of storage, and the sizes of this."""
+        loader, known = self._loader, list(self._known())
+        tabs = ((org, _tabs(state)) for org, state, _ in known)
+        sizes = ((org, _sized(state, want)) for org, state, want in known)
+        return [
+            *self._ask(loader._charges, tabs, self._own_story),
+            *self._ask(loader._sizes, sizes, self._size),
+        ]
+
+    def _own_story(self, row: Row) -> None:
+        charge = rows.charge(row[1:])
+        self._state(row).charges.setdefault(charge.charge, charge)
+
+    def _size(self, row: Row) -> None:
+        size = rows.size(row[1:])
+        self._state(row).sizes[size.workspace, size.at] = size.size
 
     def third(self) -> list[_Asked]:
         return self._owned()
@@ -451,11 +511,23 @@ class _Plan:
         state = self._state(row)
         state.debts.append(state.charges.get(charge.charge) or charge)
 
-    def _subject_counter(self, row: Row) -> None:
+    def _spans(self, org: str, state: OrgState, want: Wanted) -> set[tuple[str, int]]:
+        """From when on the counters of wanted charges, runs and storage are asked for."""
+        spans = [(each.resource, (each.occurred_at, each.occurred_at)) for each in _used(state)]
+        over_time = want.spans(state.runs, state.storages)
+        spans += [(resource, span) for resource, _, span in over_time]
+        for resource, (_, last) in spans:
+            self._lasts[org, resource] = max(last, self._lasts.get((org, resource), last))
+        return {(resource, first) for resource, (first, _) in spans}
+
+    def _spanned_counter(self, row: Row) -> None:
+        counter = rows.counter(row[1:])
+        if counter.start <= self._lasts[rows.string(row[0]), counter.resource]:
+            self._state(row).counters.setdefault((counter.resource, counter.start), counter)
+
+    def _counted_counter(self, row: Row) -> None:
         counter = rows.counter(row[1:])
         self._state(row).counters.setdefault((counter.resource, counter.start), counter)
-
-    _counted_counter = _subject_counter
 
     def finish(self) -> None:
         for found in self._found.values():
@@ -493,7 +565,9 @@ def _used(state: OrgState) -> list[UsageRecord]:
 
 
 def _times(state: OrgState, want: Wanted) -> list[int]:
-    return [*(want.times or ()), *(each.occurred_at for each in _used(state))]
+    spans = (span for _, _, span in want.spans(state.runs, state.storages))
+    times = [*(want.times or ()), *(each.occurred_at for each in _used(state))]
+    return [*times, *(at for span in spans for at in span)]
 
 
 def _hinted(hint: Hint, want: Wanted) -> tuple[set[str], dict[str, Window]]:
@@ -502,13 +576,23 @@ def _hinted(hint: Hint, want: Wanted) -> tuple[set[str], dict[str, Window]]:
     return concerned(expected, want), spanned(hint.anchor, want.times or ())
 
 
-def _spans(state: OrgState) -> set[tuple[str, int]]:
-    return {(each.resource, each.occurred_at) for each in _used(state)}
-
-
-def _run_items(state: OrgState) -> set[tuple[str, str]]:
+def _run_items(state: OrgState, want: Wanted) -> set[tuple[str, str]]:
     items = {(each.item, each.resource) for each in _used(state) if each.item is not None}
-    return items - state.items.keys()
+    over_time = want.spans(state.runs, state.storages)
+    return (items | {(item, resource) for resource, item, _ in over_time}) - state.items.keys()
+
+
+def _tabs(state: OrgState) -> set[tuple[int]]:
+    """The stories of runs and of storage, but for those that are wanted as charges."""
+    owners: list[Run | Storage] = [*state.runs.values(), *state.storages.values()]
+    charges = {tab.charge for owner in owners for tab in owner.tabs}
+    return {(charge,) for charge in charges - state.subjects.keys()}
+
+
+def _sized(state: OrgState, want: Wanted) -> list[tuple[str, int, int]]:
+    """The spans of the wanted workspaces."""
+    spans = want.spans({}, state.storages)
+    return [(resource.removeprefix("storage:"), *span) for resource, _, span in spans]
 
 
 def _uncounted(state: OrgState) -> set[tuple[str, int]]:

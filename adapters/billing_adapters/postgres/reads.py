@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from billing_adapters.postgres import rows
 from billing_adapters.postgres.errors import mapped
-from billing_adapters.postgres.loading import Loader, Run, loaded, skipping
+from billing_adapters.postgres.loading import Loader, Send, loaded, skipping
 from billing_adapters.postgres.tables import Value, joined, text
 from billing_adapters.postgres.wire import Query, Row, Statement, statement
+from billing_adapters.postgres.work import WorkReads, work_reader
 from billing_core.catalogue import Published
 from billing_core.ports import Loaded, Wanted
 from billing_core.records import (
@@ -25,11 +26,15 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     UsageRecord,
 )
 from billing_core.rollups import Span, Sums
+from billing_core.topup import TopUp
 
 __all__ = ["Reader", "Reads", "document_of", "document_row"]
 
@@ -135,6 +140,10 @@ class Reader:
             "subscriptions": (rows.SUBSCRIPTION, "seq"),
             "limits": (rows.LIMIT, "subject, per"),
             "spends": (rows.SPEND, "subject, grain, start"),
+            "runs": (rows.RUN, "run"),
+            "storages": (rows.STORAGE, "workspace"),
+            "sizes": (rows.SIZE, "workspace, at"),
+            "topups": (rows.TOPUP, "topup"),
         }
         self.first_pages: dict[str, Statement] = {}
         self.next_pages: dict[str, Statement] = {}
@@ -144,27 +153,32 @@ class Reader:
             order = f"ORDER BY {key} LIMIT {_PAGE}"
             self.first_pages[table] = statement(f"{select} {order}")
             self.next_pages[table] = statement(f"{select} AND ({key}) > ({marks}) {order}")
+            if table == "runs":
+                some = f"{select} AND state IN ('active', 'suspended', 'pending')"
+                self.first_pages["unsettled"] = statement(f"{some} {order}")
+                self.next_pages["unsettled"] = statement(f"{some} AND ({key}) > ({marks}) {order}")
+        self.work = work_reader(s)
 
     @property
     def statements(self) -> list[bytes]:
         """Every statement's SQL, to be checked."""
         alone = [each for each in vars(self).values() if isinstance(each, Statement)]
         pages = [*self.first_pages.values(), *self.next_pages.values()]
-        return [each.sql for each in [*alone, *pages]]
+        return [each.sql for each in [*alone, *pages, *self.work]]
 
 
-class Reads:
+class Reads(WorkReads):
     """Each call sees one consistent state: it is one statement, or a snapshot."""
 
     name: str
     _reader: Reader
     _loader: Loader
 
-    def _asking(self) -> AbstractContextManager[Run]:
+    def _asking(self) -> AbstractContextManager[Send]:
         """Something that sends single statements."""
         raise NotImplementedError
 
-    def _snapshot(self) -> AbstractContextManager[Run]:
+    def _snapshot(self) -> AbstractContextManager[Send]:
         """Something whose statements all see one state."""
         raise NotImplementedError
 
@@ -249,7 +263,7 @@ class Reads:
         return dict(pair)
 
     def events(self, org: str, after: int = 0, limit: int = 100) -> Sequence[Event]:
-        return self._read(self._reader.events, _event, org, after, limit)
+        return self._read(self._reader.events, rows.event, org, after, limit)
 
     def lots(self, org: str) -> Iterator[Lot]:
         return self._scan("lots", 1, org, rows.lot)
@@ -274,6 +288,18 @@ class Reads:
 
     def spends(self, org: str) -> Iterator[Spend]:
         return self._scan("spends", 3, org, rows.spend)
+
+    def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
+        return self._scan("unsettled" if unsettled else "runs", 1, org, rows.run)
+
+    def storages(self, org: str) -> Iterator[Storage]:
+        return self._scan("storages", 1, org, rows.storage)
+
+    def sizes(self, org: str) -> Iterator[Size]:
+        return self._scan("sizes", 2, org, rows.size)
+
+    def topups(self, org: str) -> Iterator[TopUp]:
+        return self._scan("topups", 1, org, rows.topup)
 
     def _scan(self, table: str, key: int, org: str, make: Callable[[Row], _R]) -> Iterator[_R]:
         """All of an org's rows by pages of the primary key, whose columns come first."""
@@ -305,7 +331,3 @@ def document_of(row: Row) -> Published:
 
 def _usage(row: Row) -> tuple[int, UsageRecord]:
     return rows.whole(row[0]), rows.usage(row[1])
-
-
-def _event(row: Row) -> Event:
-    return Event(rows.whole(row[0]), rows.whole(row[1]), rows.string(row[2]), rows.string(row[3]))

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from attrs import asdict
+
 from billing_adapters.postgres.tables import Rows, Value
 from billing_adapters.postgres.wire import Row
 from billing_core.ports import Changes
@@ -17,24 +19,30 @@ from billing_core.records import (
     Charge,
     Counter,
     Entry,
+    Event,
     Hold,
     Item,
     LimitSet,
     Line,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     Transfer,
     UsageRecord,
 )
 from billing_core.text import compact
+from billing_core.topup import AutoTopUp, TopUp
 
 __all__ = ["changed"]
 
 ACCOUNT = (
     "org_id, currency, livemode, anchor, opened_at, seq, encode(head, 'hex'), watermark,"
     " next_lapse, balance, debt, granted, used, lots, members, closed_at, recorded_at, plan,"
-    " paused, plan_since, period, allowance, limited_since, low_balance, erased"
+    " paused, plan_since, period, allowance, limited_since, low_balance, topup_below, topup_from,"
+    " topup_open, erased"
 )
 ENTRY = (
     "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
@@ -48,6 +56,10 @@ CHARGE = "charge, resource, amount, unpaid, reversed, payments, period, priced"
 SUBSCRIPTION = "seq, since, plan"
 LIMIT = "subject, per, amount, alerts, blocks"
 SPEND = "subject, grain, start, amount"
+RUN = "run, body"
+STORAGE = "workspace, body"
+SIZE = "workspace, at, size"
+TOPUP = "topup, asked, body"
 
 
 # -- rows to records ------------------------------------------------------------
@@ -85,8 +97,9 @@ def account(row: Row) -> tuple[Account, int]:
         whole(row[10]), whole(row[11]), whole(row[12]), whole(row[13]), whole(row[14]),
         maybe(row[15]), whole(row[16]), named(row[17]), row[18] == b"t", whole(row[19]),
         whole(row[20]), whole(row[21]), maybe(row[22]), maybe(row[23]),
+        maybe(row[24]), whole(row[25]), row[26] == b"t",
     )  # fmt: skip
-    return found, whole(row[24])
+    return found, whole(row[27])
 
 
 def lot(row: Row) -> Lot:
@@ -133,6 +146,30 @@ def limit(row: Row) -> LimitSet:
 
 def spend(row: Row) -> Spend:
     return Spend(string(row[0]), string(row[1]), whole(row[2]), whole(row[3]))
+
+
+def run(row: Row) -> Run:
+    return Run.from_json(string(row[1]))
+
+
+def storage(row: Row) -> Storage:
+    return Storage.from_json(string(row[1]))
+
+
+def size(row: Row) -> Size:
+    return Size(string(row[0]), whole(row[1]), whole(row[2]))
+
+
+def topup(row: Row) -> TopUp:
+    return TopUp(**json.loads(string(row[2])), asked=string(row[1]))
+
+
+def event(row: Row) -> Event:
+    return Event(whole(row[0]), whole(row[1]), string(row[2]), string(row[3]))
+
+
+def auto(row: Row) -> AutoTopUp:
+    return AutoTopUp(**json.loads(string(row[0])))
 
 
 def usage(text: bytes | None) -> UsageRecord:
@@ -208,7 +245,7 @@ def changed(
             org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
             a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
             a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance,
-            a.limited_since, a.low_balance, erased, was,
+            a.limited_since, a.low_balance, a.topup_below, a.topup_from, a.topup_open, erased, was,
         )  # fmt: skip
         accounts = rows["accounts"]
         (accounts.put if change.opened else accounts.updated).append(row)
@@ -223,6 +260,7 @@ def changed(
                 each.amount, each.balance, transfers, used, member, occurred_at, each.hash,
             ))  # fmt: skip
         _state_rows(rows, org, change, standing.get(org))
+        _work_rows(rows, org, change)
         _cell_rows(rows, org, change, standing.get(org))
     return rows
 
@@ -274,6 +312,25 @@ def _state_rows(
     for spend in change.spends:
         key = spend.subject, spend.grain, spend.start
         put("spends", (org, *key, spend.amount), standing and standing.spends.get(key))
+
+
+def _work_rows(rows: dict[str, Rows], org: str, change: Changes) -> None:
+    """Runs, storage, top-ups, and that there are events to be delivered."""
+    for run in change.runs:
+        rows["runs"].put.append((org, run.run, run.state, run.seen_at, run.to_json()))
+    for storage in change.storages:
+        rows["storages"].put.append((org, storage.workspace, storage.to_json()))
+    for size in change.sizes:
+        rows["sizes"].put.append((org, *size))
+    for topup in change.topups:
+        body = asdict(topup)
+        asked = body.pop("asked")
+        rows["topups"].put.append((org, topup.topup, topup.due_at, asked, compact(body)))
+    if change.auto is not None:
+        auto = compact(asdict(change.auto))
+        rows["auto_topups"].put.append((org, change.auto.customer, auto))
+    if change.events:
+        rows["deliveries"].put.append((org, 0, 0, True, "", 0))
 
 
 def _cell_rows(rows: dict[str, Rows], org: str, change: Changes, standing: Standing | None) -> None:

@@ -174,6 +174,7 @@ def check(db: psycopg.Connection[Any], schema: str, name: str) -> None:
 _APPENDED = ("entries", "events", "subscriptions", "published")
 _CHANGED = (
     "accounts", "lots", "holds", "counters", "items", "charges", "limits", "spends", "cells",
+    "runs", "storages", "sizes", "topups", "auto_topups", "deliveries", "marks",
 )  # fmt: skip
 
 
@@ -205,7 +206,7 @@ def grant(db: psycopg.Connection[Any], schema: str, role: str, name: str) -> Non
 
 
 def distribute(db: psycopg.Connection[Any], schema: str, name: str) -> None:
-    """Spread the tables over a Citus cluster by ``org_id``; what is published goes everywhere.
+    """Spread the tables over a Citus cluster by ``org_id``; reference rows go everywhere.
 
     Once, on the coordinator, after ``migrate`` and before there is much in them.  Raises
     StoreError where the database has no Citus.
@@ -232,4 +233,5 @@ def distribute(db: psycopg.Connection[Any], schema: str, name: str) -> None:
                 "SELECT create_distributed_table(%s, 'org_id', colocate_with => %s)",
                 (f"{quoted(schema)}.{table.name}", colocated),
             )
-        db.execute("SELECT create_reference_table(%s)", (f"{quoted(schema)}.published",))
+        for reference in ("published", "marks"):
+            db.execute("SELECT create_reference_table(%s)", (f"{quoted(schema)}.{reference}",))

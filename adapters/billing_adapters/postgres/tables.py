@@ -117,7 +117,8 @@ def _added(names: str) -> dict[str, str]:
 
 _ACCOUNT_STATE = (
     "head, watermark, next_lapse, balance, debt, granted, used, lots, members, closed_at,"
-    " recorded_at, plan, paused, plan_since, period, allowance, limited_since, low_balance, was"
+    " recorded_at, plan, paused, plan_since, period, allowance, limited_since, low_balance,"
+    " topup_below, topup_from, topup_open, was"
 )
 
 # In the order in which they are written: the accounts first, whose locks the rest rely on.
@@ -127,8 +128,9 @@ TABLES = (
         _columns(
             "org_id, currency, livemode, anchor, opened_at, seq, head, watermark, next_lapse,"
             " balance, debt, granted, used, lots, members, closed_at, recorded_at, plan, paused,"
-            " plan_since, period, allowance, limited_since, low_balance, erased, was",
-            "t t o i i i b i i i i i i i i i i t o i i i i i i b",
+            " plan_since, period, allowance, limited_since, low_balance, topup_below, topup_from,"
+            " topup_open, erased, was",
+            "t t o i i i b i i i i i i i i i i t o i i i i i i i o i b",
         ),
         ("org_id",),
         # NULL, which is an error, where the row is not the one that was decided on. What
@@ -187,7 +189,7 @@ TABLES = (
             "t i t i i i t i i",
         ),
         ("org_id", "charge"),
-        _replaced("unpaid, reversed, payments, priced"),
+        _replaced("amount, unpaid, reversed, payments, priced"),
     ),
     Table("subscriptions", _columns("org_id, seq, since, plan", "t i i t")),
     Table(
@@ -201,6 +203,42 @@ TABLES = (
         _columns("org_id, subject, grain, start, amount", "t t t i i"),
         ("org_id", "subject", "grain", "start"),
         _replaced("amount"),
+    ),
+    Table(
+        "runs",
+        _columns("org_id, run, state, seen_at, body", "t t t i t"),
+        ("org_id", "run"),
+        _replaced("state, seen_at, body"),
+    ),
+    Table(
+        "storages",
+        _columns("org_id, workspace, body", "t t t"),
+        ("org_id", "workspace"),
+        _replaced("body"),
+    ),
+    Table(
+        "sizes",
+        _columns("org_id, workspace, at, size", "t t i i"),
+        ("org_id", "workspace", "at"),
+        _replaced("size"),
+    ),
+    Table(
+        "topups",
+        _columns("org_id, topup, due_at, asked, body", "t t i t t"),
+        ("org_id", "topup"),
+        _replaced("due_at, asked, body"),
+    ),
+    Table(
+        "auto_topups",
+        _columns("org_id, customer, body", "t t t"),
+        ("org_id",),
+        _replaced("customer, body"),
+    ),
+    Table(
+        "deliveries",
+        _columns("org_id, seq, n, waiting, deliverer, until", "t i i o t i"),
+        ("org_id",),
+        _replaced("waiting"),
     ),
     Table(
         "cells",

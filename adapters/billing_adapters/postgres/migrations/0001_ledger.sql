@@ -1,5 +1,5 @@
 -- needs: 1
--- Every key starts with org_id; only what is published, which is reference rows, lack it.
+-- Every key starts with org_id; only reference rows, what is published and marks, lack it.
 -- Names are compared by code point ("C"). Amounts and times are 64-bit integers; quantities,
 -- which can be larger, are numeric or stand in JSON. Journal and publications are append-only.
 
@@ -29,6 +29,9 @@ CREATE TABLE billing.accounts (
     allowance bigint NOT NULL,
     limited_since bigint,
     low_balance bigint,
+    topup_below bigint,
+    topup_from bigint NOT NULL,
+    topup_open boolean NOT NULL,
     -- How many members' names were erased: that posts no entry, and so leaves the head.
     erased bigint NOT NULL,
     -- The head on which the last write was decided.
@@ -190,6 +193,72 @@ CREATE TABLE billing.spends (
     amount bigint NOT NULL,
     PRIMARY KEY (org_id, subject, grain, start)
 ) WITH (fillfactor = 70);
+
+CREATE TABLE billing.runs (
+    org_id text COLLATE "C" NOT NULL,
+    run text COLLATE "C" NOT NULL,
+    state text NOT NULL,
+    seen_at bigint NOT NULL,
+    body text NOT NULL,
+    PRIMARY KEY (org_id, run)
+) WITH (fillfactor = 70);
+CREATE INDEX runs_open ON billing.runs (seen_at, org_id, run)
+    WHERE state IN ('active', 'suspended');
+CREATE INDEX runs_unsettled ON billing.runs (org_id, run)
+    WHERE state IN ('active', 'suspended', 'pending');
+
+CREATE TABLE billing.storages (
+    org_id text COLLATE "C" NOT NULL,
+    workspace text COLLATE "C" NOT NULL,
+    body text NOT NULL,
+    PRIMARY KEY (org_id, workspace)
+) WITH (fillfactor = 70);
+
+CREATE TABLE billing.sizes (
+    org_id text COLLATE "C" NOT NULL,
+    workspace text COLLATE "C" NOT NULL,
+    at bigint NOT NULL,
+    size bigint NOT NULL,
+    PRIMARY KEY (org_id, workspace, at)
+);
+
+CREATE TABLE billing.topups (
+    org_id text COLLATE "C" NOT NULL,
+    topup text COLLATE "C" NOT NULL,
+    due_at bigint,
+    asked text NOT NULL,
+    body text NOT NULL,
+    PRIMARY KEY (org_id, topup)
+);
+CREATE INDEX topups_due ON billing.topups (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE billing.auto_topups (
+    org_id text COLLATE "C" NOT NULL,
+    customer text COLLATE "C",
+    body text NOT NULL,
+    PRIMARY KEY (org_id)
+);
+CREATE INDEX auto_topups_customer ON billing.auto_topups (customer, org_id)
+    WHERE customer IS NOT NULL;
+
+-- How far an org's events are delivered, and who has them until when.
+CREATE TABLE billing.deliveries (
+    org_id text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    n bigint NOT NULL,
+    waiting boolean NOT NULL,
+    deliverer text COLLATE "C" NOT NULL,
+    until bigint NOT NULL,
+    PRIMARY KEY (org_id)
+) WITH (fillfactor = 70);
+CREATE INDEX deliveries_waiting ON billing.deliveries (org_id) WHERE waiting;
+
+-- How far work has come that is no org's own.
+CREATE TABLE billing.marks (
+    name text COLLATE "C" NOT NULL,
+    value bigint NOT NULL,
+    PRIMARY KEY (name)
+);
 
 CREATE TABLE billing.published (
     number bigint NOT NULL,
