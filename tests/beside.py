@@ -50,6 +50,21 @@ class BesideMemory(DisposableStore):
     def erase_member(self, org: str, member: str) -> bool:
         return super().erase_member(org, member) and self.model.erase_member(org, member)
 
+    def set_mark(self, name: str, value: int) -> None:
+        super().set_mark(name, value)
+        self.model.set_mark(name, value)
+        assert self.mark(name) == self.model.mark(name)
+
+    def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
+        leased = super().lease_events(org, deliverer, now, until)
+        assert leased == self.model.lease_events(org, deliverer, now, until)
+        return leased
+
+    def delivered(self, org: str, deliverer: str, seq: int, n: int) -> bool:
+        done = super().delivered(org, deliverer, seq, n)
+        assert done == self.model.delivered(org, deliverer, seq, n)
+        return done
+
     def close(self) -> None:
         """Before it is gone, the reads too."""
         try:
@@ -60,12 +75,20 @@ class BesideMemory(DisposableStore):
     def compare(self) -> None:
         model = self.model
         assert self.published() == model.published()
+        for now in (0, FOREVER):
+            assert self.silent_runs(now) == model.silent_runs(now)
+            assert self.due_topups(now) == model.due_topups(now)
+            assert self.lapsing(now) == model.lapsing(now)
+            assert self.undelivered(now) == model.undelivered(now)
         for org in model.orgs():
             for table in (
                 "lots", "holds", "counters", "items", "charges", "subscriptions", "limits",
-                "spends",
+                "spends", "runs", "storages", "sizes", "topups",
             ):  # fmt: skip
                 assert [*getattr(self, table)(org)] == [*getattr(model, table)(org)], table
+            assert [*self.runs(org, unsettled=True)] == [*model.runs(org, unsettled=True)]
+            assert self.auto_topup(org) == model.auto_topup(org)
+            assert self.waiting_events(org) == model.waiting_events(org)
             assert self.entries(org) == model.entries(org)
             for charges in (None, False):
                 for page in ({}, {"before": 9, "limit": 3}):

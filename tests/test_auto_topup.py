@@ -6,10 +6,13 @@ from till import DAY, HOUR, MINUTE, URLS, till
 from billing_core import Refused, TopUpRules, usd
 
 
-@pytest.fixture(params=["fake", "stripe"])
+@pytest.fixture(params=["fake", "stripe", "postgres"])
 def t(request):
     with till(request.param) as made:
         yield made
+
+
+in_memory = pytest.mark.parametrize("t", ["fake", "stripe"], indirect=True)
 
 
 def test_below_the_threshold_credit_is_bought_in_the_background(t) -> None:
@@ -245,6 +248,7 @@ def test_one_that_was_never_made_fails_for_good_once_keys_have_lapsed(t) -> None
     t.check()
 
 
+@in_memory
 def test_a_key_that_was_used_with_other_parameters_charges_nothing(t) -> None:
     t.armed("10", threshold="5", amount="20")
     t.run()

@@ -1,18 +1,11 @@
 """Plans: allowances, rollover, prices of one's own, changes in mid-period, limits, quotas."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from itertools import count
-from pathlib import Path
-from typing import Any
 
 import pytest
-from beside import BesideMemory
 from world import DAY, HOUR, LONG_AGO, MINUTE, T0, TICK, World, nanos, units
 
-from billing_adapters.sqlite import SqliteStore
 from billing_core import (
     Deduct,
     Flat,
@@ -32,23 +25,7 @@ SECOND_PERIOD = datetime(2026, 4, 10, 12, tzinfo=UTC)
 THIRD_PERIOD = datetime(2026, 5, 10, 12, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True, params=["memory", "sqlite", "postgres"])
-def stories_on_every_store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    numbers = count()
-    stores: dict[str, Callable[[], Any]] = {
-        "sqlite": lambda: SqliteStore(tmp_path / f"{next(numbers)}.db"),
-        "postgres": BesideMemory,
-    }
-    with ExitStack() as stack:
-
-        def made() -> Any:
-            return stack.enter_context(stores[request.param]())
-
-        if request.param != "memory":
-            monkeypatch.setattr(World, "make_store", staticmethod(made))
-        yield
+pytestmark = pytest.mark.every_store
 
 
 def subscribed(plan: str = "pro", **options) -> World:

@@ -31,6 +31,8 @@ from billing_core.records import Run
 from billing_core.runtime import TRANSITIONS, diagram
 from billing_core.times import micros
 
+pytestmark = pytest.mark.every_store
+
 BOX = sandbox("box", {"second": 1})
 US = timedelta(microseconds=1)
 

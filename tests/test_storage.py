@@ -11,6 +11,8 @@ from world import HOUR, LONG_AGO, MINUTE, SECOND, T0, World
 
 from billing_core import Flat, Graduated, NotFound, Plan, Price, Quota, Tier
 
+pytestmark = pytest.mark.every_store
+
 RATE = Fraction(7, 10**9)  # nanos for a byte-microsecond
 
 

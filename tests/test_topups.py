@@ -24,10 +24,13 @@ from billing_core.payments import Notice
 from billing_core.testing import MemoryStore
 
 
-@pytest.fixture(params=["fake", "stripe"])
+@pytest.fixture(params=["fake", "stripe", "postgres"])
 def t(request):
     with till(request.param) as made:
         yield made
+
+
+in_memory = pytest.mark.parametrize("t", ["fake", "stripe"], indirect=True)
 
 
 def test_a_customer_pays_and_is_credited_once(t) -> None:
@@ -86,6 +89,7 @@ def test_a_duplicate_webhook_credits_once(t) -> None:
     t.check()
 
 
+@pytest.mark.parametrize("t", ["fake", "stripe", "postgres at once"], indirect=True)
 @pytest.mark.parametrize("with_success", [False, True])
 def test_two_deliveries_and_the_success_page_at_once_credit_once(t, with_success) -> None:
     page = t.order()
@@ -115,6 +119,7 @@ def test_two_deliveries_and_the_success_page_at_once_credit_once(t, with_success
     t.check()
 
 
+@in_memory
 def test_a_webhook_before_our_row_is_visible_is_delivered_again(t) -> None:
     page = t.order()
     t.street.pay(page.session)
@@ -223,6 +228,7 @@ def test_livemode_is_not_mixed(t) -> None:
     assert list(t.store.topups("live")) == []
 
 
+@in_memory
 def test_a_payment_of_the_wrong_mode_is_quarantined(t) -> None:
     page = t.order()
     t.street.pay(page.session)
@@ -365,6 +371,7 @@ def test_a_page_that_nobody_told_of_is_looked_at_once_it_has_closed(t) -> None:
     assert t.store.due_topups(2**60) == []
 
 
+@in_memory
 def test_a_second_payment_of_one_order_is_not_credited(t) -> None:
     page = t.paid()
     known = t.store._orgs["acme"].topups[page.topup]

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from copy import deepcopy
 from datetime import timedelta
 
+from beside import BesideMemory
 from payment_worlds import fake_world, stripe_world
+from servers import DisposableStore
 
 from billing_core import Billing, usd
 from billing_core.payments import Payment
@@ -123,7 +125,7 @@ class Till:
 
     def state_of_all(self):
         """Everything on record, to be compared with later."""
-        return deepcopy(self.store._orgs)
+        return deepcopy(getattr(self.store, "model", self.store)._orgs)
 
     def events(self) -> list[str]:
         return [event.kind for event in self.billing.events("acme", limit=10_000)]
@@ -147,9 +149,13 @@ class Till:
 
 @contextmanager
 def till(kind: str, **options) -> Iterator[Till]:
-    """At the fake, or at Stripe's own client and a server shaped like Stripe."""
+    """At the fake, also on PostgreSQL (for threads, not beside the store in memory), or at
+    Stripe's own client and a server shaped like Stripe."""
     if kind == "fake":
         yield Till(fake_world(), **options)
+    elif kind in ("postgres", "postgres at once"):
+        with (BesideMemory if kind == "postgres" else DisposableStore)() as store:
+            yield Till(fake_world(), store, **options)
     else:
         with stripe_world() as (world, _):
             yield Till(world, **options)

@@ -126,7 +126,14 @@ class World:
 
     def state(self):
         """Everything on record, to be compared with later."""
-        return deepcopy((self.store._orgs, self.store._published))
+        if isinstance(self.store, MemoryStore):
+            return deepcopy((self.store._orgs, self.store._published))
+        tables = ("lots", "holds", "counters", "items", "charges", "spends", "runs", "storages")
+        orgs = self.store.orgs()
+        return [self.store.published(), *map(self.store.members, orgs)] + [
+            [self.entries(org), *([*getattr(self.store, name)(org)] for name in tables)]
+            for org in orgs
+        ]
 
     def wrong(self, **options) -> list[str]:
         """What verify finds."""
