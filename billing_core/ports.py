@@ -389,6 +389,7 @@ class Store(Protocol):
     def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
         """``(org, run)`` of open runs seen last before a time, the longest silent first, at
         most ``limit``.  Its cost follows what it answers, not how many runs there are."""
+        ...
 
     def topups(self, org: str) -> Iterator[TopUp]:
         """Every top-up, by id."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -17,14 +18,16 @@ import psycopg
 import pytest
 from beside import BesideMemory
 from click.testing import CliRunner
+from payment_worlds import fake_world
 from proxy import Proxy
 from servers import QUICK, DisposableStore, Server, fresh_database, shared_dsn, with_options
+from till import Till
 
 from billing_adapters import postgres
 from billing_adapters.cli.app import cli
 from billing_adapters.postgres import PostgresStore, schema
 from billing_adapters.postgres.errors import Failure
-from billing_adapters.postgres.wire import Line, Query
+from billing_adapters.postgres.wire import Line, Query, Row
 from billing_core import (
     Billing,
     Flat,
@@ -37,6 +40,7 @@ from billing_core import (
     Settle,
     StoreError,
     Usage,
+    sandbox,
     usd,
 )
 from billing_core.journal import chained
@@ -155,6 +159,17 @@ def test_the_runtime_role_does_all_that_the_engine_does_and_no_more(
             deduct(billing, "a")
             billing.deduct("acme", "b", DIME, resource="tool", member="ann")
             assert billing.erase_member("acme", "ann")
+            rate = Price(Flat(1000, 1_000_000), unit="microsecond")
+            size = Price(Flat(7, 10**9), unit="byte-microsecond")
+            prices = {"sandbox:box": {"second": rate}, "storage:*": {"byte_us": size}}
+            billing.publish(PriceBook("time", datetime(2026, 1, 1, tzinfo=UTC), prices))
+            billing.start_run("acme", "run", sandbox("box", {"second": 1}))
+            billing.heartbeat("acme", "run")
+            billing.stop_run("acme", "run")
+            billing.report_storage("acme", "ws", 1000)
+            billing.bill_storage("acme")
+            mine.set_mark("swept", 1)
+            mine.set_mark("swept", 2)
             assert billing.verify().ok
             assert mine.migrate() == []
         with connect(store, user=role) as db:
@@ -169,6 +184,67 @@ def test_the_runtime_role_does_all_that_the_engine_does_and_no_more(
         with connect(store) as db:
             db.execute(f"DROP OWNED BY {role}")
             db.execute(f"DROP ROLE {role}")
+
+
+def test_the_runtime_role_tops_up(store: DisposableStore) -> None:
+    role = f"billing_runtime_{os.getpid()}"
+    with connect(store) as db:
+        db.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        store.grant(role)
+        with PostgresStore(with_options(store.dsn, user=role), schema=store.schema) as mine:
+            t = Till(fake_world(), mine)
+            t.armed("10", threshold="8", amount="5")
+            t.spend("5")
+            told: list[str] = []
+            t.run(deliver=lambda each: told.append(each.kind))
+            assert t.attempts() == ["paid"]
+            assert told == ["topup_succeeded"] * 2
+            t.check()
+    finally:
+        with connect(store) as db:
+            db.execute(f"DROP OWNED BY {role}")
+            db.execute(f"DROP ROLE {role}")
+
+
+def test_events_written_while_others_are_delivered_still_wait(store: DisposableStore) -> None:
+    billing = funded(store)
+    billing.set_low_balance("acme", "low", usd("99"))
+    billing.deduct("acme", "a", usd("2"), resource="tool")
+    [event] = store.waiting_events("acme")
+    assert store.lease_events("acme", "one", 0, 10)
+    with psycopg.connect(store.dsn) as host, ThreadPoolExecutor(1) as pool:
+        host.execute("SELECT 1")
+        theirs = billing.within(host)
+        theirs.grant("acme", "more", usd("10"))
+        theirs.deduct("acme", "b", usd("10"), resource="tool")
+        delivering = pool.submit(store.delivered, "acme", "one", event.seq, event.n)
+        with pytest.raises(TimeoutError):
+            delivering.result(0.3)
+        host.commit()
+        assert delivering.result()
+    assert store.undelivered(10) == ["acme"]
+    assert len(store.waiting_events("acme")) == 1
+
+
+def test_an_org_without_runs_or_top_ups_is_asked_for_none(
+    store: DisposableStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    run = Line.run
+
+    def watching(line: Line, queries: Sequence[Query]) -> list[list[Row]]:
+        sent.extend(query.statement.sql for query in queries)
+        return run(line, queries)
+
+    monkeypatch.setattr(Line, "run", watching)
+    billing = funded(store)
+    deduct(billing, "a")
+    with billing.hold("acme", DIME, life=timedelta(hours=1)):
+        pass
+    others = rb"\.(runs|storages|sizes|topups|auto_topups|deliveries|marks)\b"
+    assert sent
+    assert not [sql for sql in sent if re.search(others, sql)]
 
 
 def test_distribution_says_that_there_is_no_citus(store: DisposableStore) -> None:

@@ -1,4 +1,4 @@
-"""Many threads and workers at once, on one file."""
+"""Many threads and workers at once, on one file, and on PostgreSQL."""
 
 import threading
 from contextlib import suppress
@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 from payment_worlds import fake_world
+from servers import DisposableStore
 from till import MINUTE, Till
 
 from billing_adapters.sqlite import SqliteStore
@@ -38,6 +39,10 @@ class Unreliable:
         return answer
 
 
+def made(kind: str, folder: Path) -> SqliteStore | DisposableStore:
+    return SqliteStore(folder / "b.db") if kind == "sqlite" else DisposableStore()
+
+
 def at_once(works) -> list[Exception]:
     gate = threading.Barrier(len(works))
     errors: list[Exception] = []
@@ -57,14 +62,16 @@ def at_once(works) -> list[Exception]:
     return errors
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_32_threads_cross_the_threshold_with_four_workers(tmp_path: Path, seed: int) -> None:
-    with SqliteStore(tmp_path / "b.db") as store:
+@pytest.mark.parametrize(("kind", "seed"), [*(("sqlite", n) for n in range(3)), ("postgres", 0)])
+def test_32_threads_cross_the_threshold_with_four_workers(
+    tmp_path: Path, kind: str, seed: int
+) -> None:
+    with made(kind, tmp_path) as store:
         # The lease is so short that workers relieve each other all the time.
         rules = TopUpRules(lease=timedelta(microseconds=1), cooldown=timedelta(microseconds=1))
         t = Till(fake_world(), store, topups=rules)
         t.armed("10", threshold="8", amount="5", cap=usd("40"))
-        t.provider = provider = Unreliable(t.provider, Random(seed))
+        t.provider = t.billing.payments = provider = Unreliable(t.provider, Random(seed))
         engines = [t.engine() for _ in range(WORKERS)]
         done = threading.Event()
         most: list[int] = []
@@ -102,8 +109,9 @@ def test_32_threads_cross_the_threshold_with_four_workers(tmp_path: Path, seed: 
         t.check()
 
 
-def test_workers_at_once_do_each_piece_once(tmp_path: Path) -> None:
-    with SqliteStore(tmp_path / "b.db") as store:
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_workers_at_once_do_each_piece_once(tmp_path: Path, kind: str) -> None:
+    with made(kind, tmp_path) as store:
         t = Till(fake_world(), store)
         t.armed("10", threshold="8", amount="5")
         t.spend("5")
