@@ -870,7 +870,7 @@ class Copy:
             "CI": "1",
         }
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, patience: int = PATIENCE) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.place,
@@ -878,7 +878,7 @@ class Copy:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
+            timeout=patience,
             check=False,
         )
 
@@ -889,9 +889,11 @@ class Copy:
         if Path(imported.strip()) != expected:
             raise SystemExit(f"The tests would import {imported.strip()}, not {expected}.")
 
-    def test(self, nodes: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    def test(
+        self, nodes: tuple[str, ...], *, patience: int = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
         options = ("-q", "-rf", "-p", "no:cacheprovider", "--tb=line", "--assert=plain")
-        return self.run("-m", "pytest", *options, *nodes)
+        return self.run("-m", "pytest", *options, *nodes, patience=patience)
 
     def write(self, path: Path, text: str) -> None:
         """With a time that no version of the file had: compiled files go by it."""
@@ -952,7 +954,7 @@ def main(words: list[str]) -> int:
             copies.put(copy)
         nodes = tuple(dict.fromkeys(node for each in chosen for node in each.tests))
         print(f"{len(chosen)} faults, {len(nodes)} tests; first the tests without a fault")
-        sound = copy.test(nodes)
+        sound = copy.test(nodes, patience=15 * PATIENCE)
         if sound.returncode != 0:
             print(sound.stdout)
             print("The tests fail on sound code: nothing can be said of faults.")

@@ -45,12 +45,16 @@ def programs() -> Path:
     found = max(Path(place).glob("pginstall*/bin/initdb"), key=lambda each: str(each.parts[-3]))
     folder = found.parent
     if USER is not None and _run(["test", "-x", str(found)], check=False).returncode:
-        # Under a home that is closed to others: copied to where it is not.
+        # Under a directory that is closed to others: copied to where it is not, together with
+        # the libraries that the wheel has beside the package.
         copy = Path(tempfile.mkdtemp(prefix="billing-pg-bin-"))
         atexit.register(shutil.rmtree, copy, ignore_errors=True)
         copy.chmod(0o755)
-        shutil.copytree(folder.parent, copy / "pg", symlinks=True)
-        folder = copy / "pg" / "bin"
+        package = Path(place)
+        for each in package.parent.glob(f"{package.name}*"):
+            if each.is_dir() and each.suffix in ("", ".libs"):
+                shutil.copytree(each, copy / each.name, symlinks=True)
+        folder = copy / folder.relative_to(package.parent)
     return folder
 
 
