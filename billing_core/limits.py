@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from billing_core.ledger import Ledger, NeedMore
-from billing_core.plans import Limit
-from billing_core.records import Account, Entry, Hold, LimitSet, Spend
+from billing_core.records import Account, Entry, Hold, Spend
 from billing_core.times import DAY, Window
 
 __all__ = [
@@ -190,21 +189,19 @@ def _limits(ledger: Ledger, subject: str, grain: str) -> Iterator[_InForce]:
     own = _set(ledger, subject, grain)
     if own is None and who != "org":
         own = _set(ledger, f"{who}:*", grain)
-    if own is not None and own.amount is not None:
-        yield _InForce(own.amount, own.alerts, own.blocks)
+    if own is not None:
+        yield own
     plan = None if ledger.account.plan is None else ledger.plan(ledger.time)
     for limit in () if plan is None else plan.limits:
         if (limit.whose, limit.per) == (who, grain):
-            yield _of_plan(limit)
+            yield _InForce(limit.amount.nanos, limit.alerts, limit.blocks)
 
 
-def _set(ledger: Ledger, subject: str, grain: str) -> LimitSet | None:
+def _set(ledger: Ledger, subject: str, grain: str) -> _InForce | None:
     found = ledger.state.limits.get((subject, grain))
-    return None if found is None or found.amount is None else found
-
-
-def _of_plan(limit: Limit) -> _InForce:
-    return _InForce(limit.amount.nanos, limit.alerts, limit.blocks)
+    if found is None or found.amount is None:
+        return None
+    return _InForce(found.amount, found.alerts, found.blocks)
 
 
 def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bound | None:

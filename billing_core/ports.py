@@ -306,7 +306,7 @@ class Store(Protocol):
         *,
         before: int | None = None,
         limit: int = 100,
-        charges: bool | None = None,
+        charges: bool = True,
     ) -> Sequence[Entry]:
         """Entries that moved money (those with a transfer), with ``seq`` < ``before``,
         newest first, at most ``limit``.  ``charges`` False: without those of ``settle`` and

@@ -30,6 +30,7 @@ from billing_core.commands import (
 )
 from billing_core.decide import decide, wanted
 from billing_core.engine.coalescing import Coalescer, Part, Run
+from billing_core.engine.made_hold import MadeHold
 from billing_core.engine.over_time import OverTime, unwrapped
 from billing_core.engine.prices import Prices
 from billing_core.engine.system import system_clock, uuid7
@@ -382,37 +383,13 @@ class Billing(OverTime, TimeReads, Work):
         return self._prices.publish(document)
 
 
-class OpenHold:
+class OpenHold(MadeHold):
     """A hold that was made.  As a context manager it settles what was reported, releases
     itself only if nothing was, and on a StoreError is left to expire."""
 
     def __init__(self, billing: Billing, command: Hold, held: Held) -> None:
-        self.held = held
-        self.charges: list[Charged] = []
-        """What leaving the ``with`` block charged."""
+        super().__init__(command, held)
         self._billing = billing
-        self._command = command
-        self._reported: list[Usage] = []
-
-    @property
-    def key(self) -> str:
-        """The hold's name, for ``settle``, ``extend`` and ``release``."""
-        return self.held.key
-
-    @property
-    def amount(self) -> int:
-        """Nanos held."""
-        return self.held.amount
-
-    @property
-    def expires_at(self) -> datetime:
-        return self.held.expires_at
-
-    def report(self, usage: Usage) -> None:
-        """What was really used; may be called again for further usage."""
-        if not isinstance(usage, Usage):
-            raise InvalidCommand("usage", usage, "a Usage, such as tokens(...) returns")
-        self._reported.append(usage)
 
     def __enter__(self) -> OpenHold:
         return self

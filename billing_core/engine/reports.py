@@ -75,7 +75,7 @@ class Reports:
             before = last if before is None else min(before, last)
         first = 0 if since is None else self._first_at(org, account, micros("since", since))
         # Charges are most of a journal: what asks for none of them reads none.
-        charges = None if wanted is None or "usage" in wanted else False
+        charges = wanted is None or "usage" in wanted
         rows: list[HistoryRow] = []
         looked = 0
         while True:

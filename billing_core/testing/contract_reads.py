@@ -293,6 +293,18 @@ class ReadContract:
         assert list(store.history("acme", before=4, limit=1)) == moved[1:2]
         assert list(store.history("acme", before=1)) == []
 
+    def test_history_without_charges_has_whatever_else_moved_money(self, store: Store) -> None:
+        draft = Draft()
+        for number, op in enumerate(("settle", "grant", "deduct", "reverse", "lapse", "hold"), 1):
+            moves = [Transfer("a", "b", 5, "grant")] if op != "hold" else []
+            draft.entry(f"{op}:{number}", transfers=moves)
+        changes = draft.changes()
+        save(store, changes)
+        moved = [changes.entries[number - 1] for number in (5, 4, 2)]
+        assert list(store.history("acme", charges=False)) == moved
+        assert list(store.history("acme", before=5, limit=1, charges=False)) == moved[1:2]
+        assert len(store.history("acme", charges=True)) == 5
+
     def test_cells_of_a_grain_that_begin_in_a_window(self, store: Store) -> None:
         cells = {
             CellKey(grain, member, start, resource, payer): Cell(1, start, {})

@@ -273,14 +273,14 @@ class MemoryStore:
         *,
         before: int | None = None,
         limit: int = 100,
-        charges: bool | None = None,
+        charges: bool = True,
     ) -> Sequence[Entry]:
         moved = [
             entry
             for entry in reversed(self._entries(org))
             if entry.transfers
             and (before is None or entry.seq < before)
-            and (charges is None or entry.op not in ("settle", "deduct"))
+            and (charges or entry.op not in ("settle", "deduct"))
         ]
         return deepcopy(moved[:limit])
 

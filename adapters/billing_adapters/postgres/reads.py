@@ -213,10 +213,10 @@ class Reads(WorkReads):
         *,
         before: int | None = None,
         limit: int = 100,
-        charges: bool | None = None,
+        charges: bool = True,
     ) -> Sequence[Entry]:
         last = 2**63 - 1 if before is None else before
-        query = self._reader.history if charges is None else self._reader.other_history
+        query = self._reader.history if charges else self._reader.other_history
         return self._read(query, lambda row: rows.entry(org, row), org, last, limit)
 
     def cells(

@@ -116,9 +116,9 @@ class Reads(TopUpReads):
         *,
         before: int | None = None,
         limit: int = 100,
-        charges: bool | None = None,
+        charges: bool = True,
     ) -> Sequence[Entry]:
-        where = "transfers IS NOT NULL" + ("" if charges is None else f" AND {NO_CHARGE}")
+        where = "transfers IS NOT NULL" + ("" if charges else f" AND {NO_CHARGE}")
         with self._reader() as db:
             last = 2**63 - 1 if before is None else before
             return rows.entries(
