@@ -194,7 +194,8 @@ def demo(db: Path | None) -> None:
 
     Three orgs with members and several models, real model prices (from genai-prices) with
     a markup, calls on a customer's own key, cached and reasoning tokens, refusals for lack
-    of credit, purchases, credit that expires, holds that expire and a reversal. The traffic
+    of credit, purchases, credit that expires, holds that expire and a reversal; then a night
+    of sandboxes and storage, over a month's end and a change of price. The traffic
     is synthetic, the same in every run, and shaped like real chat traffic.
 
     \b
@@ -203,7 +204,8 @@ def demo(db: Path | None) -> None:
       billing demo --db demo.sqlite
       billing usage acme --by-member --db demo.sqlite
     """
-    from billing_adapters.cli.demo import Clock, Demo
+    from billing_adapters.cli.demo import MONTH_ENDS, Clock, Demo
+    from billing_adapters.cli.demo_sandboxes import night
     from billing_adapters.cli.traffic import BURSTS
 
     if db is not None and db.exists():
@@ -216,6 +218,7 @@ def demo(db: Path | None) -> None:
         with progress() as bars:
             task = bars.add_task("Holding and settling", total=BURSTS)
             shown.run(lambda: bars.advance(task))
+        night(billing, clock, MONTH_ENDS)
         verification = reads.verified(billing, shown=True)
         report_demo(shown, verification)
         if not verification.ok:

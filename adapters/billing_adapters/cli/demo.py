@@ -28,7 +28,7 @@ from billing_core import (
 )
 from billing_core.times import micros
 
-__all__ = ["MARKUP", "PRICED_AT", "Clock", "Demo", "Tally"]
+__all__ = ["MARKUP", "MONTH_ENDS", "PRICED_AT", "Clock", "Demo", "Tally"]
 
 MARKUP = "1.175"
 PRICED_AT = START - timedelta(days=1)
@@ -36,6 +36,7 @@ _HOLD_LIFE = timedelta(minutes=10)
 _PURCHASE = {"acme": usd("3"), "globex": usd("1.50"), "initech": usd("0.50")}
 _NOTICED_AFTER = timedelta(hours=2)
 _REVERSED_ON = START + timedelta(days=3)
+MONTH_ENDS = (START + timedelta(days=40)).replace(day=1)
 
 
 class Clock:
