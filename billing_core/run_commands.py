@@ -31,6 +31,7 @@ __all__ = [
     "sandbox",
 ]
 
+_OWN = ("fixed", "forgiven", "forgiven_runs", "reversed", "running")  # the ledger's own
 _MAX_RUN = 150  # names of runs stand in other names
 
 
@@ -97,6 +98,8 @@ class StartRun(Command):
             raise InvalidCommand("spec", self.spec, "what sandbox(...) returns, of some component")
         if not self.spec.resource.startswith("sandbox:"):
             raise InvalidCommand("spec", self.spec.resource, 'a resource that begins "sandbox:"')
+        if any(component in _OWN for component, _, _ in self.spec.parts):
+            raise InvalidCommand("spec", self.spec, f"no component named {', '.join(_OWN)}")
         if any(quantity >= 10**12 for _, quantity, _ in self.spec.parts):
             raise InvalidCommand("spec", self.spec, "rates below 10**12 a microsecond")
         if duration("least", self.least) > duration("ahead", self.ahead):

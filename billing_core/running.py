@@ -152,10 +152,16 @@ class _Change:
             return
         if ledger.account.closed_at is None:
             self._fund(hold, _funding(ledger, self.ask, run, run.settled_to, hold))
-        if run.bound_by not in ("asked", "horizon") and run.warned != run.until:
+        if run.bound_by not in ("asked", "horizon"):
+            self.warn()
+
+    def warn(self) -> None:
+        """The deadline nears, or has passed, and was not renewed: told once for each."""
+        run = self.run
+        if run.warned != run.until:
             run.warned = run.until
             data = {"run": run.run, "until": run.until, "bound_by": run.bound_by}
-            ledger.untold.append(("run_unfunded", data))
+            self.ledger.untold.append(("run_unfunded", data))
 
     def _fund(self, hold: Hold, found: Funding) -> None:
         run, ledger = self.run, self.ledger
@@ -398,6 +404,8 @@ def sweep(ledger: Ledger, ask: Ask) -> Outcome:
     change.settle(run.seen_at)
     change.close()
     run.swept = True
+    if run.until < ask.time:
+        change.warn()
     ledger.untold.append(("run_swept", {"run": run.run, "seen_at": run.seen_at}))
     return change.finish()
 

@@ -198,8 +198,9 @@ def demo(db: Path | None) -> None:
     Three orgs with members and several models, real model prices (from genai-prices) with
     a markup, calls on a customer's own key, cached and reasoning tokens, refusals for lack
     of credit, top-ups through a fake provider of payments, by hand and automatic, credit that
-    expires, holds that expire and a reversal. The traffic
-    is synthetic, the same in every run, and shaped like real chat traffic.
+    expires, holds that expire and a reversal; then a night of sandboxes and storage, over a
+    month's end and a change of price. The traffic is synthetic, the same in every run, and
+    shaped like real chat traffic.
 
     \b
     Examples:
@@ -207,7 +208,8 @@ def demo(db: Path | None) -> None:
       billing demo --db demo.sqlite
       billing usage acme --by-member --db demo.sqlite
     """
-    from billing_adapters.cli.demo import RULES, Clock, Demo, Numbers
+    from billing_adapters.cli.demo import MONTH_ENDS, RULES, Clock, Demo, Numbers
+    from billing_adapters.cli.demo_sandboxes import night
     from billing_adapters.cli.traffic import BURSTS
     from billing_adapters.fake_payments import FakePayments
 
@@ -224,6 +226,7 @@ def demo(db: Path | None) -> None:
         with progress() as bars:
             task = bars.add_task("Holding and settling", total=BURSTS)
             shown.run(lambda: bars.advance(task))
+        night(billing, clock, MONTH_ENDS)
         verification = reads.verified(billing, shown=True)
         report_demo(shown, verification)
         if not verification.ok:

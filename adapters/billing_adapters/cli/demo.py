@@ -31,7 +31,7 @@ from billing_core import (
 )
 from billing_core.times import micros
 
-__all__ = ["MARKUP", "PRICED_AT", "RULES", "Clock", "Demo", "Numbers", "Tally"]
+__all__ = ["MARKUP", "MONTH_ENDS", "PRICED_AT", "RULES", "Clock", "Demo", "Numbers", "Tally"]
 
 MARKUP = "1.175"
 PRICED_AT = START - timedelta(days=1)
@@ -42,6 +42,7 @@ _LOW = usd("0.50")
 RULES = TopUpRules(minimum=50)
 _NOTICED_AFTER = timedelta(hours=2)
 _REVERSED_ON = START + timedelta(days=3)
+MONTH_ENDS = (START + timedelta(days=40)).replace(day=1)
 
 
 class Clock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from billing_core import RunView, StorageView, decimal_text
 from billing_core.times import PeriodName
 from billing_core.usage import RuntimeSums, SandboxRuntime, StorageUsage
 
-__all__ = ["runtime", "storage"]
+__all__ = ["runtime", "runtime_table", "storage", "storage_table"]
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 _period = click.option(
@@ -65,7 +66,7 @@ def runtime(org: str, db: Path | str, period: PeriodName, every: bool, as_json: 
         print_json({**names, "runtime": shown, "runs": [_fields(each) for each in runs]})
         return
     out = console()
-    out.print(_runtime_table(f"Sandbox runtime of {org}, {report.currency}", sums))
+    out.print(runtime_table(f"Sandbox runtime of {org}, {report.currency}", sums))
     if runs:
         out.print(_runs_table("Runs", runs))
 
@@ -74,7 +75,8 @@ def _sums_json(sums: RuntimeSums) -> dict[str, Any]:
     return {"runs": sums.runs, "us": sums.us, "amount": decimal_text(sums.amount)}
 
 
-def _runtime_table(title: str, sums: SandboxRuntime) -> Any:
+def runtime_table(title: str, sums: SandboxRuntime) -> Any:
+    """Running time by the state of its runs."""
     made = table(title, "", ">Runs", ">Seconds", ">Amount")
     for name in _KINDS:
         each: RuntimeSums = getattr(sums, name)
@@ -124,7 +126,13 @@ def storage(org: str, db: Path | str, period: PeriodName, as_json: bool) -> None
         names = {"org": org, "currency": report.currency, "period": period}
         print_json({**names, "workspaces": shown})
         return
-    title = f"Storage of {org}, {report.currency}"
+    console().print(storage_table(f"Storage of {org}, {report.currency}", workspaces, billed))
+
+
+def storage_table(
+    title: str, workspaces: Iterable[StorageView], billed: Mapping[str, StorageUsage]
+) -> Any:
+    """Workspaces, and what was billed of them."""
     made = table(title, "Workspace", ">Bytes", "Billed to", ">Byte-seconds", ">Amount")
     for each in workspaces:
         used = billed.get(each.workspace)
@@ -135,7 +143,7 @@ def storage(org: str, db: Path | str, period: PeriodName, as_json: bool) -> None
             f"{0 if used is None else used.byte_seconds:,}",
             money(0 if used is None else used.amount),
         )
-    console().print(made)
+    return made
 
 
 def _workspace_json(each: StorageView, used: StorageUsage | None) -> dict[str, Any]:
