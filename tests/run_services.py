@@ -8,7 +8,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from billing_adapters.sqlite import SqliteStore
+from places import Place, store_at
+
 from billing_core import (
     BillingError,
     Conflict,
@@ -26,9 +27,9 @@ RATE = 3  # nanos for a microsecond
 BYTES = 10**6
 
 
-def engine(path: str) -> Billing:
+def engine(place: Place) -> Billing:
     """The engine, its prices published and its account open."""
-    billing = Billing(SqliteStore(path, busy_seconds=30))
+    billing = Billing(store_at(place))
     prices = {
         "sandbox:box": {"second": Price(Flat(RATE), unit="microsecond")},
         "storage:*": {"byte_us": Price(Flat(1, 10**9), unit="byte-microsecond")},
@@ -76,8 +77,8 @@ def beat(billing: Billing, random: Random) -> None:
         billing.heartbeat("acme", view.run, occurred_at=at)
 
 
-def main(path: str, role: str, seed: str) -> None:
-    billing, random = engine(path), Random(seed)
+def main(role: str, seed: str, *place: str) -> None:
+    billing, random = engine(place), Random(seed)
     tell("up")
     while True:
         try:

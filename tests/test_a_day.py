@@ -6,6 +6,7 @@ from fractions import Fraction
 from math import floor
 
 import pytest
+from servers import DisposableStore
 from world import HOUR, MINUTE, SECOND, World
 
 from billing_adapters.sqlite import SqliteStore
@@ -19,9 +20,13 @@ VCPU, DEAR_VCPU = Fraction(1001, 3_000_000), Fraction(2003, 3_000_000)
 MEMORY, BYTE = Fraction(17, 7_000_000), Fraction(3, 10**9)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def world(request, tmp_path):
-    store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "b.db")
+    store = {
+        "memory": MemoryStore,
+        "sqlite": lambda: SqliteStore(tmp_path / "b.db"),
+        "postgres": DisposableStore,
+    }[request.param]()
     world = World(store, now=NOON, priced=False, opened=False)
     world.billing.open_account("acme", anchor=datetime(2026, 1, 1, tzinfo=UTC))
     per = {"vcpu": VCPU, "memory": MEMORY}

@@ -1,7 +1,7 @@
-"""Two workers and four heartbeat services on one org and one file, killed at random: no
+"""Two workers and four heartbeat services on one org and one database, killed at random: no
 microsecond of a run is billed twice or not at all.
 
-A plain run kills 18 processes; `BILLING_TEST_DEPTH=10` ten times as many.
+A plain run kills 18 processes on each store; `BILLING_TEST_DEPTH=10` ten times as many.
 """
 
 import os
@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
+import pytest
+from places import Place, new_place
 from run_services import RATE, engine
 
 DEPTH = int(os.environ.get("BILLING_TEST_DEPTH", "1"))
@@ -19,11 +21,11 @@ ROLES = ("worker", "worker", "beats", "beats", "beats", "beats")
 HERE = Path(__file__).parent
 
 
-def generation(path: Path, number: int, random: Random) -> list[str]:
+def generation(place: Place, number: int, random: Random) -> list[str]:
     """Six services that live for a moment; what the workers were answered."""
     services = [
         subprocess.Popen(
-            [sys.executable, HERE / "run_services.py", path, role, f"{number}.{index}"],
+            [sys.executable, HERE / "run_services.py", role, f"{number}.{index}", *place],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -45,13 +47,18 @@ def generation(path: Path, number: int, random: Random) -> list[str]:
     return told
 
 
-def test_killed_services_bill_no_microsecond_twice_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "b.db"
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_killed_services_bill_no_microsecond_twice_or_not_at_all(kind: str, tmp_path: Path) -> None:
+    with new_place(kind, tmp_path) as place:
+        serve_and_kill(place)
+
+
+def serve_and_kill(place: Place) -> None:
     random = Random(os.environ.get("CI") and 0)
-    billing = engine(str(path))
+    billing = engine(place)
     told: list[str] = []
     for number in range(3 * DEPTH):
-        told += generation(path, number, random)
+        told += generation(place, number, random)
     assert not [line for line in told if line.startswith("wrong")]
     for view in billing.runs("acme"):
         billing.stop_run("acme", view.run, key=f"last-{view.run}", occurred_at=datetime.now(UTC))
@@ -79,3 +86,4 @@ def test_killed_services_bill_no_microsecond_twice_or_not_at_all(tmp_path: Path)
     verification = billing.verify()
     assert verification.ok, verification.discrepancies[:5]
     print(f"{3 * DEPTH * len(ROLES)} kills: {len(views)} runs, {verification.entries} entries")
+    billing.store.close()

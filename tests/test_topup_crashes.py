@@ -12,12 +12,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from places import Place, new_place, store_at
 from stripe_http import Api, served
 from stripe_server import StripeServer
 from till import HOUR, URLS, till
 from topup_victim import RULES, engine
 
-from billing_adapters.sqlite import SqliteStore
 from billing_core import usd
 from billing_core.testing import MemoryStore
 from billing_core.times import moment
@@ -152,15 +152,19 @@ def test_a_crash_between_any_two_steps_of_stripe() -> None:
         crashing("stripe", fatal)
 
 
-@pytest.mark.parametrize("seed", [0])
-def test_killed_workers_charge_once_and_lose_nothing(tmp_path: Path, seed: int) -> None:
-    """`kill -9` at random moments, the provider surviving; 40 kills in a plain run of each
-    seed, `BILLING_TEST_DEPTH` times as many otherwise."""
-    random = Random(seed)
-    path = tmp_path / "b.db"
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_killed_workers_charge_once_and_lose_nothing(tmp_path: Path, kind: str) -> None:
+    """`kill -9` at random moments, the provider surviving; 40 kills in a plain run on each
+    store, `BILLING_TEST_DEPTH` times as many otherwise."""
+    with new_place(kind, tmp_path) as place:
+        spend_and_kill(place)
+
+
+def spend_and_kill(place: Place) -> None:
+    random = Random(0)
     server = StripeServer(lambda: time.time_ns() // 1000, secret="whsec_test")
     api = Api(server)
-    with served(api) as address, SqliteStore(path) as store:
+    with served(api) as address, store_at(place) as store:
         billing = engine(store, address)
         billing.open_account("acme", livemode=False)
         page = billing.top_up("acme", "first", usd("10"), save_method=True, **URLS)
@@ -171,7 +175,7 @@ def test_killed_workers_charge_once_and_lose_nothing(tmp_path: Path, seed: int) 
         while kills < 40 * DEPTH:
             victims = [
                 subprocess.Popen(
-                    [sys.executable, "topup_victim.py", str(path), address, f"{kills}-{n}"],
+                    [sys.executable, "topup_victim.py", address, f"{kills}-{n}", *place],
                     cwd=Path(__file__).parent,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,

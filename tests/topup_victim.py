@@ -5,24 +5,26 @@ from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 
-from billing_adapters.sqlite import SqliteStore
+from places import store_at
+
 from billing_adapters.stripe_payments import StripePayments
 from billing_core import Billing, Refused, StoreError, TopUpRules, usd
+from billing_core.ports import Store
 
 # So short that whoever comes next does not wait for the dead.
 SOON = timedelta(milliseconds=20)
 RULES = TopUpRules(lease=SOON, cooldown=timedelta(microseconds=1), times=100_000)
 
 
-def engine(store: SqliteStore, address: str) -> Billing:
+def engine(store: Store, address: str) -> Billing:
     provider = StripePayments(
         "sk_test_abc", livemode=False, webhook_secrets=["whsec_test"], address=address, retries=0
     )
     return Billing(store, payments=provider, topups=RULES)
 
 
-def main(path: str, address: str, name: str) -> None:
-    with SqliteStore(path) as store:
+def main(address: str, name: str, *place: str) -> None:
+    with store_at(place) as store:
         billing = engine(store, address)
         billing.balance("acme")
         sys.stdout.write("!")
