@@ -5,22 +5,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
 from billing_core.books import PriceBook
 from billing_core.catalogue import Catalogue
 from billing_core.commands import (
-    Close,
     Command,
     Deduct,
     Extend,
     Grant,
     Hold,
-    OpenAccount,
     PriceUnpriced,
     Release,
     Reverse,
-    SetLimit,
-    SetLowBalance,
-    SetPlan,
     Settle,
 )
 from billing_core.engine import Billing, Check, OpenHold

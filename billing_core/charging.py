@@ -11,12 +11,13 @@ from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import Deduct, PriceUnpriced, Reverse, Settle
 from billing_core.errors import Conflict, InvalidCommand, NotFound, UnknownPrice
 from billing_core.lapsing import free, lapse
-from billing_core.ledger import CHARGES, Ledger, NeedMore
+from billing_core.ledger import CHARGES, Ledger
 from billing_core.limits import Use, bound, count_spending, had_counted, hold_spending
 from billing_core.metering import Correction, Metered, Quote, billed, in_force, meter, quote
 from billing_core.outcomes import Outcome
 from billing_core.quantities import PLATFORM, Payer, Usage
 from billing_core.records import Charge, Entry, Item, Line, UsageRecord
+from billing_core.terms import NeedMore
 from billing_core.times import micros
 
 __all__ = ["advance", "deduct", "estimate", "item_of", "price", "price_usage", "reverse", "settle"]

@@ -9,9 +9,10 @@ is still owed, then back to the lots that paid, in reverse order.
 from __future__ import annotations
 
 from billing_core.errors import MoneyOverflow
-from billing_core.ledger import CLAWBACK, Ledger, NeedMore
+from billing_core.ledger import CLAWBACK, Ledger
 from billing_core.money import MAX_NANOS
 from billing_core.records import Charge
+from billing_core.terms import NeedMore
 from billing_core.topup import TopUp
 
 __all__ = ["claw_back", "reinstate"]

@@ -13,33 +13,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from attrs import field, frozen
 
 from billing_core.errors import InvalidCommand
-from billing_core.money import Money, checked_currency
-from billing_core.plans import Grain, checked_alerts
+from billing_core.money import Money
 from billing_core.quantities import Usage
 from billing_core.text import checked_name, compact
 from billing_core.times import duration, micros
 
 __all__ = [
-    "Close",
     "Command",
     "Deduct",
     "Extend",
     "Grant",
     "Hold",
     "LotKind",
-    "OpenAccount",
     "PriceUnpriced",
     "Release",
     "Reverse",
-    "SetLimit",
-    "SetLowBalance",
-    "SetPlan",
     "Settle",
+    "check_command",
+    "check_labels",
+    "check_occurred",
+    "check_positive",
+    "check_project",
 ]
 
 LotKind = Literal["purchased", "promotional", "allowance"]
@@ -83,12 +82,12 @@ def check_labels(command: Any) -> None:
     if command.member is not None:
         checked_name("member", command.member)
     if command.project is not None:
-        _check_project(command.project)
+        check_project(command.project)
     if command.reference is not None:
         checked_name("reference", command.reference)
 
 
-def _check_project(project: str) -> None:
+def check_project(project: str) -> None:
     if checked_name("project", project) == "*":
         raise InvalidCommand("project", project, 'a name other than "*"')
 
@@ -108,37 +107,9 @@ def _labels(command: Any, member: int | None) -> dict[str, Any]:
     }
 
 
-def _check_positive(field: str, amount: object, what: str = "a positive Money") -> None:
+def check_positive(field: str, amount: object, what: str = "a positive Money") -> None:
     if not isinstance(amount, Money) or amount.nanos <= 0:
         raise InvalidCommand(field, amount, what)
-
-
-@frozen(kw_only=True)
-class OpenAccount(Command):
-    """Open an org's account: one currency and one livemode for ever.
-
-    ``anchor``: from when its billing months count; default: the time of opening.
-    """
-
-    op: ClassVar[str] = "open"
-    org: str = field(kw_only=False)
-    key: str = "account"
-    currency: str = "USD"
-    livemode: bool = True
-    anchor: datetime | None = None
-    at: datetime | None = None
-
-    def __attrs_post_init__(self) -> None:
-        check_command(self)
-        checked_currency(self.currency)
-        if type(self.livemode) is not bool:
-            raise InvalidCommand("livemode", self.livemode, "True or False")
-        if self.anchor is not None:
-            micros("anchor", self.anchor)
-
-    def content(self, member: int | None) -> dict[str, Any]:
-        anchor = None if self.anchor is None else micros("anchor", self.anchor)
-        return {"currency": self.currency, "livemode": self.livemode, "anchor": anchor}
 
 
 def _scope(names: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -176,7 +147,7 @@ class Grant(Command):
 
     def __attrs_post_init__(self) -> None:
         check_command(self)
-        _check_positive("amount", self.amount)
+        check_positive("amount", self.amount)
         if self.kind not in ("purchased", "promotional", "allowance"):
             raise InvalidCommand("kind", self.kind, '"purchased", "promotional" or "allowance"')
         if type(self.priority) is not int or not -(10**6) <= self.priority <= 10**6:
@@ -241,7 +212,7 @@ def _check_cost(cost: object, resource: str | None) -> None:
         if resource is not None:
             raise InvalidCommand("resource", resource, "none: the usage names its own")
         return
-    _check_positive("cost", cost, "a positive Money or a Usage")
+    check_positive("cost", cost, "a positive Money or a Usage")
     if resource is not None:
         checked_name("resource", resource)
 
@@ -272,7 +243,7 @@ class Extend(Command):
         _check_hold(self.hold)
         duration("life", self.life)
         if self.add is not None:
-            _check_positive("add", self.add)
+            check_positive("add", self.add)
 
     def content(self, member: int | None) -> dict[str, Any]:
         return {
@@ -416,7 +387,7 @@ class Reverse(Command):
         check_command(self)
         _check_charge(self.charge)
         if self.amount is not None:
-            _check_positive("amount", self.amount)
+            check_positive("amount", self.amount)
         if self.expires_at is not None:
             micros("expires_at", self.expires_at)
         if self.reason is not None:
@@ -435,134 +406,3 @@ class Reverse(Command):
 def _check_charge(charge: object) -> None:
     if type(charge) is not int or not 0 < charge < 2**63:
         raise InvalidCommand("charge", charge, "the sequence number that the charge answered")
-
-
-@frozen(kw_only=True)
-class Close(Command):
-    """Close the account: open holds are released and what is left of every lot is
-    ``refund``ed (owed to the customer outside the ledger) or written off.
-
-    Measured usage that arrives later is still accepted, and becomes debt.
-    """
-
-    op: ClassVar[str] = "close"
-    org: str = field(kw_only=False)
-    key: str = "account"
-    remainder: Literal["refund", "write_off"]
-    at: datetime | None = None
-
-    def __attrs_post_init__(self) -> None:
-        check_command(self)
-        if self.remainder not in ("refund", "write_off"):
-            raise InvalidCommand("remainder", self.remainder, '"refund" or "write_off"')
-
-    def content(self, member: int | None) -> dict[str, Any]:
-        return {"remainder": self.remainder}
-
-
-@frozen(kw_only=True)
-class SetPlan(Command):
-    """Subscribe to a published ``plan``, change it, or (None) end the subscription.
-
-    The plan's prices, limits and quotas hold from the time of decision.  The current
-    billing period has the allowance of the plan that had most of those it had: a change
-    to more brings the difference at once, one to less takes nothing back.  ``paused``: no
-    allowance for periods that begin before it is set again without; prices stay.
-    """
-
-    op: ClassVar[str] = "plan"
-    org: str = field(kw_only=False)
-    key: str = field(kw_only=False)
-    plan: str | None
-    paused: bool = False
-    at: datetime | None = None
-
-    def __attrs_post_init__(self) -> None:
-        check_command(self)
-        if self.plan is not None:
-            checked_name("plan", self.plan)
-        if type(self.paused) is not bool or (self.paused and self.plan is None):
-            raise InvalidCommand("paused", self.paused, "True (of a plan) or False")
-
-    def content(self, member: int | None) -> dict[str, Any]:
-        return {"plan": self.plan, "paused": self.paused}
-
-
-@frozen(kw_only=True)
-class SetLimit(Command):
-    """Set what may be charged in a day or billing period, beside the plan's own limits.
-
-    For one ``member`` or ``project``, for each one that has none of its own (``every``),
-    or, none of these given, for the org.  ``amount`` None takes it away again: one
-    member's own comes before that for every member.  See :class:`~billing_core.Limit`.
-    """
-
-    op: ClassVar[str] = "limit"
-    org: str = field(kw_only=False)
-    key: str = field(kw_only=False)
-    amount: Money | None
-    member: str | None = None
-    project: str | None = None
-    every: Literal["member", "project"] | None = None
-    per: Grain = "period"
-    alerts: tuple[int, ...] = field(default=(), converter=checked_alerts)
-    blocks: bool = True
-    at: datetime | None = None
-
-    def __attrs_post_init__(self) -> None:
-        check_command(self)
-        if self.amount is not None and (
-            not isinstance(self.amount, Money) or self.amount.nanos < 0
-        ):
-            raise InvalidCommand("amount", self.amount, "a Money of zero or more, or None")
-        given = [self.member, self.project, self.every]
-        if sum(each is not None for each in given) > 1:
-            raise InvalidCommand("member, project, every", given, "one of them at most")
-        if self.member is not None:
-            checked_name("member", self.member)
-        if self.project is not None:
-            _check_project(self.project)
-        if self.every not in (None, "member", "project"):
-            raise InvalidCommand("every", self.every, '"member" or "project"')
-        if self.per not in get_args(Grain):
-            raise InvalidCommand("per", self.per, '"day" or "period"')
-        if type(self.blocks) is not bool:
-            raise InvalidCommand("blocks", self.blocks, "True or False")
-
-    def subject(self, member: int | None) -> str:
-        """Whose limit it is, as :class:`~billing_core.records.LimitSet` says it."""
-        if self.every is not None:
-            return f"{self.every}:*"
-        if self.project is not None:
-            return f"project:{self.project}"
-        return "org" if self.member is None else f"member:{member}"
-
-    def content(self, member: int | None) -> dict[str, Any]:
-        return {
-            "subject": self.subject(member),
-            "per": self.per,
-            "amount": None if self.amount is None else self.amount.nanos,
-            "alerts": self.alerts,
-            "blocks": self.blocks,
-            "member": member,
-        }
-
-
-@frozen(kw_only=True)
-class SetLowBalance(Command):
-    """Raise the event ``low_balance`` whenever the balance falls below ``amount`` (None: no
-    longer); at once, where it is below."""
-
-    op: ClassVar[str] = "low_balance"
-    org: str = field(kw_only=False)
-    key: str = field(kw_only=False)
-    amount: Money | None
-    at: datetime | None = None
-
-    def __attrs_post_init__(self) -> None:
-        check_command(self)
-        if self.amount is not None:
-            _check_positive("amount", self.amount)
-
-    def content(self, member: int | None) -> dict[str, Any]:
-        return {"amount": None if self.amount is None else self.amount.nanos}

@@ -10,28 +10,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 
+from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
 from billing_core.asked import Ask, check_future, finish
 from billing_core.charging import deduct, estimate, price, reverse, settle
 from billing_core.commands import (
-    Close,
     Command,
     Deduct,
     Extend,
     Grant,
     Hold,
-    OpenAccount,
     PriceUnpriced,
     Release,
     Reverse,
-    SetLimit,
-    SetLowBalance,
-    SetPlan,
     Settle,
 )
 from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, NotFound
 from billing_core.holding import extend, hold, release
 from billing_core.lapsing import free, lapse
-from billing_core.ledger import Ledger, Terms
+from billing_core.ledger import Ledger
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, Refusal, outcome
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
@@ -40,6 +36,7 @@ from billing_core.records import Account, Lot
 from billing_core.running import RUN_HANDLERS, want_run
 from billing_core.storing import STORAGE_HANDLERS, want_storage
 from billing_core.subscribing import set_limit, set_low_balance, set_plan, subscribe
+from billing_core.terms import Terms
 from billing_core.times import micros, moment
 from billing_core.topping_up import (
     ask_refund,

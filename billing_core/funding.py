@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from billing_core.catalogue import Priced
 from billing_core.errors import UnknownPrice
-from billing_core.ledger import Ledger, NeedMore, covers, spending_order
+from billing_core.ledger import Ledger, covers, spending_order
 from billing_core.limits import Bound, Use, bound, quotas, room
 from billing_core.quantities import PLATFORM
 from billing_core.records import Hold, Item
 from billing_core.runtime import Demand, Part
+from billing_core.terms import NeedMore
 from billing_core.times import Window
 
 __all__ = ["Funding", "demand", "fund", "reserve", "unfunded"]

@@ -28,14 +28,12 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from billing_core.catalogue import Catalogue
 from billing_core.errors import MoneyOverflow, StoreError
 from billing_core.journal import chained
 from billing_core.money import MAX_NANOS
 from billing_core.plans import Plan
-from billing_core.ports import Changes, IdSource, OrgState, Wanted
+from billing_core.ports import Changes, OrgState
 from billing_core.records import (
     Account,
     Charge,
@@ -55,11 +53,12 @@ from billing_core.records import (
     UsageRecord,
 )
 from billing_core.rollups import Rollup
+from billing_core.terms import NeedMore, Terms
 from billing_core.text import compact
 from billing_core.times import Window, billing_period
-from billing_core.topup import AutoTopUp, TopUp, TopUpRules
+from billing_core.topup import AutoTopUp, TopUp
 
-__all__ = ["CHARGES", "CLAWBACK", "Ledger", "NeedMore", "Terms", "covers", "spending_order"]
+__all__ = ["CHARGES", "CLAWBACK", "Ledger", "covers", "spending_order"]
 
 CHARGES = ("settle", "deduct", "price", "piece")
 """The operations whose entries are charges; ``piece``: of a run's time, or of storage."""
@@ -70,58 +69,6 @@ CLAWBACK = ""
 
 _KINDS = {"allowance": 0, "promotional": 1, "purchased": 2}
 _SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "payments"}
-
-
-class Terms(NamedTuple):
-    """What decisions depend on beside the orgs' state: the catalogue, the clock's time,
-    and how far ahead of it a command may be dated (microseconds).  ``fresh``: the catalogue
-    was read after the clock.  ``horizon``: how long after the time (microseconds) no price
-    can take effect that the catalogue does not know.  ``topups``: the platform's rules for
-    them; ``ids``: where the id of an automatic attempt comes from."""
-
-    catalogue: Catalogue
-    now: int
-    tolerance: int
-    fresh: bool = False
-    horizon: int = 9 * 60 * 1_000_000
-    topups: TopUpRules = TopUpRules()
-    ids: IdSource | None = None
-
-
-class NeedMore(Exception):
-    """What was loaded does not suffice: load more of it and decide again.
-
-    ``org``: whose credit reaches further than the debts that were loaded, or, with
-    ``sums``, whose rollup cells are to be added up, with ``charges``, of which the stories
-    are missing, with ``auto``, the automatic top-up; None: the catalogue is to be read again.
-    """
-
-    def __init__(
-        self,
-        org: str | None,
-        sums: tuple[int | None, str, int] | None = None,
-        *,
-        charges: frozenset[int] = frozenset(),
-        auto: bool = False,
-    ) -> None:
-        self.org = org
-        self.sums = sums
-        self.charges = charges
-        self.auto = auto
-        super().__init__(org, sums, charges, auto)
-
-    def widen(self, wants: dict[str, Wanted]) -> None:
-        """Want what was missing."""
-        if self.org is None:
-            return
-        if self.auto:
-            wants[self.org].auto = True
-        elif self.charges:
-            wants[self.org].charges |= self.charges
-        elif self.sums is None:
-            wants[self.org].debts *= 16
-        else:
-            wants[self.org].sums.add(self.sums)
 
 
 def spending_order(lot: Lot) -> tuple[int, bool, int, int, int]:

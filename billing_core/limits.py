@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from billing_core.ledger import Ledger, NeedMore
+from billing_core.ledger import Ledger
 from billing_core.records import Account, Entry, Hold, Spend
+from billing_core.terms import NeedMore
 from billing_core.times import DAY, Window
 
 __all__ = [

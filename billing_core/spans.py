@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 from billing_core.charging import advance, price_usage
 from billing_core.errors import MoneyOverflow
-from billing_core.ledger import Ledger, NeedMore
+from billing_core.ledger import Ledger
 from billing_core.limits import count_spending, hold_spending
 from billing_core.metering import Correction, in_force
 from billing_core.money import MAX_NANOS
 from billing_core.quantities import PLATFORM, Payer, Usage
 from billing_core.records import Charge, Hold, Line, Run, Storage, Tab, UsageRecord
+from billing_core.terms import NeedMore
 from billing_core.text import compact
 from billing_core.times import Window
 

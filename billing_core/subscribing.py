@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from billing_core.account_commands import SetLimit, SetLowBalance, SetPlan
 from billing_core.asked import Ask, finish
-from billing_core.commands import SetLimit, SetLowBalance, SetPlan
 from billing_core.errors import InvalidCommand, NotFound
 from billing_core.lapsing import grant_allowance, lapse
-from billing_core.ledger import Ledger, NeedMore
+from billing_core.ledger import Ledger
 from billing_core.limits import limit_from
 from billing_core.outcomes import Outcome
 from billing_core.records import LimitSet, Subscription
+from billing_core.terms import NeedMore
 
 __all__ = ["set_limit", "set_low_balance", "set_plan", "subscribe"]
 

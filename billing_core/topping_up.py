@@ -16,10 +16,11 @@ from billing_core.asked import Ask, finish, refuse
 from billing_core.clawback import claw_back, reinstate
 from billing_core.errors import InvalidCommand, NotFound, Outdated
 from billing_core.lapsing import lapse
-from billing_core.ledger import Ledger, NeedMore
+from billing_core.ledger import Ledger
 from billing_core.minor_units import to_minor, to_nanos
 from billing_core.outcomes import Changed, Outcome, Recorded, Refusal
 from billing_core.records import Lot
+from billing_core.terms import NeedMore
 from billing_core.text import compact
 from billing_core.times import DAY, HOUR, duration, moment
 from billing_core.topup import (

@@ -22,7 +22,8 @@ from billing_core import (
     Refusal,
     Tier,
 )
-from billing_core.commands import Command, Deduct, Hold, Release, Reverse, SetLimit, SetPlan, Settle
+from billing_core.account_commands import SetLimit, SetPlan
+from billing_core.commands import Command, Deduct, Hold, Release, Reverse, Settle
 
 ENDS = [datetime(2026, month, 10, 12, tzinfo=UTC) for month in range(4, 9)]
 """When the org's periods end."""

@@ -36,17 +36,8 @@ from test_concurrency import in_threads
 from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
 from billing_core import AsyncBilling, Billing, Money, PriceBook
-from billing_core.commands import (
-    Command,
-    Deduct,
-    Extend,
-    Grant,
-    Hold,
-    OpenAccount,
-    SetLimit,
-    SetPlan,
-    Settle,
-)
+from billing_core.account_commands import OpenAccount, SetLimit, SetPlan
+from billing_core.commands import Command, Deduct, Extend, Grant, Hold, Settle
 from billing_core.outcomes import Outcome, Refusal, Success
 from billing_core.ports import Clock, Store, Transaction
 from billing_core.quantities import Usage

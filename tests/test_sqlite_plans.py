@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from world import DAY, LONG_AGO, T0, World, nanos, units
 
-from billing_adapters.sqlite import SqliteStore, rows
+from billing_adapters.sqlite import SqliteStore, loading
 from billing_core import Limit, Plan
 
 
@@ -83,6 +83,6 @@ def test_every_statement_searches_by_an_index(store: SqliteStore, name: str) -> 
 
 def test_the_keys_of_a_batch_are_found_by_their_index(store: SqliteStore) -> None:
     with store._reader() as db:
-        query = rows._BY_KEYS.replace("?", "'k'")
+        query = loading._BY_KEYS.replace("?", "'k'")
         plan = [row[3] for row in db.execute("EXPLAIN QUERY PLAN " + query)]
     assert all(step.startswith("SEARCH") for step in plan), plan

@@ -19,24 +19,20 @@ from itertools import islice
 from typing import Literal, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
+from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
 from billing_core.audit import Checkpoint
 from billing_core.books import PriceBook
 from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import (
-    Close,
     Command,
     Deduct,
     Extend,
     Grant,
     Hold,
     LotKind,
-    OpenAccount,
     PriceUnpriced,
     Release,
     Reverse,
-    SetLimit,
-    SetLowBalance,
-    SetPlan,
     Settle,
 )
 from billing_core.differences import Difference
@@ -44,7 +40,7 @@ from billing_core.engine.async_hold import AsyncHold
 from billing_core.engine.async_over_time import AsyncOverTime
 from billing_core.engine.async_topups import AsyncTopUps
 from billing_core.engine.billing import Billing, checked_batch
-from billing_core.engine.coalescing import Part
+from billing_core.engine.gathering import Gatherer
 from billing_core.engine.over_time import unwrapped
 from billing_core.engine.reads import Check
 from billing_core.engine.system import system_clock, uuid7
@@ -84,43 +80,6 @@ _R = TypeVar("_R")
 _S = TypeVar("_S", bound=Success)
 
 
-class _Gatherer:
-    """The tasks of one loop that wait for a batch."""
-
-    def __init__(self, finish: Callable[[Sequence[Part]], None]) -> None:
-        self._finish = finish
-        self._waiting: list[tuple[Part, asyncio.Future[None]]] = []
-        self._pump: asyncio.Task[None] | None = None
-
-    async def submit(self, commands: Sequence[Command]) -> list[Outcome]:
-        part = Part(commands)
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((part, done))
-        if self._pump is None:
-            # A task of its own: cancelling a caller cancels nobody else's write.
-            self._pump = asyncio.create_task(self._work())
-        await done
-        return part.result()
-
-    async def _work(self) -> None:
-        try:
-            while self._waiting:
-                await asyncio.sleep(0)  # let every task that is ready join
-                batch, self._waiting = self._waiting, []
-                try:
-                    await to_thread(self._finish, [part for part, _ in batch])
-                finally:
-                    for part, done in batch:
-                        if part.outcomes is None and part.error is None:
-                            done.cancel()  # the loop is being torn down
-                        elif not done.done():
-                            done.set_result(None)
-                await asyncio.sleep(0)  # and those that were just answered, too
-        finally:
-            # A cancelled pump leaves to another what came meanwhile, such as a clean-up's.
-            self._pump = asyncio.create_task(self._work()) if self._waiting else None
-
-
 class AsyncBilling(AsyncOverTime, AsyncTopUps):
     """The billing engine over a store, for asyncio; see :class:`Billing`.
 
@@ -150,7 +109,7 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
             topups=topups,
         )
         self._joined = False
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gatherer] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Gatherer] = WeakKeyDictionary()
 
     @property
     def store(self) -> Store:
@@ -176,7 +135,7 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
             return await self._in_thread(self._billing.execute, batch)
         gatherer = self._loops.get(loop)
         if gatherer is None:
-            gatherer = self._loops[loop] = _Gatherer(self._billing.finish)
+            gatherer = self._loops[loop] = Gatherer(self._billing.finish)
         return await gatherer.submit(batch)
 
     async def execute_many(

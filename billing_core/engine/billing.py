@@ -10,22 +10,18 @@ from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
 from billing_core.books import PriceBook
 from billing_core.commands import (
-    Close,
     Command,
     Deduct,
     Extend,
     Grant,
     Hold,
     LotKind,
-    OpenAccount,
     PriceUnpriced,
     Release,
     Reverse,
-    SetLimit,
-    SetLowBalance,
-    SetPlan,
     Settle,
 )
 from billing_core.decide import decide, wanted
@@ -37,7 +33,6 @@ from billing_core.engine.system import system_clock, uuid7
 from billing_core.engine.time_reads import TimeReads
 from billing_core.engine.work import Work
 from billing_core.errors import InvalidCommand
-from billing_core.ledger import NeedMore, Terms
 from billing_core.money import Money
 from billing_core.outcomes import (
     Changed,
@@ -56,6 +51,7 @@ from billing_core.outcomes import (
 from billing_core.plans import Grain, Plan
 from billing_core.ports import Clock, IdSource, Stale, Store, Transaction, Wanted
 from billing_core.quantities import Usage
+from billing_core.terms import NeedMore, Terms
 from billing_core.text import checked_name
 from billing_core.times import DAY, duration
 from billing_core.topup import TopUpRules

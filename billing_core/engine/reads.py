@@ -17,7 +17,7 @@ from billing_core.commands import Command, Hold, Settle
 from billing_core.decide import estimate, project, wanted
 from billing_core.engine.reports import Reports, check_seq
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.ledger import CHARGES, Ledger, NeedMore, Terms
+from billing_core.ledger import CHARGES, Ledger
 from billing_core.limits import Use, bound
 from billing_core.metering import Quote, billed
 from billing_core.money import Money
@@ -25,6 +25,7 @@ from billing_core.outcomes import OPERATIONS, Refusal, Success, outcome
 from billing_core.ports import Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Event
+from billing_core.terms import NeedMore, Terms
 from billing_core.text import checked_name
 from billing_core.times import micros, moment
 from billing_core.topping_up import in_flight

@@ -7,7 +7,8 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from billing_core.commands import Command, SetLimit
+from billing_core.account_commands import SetLimit
+from billing_core.commands import Command
 from billing_core.plans import Plan
 from billing_core.testing.answers import Amounts, Answer, amounts
 from billing_core.testing.tariff import Tariff, Used, month_end, month_start

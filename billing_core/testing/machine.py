@@ -20,7 +20,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from billing_core.commands import Command, OpenAccount
+from billing_core.account_commands import OpenAccount
+from billing_core.commands import Command
 from billing_core.engine import Billing
 from billing_core.errors import BillingError
 from billing_core.outcomes import Outcome

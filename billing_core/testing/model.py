@@ -13,21 +13,17 @@ from typing import Any, cast
 
 import attrs
 
+from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
 from billing_core.books import PriceBook
 from billing_core.commands import (
-    Close,
     Command,
     Deduct,
     Extend,
     Grant,
     Hold,
-    OpenAccount,
     PriceUnpriced,
     Release,
     Reverse,
-    SetLimit,
-    SetLowBalance,
-    SetPlan,
     Settle,
 )
 from billing_core.money import Money

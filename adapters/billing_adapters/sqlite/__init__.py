@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from billing_adapters.sqlite import rows
+from billing_adapters.sqlite import loading, rows
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.joined import JoinedStore
 from billing_adapters.sqlite.known import Known
@@ -298,7 +298,7 @@ class _Transaction:
                 self._store._patiently(self._db, "BEGIN IMMEDIATE")
                 self._known.check(self._db)
             return {
-                org: rows.load(self._db, org, wanted[org], self._known) for org in sorted(wanted)
+                org: loading.load(self._db, org, wanted[org], self._known) for org in sorted(wanted)
             }
 
     def commit(self, changes: Mapping[str, Changes]) -> None:

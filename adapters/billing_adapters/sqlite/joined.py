@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
-from billing_adapters.sqlite import rows
+from billing_adapters.sqlite import loading, rows
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.reads import Reads
@@ -71,7 +71,7 @@ class JoinedStore(Reads):
 
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with self._reader() as db:
-            return {org: rows.load(db, org, want, Known()) for org, want in wanted.items()}
+            return {org: loading.load(db, org, want, Known()) for org, want in wanted.items()}
 
     def within(self, connection: object) -> Store:
         return JoinedStore(connection, self.path)
@@ -113,7 +113,9 @@ class _JoinedTransaction:
             # Takes the write lock, or fails at once: what is read must not change before
             # the write.  A deferred transaction would find out too late.
             self._db.execute("DELETE FROM accounts WHERE 0")
-            return {org: rows.load(self._db, org, wanted[org], Known()) for org in sorted(wanted)}
+            return {
+                org: loading.load(self._db, org, wanted[org], Known()) for org in sorted(wanted)
+            }
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
         with mapped(self._path):

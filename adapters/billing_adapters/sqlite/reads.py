@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from billing_adapters.sqlite import rows
+from billing_adapters.sqlite import loading, rows
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.schema import NO_CHARGE
@@ -76,7 +76,7 @@ class Reads(TopUpReads):
 
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with self._reader() as db:
-            return {org: rows.load(db, org, want, Known()) for org, want in wanted.items()}
+            return {org: loading.load(db, org, want, Known()) for org, want in wanted.items()}
 
     def published(self, after: int = 0) -> Sequence[Published]:
         return self._read(
@@ -103,12 +103,12 @@ class Reads(TopUpReads):
 
     def entry(self, org: str, key: str) -> Entry | None:
         with self._reader() as db:
-            found = rows.entries(db, org, "key = ?", (key,))
+            found = loading.entries(db, org, "key = ?", (key,))
             return found[0] if found else None
 
     def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         with self._reader() as db:
-            return rows.entries(db, org, "seq > ? ORDER BY seq LIMIT ?", (after, limit))
+            return loading.entries(db, org, "seq > ? ORDER BY seq LIMIT ?", (after, limit))
 
     def history(
         self,
@@ -121,7 +121,7 @@ class Reads(TopUpReads):
         where = "transfers IS NOT NULL" + ("" if charges else f" AND {NO_CHARGE}")
         with self._reader() as db:
             last = 2**63 - 1 if before is None else before
-            return rows.entries(
+            return loading.entries(
                 db, org, f"seq < ? AND {where} ORDER BY seq DESC LIMIT ?", (last, limit)
             )
 
@@ -131,7 +131,7 @@ class Reads(TopUpReads):
         columns = "grain, member, start, resource, payer, requests, amount, components"
         with self._reader() as db:
             found: dict[CellKey, Cell] = {}
-            for number in rows.cell_members(db, org, grain) if member is None else [member]:
+            for number in loading.cell_members(db, org, grain) if member is None else [member]:
                 # A range of the primary key for each member.
                 span = (org, grain, number, start, end)
                 found.update(map(rows.cell, db.execute(_CELLS.format(columns), span)))
@@ -142,7 +142,7 @@ class Reads(TopUpReads):
     ) -> Sequence[tuple[int, UsageRecord]]:
         with self._reader() as db:
             found: list[tuple[int, int, str]] = []
-            for number in rows.used_by(db, org) if member is None else [member]:
+            for number in loading.used_by(db, org) if member is None else [member]:
                 query = _USED.format("occurred_at, seq, usage")
                 found += db.execute(query, (org, number, start, end))
             found.sort()
@@ -151,7 +151,7 @@ class Reads(TopUpReads):
     def usage_sums(self, org: str, spans: Sequence[Span], member: int | None = None) -> Sums:
         sums = Sums()
         with self._reader() as db:
-            for number in rows.used_by(db, org) if member is None else [member]:
+            for number in loading.used_by(db, org) if member is None else [member]:
                 # All of a member's texts are parsed as one: there can be very many.
                 found: list[tuple[Any, ...]] = []
                 texts: list[str] = []

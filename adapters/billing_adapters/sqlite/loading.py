@@ -1,0 +1,274 @@
+"""An org's state, read from its tables on a given connection; knows no transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from billing_adapters.sqlite import over_time, rows, topup_rows
+from billing_adapters.sqlite.known import Known
+from billing_core.ports import OrgState, Wanted
+from billing_core.records import (
+    Account,
+    Entry,
+    Hold,
+    Run,
+    Spend,
+    Storage,
+    Subscription,
+    UsageRecord,
+)
+from billing_core.times import Window, starts
+
+__all__ = ["cell_members", "entries", "load", "used_by"]
+
+_BY_KEY = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND key = ?"
+_AT_ONCE = 100
+_BY_KEYS = (
+    f"SELECT {rows.ENTRY} FROM entries INDEXED BY entries_key"
+    f" WHERE org_id = ? AND key IN ({', '.join('?' * _AT_ONCE)})"
+)
+_BY_ORG = "SELECT * FROM accounts WHERE org_id = ?"
+_LOTS_LEFT = f"SELECT {rows.LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND spent = 0"
+_BY_NAME = "SELECT member FROM members WHERE org_id = ? AND name = ?"
+_COUNTERS_DOWN = (
+    "SELECT resource, start, components FROM counters"
+    " WHERE org_id = ? AND resource = ? AND start <= ? ORDER BY start DESC"
+)
+_BY_NUMBER = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
+
+
+def entries(db: sqlite3.Connection, org: str, where: str, values: Sequence[Any]) -> list[Entry]:
+    """Entries of an org that meet a condition, which may end in ORDER BY and LIMIT."""
+    query = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND {where}"
+    return [rows.entry(org, row) for row in db.execute(query, (org, *values))]
+
+
+def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgState:
+    """What :class:`billing_core.ports.OrgState` promises."""
+    account_and_lots = known.orgs.get(org) or _load_org(db, org)
+    if account_and_lots is None:
+        return OrgState()
+    known.orgs[org] = account_and_lots
+    row, lots = account_and_lots
+    state = OrgState(rows.account(row), {number: rows.lot(each) for number, each in lots.items()})
+    assert state.account is not None
+    next_lapse, debt = state.account.next_lapse, state.account.debt
+    for row in _by_keys(db, org, list(want.keys)):
+        found = rows.entry(org, row)
+        state.entries[found.key] = found
+    for name in want.members:
+        row = db.execute(_BY_NAME, (org, name)).fetchone()
+        if row is not None:
+            state.members[name] = row[0]
+    if want.runs or want.storages:
+        over_time.load(db, org, want, state)
+    if want.holds or next_lapse is not None:
+        _load_holds(db, org, want, state, next_lapse)
+    if state.runs or state.storages:
+        _load_stories(db, org, state)
+    if want.charges or debt:
+        _load_charges(db, org, want, state)
+    if want.counters or want.items or state.holds or state.subjects or want.runs or want.storages:
+        _load_counters(db, org, want, state)
+    if state.account.plan_since or state.account.limited_since is not None:
+        _load_terms(db, org, want, state, state.account)
+    for key in want.sums:
+        state.sums[key] = _sum(db, org, *key)
+    topup_rows.load(db, org, want, state)
+    return state
+
+
+def _by_keys(db: sqlite3.Connection, org: str, keys: list[str]) -> Iterator[tuple[Any, ...]]:
+    """The rows of the keys that are on record: many at a time, the rest one by one, so that
+    there are two statements and not one for every number of keys."""
+    first = 0
+    while len(keys) - first >= _AT_ONCE:
+        yield from db.execute(_BY_KEYS, (org, *keys[first : first + _AT_ONCE]))
+        first += _AT_ONCE
+    for key in keys[first:]:
+        yield from db.execute(_BY_KEY, (org, key))
+
+
+def _load_org(
+    db: sqlite3.Connection, org: str
+) -> tuple[tuple[Any, ...], dict[int, tuple[Any, ...]]] | None:
+    row = db.execute(_BY_ORG, (org,)).fetchone()
+    return None if row is None else (row, {lot[0]: lot for lot in db.execute(_LOTS_LEFT, (org,))})
+
+
+def _load_holds(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, next_lapse: int | None
+) -> None:
+    for key in want.holds:
+        row = db.execute(
+            f"SELECT {rows.HOLD} FROM holds WHERE org_id = ? AND key = ?", (org, key)
+        ).fetchone()
+        if row is not None:
+            state.holds[key] = rows.hold(row)
+    state.next_hold = next_lapse
+    due = next_lapse is not None and next_lapse <= want.until
+    if due or want.all_holds:
+        state.next_hold = None
+        # Read in order, up to the first that is neither due nor known.
+        for row in db.execute(
+            f"SELECT {rows.HOLD} FROM holds INDEXED BY holds_open"
+            " WHERE org_id = ? AND state = 'open' ORDER BY expires_at",
+            (org,),
+        ):
+            if want.all_holds or row[2] <= want.until:
+                state.holds.setdefault(row[0], rows.hold(row))
+            elif row[0] not in state.holds:
+                state.next_hold = row[2]
+                break
+
+
+def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
+    spans = list(want.counters.items())
+    items = set(want.items)
+    for subject in state.subjects.values():
+        used = subject.usage
+        if used is not None:
+            spans.append((used.resource, (used.occurred_at, used.occurred_at)))
+            if used.item is not None:
+                items.add((used.item, used.resource))
+    for resource, name, span in want.spans(state.runs, state.storages):
+        spans.append((resource, span))
+        items.add((name, resource))
+    for resource, (first, last) in spans:
+        for row in db.execute(_COUNTERS_DOWN, (org, resource, last)):
+            state.counters[row[0], row[1]] = rows.counter(row)
+            if row[1] <= first:
+                break
+    for held in state.holds.values():
+        for start, _, _ in held.counted:
+            if (held.resource or "", start) not in state.counters:
+                row = db.execute(
+                    "SELECT resource, start, components FROM counters"
+                    " WHERE org_id = ? AND resource = ? AND start = ?",
+                    (org, held.resource, start),
+                ).fetchone()
+                state.counters[row[0], row[1]] = rows.counter(row)
+    for name, resource in items:
+        row = db.execute(
+            "SELECT item, resource, components FROM items"
+            " WHERE org_id = ? AND item = ? AND resource = ?",
+            (org, name, resource),
+        ).fetchone()
+        if row is not None:
+            state.items[name, resource] = rows.item(row)
+
+
+_STORY = f"SELECT {rows.CHARGE} FROM charges WHERE org_id = ? AND charge = ?"
+
+
+def _load_stories(db: sqlite3.Connection, org: str, state: OrgState) -> None:
+    """The stories of runs and of storage."""
+    owners: list[Run | Storage] = [*state.runs.values(), *state.storages.values()]
+    for owner in owners:
+        for tab in owner.tabs:
+            for row in db.execute(_STORY, (org, tab.charge)):
+                state.charges[tab.charge] = rows.charge(row)
+
+
+def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
+    for number in want.charges:
+        row = db.execute(_BY_NUMBER, (org, number)).fetchone()
+        if row is None:
+            continue
+        subject = state.subjects[number] = rows.entry(org, row)
+        payers = {t.debit for t in subject.transfers if t.debit.startswith("lot:")}
+        lots = {int(name[4:]) for name in payers}
+        row = db.execute(_STORY, (org, number)).fetchone()
+        if row is not None:
+            story = state.charges[number] = state.charges.get(number) or rows.charge(row)
+            lots |= {paid for paid, _ in story.payments}
+        for paid in lots - state.lots.keys():
+            row = db.execute(
+                f"SELECT {rows.LOT} FROM lots WHERE org_id = ? AND lot = ?", (org, paid)
+            ).fetchone()
+            state.lots[paid] = rows.lot(row)
+    if state.account is not None and state.account.debt:
+        unpaid = db.execute(
+            f"SELECT {rows.CHARGE} FROM charges INDEXED BY charges_unpaid"
+            " WHERE org_id = ? AND unpaid > 0 ORDER BY charge LIMIT ?",
+            (org, want.debts + 1),
+        ).fetchall()
+        state.all_debts = len(unpaid) <= want.debts
+        for row in unpaid[: want.debts]:
+            state.debts.append(state.charges.get(row[0]) or rows.charge(row))
+
+
+_SUBSCRIBED_DOWN = "SELECT seq, since, plan FROM subscriptions WHERE org_id = ? ORDER BY seq DESC"
+_LIMITS = f"SELECT {rows.LIMIT} FROM limits WHERE org_id = ? AND subject = ?"
+_SPENDS = (
+    f"SELECT {rows.SPEND} FROM spends WHERE org_id = ? AND subject = ? AND grain = ?"
+    " AND start BETWEEN ? AND ?"
+)
+
+
+def _load_terms(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account
+) -> None:
+    """The plans that the org had, its limits, and what counts towards them."""
+    used = [each.usage for each in state.subjects.values() if each.usage is not None]
+    times = [each.occurred_at for each in used] + list(want.times or ())
+    times += [at for _, _, span in want.spans(state.runs, state.storages) for at in span]
+    if times and min(times) < account.plan_since:
+        for row in db.execute(_SUBSCRIBED_DOWN, (org,)):
+            state.subscriptions.insert(0, Subscription(*row))
+            if row[1] <= min(times):
+                break
+    if account.limited_since is None:
+        return
+    owners: list[UsageRecord | Hold | Run] = [*used, *state.holds.values()]
+    owners += state.runs.values()
+    subjects = {"org"} | {f"member:{number}" for number in state.members.values()}
+    subjects |= {f"project:{name}" for name in want.projects}
+    subjects |= {f"member:{each.member}" for each in owners if each.member}
+    subjects |= {f"project:{each.project}" for each in owners if each.project is not None}
+    for subject in sorted(subjects | {"member:*", "project:*"}):
+        for row in db.execute(_LIMITS, (org, subject)):
+            state.limits[row[0], row[1]] = rows.limit(row)
+    spans = {"held": Window(0, 0)}
+    for grain in ("day", "period") if times else ():
+        spans[grain] = starts(account.anchor, grain, min(times), max(times))
+    for subject in sorted(subjects):
+        for grain, span in spans.items():
+            for row in db.execute(_SPENDS, (org, subject, grain, *span)):
+                state.spends[row[0], row[1], row[2]] = Spend(*row)
+
+
+def _sum(db: sqlite3.Connection, org: str, member: int | None, grain: str, start: int) -> int:
+    # Added up here: SQL's own sum fails where it passes 64 bits on its way.
+    query = "SELECT amount FROM cells WHERE org_id = ? AND grain = ? AND member = ? AND start = ?"
+    members = cell_members(db, org, grain) if member is None else [member]
+    return sum(
+        amount for each in members for (amount,) in db.execute(query, (org, grain, each, start))
+    )
+
+
+def cell_members(db: sqlite3.Connection, org: str, grain: str) -> list[int]:
+    """The members that have cells."""
+    query = "SELECT min(member) FROM cells WHERE org_id = ? AND grain = ? AND member > ?"
+    return _skip(db, query, (org, grain))
+
+
+def used_by(db: sqlite3.Connection, org: str) -> list[int]:
+    """The members that have used anything, 0 for none."""
+    query = (
+        "SELECT min(member) FROM entries INDEXED BY entries_usage"
+        " WHERE org_id = ? AND member > ? AND occurred_at IS NOT NULL"
+    )
+    return _skip(db, query, (org,))
+
+
+def _skip(db: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> list[int]:
+    """What a column has, by skipping from each to the next through an index."""
+    found: list[int] = []
+    [following] = db.execute(query, (*values, -1)).fetchone()
+    while following is not None:
+        found.append(following)
+        [following] = db.execute(query, (*values, following)).fetchone()
+    return found
