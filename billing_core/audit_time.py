@@ -68,7 +68,8 @@ def _piece(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
         audit.tables.charges[tab.charge] = story
     if any(each.kind == "capture" for each in entry.transfers):
         audit.capture(audit.tables.holds[owner.item], entry, False)
-    story.amount += entry.amount
+    story.amount += entry.amount - story.reversed
+    story.reversed = 0
     for transfer in entry.transfers:
         if transfer.kind == "debt":
             story.unpaid += transfer.amount

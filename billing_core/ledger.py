@@ -408,7 +408,11 @@ class Ledger:
 
     def story(self, subject: Entry) -> Charge:
         """What became of a charge since its own entry."""
-        return self.state.charges.get(subject.seq) or self.own_story(subject)
+        story = self.state.charges.get(subject.seq)
+        if story is None:
+            story = self.own_story(subject)
+            story.unpaid = 0  # what a piece of a story owes, stands in that story
+        return story
 
     def own_story(self, subject: Entry) -> Charge:
         """What a charge's own entry tells."""

@@ -7,7 +7,7 @@ a run is its running time up to where it is settled, each microsecond once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 from billing_core.asked import Ask, finish, refuse, refused
@@ -54,8 +54,9 @@ def want_run(want: Wanted, command: Command, at: int) -> None:
     want.holds.add(f"run:{asked.run}")
     if isinstance(command, StartRun):
         resource = command.spec.resource
-        first, last = want.counters.get(resource, (time, time))
-        want.counters[resource] = min(first, time), max(last, time)
+        first, _ = want.counters.get(resource, (time, time))
+        # What follows in the batch may charge it in any later period.
+        want.counters[resource] = min(first, time), FOREVER
     if isinstance(command, (ForgiveRun, UndoForgiveness)):
         time = 0  # all of the run's periods
     else:
@@ -254,7 +255,7 @@ def _change(ledger: Ledger, ask: Ask) -> _Change:
     run = ledger.state.runs.get(name)
     if run is None:
         raise NotFound("run", name, "a run is named by the key of its start")
-    return _Change(ledger, ask, run)
+    return _Change(ledger, ask, copy(run))  # one that fails has changed nothing
 
 
 # -- the commands ---------------------------------------------------------------

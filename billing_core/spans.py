@@ -137,7 +137,8 @@ def _pay(
     unpaid = ledger.pay(rest, owner.resource, occurred) if rest else 0
     count_spending(ledger, whose.member, whose.project, occurred, amount)
     story = _story(ledger, owner, tab)
-    story.amount += amount
+    story.amount += amount - story.reversed  # else it would pass 64 bits some day
+    story.reversed = 0
     for move in ledger.moves:
         if move.kind in ("capture", "charge"):
             _add_payment(story, int(move.debit.removeprefix("lot:")), move.amount)

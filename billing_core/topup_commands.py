@@ -208,7 +208,7 @@ class LoseMethod(_Engines):
 class Lapse(_Engines):
     """Put on record what has lapsed by now, though nobody asks for anything."""
 
-    op: ClassVar[str] = "sweep"
+    op: ClassVar[str] = "lapse"
     org: str = field(kw_only=False)
     key: str = "lapsed"
     at: datetime | None = None

@@ -1,0 +1,129 @@
+"""Counterexamples that an attack on runs, storage and top-ups has found, by name."""
+
+from datetime import UTC, datetime
+
+import pytest
+from world import DAY, HOUR, LONG_AGO, MINUTE, SECOND, T0, TICK, World, nanos
+
+from billing_core import (
+    CloseSilentRun,
+    Flat,
+    Heartbeat,
+    MoneyOverflow,
+    Plan,
+    Price,
+    StartRun,
+    StopRun,
+    sandbox,
+)
+
+pytestmark = pytest.mark.every_store
+
+BOX = sandbox("box", {"second": 1})
+
+
+def boxes(nanos_a_second: int = 1000, *, grant: int = 10**9, now: datetime = T0) -> World:
+    world = World(priced=False, now=now)
+    world.publish({"sandbox:box": {"second": per_second(nanos_a_second)}})
+    world.grant(grant)
+    return world
+
+
+def per_second(nanos: int) -> Price:
+    return Price(Flat(nanos, 1_000_000), unit="microsecond")
+
+
+def test_forgiving_what_was_last_charged_after_the_runs_end_counts_in_that_day() -> None:
+    """A heartbeat's clock was ahead, past midnight; the stop is before it.  Other spending of
+    the second day stays counted."""
+    world = boxes(now=datetime(2026, 3, 10, 23, 50, tzinfo=UTC))
+    billing = world.billing
+    billing.set_limit("acme", "limit", nanos(10**12), per="day")
+    world.clock.advance(2 * DAY)
+    began = world.clock.now
+    billing.start_run("acme", "r1", BOX)
+    world.clock.advance(11 * MINUTE)
+    world.deduct(nanos(7), resource="x")
+    billing.heartbeat("acme", "r1")
+    billing.stop_run("acme", "r1", occurred_at=began + 5 * MINUTE)
+    billing.forgive_run("acme", "f", "r1", reason="theirs")
+    assert world.wrong() == []
+    billing.undo_forgiveness("acme", "u", "r1")
+    assert world.wrong() == []
+
+
+def test_a_run_started_and_stopped_in_one_batch_counts_on_in_a_period_that_is_counted() -> None:
+    world = boxes(now=datetime(2026, 3, 1, tzinfo=UTC))
+    world.clock.set(datetime(2026, 4, 1, 0, 5, tzinfo=UTC))
+    world.billing.start_run("acme", "r1", BOX)
+    world.clock.advance(MINUTE)
+    world.billing.stop_run("acme", "r1")
+    late = world.clock.now - 16 * MINUTE
+    start, stop = world.billing.execute(
+        [StartRun("acme", "r2", spec=BOX, occurred_at=late), StopRun("acme", "s", run="r2")]
+    )
+    assert (start.charged, stop.charged) == (0, 16 * 60 * 1000)
+    assert world.counter("sandbox:box", "second") == [10 * 60 * 10**6, 7 * 60 * 10**6]
+    assert world.wrong() == []
+
+
+def test_a_stop_that_fails_leaves_the_run_alone_for_what_follows_in_its_batch() -> None:
+    world = boxes(2**62, grant=2**62)
+    world.billing.start_run("acme", "r1", BOX, ahead=SECOND, least=TICK)
+    world.clock.advance(MINUTE)
+    stop, beat = world.billing.execute(
+        [
+            StopRun("acme", "s", run="r1"),
+            Heartbeat("acme", "h", run="r1", occurred_at=T0 + TICK),
+        ]
+    )
+    assert isinstance(stop, MoneyOverflow)
+    assert beat.state == "active"
+    assert world.wrong() == []
+
+
+def test_forgiving_and_undoing_again_and_again_stays_within_64_bits() -> None:
+    world = boxes(10**18, grant=4 * 10**18)
+    world.billing.start_run("acme", "r1", BOX, ahead=3 * SECOND)
+    world.clock.advance(3 * SECOND)
+    world.billing.stop_run("acme", "r1")
+    for number in range(4):
+        world.billing.forgive_run("acme", f"f{number}", "r1", reason="theirs")
+        world.billing.undo_forgiveness("acme", f"u{number}", "r1")
+    assert world.balance().used == 3 * 10**18
+    assert world.wrong() == []
+
+
+def test_a_run_closed_under_the_key_of_a_sweep_does_not_stop_the_sweep_of_lapses() -> None:
+    world = boxes()
+    world.billing.start_run("acme", "r1", BOX)
+    world.clock.advance(HOUR)
+    world.billing.execute([CloseSilentRun("acme", "lapsed", run="r1", since=world.clock.now)])
+    world.grant(5, expires_at=world.clock.now + MINUTE)
+    world.clock.advance(HOUR)
+    pending = world.billing.run_pending()
+    assert (pending.lapsed, pending.failures) == (1, [])
+
+
+def test_pricing_a_piece_that_is_owed_does_not_owe_it_twice() -> None:
+    world = boxes(grant=10**5)
+    gpu = {"sandbox:box": {"gpu": per_second(1000)}}
+    version = world.publish(gpu, version="pro prices", plan="pro")
+    billing = world.billing
+    billing.publish(Plan("pro1", "pro", LONG_AGO))
+    billing.set_plan("acme", "on", "pro")
+    billing.start_run("acme", "r1", sandbox("box", {"second": 1, "gpu": 1}))
+    world.clock.advance(MINUTE)
+    billing.set_plan("acme", "off", None)
+    for _ in range(2):
+        world.clock.advance(MINUTE)
+        billing.heartbeat("acme", "r1")
+    last = [entry for entry in world.entries() if entry.op == "piece"][-1]
+    debt = world.balance().debt
+    assert debt == 2 * 60_000 + 2 * 60_000 - 10**5
+    priced = billing.price_unpriced("acme", "p", charge=last.seq, version=version)
+    assert world.balance().debt == debt + priced.amount
+    assert world.wrong() == []
+    world.grant(10**6)
+    assert world.balance().balance == 10**6 - debt - priced.amount
+    assert world.wrong() == []
