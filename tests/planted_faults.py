@@ -844,6 +844,13 @@ FAULTS = [
         "return StoreError(text, retryable=True)",
         "postgres.py::test_a_connection_lost_at_the_commit_is_unknown_and_found_out",
     ),
+    postgres_fault(
+        "take the last answer for the commit's",
+        "wire",
+        "if len(results) > len(news):",
+        "if False:",
+        "postgres.py::test_the_server_refuses_the_commit",
+    ),
     *(Fault(*each) for each in PAYMENTS),
     *(Fault(*each) for each in RUNS),
     *(Fault(*each) for each in IN_TOPUPS),

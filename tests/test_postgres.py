@@ -537,7 +537,7 @@ def test_a_limited_org_costs_no_round_trip_where_it_is_remembered(
         spend(billing, key)
     exchanges.clear()
     spend(billing, "from memory")
-    assert [len(each) for each in exchanges] == [14]  # six sums are updated
+    assert [len(each) for each in exchanges] == [12]  # six sums are updated
     # Another has written: its limits are asked for at once.
     store._known.distrust(["acme"])
     exchanges.clear()
@@ -642,7 +642,7 @@ def test_usage_of_a_batch_over_days_is_not_decided_from_some_of_them() -> None:
 
 
 class Faults:
-    """Fails exchanges with an SQLSTATE: those with a COMMIT, or those without."""
+    """Fails exchanges with an SQLSTATE: those that write and commit, or those that load."""
 
     def __init__(self, code: str, times: int, *, at_commit: bool, index: int = 0) -> None:
         self.left, self.code, self.at_commit, self.index = times, code, at_commit, index
@@ -652,13 +652,15 @@ class Faults:
         run = Line.run
 
         def faulty(line: Line, queries: Sequence[Query]) -> Any:
-            commits = any(query.statement == COMMIT for query in queries)
+            commits = any(b".entries AS kept" in query.statement.sql for query in queries)
             writes = commits or any(b"FOR UPDATE" in query.statement.sql for query in queries)
             if self.left and writes and commits == self.at_commit:
                 self.left -= 1
                 self.met += 1
                 error = psycopg.errors.lookup(self.code)("injected")
-                raise Failure(self.index if self.index >= 0 else len(queries) - 1, error)
+                explicit = queries[-1].statement == COMMIT
+                commit = len(queries) - 1 if explicit else len(queries)
+                raise Failure(self.index if self.index >= 0 else commit, error)
             return run(line, queries)
 
         patch.setattr(Line, "run", faulty)
@@ -704,6 +706,35 @@ def test_an_error_of_the_commit_itself_is_unknown(
     assert billing.balance("acme").used == DIME.nanos
 
 
+@pytest.mark.parametrize("memory", [True, False], ids=["from memory", "loading"])
+@pytest.mark.parametrize(("code", "unknown"), [("XX000", True), ("P0001", False)])
+def test_the_server_refuses_the_commit(
+    store: DisposableStore, monkeypatch: pytest.MonkeyPatch, code: str, unknown: bool, memory: bool
+) -> None:
+    """After every statement was answered: by a trigger that is deferred to the end."""
+    billing = funded(store)
+    with psycopg.connect(store.dsn, autocommit=True) as db:
+        db.execute(f'SET search_path = "{store.schema}"')
+        db.execute(
+            "CREATE FUNCTION refuse_late() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE EXCEPTION 'too late' USING ERRCODE = '{code}'; END $$"
+        )
+        db.execute(
+            "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON accounts DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION refuse_late()"
+        )
+        if not memory:
+            monkeypatch.setattr(store._known, "recall", lambda _: None)
+        with pytest.raises(StoreError, match="too late") as caught:
+            deduct(billing, "a")
+        assert caught.value.outcome_unknown is unknown
+        db.execute("DROP TRIGGER late ON accounts")
+    assert billing.balance("acme").used == 0
+    deduct(billing, "a")
+    assert billing.balance("acme").used == DIME.nanos
+    assert billing.verify().ok
+
+
 def test_a_commit_that_was_not_waited_for_is_unknown(
     store: DisposableStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -732,6 +763,11 @@ def server() -> Iterator[Server]:
     server.remove()
 
 
+def posting(store: PostgresStore) -> bytes:
+    """What an exchange that commits has in it: the name of the statement that posts an entry."""
+    return store._writer._statements["entries"].one.name
+
+
 @pytest.mark.parametrize("memory", [True, False], ids=["from memory", "loading"])
 @pytest.mark.parametrize("moment", ["before", "half", "after"])
 def test_a_connection_lost_at_the_commit_is_unknown_and_found_out(
@@ -747,7 +783,7 @@ def test_a_connection_lost_at_the_commit_is_unknown_and_found_out(
             for turn in range(3):
                 cuts = iter([moment])
                 proxy.cut = lambda data, cuts=cuts: (
-                    next(cuts, None) if COMMIT.name in data else None
+                    next(cuts, None) if posting(mine) in data else None
                 )
                 with pytest.raises(StoreError) as caught:
                     deduct(billing, f"k-{turn}")
@@ -769,7 +805,7 @@ def test_a_connection_lost_before_the_commit_is_not_noticed(server: Server) -> N
             billing = funded(mine)
             mine._known.distrust(["acme"])
             cuts = iter(["half"])
-            proxy.cut = lambda data: next(cuts, None) if COMMIT.name not in data else None
+            proxy.cut = lambda data: next(cuts, None) if posting(mine) not in data else None
             deduct(billing, "a")
             assert next(cuts, None) is None
             assert billing.balance("acme").used == DIME.nanos

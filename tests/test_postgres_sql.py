@@ -14,12 +14,15 @@ import psycopg
 import pytest
 from pglast import ast
 from pglast.visitors import Visitor
+from psycopg.pq import TransactionStatus
 from servers import DisposableStore
 from world import HOUR, World, units
 
+from billing_adapters import postgres
 from billing_adapters.fake_payments import FakePayments
 from billing_adapters.postgres import joined, schema
 from billing_adapters.postgres.loading import Loader
+from billing_adapters.postgres.pool import ROLLBACK
 from billing_adapters.postgres.reads import Reader
 from billing_adapters.postgres.tables import Writer
 from billing_adapters.postgres.wire import Line, Query
@@ -322,11 +325,17 @@ def test_one_org_s_command_touches_one_partition_of_each_table(
             return run(line, queries)
         if begins:
             run(line, begins)
-        if middle and (begins or line.pgconn.transaction_status == 2):
+        writes = any(re.match(rb"INSERT|UPDATE|.* FOR UPDATE$", q.statement.sql) for q in middle)
+        begun = line.pgconn.transaction_status == TransactionStatus.INTRANS
+        if middle and (writes or begun):
+            if not begun:
+                run(line, [postgres._BEGIN])
             for touched in explained(line, middle):
                 for table, names in touched.items():
                     assert len(names) == 1, f"{table}: {names}"
                     seen[table] = seen.get(table, 0) + 1
+            if not begun:
+                run(line, [Query(ROLLBACK, ())])
         answers = run(line, [*middle, *ends])
         return [*([[]] * len(begins)), *answers]
 

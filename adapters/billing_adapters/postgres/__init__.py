@@ -164,8 +164,8 @@ class PostgresStore(Reads):
         values = [text(value) for value in document_row(document)]
         publishing = Query(self._reader.publish, values)
         try:
-            with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=2):
-                line.run([_BEGIN, publishing, _COMMIT])
+            with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=1):
+                line.run([publishing])
         except Stale:
             named = document.number, document.version
             if self._read(self._reader.same, document_of, *named) != [document]:
@@ -174,16 +174,16 @@ class PostgresStore(Reads):
 
     def erase_member(self, org: str, member: str) -> bool:
         named = [text(org), text(member)]
-        erasing = [_BEGIN, Query(self._reader.erasing, named[:1]), Query(self._reader.erase, named)]
-        with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=3):
-            _, _, gone, _ = line.run([*erasing, _COMMIT])
+        erasing = [Query(self._reader.erasing, named[:1]), Query(self._reader.erase, named)]
+        with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=2):
+            _, gone = line.run(erasing)
             return bool(gone)
 
     def _write(self, *queries: tuple[Statement, Sequence[Value]]) -> list[Row]:
         sent = [Query(query, [text(value) for value in values]) for query, values in queries]
-        last = len(sent) + 1
+        last = len(sent)
         with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=last):
-            return line.run([_BEGIN, *sent, _COMMIT])[-2]
+            return line.run(sent)[-1]
 
     def within(self, connection: object) -> Store:
         """The same records inside the transaction that the host has open on ``connection``, a
@@ -258,13 +258,13 @@ class _Transaction:
         with mapped(store.name):
             standing = store._known.standing(changes)
             writes = store._writer.queries(changed(changes, self._bases, standing))
-            if self._line is None:
-                writes.insert(0, _BEGIN)
-                self._line = store._lines.take()
-        line = self._line
+            line, begun = self._line, self._line is not None
+            if line is None:
+                line = self._line = store._lines.take()
         line.warnings.clear()
         with mapped(store.name, committing=len(writes)):
-            line.run([*writes, _COMMIT])
+            # What is sent without a BEGIN is one transaction, which its end commits.
+            line.run([*writes, _COMMIT] if begun else writes)
         if line.warnings:
             raise StoreError(
                 f"{store.name} warned at the COMMIT: {line.warnings[0]}; send the same again",

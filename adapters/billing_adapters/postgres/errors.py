@@ -36,8 +36,8 @@ class Failure(Exception):
 class mapped:
     """Raises StoreError for the driver's errors.
 
-    ``committing``: the index in the pipeline of the COMMIT that was sent with the rest;
-    None where there is none.
+    ``committing``: the index in the pipeline of the commit, which its end is or a COMMIT sent
+    with the rest; None where there is none.
     """
 
     __slots__ = ("_committing", "_name")

@@ -75,7 +75,12 @@ def exchange(
     pgconn: psycopg.pq.abc.PGconn, queries: Sequence[Query], prepared: set[bytes] | None
 ) -> Exchange:
     """Send the queries, then gather the rows of each.  ``prepared``: the names that the
-    connection knows, which grow; None prepares nothing."""
+    connection knows, which grow; None prepares nothing.
+
+    Outside of a transaction the queries are one of their own, from the first to the Sync that
+    is sent behind the last (PostgreSQL, "Pipelining" in "Message Flow").  What fails in its
+    commit is a Failure at the index after the last.
+    """
     if pgconn.pipeline_status != PipelineStatus.OFF:
         raise errors.ProgrammingError("the connection is in a pipeline; use it outside of one")
     pgconn.enter_pipeline_mode()
@@ -149,6 +154,8 @@ def _rows(
                 prepared.add(name)
         else:
             raise Failure(len(rows), errors.error_from_result(result))
+    if len(results) > len(news):
+        raise Failure(len(rows), errors.error_from_result(results[len(news)]))
     if len(rows) != len(queries):
         raise errors.OperationalError("the connection was lost")
     return rows
