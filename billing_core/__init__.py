@@ -74,7 +74,7 @@ from billing_core.storage_commands import BillStorage, ReportStorage
 from billing_core.topup import TopUpRules
 
 if TYPE_CHECKING:
-    from billing_core.audit import Checkpoint, Discrepancy
+    from billing_core.audit_tables import Checkpoint, Discrepancy
     from billing_core.differences import Difference
     from billing_core.engine import AsyncBilling, AsyncHold
     from billing_core.engine.topups import AutoTopUpStatus, TopUpPage
@@ -214,9 +214,9 @@ _LATER = {
     "AsyncBilling": "engine",
     "AsyncHold": "engine",
     "Balance": "statements",
-    "Checkpoint": "audit",
+    "Checkpoint": "audit_tables",
     "Difference": "differences",
-    "Discrepancy": "audit",
+    "Discrepancy": "audit_tables",
     "Explanation": "explain",
     "HistoryRow": "statements",
     "UsageReport": "usage",

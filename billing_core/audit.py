@@ -9,115 +9,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from hashlib import sha256
 from typing import Any
 
-import attrs
-from attrs import define, field, frozen
-
+from billing_core.audit_tables import Checkpoint, Discrepancy, Tables
 from billing_core.audit_time import FOLLOW_TIME
+from billing_core.audit_usage import GIVES_BACK, follow_usage, used
 from billing_core.catalogue import Catalogue
-from billing_core.errors import InvalidCommand
 from billing_core.journal import chained
-from billing_core.limits import had_begun, had_counted, subjects
-from billing_core.pricing import Price, charge
-from billing_core.quantities import CUSTOMER
+from billing_core.ledger import CHARGES
+from billing_core.limits import had_begun, subjects
 from billing_core.records import (
     Account,
-    Cell,
-    CellKey,
     Charge,
     Counter,
     Entry,
     Hold,
-    Item,
     LimitSet,
-    Line,
     Lot,
-    Run,
-    Size,
     Spend,
-    Storage,
     Subscription,
     Transfer,
     UsageRecord,
 )
-from billing_core.text import compact
-from billing_core.times import DAY, HOUR, billing_period, micros
-from billing_core.topup import AutoTopUp, TopUp
-from billing_core.topup_audit import follow_topup, restored
+from billing_core.times import DAY, billing_period
+from billing_core.topup_audit import follow_topup
 
-__all__ = ["Audit", "Checkpoint", "Discrepancy", "Ended"]
-
-_CHARGES = ("settle", "deduct", "price", "piece")
-_GIVES_BACK = ("reverse", "back")
-
-
-@frozen
-class Discrepancy:
-    """One thing that is not as the journal says, and where."""
-
-    org: str
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.org}: {self.where}: {self.what}"
-
-
-@frozen
-class Checkpoint:
-    """An org's state at an entry: keep it elsewhere.  ``state`` is JSON."""
-
-    org: str
-    seq: int
-    head: str
-    state: str
-
-    def to_json(self) -> str:
-        return compact(attrs.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Checkpoint:
-        """Raises InvalidCommand for a text that :meth:`to_json` did not write."""
-        try:
-            checkpoint = cls(**json.loads(text))
-            Audit.resume(checkpoint, Catalogue())
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-            raise InvalidCommand("checkpoint", text, "a Checkpoint.to_json") from error
-        return checkpoint
-
-
-@define
-class _Tables:
-    lots: dict[int, Lot] = field(factory=dict)
-    holds: dict[str, Hold] = field(factory=dict)  # the open ones
-    counters: dict[tuple[str, int], Counter] = field(factory=dict)
-    items: dict[tuple[str, str], Item] = field(factory=dict)
-    charges: dict[int, Charge] = field(factory=dict)
-    cells: dict[CellKey, Cell] = field(factory=dict)
-    subscriptions: dict[int, Subscription] = field(factory=dict)
-    limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
-    spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
-    runs: dict[str, Run] = field(factory=dict)
-    storages: dict[str, Storage] = field(factory=dict)
-    sizes: dict[tuple[str, int], Size] = field(factory=dict)
-    topups: dict[str, TopUp] = field(factory=dict)
-    auto: AutoTopUp | None = None
-
-
-@define
-class Ended:
-    """Holds that have ended, as a count and a sum of digests: however many there were, an
-    audit and its checkpoints stay small, and two sets that differ show a different sum."""
-
-    holds: int = 0
-    total: int = 0
-
-    def add(self, hold: Hold) -> None:
-        text = compact([hold.key, hold.resource, hold.expires_at, hold.state, hold.parts])
-        self.holds += 1
-        self.total = (self.total + int(sha256(text.encode()).hexdigest(), 16)) % 2**256
+__all__ = ["Audit"]
 
 
 class Audit:
@@ -126,10 +43,8 @@ class Audit:
     def __init__(self, org: str, catalogue: Catalogue) -> None:
         self.org = org
         self.catalogue = catalogue
-        self.account: Account | None = None
-        self.tables = _Tables()
+        self.tables = Tables()
         self.followed = 0  # entries, by this audit
-        self.ended = Ended()
         self.found: list[Discrepancy] = []
         self.posted = 0  # of a run or workspace, since its last command
 
@@ -137,64 +52,17 @@ class Audit:
     def resume(cls, checkpoint: Checkpoint, catalogue: Catalogue) -> Audit:
         """Go on from a checkpoint."""
         audit = cls(checkpoint.org, catalogue)
-        data = json.loads(checkpoint.state)
-        account = dict(data["account"])
-        account["head"] = bytes.fromhex(account["head"])
-        audit.account = Account(**account)
-        audit.ended = Ended(data["ended"][0], int(data["ended"][1], 16))
-        tables = audit.tables
-        for row in data["lots"]:
-            scope = row.pop("scope")
-            tables.lots[row["lot"]] = Lot(**row, scope=None if scope is None else tuple(scope))
-        for row in data["holds"]:
-            row["counted"] = [tuple(each) for each in row["counted"]]
-            tables.holds[row["key"]] = Hold(**row)
-        for row in data["counters"]:
-            tables.counters[row["resource"], row["start"]] = Counter(**row)
-        for row in data["items"]:
-            tables.items[row["item"], row["resource"]] = Item(**row)
-        for row in data["charges"]:
-            tables.charges[row["charge"]] = Charge(**row)
-        for key, cell in data["cells"]:
-            tables.cells[CellKey(*key)] = Cell(**cell)
-        tables.subscriptions = {row[0]: Subscription(*row) for row in data["subscriptions"]}
-        for subject, per, amount, alerts, blocks in data["limits"]:
-            limit = LimitSet(subject, per, amount, tuple(alerts), blocks)
-            tables.limits[subject, per] = limit
-        for row in data["spends"]:
-            tables.spends[row["subject"], row["grain"], row["start"]] = Spend(**row)
-        tables.runs = {each.run: each for each in map(Run.from_json, data["runs"])}
-        for storage in map(Storage.from_json, data["storages"]):
-            tables.storages[storage.workspace] = storage
-        tables.sizes = {(row[0], row[1]): Size(*row) for row in data["sizes"]}
-        tables.topups = {row["topup"]: restored(row) for row in data["topups"]}
-        tables.auto = None if data["auto"] is None else AutoTopUp(**data["auto"])
+        audit.tables = Tables.from_json(checkpoint.state)
         return audit
 
     def checkpoint(self) -> Checkpoint:
         """The state now."""
-        assert self.account is not None
-        account = attrs.asdict(self.account) | {"head": self.account.head.hex()}
-        tables = self.tables
-        state = {
-            "account": account,
-            "ended": [self.ended.holds, f"{self.ended.total:x}"],
-            "lots": [attrs.asdict(each) for each in tables.lots.values()],
-            "holds": [attrs.asdict(each) for each in tables.holds.values()],
-            "counters": [attrs.asdict(each) for each in tables.counters.values()],
-            "items": [attrs.asdict(each) for each in tables.items.values()],
-            "charges": [attrs.asdict(each) for each in tables.charges.values()],
-            "cells": [[key, attrs.asdict(cell)] for key, cell in tables.cells.items()],
-            "subscriptions": list(tables.subscriptions.values()),
-            "limits": list(tables.limits.values()),
-            "spends": [attrs.asdict(each) for each in tables.spends.values()],
-            "runs": [each.to_json() for each in tables.runs.values()],
-            "storages": [each.to_json() for each in tables.storages.values()],
-            "sizes": list(tables.sizes.values()),
-            "topups": [attrs.asdict(each) for each in tables.topups.values()],
-            "auto": None if tables.auto is None else attrs.asdict(tables.auto),
-        }
-        return Checkpoint(self.org, self.account.seq, self.account.head.hex(), compact(state))
+        account = self._account()
+        return Checkpoint(self.org, account.seq, account.head.hex(), self.tables.to_json())
+
+    @property
+    def account(self) -> Account | None:
+        return self.tables.account
 
     def note(self, where: str, what: str) -> None:
         """Report a discrepancy."""
@@ -232,7 +100,7 @@ class Audit:
         content = json.loads(entry.content)
         effects = json.loads(entry.effects)
         if entry.usage is not None:
-            self._use(entry, entry.usage, content, where)
+            follow_usage(self, entry, entry.usage, content, where)
         account.members = max(account.members, content.get("member") or 0)
         before = account.balance
         if entry.op in _FOLLOW:
@@ -241,14 +109,14 @@ class Audit:
 
     def _open(self, entry: Entry) -> Account:
         content, effects = json.loads(entry.content), json.loads(entry.effects)
-        self.account = Account(
+        account = self.tables.account = Account(
             self.org,
             content["currency"],
             content["livemode"],
             effects["anchor"],
             effects["opened_at"],
         )
-        return self.account
+        return account
 
     def _check_sums(self, entry: Entry, before: int, where: str) -> None:
         account = self._account()
@@ -264,11 +132,11 @@ class Audit:
             self.note(where, f"balance {entry.balance}; its transfers lead to {account.balance}")
         charged = sum(t.amount for t in entry.transfers if t.credit == "revenue")
         given = sum(t.amount for t in entry.transfers if t.debit == "revenue")
-        if entry.op in _CHARGES:
+        if entry.op in CHARGES:
             account.used += entry.amount
             if charged != entry.amount:
                 self.note(where, f"amount {entry.amount}; its transfers charge {charged}")
-        elif entry.op in _GIVES_BACK:
+        elif entry.op in GIVES_BACK:
             account.used -= entry.amount
             if given != entry.amount:
                 self.note(where, f"amount {entry.amount}; its transfers give back {given}")
@@ -375,7 +243,7 @@ class Audit:
         hold.state = state
         for start, part, quantity in hold.counted:
             self.part(hold.resource or "", start, part)[3] -= quantity
-        self.ended.add(self.tables.holds.pop(hold.key))
+        self.tables.ended.add(self.tables.holds.pop(hold.key))
 
     def _extend(self, entry: Entry, content: Any, effects: Any) -> None:
         hold = self.tables.holds[content["hold"]]
@@ -446,7 +314,7 @@ class Audit:
         key = (subject, grain, start)
         self.tables.spends.setdefault(key, Spend(*key, 0)).amount += more
 
-    def _count(self, usage: UsageRecord, amount: int) -> None:
+    def count(self, usage: UsageRecord, amount: int) -> None:
         account, at = self._account(), usage.occurred_at
         if not amount or account.limited_since is None:
             return
@@ -473,7 +341,7 @@ class Audit:
     def _charge(self, entry: Entry, content: Any, effects: Any) -> None:
         if "ended" in effects:
             self.capture(self.tables.holds[content["hold"]], entry, effects["ended"])
-        _used(entry)
+        used(entry)
         unpaid = sum(t.amount for t in entry.transfers if t.kind == "debt")
         if unpaid:
             story = self._story(entry.seq, entry)
@@ -506,14 +374,14 @@ class Audit:
         story = self.tables.charges.get(number)
         if story is None:
             known = entry if entry is not None else self.subject(number)
-            resource = _used(known).resource
+            resource = used(known).resource
             payments = [
                 [int(t.debit[4:]), t.amount]
                 for t in known.transfers
                 if t.kind in ("capture", "charge")
             ]
             anchor = self._account().anchor
-            period = billing_period(anchor, _used(known).occurred_at).start
+            period = billing_period(anchor, used(known).occurred_at).start
             story = Charge(number, resource, known.amount, 0, 0, payments, period)
             self.tables.charges[number] = story
         return story
@@ -552,108 +420,9 @@ class Audit:
         self._account().closed_at = entry.at
         self._subscribe(entry, None)
 
-    # -- usage ------------------------------------------------------------------
-
     def part(self, resource: str, start: int, component: str) -> list[int]:
         counter = self.tables.counters.setdefault((resource, start), Counter(resource, start))
         return counter.components.setdefault(component, [0, 0, 1, 0])
-
-    def _use(self, entry: Entry, usage: UsageRecord, content: Any, where: str) -> None:
-        account = self._account()
-        start = billing_period(account.anchor, usage.occurred_at).start
-        total = 0
-        seen: set[str] = set()
-        for line in usage.lines:
-            total += line.amount
-            if entry.op == "reverse" or line.payer == CUSTOMER or not line.version:
-                continue
-            self._check_line(line, usage, start, entry, where)
-            if usage.item is not None:
-                measured = line.quantity
-                if entry.op == "price" and line.component not in seen:
-                    measured = self._was_unpriced(content["charge"], line.component)
-                self._itemise(line, usage, measured)
-            seen.add(line.component)
-        if entry.op in _CHARGES and total != entry.amount:
-            self.note(where, f"amount {entry.amount}; its lines add up to {total}")
-        if entry.op in _GIVES_BACK and total != -entry.amount:
-            self.note(where, f"amount {entry.amount}; its lines give back {-total}")
-        self._roll_up(usage, start)
-        if entry.op == "reverse" and not had_counted(account, self.subject(content["charge"])):
-            usage = usage._replace(project=None)
-        self._count(usage, total)
-
-    def _check_line(
-        self, line: Line, usage: UsageRecord, start: int, entry: Entry, where: str
-    ) -> None:
-        account = self._account()
-        part = self.part(usage.resource, start, line.component)
-        if [line.counter, line.carry, line.carry_of] != part[:3]:
-            self.note(where, f"{line.component} counts from {line.counter}, not from {part[0]}")
-        version = line.version or ""
-        priced = self.catalogue.priced_by(version, account.currency, usage.resource, line.component)
-        if priced is None:
-            self.note(where, f"price version {version} is not on record as it was")
-            return
-        # An item keeps its first version, and a later command may name any.
-        exempt = entry.op == "price" or usage.item is not None
-        for book in () if exempt else self.catalogue.books_of(version):
-            if usage.occurred_at < micros("effective_at", book.effective_at):
-                self.note(where, f"price version {version} was not in force yet")
-            if book.audience not in ("", f"org:{self.org}", f"plan:{self._subscribed(usage)}"):
-                self.note(where, f"price version {version} is for {book.audience}")
-        amount, rest = charge(
-            priced.price.function, line.counter, line.billed, (line.carry, line.carry_of),
-            line.amount if entry.op == "back" else 0,
-        )  # fmt: skip
-        if amount != line.amount:
-            self.note(where, f"{line.component} charges {line.amount}; its price says {amount}")
-        part[:3] = [line.counter + line.billed, *rest]
-        if not exempt and not self._billed_right(usage, line, priced.price):
-            self.note(where, f"{line.component} bills {line.billed} for {line.quantity}")
-
-    def _subscribed(self, usage: UsageRecord) -> str | None:
-        plan = None
-        for each in self.tables.subscriptions.values():
-            if each.since <= usage.occurred_at:
-                plan = each.plan
-        return plan
-
-    def _itemise(self, line: Line, usage: UsageRecord, measured: int) -> None:
-        key = (usage.item or "", usage.resource)
-        parts = self.tables.items.setdefault(key, Item(*key)).components
-        raw, billed, first = parts.get(line.component, (0, 0, line.version or ""))
-        parts[line.component] = [int(raw) + measured, int(billed) + line.billed, first]
-
-    def _was_unpriced(self, number: int, component: str) -> int:
-        lines = _used(self.subject(number)).lines
-        return sum(each.quantity for each in lines if each.component == component)
-
-    @staticmethod
-    def _billed_right(usage: UsageRecord, line: Line, price: Price) -> bool:
-        same = [each for each in usage.lines if each.component == line.component]
-        billed = sum(each.billed for each in same)
-        return billed == price.billed(sum(each.quantity for each in same))
-
-    def _roll_up(self, usage: UsageRecord, period: int) -> None:
-        at = usage.occurred_at
-        starts = (("hour", at - at % HOUR), ("day", at - at % DAY), ("period", period))
-        payers = {line.payer for line in usage.lines} or {"platform"}
-        for grain, start in starts:
-            for payer in payers:
-                key = CellKey(grain, usage.member, start, usage.resource, payer)
-                cell = self.tables.cells.setdefault(key, Cell())
-                cell.requests += usage.requests
-                for line in usage.lines:
-                    if line.payer == payer:
-                        cell.amount += line.amount
-                        cell.add_part(line.component, line.quantity, line.amount)
-
-
-def _used(entry: Entry) -> UsageRecord:
-    if entry.usage is None:
-        raise ValueError(f"entry {entry.seq} has no usage record")
-    return entry.usage
 
 
 _FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {

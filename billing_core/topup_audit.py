@@ -18,17 +18,12 @@ from billing_core.topup import AutoTopUp, TopUp, arm
 if TYPE_CHECKING:
     from billing_core.audit import Audit
 
-__all__ = ["follow_topup", "of_journal", "restored"]
+__all__ = ["follow_topup", "of_journal"]
 
 
 def of_journal(topup: TopUp) -> TopUp:
     """The top-up as the journal has it: without what was asked of the provider."""
     return attrs.evolve(topup, asked="")
-
-
-def restored(data: dict[str, Any]) -> TopUp:
-    """From what the journal or a checkpoint says."""
-    return TopUp(**data)
 
 
 def follow_topup(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
@@ -37,7 +32,7 @@ def follow_topup(audit: Audit, entry: Entry, content: Any, effects: Any) -> None
     assert account is not None
     where = f"entry {entry.seq}"
     if "topup" in effects:
-        topup = restored(effects["topup"])
+        topup = TopUp(**effects["topup"])
         before = audit.tables.topups.get(topup.topup)
         audit.tables.topups[topup.topup] = topup
         if topup.changes != (0 if before is None else before.changes) + 1:

@@ -14,7 +14,8 @@ from typing import Any
 import attrs
 from attrs import define, frozen
 
-from billing_core.audit import Audit, Checkpoint, Discrepancy, Ended
+from billing_core.audit import Audit
+from billing_core.audit_tables import Checkpoint, Discrepancy, Ended
 from billing_core.audit_time import check_storage
 from billing_core.catalogue import Catalogue, Published
 from billing_core.errors import StoreError
@@ -96,7 +97,7 @@ def compare(audit: Audit, recorded: Recorded) -> None:
     _compare(audit, "lot", tables.lots, ((each.lot, each) for each in recorded.lots))
     ended = Ended()
     _compare(audit, "hold", tables.holds, _open_holds(recorded.holds, ended))
-    if ended != audit.ended:
+    if ended != audit.tables.ended:
         audit.note("ended holds", f"the {ended.holds} on record are not those of the journal")
     counters = (((each.resource, each.start), each) for each in recorded.counters)
     _compare(audit, "counter", tables.counters, counters)

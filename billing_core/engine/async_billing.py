@@ -20,7 +20,7 @@ from typing import Literal, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
-from billing_core.audit import Checkpoint
+from billing_core.audit_tables import Checkpoint
 from billing_core.books import PriceBook
 from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import (

@@ -31,7 +31,7 @@ from billing_core.times import micros, moment
 from billing_core.topping_up import in_flight
 
 if TYPE_CHECKING:
-    from billing_core.audit import Checkpoint, Discrepancy
+    from billing_core.audit_tables import Checkpoint, Discrepancy
     from billing_core.differences import Difference
     from billing_core.explain import Explanation
     from billing_core.statements import Balance
@@ -204,7 +204,7 @@ class Reads(Reports):
 
         It reads while others write: verify a database at rest, or a copy.
         """
-        from billing_core.audit import Checkpoint, Discrepancy
+        from billing_core.audit_tables import Checkpoint, Discrepancy
         from billing_core.verify import Verification, tampered_books, verify_org
 
         kept = {} if checkpoints is None else dict(checkpoints)

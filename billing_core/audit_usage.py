@@ -1,0 +1,127 @@
+"""The audit of what was used: each line held against the price it names, and added up.  Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from billing_core.ledger import CHARGES
+from billing_core.limits import had_counted
+from billing_core.pricing import Price, charge
+from billing_core.quantities import CUSTOMER
+from billing_core.records import Cell, CellKey, Entry, Item, Line, UsageRecord
+from billing_core.times import DAY, HOUR, billing_period, micros
+
+if TYPE_CHECKING:
+    from billing_core.audit import Audit
+
+__all__ = ["GIVES_BACK", "follow_usage", "used"]
+
+GIVES_BACK = ("reverse", "back")
+"""The operations that take back of a charge."""
+
+
+def used(entry: Entry) -> UsageRecord:
+    """The usage of an entry that must have one; raises ValueError."""
+    if entry.usage is None:
+        raise ValueError(f"entry {entry.seq} has no usage record")
+    return entry.usage
+
+
+def follow_usage(audit: Audit, entry: Entry, usage: UsageRecord, content: Any, where: str) -> None:
+    """What an entry used: its arithmetic, its counters and items, and what it adds up to."""
+    account = audit.account
+    assert account is not None
+    start = billing_period(account.anchor, usage.occurred_at).start
+    total = 0
+    seen: set[str] = set()
+    for line in usage.lines:
+        total += line.amount
+        if entry.op == "reverse" or line.payer == CUSTOMER or not line.version:
+            continue
+        _check_line(audit, line, usage, start, entry, where)
+        if usage.item is not None:
+            measured = line.quantity
+            if entry.op == "price" and line.component not in seen:
+                measured = _was_unpriced(audit, content["charge"], line.component)
+            _itemise(audit, line, usage, measured)
+        seen.add(line.component)
+    if entry.op in CHARGES and total != entry.amount:
+        audit.note(where, f"amount {entry.amount}; its lines add up to {total}")
+    if entry.op in GIVES_BACK and total != -entry.amount:
+        audit.note(where, f"amount {entry.amount}; its lines give back {-total}")
+    _roll_up(audit, usage, start)
+    if entry.op == "reverse" and not had_counted(account, audit.subject(content["charge"])):
+        usage = usage._replace(project=None)
+    audit.count(usage, total)
+
+
+def _check_line(
+    audit: Audit, line: Line, usage: UsageRecord, start: int, entry: Entry, where: str
+) -> None:
+    account = audit.account
+    assert account is not None
+    part = audit.part(usage.resource, start, line.component)
+    if [line.counter, line.carry, line.carry_of] != part[:3]:
+        audit.note(where, f"{line.component} counts from {line.counter}, not from {part[0]}")
+    version = line.version or ""
+    priced = audit.catalogue.priced_by(version, account.currency, usage.resource, line.component)
+    if priced is None:
+        audit.note(where, f"price version {version} is not on record as it was")
+        return
+    # An item keeps its first version, and a later command may name any.
+    exempt = entry.op == "price" or usage.item is not None
+    for book in () if exempt else audit.catalogue.books_of(version):
+        if usage.occurred_at < micros("effective_at", book.effective_at):
+            audit.note(where, f"price version {version} was not in force yet")
+        if book.audience not in ("", f"org:{audit.org}", f"plan:{_subscribed(audit, usage)}"):
+            audit.note(where, f"price version {version} is for {book.audience}")
+    amount, rest = charge(
+        priced.price.function, line.counter, line.billed, (line.carry, line.carry_of),
+        line.amount if entry.op == "back" else 0,
+    )  # fmt: skip
+    if amount != line.amount:
+        audit.note(where, f"{line.component} charges {line.amount}; its price says {amount}")
+    part[:3] = [line.counter + line.billed, *rest]
+    if not exempt and not _billed_right(usage, line, priced.price):
+        audit.note(where, f"{line.component} bills {line.billed} for {line.quantity}")
+
+
+def _subscribed(audit: Audit, usage: UsageRecord) -> str | None:
+    plan = None
+    for each in audit.tables.subscriptions.values():
+        if each.since <= usage.occurred_at:
+            plan = each.plan
+    return plan
+
+
+def _itemise(audit: Audit, line: Line, usage: UsageRecord, measured: int) -> None:
+    key = (usage.item or "", usage.resource)
+    parts = audit.tables.items.setdefault(key, Item(*key)).components
+    raw, billed, first = parts.get(line.component, (0, 0, line.version or ""))
+    parts[line.component] = [int(raw) + measured, int(billed) + line.billed, first]
+
+
+def _was_unpriced(audit: Audit, number: int, component: str) -> int:
+    lines = used(audit.subject(number)).lines
+    return sum(each.quantity for each in lines if each.component == component)
+
+
+def _billed_right(usage: UsageRecord, line: Line, price: Price) -> bool:
+    same = [each for each in usage.lines if each.component == line.component]
+    billed = sum(each.billed for each in same)
+    return billed == price.billed(sum(each.quantity for each in same))
+
+
+def _roll_up(audit: Audit, usage: UsageRecord, period: int) -> None:
+    at = usage.occurred_at
+    starts = (("hour", at - at % HOUR), ("day", at - at % DAY), ("period", period))
+    payers = {line.payer for line in usage.lines} or {"platform"}
+    for grain, start in starts:
+        for payer in payers:
+            key = CellKey(grain, usage.member, start, usage.resource, payer)
+            cell = audit.tables.cells.setdefault(key, Cell())
+            cell.requests += usage.requests
+            for line in usage.lines:
+                if line.payer == payer:
+                    cell.amount += line.amount
+                    cell.add_part(line.component, line.quantity, line.amount)
