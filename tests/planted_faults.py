@@ -668,7 +668,7 @@ FAULTS = [
     ),
     fault(
         "a cancelled pump strands what came meanwhile",
-        "engine/async_billing",
+        "engine/gathering",
         "if self._waiting else None",
         "if False else None",
         "concurrency.py::test_a_clean_up_after_cancelling_everything_is_not_stranded",
