@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
-from billing_core.audit_time import FOLLOW_TIME
+from billing_core.audit_time import FOLLOW_TIME, stored
 from billing_core.catalogue import Catalogue
 from billing_core.errors import InvalidCommand
 from billing_core.journal import chained
@@ -132,6 +132,7 @@ class Audit:
         self.ended = Ended()
         self.found: list[Discrepancy] = []
         self.posted = 0  # of a run or workspace, since its last command
+        self.stored: dict[str, int] = {}  # byte-microseconds posted, by workspace
 
     @classmethod
     def resume(cls, checkpoint: Checkpoint, catalogue: Catalogue) -> Audit:
@@ -167,6 +168,7 @@ class Audit:
         for storage in map(Storage.from_json, data["storages"]):
             tables.storages[storage.workspace] = storage
         tables.sizes = {(row[0], row[1]): Size(*row) for row in data["sizes"]}
+        audit.stored = stored(tables.sizes, tables.storages)
         tables.topups = {row["topup"]: restored(row) for row in data["topups"]}
         tables.auto = None if data["auto"] is None else AutoTopUp(**data["auto"])
         return audit
