@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from billing_core.audit_tables import Checkpoint, Discrepancy, Tables
-from billing_core.audit_time import FOLLOW_TIME
+from billing_core.audit_time import FOLLOW_TIME, stored
 from billing_core.audit_usage import GIVES_BACK, follow_usage, used
 from billing_core.catalogue import Catalogue
 from billing_core.journal import chained
@@ -47,12 +47,14 @@ class Audit:
         self.followed = 0  # entries, by this audit
         self.found: list[Discrepancy] = []
         self.posted = 0  # of a run or workspace, since its last command
+        self.stored: dict[str, int] = {}  # byte-microseconds posted, by workspace
 
     @classmethod
     def resume(cls, checkpoint: Checkpoint, catalogue: Catalogue) -> Audit:
         """Go on from a checkpoint."""
         audit = cls(checkpoint.org, catalogue)
         audit.tables = Tables.from_json(checkpoint.state)
+        audit.stored = stored(audit.tables.sizes, audit.tables.storages)
         return audit
 
     def checkpoint(self) -> Checkpoint:

@@ -16,7 +16,7 @@ from billing_core.times import billing_period
 if TYPE_CHECKING:
     from billing_core.audit import Audit
 
-__all__ = ["FOLLOW_TIME", "check_storage"]
+__all__ = ["FOLLOW_TIME", "check_storage", "stored"]
 
 _FOREVER = 2**63 - 1
 _OWN = ("running", "forgiven")
@@ -115,6 +115,9 @@ def _count(audit: Audit, entry: Entry, owner: Run | Storage, story: int) -> Tab:
             tab.forgiven -= line.amount
         else:
             tab.amount += line.amount
+            if isinstance(owner, Storage):
+                name = owner.workspace
+                audit.stored[name] = audit.stored.get(name, 0) + line.quantity
     return tab
 
 
@@ -231,25 +234,29 @@ def _check_storage(audit: Audit, entry: Entry, storage: Storage, effects: Any) -
         audit.note(where, f"{storage.workspace} has {storage.size} bytes, to {storage.billed_to}")
 
 
-def check_storage(audit: Audit) -> None:
-    """What was posted of each workspace is the integral of its sizes."""
-    posted: dict[str, int] = {}
-    for key, cell in audit.tables.cells.items():
-        if key.grain == "period" and key.resource.startswith("storage:"):
-            quantity = cell.components.get("byte_us", [0])[0]
-            posted[key.resource] = posted.get(key.resource, 0) + quantity
+def stored(
+    sizes: Mapping[tuple[str, int], Size], storages: Mapping[str, Storage]
+) -> dict[str, int]:
+    """The integral of each workspace's sizes, up to where it is billed."""
     steps: dict[str, list[tuple[int, int]]] = {}
-    for (name, at), each in sorted(audit.tables.sizes.items()):
+    for (name, at), each in sorted(sizes.items()):
         steps.setdefault(name, []).append((at, each.size))
-    for name, storage in audit.tables.storages.items():
-        total = 0
-        found = steps.get(name, [])
+    totals: dict[str, int] = {}
+    for name, storage in storages.items():
+        total, found = 0, steps.get(name, [])
         for index, (at, size) in enumerate(found):
             end = found[index + 1][0] if index + 1 < len(found) else storage.billed_to
             total += size * max(0, min(end, storage.billed_to) - at)
-        if total != posted.get(storage.resource, 0):
-            is_posted = posted.get(storage.resource, 0)
-            audit.note(f"storage {name}", f"{total} byte-us; {is_posted} of them are posted")
+        totals[name] = total
+    return totals
+
+
+def check_storage(audit: Audit) -> None:
+    """What was posted of each workspace is the integral of its sizes."""
+    for name, total in stored(audit.tables.sizes, audit.tables.storages).items():
+        posted = audit.stored.get(name, 0)
+        if total != posted:
+            audit.note(f"storage {name}", f"{total} byte-us; {posted} of them are posted")
 
 
 FOLLOW_TIME: Mapping[str, Callable[[Audit, Entry, Any, Any], None]] = {

@@ -102,13 +102,13 @@ class Wanted:
         self, runs: Mapping[str, Run], storages: Mapping[str, Storage]
     ) -> Iterator[tuple[str, str, tuple[int, int]]]:
         """``(resource, item, span)`` of the wanted runs and workspaces that a store found:
-        from where they are posted to, to the last time asked about, or charged at."""
+        from where they are posted to, to the last time asked about, charged, or of their end."""
         for name, (first, last) in self.runs.items():
             run = runs.get(name)
             if run is not None:
                 begin = min(max(first, run.started_at), run.settled_to)
-                end = max(last, run.settled_to, *(tab.last for tab in run.tabs))
-                yield run.resource, run.item, (begin, end)
+                ends = [last, run.settled_to, run.ended_at or 0, *(tab.last for tab in run.tabs)]
+                yield run.resource, run.item, (begin, max(ends))
         for name, (first, last) in self.storages.items():
             known = storages.get(name)
             if known is not None:

@@ -14,6 +14,7 @@ from billing_core import (
     Price,
     StartRun,
     StopRun,
+    Usage,
     sandbox,
 )
 
@@ -127,3 +128,47 @@ def test_pricing_a_piece_that_is_owed_does_not_owe_it_twice() -> None:
     world.grant(10**6)
     assert world.balance().balance == 10**6 - debt - priced.amount
     assert world.wrong() == []
+
+
+def test_forgiving_what_is_pending_beyond_its_period_counts_on_there() -> None:
+    """Only its first heartbeat settled; the rest, into the next period, is settled and given
+    back in one."""
+    world = boxes(now=datetime(2026, 3, 1, tzinfo=UTC))
+    billing = world.billing
+    billing.set_limit("acme", "limit", nanos(10**12), per="day")
+    world.clock.set(datetime(2026, 3, 31, 23, 50, tzinfo=UTC))
+    for run in ("r1", "r2"):
+        billing.start_run("acme", run, BOX)
+    world.clock.advance(20 * MINUTE)
+    billing.stop_run("acme", "r1", settle=False)
+    billing.stop_run("acme", "r2")
+    billing.forgive_run("acme", "f", "r1", reason="theirs")
+    assert world.counter("sandbox:box", "second") == [2 * 10 * 60 * 10**6] * 2
+    assert world.balance().used == 20 * 60 * 1000
+    assert world.wrong() == []
+
+
+def test_a_run_that_is_settled_up_to_now_counts_as_active() -> None:
+    world = boxes()
+    world.billing.start_run("acme", "r1", BOX)
+    world.clock.advance(MINUTE)
+    world.billing.heartbeat("acme", "r1", occurred_at=world.clock.now + MINUTE)
+    for _ in range(2):
+        runtime = world.billing.usage("acme", "all_time").summary.sandbox_runtime
+        assert (runtime.active.runs, runtime.active.us, runtime.settled.runs) == (1, 0, 0)
+        world.clock.advance(MINUTE)
+
+
+def test_usage_of_storage_that_is_settled_by_hand_is_no_discrepancy() -> None:
+    world = boxes()
+    world.publish({"storage:*": {"byte_us": Price(Flat(1, 1_000_000))}}, version="bytes")
+    billing = world.billing
+    billing.report_storage("acme", "ws", 1000)
+    world.settle(Usage.of("storage:ws", {"byte_us": 5_000_000}))
+    world.clock.advance(MINUTE)
+    billing.bill_storage("acme")
+    assert world.wrong() == []
+    checkpoints = billing.verify().checkpoints
+    world.clock.advance(MINUTE)
+    billing.bill_storage("acme")
+    assert world.wrong(checkpoints=checkpoints) == []

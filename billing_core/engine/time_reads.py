@@ -96,7 +96,7 @@ class TimeReads(Reads):
         found = [
             run
             for run in self.store.runs(org, unsettled=True)
-            if member in (None, run.member) and run.settled_to < span.end
+            if member in (None, run.member) and run.started_at < span.end
         ]
         if not found:
             return []
