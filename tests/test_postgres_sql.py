@@ -21,7 +21,7 @@ from world import HOUR, World, units
 from billing_adapters import postgres
 from billing_adapters.fake_payments import FakePayments
 from billing_adapters.postgres import joined, schema
-from billing_adapters.postgres.loading import Loader
+from billing_adapters.postgres.lookups import Lookups
 from billing_adapters.postgres.pool import ROLLBACK
 from billing_adapters.postgres.reads import Reader
 from billing_adapters.postgres.tables import Writer
@@ -32,7 +32,7 @@ from billing_core.testing.conformance import StoreConformance
 
 STATEMENTS = [
     sql.decode()
-    for made in (Writer("billing"), Loader("billing"), Reader("billing"))
+    for made in (Writer("billing"), Lookups("billing"), Reader("billing"))
     for sql in made.statements
 ]
 PAGE = "https://host.example/page"
@@ -421,7 +421,7 @@ def test_what_grows_with_history_is_read_by_ranges_of_an_index(name: str) -> Non
 
 def test_no_statement_scans_a_table() -> None:
     with DisposableStore() as store, store._lines.lent() as line:
-        statements = [*store._reader.statements, *store._loader.statements]
+        statements = [*store._reader.statements, *store._loader.lookups.statements]
         for sql in statements:
             plan = planned(line, sql, max(map(int, re.findall(rb"\$(\d)", sql)), default=0))
             # An index of what lapses would cost every write that moves it.

@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from billing_adapters.postgres import rows
+from billing_adapters.postgres.lookups import Lookup, Lookups
 from billing_adapters.postgres.tables import Value, joined, text
-from billing_adapters.postgres.wire import Query, Row, Statement, statement
+from billing_adapters.postgres.wire import Query, Row
 from billing_core.limits import subjects
 from billing_core.ports import Loaded, OrgState, Wanted
 from billing_core.records import Counter, Run, Storage, UsageRecord
 from billing_core.times import Window, starts
 
-__all__ = ["Found", "Hint", "Loader", "concerned", "skipping", "spanned"]
+__all__ = ["Found", "Hint", "Loader", "concerned", "spanned"]
 
 FOREVER = 2**63 - 1
 Send = Callable[[Sequence[Query]], list[list[Row]]]
@@ -65,157 +66,11 @@ def spanned(anchor: int, times: Sequence[int]) -> dict[str, Window]:
     return spans
 
 
-@frozen
-class _Lookup:
-    """Rows found by ids: a statement for the ids of one org, and one for those of many."""
-
-    one: Statement
-    many: Statement
-
-    def query(self, ids: Mapping[str, Sequence[tuple[Value, ...]]]) -> Query:
-        if len(ids) == 1:
-            [(org, wanted)] = ids.items()
-            columns = [joined(column) for column in zip(*wanted, strict=True)]
-            return Query(self.one, [text(org), *columns])
-        pairs = [(org, *each) for org, wanted in ids.items() for each in wanted]
-        return Query(self.many, [joined(column) for column in zip(*pairs, strict=True)])
-
-
-def skipping(schema: str, table: str, where: str) -> str:
-    """A WITH clause: the members that an org has in a table, as ``known``, found by skipping
-    from each to the next through an index."""
-    least = f"SELECT min(member) FROM {schema}.{table} WHERE org_id = $1 AND {where}"
-    return (
-        f"WITH RECURSIVE known (member) AS (({least}) UNION ALL"
-        f" SELECT ({least} AND member > known.member) FROM known WHERE known.member IS NOT NULL)"
-    )
-
-
 class Loader:
     """Loads from the tables of one schema (a quoted name)."""
 
     def __init__(self, schema: str) -> None:
-        self._schema = schema
-        self._locked = self._by_org("accounts", rows.ACCOUNT, " ORDER BY org_id FOR UPDATE")
-        self._accounts = self._by_org("accounts", rows.ACCOUNT)
-        self._lots = self._by_org("lots", f"org_id, {rows.LOT}", " AND NOT spent")
-        self._entries = self._lookup("entries", rows.ENTRY, key="text")
-        self._subjects = self._lookup("entries", rows.ENTRY, seq="bigint")
-        self._members = self._lookup("members", "name, member", name="text")
-        self._holds = self._lookup("holds", rows.HOLD, key="text")
-        self._items = self._lookup("items", rows.ITEM, item="text", resource="text")
-        self._charges = self._lookup("charges", rows.CHARGE, charge="bigint")
-        self._spent = self._lookup("lots", rows.LOT, lot="bigint")
-        self._counted = self._lookup("counters", rows.COUNTER, resource="text", start="bigint")
-        # From the counter in force at a time on; an unknown one begins at no time.
-        in_force = (
-            "t.resource = w.resource AND t.start >= coalesce("
-            f"(SELECT max(c.start) FROM {schema}.counters AS c WHERE c.org_id = t.org_id"
-            " AND c.resource = t.resource AND c.start <= w.first), w.first)"
-        )
-        self._counters = _Lookup(
-            self._joined("counters", rows.COUNTER, "resource text, first bigint", in_force),
-            self._joined(
-                "counters", rows.COUNTER, "org_id text, resource text, first bigint", in_force
-            ),
-        )
-        of_org = f"FROM {schema}.holds WHERE org_id = $1 AND state = 'open' AND expires_at"
-        self._due = statement(f"SELECT org_id, {rows.HOLD} {of_org} <= $2")
-        self._next = statement(
-            f"SELECT org_id, min(expires_at) {of_org} > $2"
-            " AND key <> ALL (string_to_array($3, E'\\x1f')) GROUP BY org_id"
-        )
-        self._limits = self._lookup("limits", rows.LIMIT, subject="text")
-        names = "subject text, grain text, first bigint, last bigint"
-        within = (
-            "t.subject = w.subject AND t.grain = w.grain AND t.start >= w.first"
-            " AND t.start <= w.last"
-        )
-        self._spends = _Lookup(
-            self._joined("spends", rows.SPEND, names, within),
-            self._joined("spends", rows.SPEND, f"org_id text, {names}", within),
-        )
-        # From the one in force at a time on.
-        self._subscribed = statement(
-            f"SELECT org_id, {rows.SUBSCRIPTION} FROM {schema}.subscriptions WHERE org_id = $1"
-            f" AND seq >= coalesce((SELECT s.seq FROM {schema}.subscriptions AS s"
-            " WHERE s.org_id = $1 AND s.since <= $2 ORDER BY s.seq DESC LIMIT 1), 0) ORDER BY seq"
-        )
-        added = "t.org_id, sum(t.rest) + sum(t.amount)"
-        self._sum = statement(
-            f"SELECT {added} FROM {schema}.cells AS t WHERE t.org_id = $1 AND t.grain = $2"
-            " AND t.start = $3 AND t.member = $4 GROUP BY t.org_id"
-        )
-        self._sum_of_all = statement(
-            f"{skipping(schema, 'cells', 'grain = $2')} SELECT {added} FROM known"
-            f" JOIN {schema}.cells AS t ON t.org_id = $1 AND t.grain = $2"
-            " AND t.member = known.member AND t.start = $3 GROUP BY t.org_id"
-        )
-        self._runs = self._lookup("runs", rows.RUN, run="text")
-        self._storages = self._lookup("storages", rows.STORAGE, workspace="text")
-        # From the last at or before a span to the first after it.
-        sized = f"FROM {schema}.sizes AS s WHERE s.org_id = t.org_id AND s.workspace = t.workspace"
-        around = (
-            "t.workspace = w.workspace"
-            f" AND t.at >= coalesce((SELECT max(s.at) {sized} AND s.at <= w.first), w.first)"
-            f" AND t.at <= coalesce((SELECT min(s.at) {sized} AND s.at > w.last), w.last)"
-        )
-        names = "workspace text, first bigint, last bigint"
-        self._sizes = _Lookup(
-            self._joined("sizes", rows.SIZE, names, around),
-            self._joined("sizes", rows.SIZE, f"org_id text, {names}", around),
-        )
-        self._topups = self._lookup("topups", rows.TOPUP, topup="text")
-        self._auto = self._by_org("auto_topups", "org_id, body")
-        self._debts = statement(
-            f"SELECT org_id, {rows.CHARGE} FROM {schema}.charges WHERE org_id = $1 AND unpaid > 0"
-            " ORDER BY charge LIMIT $2"
-        )
-
-    # -- statements -------------------------------------------------------------
-
-    def _by_org(self, table: str, columns: str, more: str = "") -> _Lookup:
-        select = f"SELECT {columns} FROM {self._schema}.{table} WHERE org_id"
-        many = f"{select} = ANY (string_to_array($1, E'\\x1f')){more}"
-        return _Lookup(statement(f"{select} = $1{more}"), statement(many))
-
-    def _lookup(self, table: str, columns: str, **ids: str) -> _Lookup:
-        where = " AND ".join(f"t.{name} = w.{name}" for name in ids)
-        names = ", ".join(f"{name} {kind}" for name, kind in ids.items())
-        return _Lookup(
-            self._joined(table, columns, names, where),
-            self._joined(table, columns, f"org_id text, {names}", where),
-        )
-
-    def _joined(self, table: str, columns: str, ids: str, where: str) -> Statement:
-        """Rows of a table that meet ids, which come as joined texts: with the org's, or
-        after a first parameter that is the one org."""
-        pairs = [each.split() for each in ids.split(", ")]
-        many = pairs[0][0] == "org_id"
-        org = "w.org_id" if many else "$1"
-        arrays = ", ".join(
-            f"string_to_array(${n}, E'\\x1f')::{kind}[]"
-            for n, (_, kind) in enumerate(pairs, 1 if many else 2)
-        )
-        # Row by row, whatever the planner thinks of tables that were small when it looked.
-        return statement(
-            f"SELECT t.* FROM unnest({arrays}) AS w ({', '.join(name for name, _ in pairs)})"
-            f" CROSS JOIN LATERAL (SELECT t.org_id, {columns} FROM {self._schema}.{table} AS t"
-            f" WHERE t.org_id = {org} AND {where} OFFSET 0) AS t"
-        )
-
-    @property
-    def statements(self) -> list[bytes]:
-        """Every statement's SQL, to be checked."""
-        found: list[bytes] = []
-        for each in vars(self).values():
-            if isinstance(each, _Lookup):
-                found += [each.one.sql, each.many.sql]
-            elif isinstance(each, Statement):
-                found.append(each.sql)
-        return found
-
-    # -- loading ----------------------------------------------------------------
+        self.lookups = Lookups(schema)
 
     def load(
         self,
@@ -229,7 +84,7 @@ class Loader:
         """Everything wanted; ``before`` is sent ahead, in the same exchange."""
         found = {org: Found() for org in wanted}
         if wanted:
-            plan = _Plan(self, found, wanted, hints or {})
+            plan = _Plan(self.lookups, found, wanted, hints or {})
             for stage in (partial(plan.first, lock), plan.second, plan.third):
                 asked = stage()
                 if asked:
@@ -243,7 +98,7 @@ class Loader:
 
     def heads(self, run: Send, orgs: Iterable[str]) -> dict[str, bytes]:
         """The heads of those orgs' journals that have an account."""
-        [found] = run([Query(self._accounts.many, [joined(orgs)])])
+        [found] = run([Query(self.lookups.accounts.many, [joined(orgs)])])
         return {account.org: account.head for account, _ in map(rows.account, found)}
 
 
@@ -256,12 +111,12 @@ class _Plan:
 
     def __init__(
         self,
-        loader: Loader,
+        lookups: Lookups,
         found: Mapping[str, Found],
         wanted: Mapping[str, Wanted],
         hints: Mapping[str, Hint],
     ) -> None:
-        self._loader = loader
+        self._lookups = lookups
         self._found = found
         self._wanted = wanted
         self._hints = hints
@@ -280,7 +135,7 @@ class _Plan:
 
     def _ask(
         self,
-        lookup: _Lookup,
+        lookup: Lookup,
         ids: Iterable[tuple[str, Iterable[tuple[Value, ...]]]],
         take: _Take,
     ) -> Iterator[_Asked]:
@@ -292,30 +147,30 @@ class _Plan:
     # -- what is asked for by its id ----------------------------------------------
 
     def first(self, lock: bool) -> list[_Asked]:
-        loader, wants = self._loader, self._wanted
-        accounts = loader._locked if lock else loader._accounts
+        lookups, wants = self._lookups, self._wanted
+        accounts = lookups.locked if lock else lookups.accounts
 
-        def whole(lookup: _Lookup, orgs: Sequence[str], take: _Take) -> _Asked:
+        def whole(lookup: Lookup, orgs: Sequence[str], take: _Take) -> _Asked:
             one = len(orgs) == 1
             values = [text(orgs[0]) if one else joined(orgs)]
             return Query(lookup.one if one else lookup.many, values), take
 
         orgs = sorted(wants)
-        asked = [whole(accounts, orgs, self._account), whole(loader._lots, orgs, self._lot)]
+        asked = [whole(accounts, orgs, self._account), whole(lookups.lots, orgs, self._lot)]
         automatic = [org for org in orgs if wants[org].auto]
         if automatic:
-            asked.append(whole(loader._auto, automatic, self._auto))
-        by_id: list[tuple[_Lookup, Callable[[Wanted], Iterable[tuple[Value, ...]]], _Take]] = [
-            (loader._entries, lambda want: [(key,) for key in want.keys], self._entry),
-            (loader._members, lambda want: [(name,) for name in want.members], self._member),
-            (loader._holds, lambda want: [(key,) for key in want.holds], self._hold),
-            (loader._counters, _starts, self._counter),
-            (loader._items, lambda want: want.items, self._item),
-            (loader._subjects, lambda want: [(seq,) for seq in want.charges], self._subject),
-            (loader._charges, lambda want: [(seq,) for seq in want.charges], self._story),
-            (loader._runs, lambda want: [(run,) for run in want.runs], self._run),
-            (loader._storages, lambda want: [(name,) for name in want.storages], self._storage),
-            (loader._topups, lambda want: [(topup,) for topup in want.topups], self._topup),
+            asked.append(whole(lookups.auto, automatic, self._auto))
+        by_id: list[tuple[Lookup, Callable[[Wanted], Iterable[tuple[Value, ...]]], _Take]] = [
+            (lookups.entries, lambda want: [(key,) for key in want.keys], self._entry),
+            (lookups.members, lambda want: [(name,) for name in want.members], self._member),
+            (lookups.holds, lambda want: [(key,) for key in want.holds], self._hold),
+            (lookups.counters, _starts, self._counter),
+            (lookups.items, lambda want: want.items, self._item),
+            (lookups.subjects, lambda want: [(seq,) for seq in want.charges], self._subject),
+            (lookups.charges, lambda want: [(seq,) for seq in want.charges], self._story),
+            (lookups.runs, lambda want: [(run,) for run in want.runs], self._run),
+            (lookups.storages, lambda want: [(name,) for name in want.storages], self._storage),
+            (lookups.topups, lambda want: [(topup,) for topup in want.topups], self._topup),
         ]
         for lookup, ids, take in by_id:
             asked += self._ask(lookup, ((org, ids(want)) for org, want in wants.items()), take)
@@ -323,7 +178,7 @@ class _Plan:
         for org, want in wants.items():
             for key in want.sums:
                 member, grain, start = key
-                query = loader._sum_of_all if member is None else loader._sum
+                query = lookups.sum_of_all if member is None else lookups.sum
                 values = [org, grain, start, *(() if member is None else (member,))]
                 take = partial(self._sum, key)
                 asked.append((Query(query, [text(value) for value in values]), take))
@@ -401,7 +256,7 @@ class _Plan:
     # -- what follows from that -----------------------------------------------------
 
     def second(self) -> list[_Asked]:
-        loader = self._loader
+        lookups = self._lookups
         asked = self._over_time()
         for org, state, want in self._known():
             account = state.account
@@ -414,27 +269,27 @@ class _Plan:
             if due or want.all_holds:
                 state.next_hold = None
                 until = text(FOREVER if want.all_holds else want.until)
-                asked.append((Query(loader._due, [text(org), until]), self._hold))
+                asked.append((Query(lookups.due, [text(org), until]), self._hold))
                 loaded_ = joined(sorted(state.holds))
-                asked.append((Query(loader._next, [text(org), until, loaded_]), self._next_hold))
+                asked.append((Query(lookups.next, [text(org), until, loaded_]), self._next_hold))
             if account.debt:
                 limit = text(want.debts + 1)
-                asked.append((Query(loader._debts, [text(org), limit]), self._debt))
+                asked.append((Query(lookups.debts, [text(org), limit]), self._debt))
             first = min(_times(state, want), default=account.plan_since)
             if first < account.plan_since:
-                since = Query(loader._subscribed, [text(org), text(first)])
+                since = Query(lookups.subscribed, [text(org), text(first)])
                 asked.append((since, self._subscription))
         known = list(self._known())
         asked += self._ask(
-            loader._spent, ((org, _payers(state)) for org, state, _ in known), self._lot
+            lookups.spent, ((org, _payers(state)) for org, state, _ in known), self._lot
         )
         asked += self._ask(
-            loader._counters,
+            lookups.counters,
             ((org, self._spans(org, state, want)) for org, state, want in known),
             self._spanned_counter,
         )
         asked += self._ask(
-            loader._items,
+            lookups.items,
             ((org, _run_items(state, want)) for org, state, want in known),
             self._item,
         )
@@ -442,12 +297,12 @@ class _Plan:
 
     def _over_time(self) -> list[_Asked]:
         """The stories of runs and of storage, and the sizes of this."""
-        loader, known = self._loader, list(self._known())
+        lookups, known = self._lookups, list(self._known())
         tabs = ((org, _tabs(state)) for org, state, _ in known)
         sizes = ((org, _sized(state, want)) for org, state, want in known)
         return [
-            *self._ask(loader._charges, tabs, self._own_story),
-            *self._ask(loader._sizes, sizes, self._size),
+            *self._ask(lookups.charges, tabs, self._own_story),
+            *self._ask(lookups.sizes, sizes, self._size),
         ]
 
     def _own_story(self, row: Row) -> None:
@@ -490,14 +345,14 @@ class _Plan:
                 (org, [(whose, grain, *span) for whose in late for grain, span in spans.items()])
             )
             asked |= new
-        yield from self._ask(self._loader._limits, limits, self._limit)
-        yield from self._ask(self._loader._spends, spends, self._spend)
+        yield from self._ask(self._lookups.limits, limits, self._limit)
+        yield from self._ask(self._lookups.spends, spends, self._spend)
 
     def _counts(self) -> list[_Asked]:
         """The counters that loaded holds are counted in."""
         return list(
             self._ask(
-                self._loader._counted,
+                self._lookups.counted,
                 ((org, _uncounted(state)) for org, state, _ in self._known()),
                 self._counted_counter,
             )

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from billing_adapters.postgres import rows
 from billing_adapters.postgres.errors import mapped
-from billing_adapters.postgres.loading import Loader, Send, loaded, skipping
+from billing_adapters.postgres.loading import Loader, Send, loaded
+from billing_adapters.postgres.lookups import skipping
 from billing_adapters.postgres.tables import Value, joined, text
 from billing_adapters.postgres.wire import Query, Row, Statement, statement
 from billing_adapters.postgres.work import WorkReads, work_reader

@@ -1,0 +1,162 @@
+"""The statements that find rows by their ids: of one org, and of many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from billing_adapters.postgres import rows
+from billing_adapters.postgres.tables import Value, joined, text
+from billing_adapters.postgres.wire import Query, Statement, statement
+
+__all__ = ["Lookup", "Lookups", "skipping"]
+
+
+@frozen
+class Lookup:
+    """Rows found by ids: a statement for the ids of one org, and one for those of many."""
+
+    one: Statement
+    many: Statement
+
+    def query(self, ids: Mapping[str, Sequence[tuple[Value, ...]]]) -> Query:
+        if len(ids) == 1:
+            [(org, wanted)] = ids.items()
+            columns = [joined(column) for column in zip(*wanted, strict=True)]
+            return Query(self.one, [text(org), *columns])
+        pairs = [(org, *each) for org, wanted in ids.items() for each in wanted]
+        return Query(self.many, [joined(column) for column in zip(*pairs, strict=True)])
+
+
+def skipping(schema: str, table: str, where: str) -> str:
+    """A WITH clause: the members that an org has in a table, as ``known``, found by skipping
+    from each to the next through an index."""
+    least = f"SELECT min(member) FROM {schema}.{table} WHERE org_id = $1 AND {where}"
+    return (
+        f"WITH RECURSIVE known (member) AS (({least}) UNION ALL"
+        f" SELECT ({least} AND member > known.member) FROM known WHERE known.member IS NOT NULL)"
+    )
+
+
+class Lookups:
+    """Of the tables of one schema (a quoted name)."""
+
+    def __init__(self, schema: str) -> None:
+        self._schema = schema
+        self.locked = self._by_org("accounts", rows.ACCOUNT, " ORDER BY org_id FOR UPDATE")
+        self.accounts = self._by_org("accounts", rows.ACCOUNT)
+        self.lots = self._by_org("lots", f"org_id, {rows.LOT}", " AND NOT spent")
+        self.entries = self._lookup("entries", rows.ENTRY, key="text")
+        self.subjects = self._lookup("entries", rows.ENTRY, seq="bigint")
+        self.members = self._lookup("members", "name, member", name="text")
+        self.holds = self._lookup("holds", rows.HOLD, key="text")
+        self.items = self._lookup("items", rows.ITEM, item="text", resource="text")
+        self.charges = self._lookup("charges", rows.CHARGE, charge="bigint")
+        self.spent = self._lookup("lots", rows.LOT, lot="bigint")
+        self.counted = self._lookup("counters", rows.COUNTER, resource="text", start="bigint")
+        # From the counter in force at a time on; an unknown one begins at no time.
+        in_force = (
+            "t.resource = w.resource AND t.start >= coalesce("
+            f"(SELECT max(c.start) FROM {schema}.counters AS c WHERE c.org_id = t.org_id"
+            " AND c.resource = t.resource AND c.start <= w.first), w.first)"
+        )
+        self.counters = Lookup(
+            self._joined("counters", rows.COUNTER, "resource text, first bigint", in_force),
+            self._joined(
+                "counters", rows.COUNTER, "org_id text, resource text, first bigint", in_force
+            ),
+        )
+        of_org = f"FROM {schema}.holds WHERE org_id = $1 AND state = 'open' AND expires_at"
+        self.due = statement(f"SELECT org_id, {rows.HOLD} {of_org} <= $2")
+        self.next = statement(
+            f"SELECT org_id, min(expires_at) {of_org} > $2"
+            " AND key <> ALL (string_to_array($3, E'\\x1f')) GROUP BY org_id"
+        )
+        self.limits = self._lookup("limits", rows.LIMIT, subject="text")
+        names = "subject text, grain text, first bigint, last bigint"
+        within = (
+            "t.subject = w.subject AND t.grain = w.grain AND t.start >= w.first"
+            " AND t.start <= w.last"
+        )
+        self.spends = Lookup(
+            self._joined("spends", rows.SPEND, names, within),
+            self._joined("spends", rows.SPEND, f"org_id text, {names}", within),
+        )
+        # From the one in force at a time on.
+        self.subscribed = statement(
+            f"SELECT org_id, {rows.SUBSCRIPTION} FROM {schema}.subscriptions WHERE org_id = $1"
+            f" AND seq >= coalesce((SELECT s.seq FROM {schema}.subscriptions AS s"
+            " WHERE s.org_id = $1 AND s.since <= $2 ORDER BY s.seq DESC LIMIT 1), 0) ORDER BY seq"
+        )
+        added = "t.org_id, sum(t.rest) + sum(t.amount)"
+        self.sum = statement(
+            f"SELECT {added} FROM {schema}.cells AS t WHERE t.org_id = $1 AND t.grain = $2"
+            " AND t.start = $3 AND t.member = $4 GROUP BY t.org_id"
+        )
+        self.sum_of_all = statement(
+            f"{skipping(schema, 'cells', 'grain = $2')} SELECT {added} FROM known"
+            f" JOIN {schema}.cells AS t ON t.org_id = $1 AND t.grain = $2"
+            " AND t.member = known.member AND t.start = $3 GROUP BY t.org_id"
+        )
+        self.runs = self._lookup("runs", rows.RUN, run="text")
+        self.storages = self._lookup("storages", rows.STORAGE, workspace="text")
+        # From the last at or before a span to the first after it.
+        sized = f"FROM {schema}.sizes AS s WHERE s.org_id = t.org_id AND s.workspace = t.workspace"
+        around = (
+            "t.workspace = w.workspace"
+            f" AND t.at >= coalesce((SELECT max(s.at) {sized} AND s.at <= w.first), w.first)"
+            f" AND t.at <= coalesce((SELECT min(s.at) {sized} AND s.at > w.last), w.last)"
+        )
+        names = "workspace text, first bigint, last bigint"
+        self.sizes = Lookup(
+            self._joined("sizes", rows.SIZE, names, around),
+            self._joined("sizes", rows.SIZE, f"org_id text, {names}", around),
+        )
+        self.topups = self._lookup("topups", rows.TOPUP, topup="text")
+        self.auto = self._by_org("auto_topups", "org_id, body")
+        self.debts = statement(
+            f"SELECT org_id, {rows.CHARGE} FROM {schema}.charges WHERE org_id = $1 AND unpaid > 0"
+            " ORDER BY charge LIMIT $2"
+        )
+
+    def _by_org(self, table: str, columns: str, more: str = "") -> Lookup:
+        select = f"SELECT {columns} FROM {self._schema}.{table} WHERE org_id"
+        many = f"{select} = ANY (string_to_array($1, E'\\x1f')){more}"
+        return Lookup(statement(f"{select} = $1{more}"), statement(many))
+
+    def _lookup(self, table: str, columns: str, **ids: str) -> Lookup:
+        where = " AND ".join(f"t.{name} = w.{name}" for name in ids)
+        names = ", ".join(f"{name} {kind}" for name, kind in ids.items())
+        return Lookup(
+            self._joined(table, columns, names, where),
+            self._joined(table, columns, f"org_id text, {names}", where),
+        )
+
+    def _joined(self, table: str, columns: str, ids: str, where: str) -> Statement:
+        """Rows of a table that meet ids, which come as joined texts: with the org's, or
+        after a first parameter that is the one org."""
+        pairs = [each.split() for each in ids.split(", ")]
+        many = pairs[0][0] == "org_id"
+        org = "w.org_id" if many else "$1"
+        arrays = ", ".join(
+            f"string_to_array(${n}, E'\\x1f')::{kind}[]"
+            for n, (_, kind) in enumerate(pairs, 1 if many else 2)
+        )
+        # Row by row, whatever the planner thinks of tables that were small when it looked.
+        return statement(
+            f"SELECT t.* FROM unnest({arrays}) AS w ({', '.join(name for name, _ in pairs)})"
+            f" CROSS JOIN LATERAL (SELECT t.org_id, {columns} FROM {self._schema}.{table} AS t"
+            f" WHERE t.org_id = {org} AND {where} OFFSET 0) AS t"
+        )
+
+    @property
+    def statements(self) -> list[bytes]:
+        """Every statement's SQL, to be checked."""
+        found: list[bytes] = []
+        for each in vars(self).values():
+            if isinstance(each, Lookup):
+                found += [each.one.sql, each.many.sql]
+            elif isinstance(each, Statement):
+                found.append(each.sql)
+        return found
