@@ -1,0 +1,89 @@
+"""What the examples share: the engine, its prices, and whose API key is whose.
+
+BILLING_DB chooses the database: a file of SQLite (default: billing-example.db), or the DSN of a
+PostgreSQL server (postgresql://...).
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from billing_adapters.http import Api, Caller
+from billing_core import Billing, Flat, Price, PriceBook, Settle, Usage, model, tokens, usd
+from billing_core.ports import Store
+
+# A host asks its own table of keys or sessions; a revoked key is not in it.
+KEYS = {
+    "key-ana": Caller("ana", org="acme", member="ana"),
+    "key-bo": Caller("bo", "admin", org="acme", member="bo"),
+    "key-eve": Caller("eve", org="globex", member="eve"),
+    "key-gus": Caller("gus", "admin", org="globex", member="gus"),
+    "key-gateway": Caller("gateway", "service"),
+}
+
+PRICES = PriceBook(
+    "example-1",
+    datetime(2026, 1, 1, tzinfo=UTC),
+    {
+        model("small"): {
+            "input": Price(Flat.of("0.15", 1_000_000)),
+            "output": Price(Flat.of("0.60", 1_000_000)),
+        },
+        model("large"): {
+            "input": Price(Flat.of("3", 1_000_000)),
+            "output": Price(Flat.of("15", 1_000_000)),
+        },
+        "tool:search": {"call": Price(Flat.of("0.004"), unit="call")},
+        "code:python": {"duration": Price(Flat.of("0.0001", 1_000_000), unit="microsecond")},
+    },
+)
+
+
+def open_store(setting: str) -> Store:
+    """The store of a file's path or of a DSN."""
+    if setting.startswith(("postgres://", "postgresql://")):
+        from billing_adapters.postgres import PostgresStore
+
+        store = PostgresStore(setting)
+        store.migrate()
+        return store
+    from billing_adapters.sqlite import SqliteStore
+
+    return SqliteStore(setting)
+
+
+def open_billing() -> Billing:
+    """The engine, with prices, two orgs and some usage to look at."""
+    billing = Billing(open_store(os.environ.get("BILLING_DB", "billing-example.db")))
+    billing.publish(PRICES)
+    began = datetime.now(UTC) - timedelta(days=20)
+    known = set(billing.orgs())
+    for org in {"acme", "globex"} - known:
+        billing.open_account(org, at=began)
+        billing.grant(org, "welcome", usd("5"), kind="promotional", at=began)
+        billing.grant(org, "first-order", usd("20"), reference="order-1", at=began)
+    if "acme" not in known:
+        billing.execute(_usage(began))
+    return billing
+
+
+def _usage(began: datetime) -> list[Settle]:
+    """Twenty days of work."""
+    made: list[Settle] = []
+    for hour in range(0, 20 * 24, 5):
+        at = began + timedelta(hours=hour)
+        busy = 1 + (hour * 7) % 11
+        used: dict[str, Usage] = {
+            "ana": tokens("small", input=9_000 * busy, output=1_500 * busy),
+            "bo": tokens("large", input=800 * busy, output=250 * busy),
+            "cy": Usage.of("tool:search", {"call": busy}),
+        }
+        for member, usage in used.items():
+            key = f"seed-{hour}-{member}"
+            made.append(Settle("acme", key, usage=usage, member=member, at=at, occurred_at=at))
+    return made
+
+
+def open_api() -> Api:
+    return Api(open_billing(), KEYS.get)
