@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 from attrs import NOTHING, fields, frozen, has
 
 from billing_adapters.http.messages import Problem
+from billing_core.errors import InvalidCommand
 from billing_core.minor_units import floor_minor
 from billing_core.money import Money, decimal_text
 
@@ -203,8 +204,12 @@ def shown(value: Any) -> Any:
 def _shown_money(name: str, money: Money | None) -> dict[str, Any]:
     if money is None:
         return {f"{name}Cents": None, name: None}
+    try:
+        cents = floor_minor(money.nanos, money.currency)
+    except InvalidCommand as error:  # no request can mend it
+        raise LookupError(f"the minor units of {money.currency} are not known") from error
     return {
-        f"{name}Cents": floor_minor(money.nanos, money.currency),
+        f"{name}Cents": cents,
         name: decimal_text(money.nanos),
         "currency": money.currency,
     }
