@@ -21,7 +21,7 @@ from host import KEYS, open_billing
 from billing_core import AsyncBilling, AsyncHold, Billing, Refused, tokens
 
 MOST = 200  # tokens of an answer
-PAUSE = 0.02  # seconds between two of them
+PAUSE = 0.005  # seconds between two of them
 
 
 async def fake_model(prompt: str) -> AsyncIterator[str]:
