@@ -242,7 +242,7 @@ function leave(cleared = true) {
   sessionStorage.removeItem(KEY);
   state.usage = null;
   if ($("story").open) $("story").close();
-  for (const id of ["cards", "models", "members", "chart", "rows", "total", "told"]) $(id).replaceChildren();
+  for (const id of ["cards", "models", "members", "chart", "rows", "total", "told", "said", "who"]) $(id).replaceChildren();
   for (const id of ["portal", "who", "leave"]) $(id).hidden = true;
   if (cleared) $("alert").hidden = true;
   $("enter").hidden = false;
