@@ -15,6 +15,7 @@ import sys
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
@@ -222,10 +223,12 @@ def served(example, database):
                 break
         else:
             raise AssertionError(f"{example} did not start:\n{''.join(said)}")
+        # What it goes on to say is read, or a full pipe would stop it.
+        Thread(target=process.stdout.read, daemon=True).start()
         yield Client(by_http(int(found[1])))
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.wait(timeout=30)
 
 
 def by_http(port):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
@@ -14,7 +14,13 @@ MAX_BODY = 1_000_000
 """The largest body in bytes.  A host reads one byte more at most, and passes on what it read."""
 
 
-def _lowered(headers: Mapping[str, str]) -> Mapping[str, str]:
+class Headers(Protocol):
+    """What any framework's headers are, be they a mapping or not."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
+def _lowered(headers: Headers) -> Mapping[str, str]:
     """Names in lower case; values of a repeated one joined, as RFC 9110 has it."""
     found: dict[str, str] = {}
     for name, value in headers.items():
