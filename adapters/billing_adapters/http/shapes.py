@@ -71,6 +71,7 @@ class Rule:
         return None
 
 
+@cache
 def camel(name: str) -> str:
     """``member_id`` → ``memberId``."""
     first, *rest = name.split("_")
@@ -82,6 +83,16 @@ def types(shape: type) -> Mapping[str, Any]:
     """The type of each field, by its name in Python."""
     hints = get_type_hints(shape, include_extras=True)
     return {each.name: hints[each.name] for each in fields(shape)}
+
+
+@cache
+def _by_json_name(shape: type) -> Mapping[str, tuple[str, Any]]:
+    return {camel(name): (name, kind) for name, kind in types(shape).items()}
+
+
+@cache
+def _moneys(shape: type) -> frozenset[str]:
+    return frozenset(name for name, kind in types(shape).items() if _is_money(kind))
 
 
 @cache
@@ -137,7 +148,7 @@ def _read_shape(kind: Any, value: Any, where: str, text: bool) -> Any:
     if not isinstance(value, dict):
         _wrong(where, "an object")
     prefix = f"{where}." if where else ""
-    named = {camel(name): (name, each) for name, each in types(kind).items()}
+    named = _by_json_name(kind)
     for name in value:
         if name not in named:
             known = ", ".join(sorted(named)) or "none"
@@ -192,9 +203,10 @@ def shown(value: Any) -> Any:
     if not has(shape):
         return value
     found: dict[str, Any] = {}
-    for name, kind in types(shape).items():
+    moneys = _moneys(shape)
+    for name in types(shape):
         each = getattr(value, name)
-        if _is_money(kind):
+        if name in moneys:
             found |= _shown_money(camel(name), each)
         else:
             found[camel(name)] = shown(each)
