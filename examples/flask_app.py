@@ -32,4 +32,6 @@ def make_app(api: Api) -> Flask:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    waitress.serve(make_app(open_api()), host="127.0.0.1", port=os.environ.get("PORT", "8000"))
+    port = os.environ.get("PORT", "8000")
+    # Requests that come at once share a commit: a thread for each.
+    waitress.serve(make_app(open_api()), host="127.0.0.1", port=port, threads=16)
