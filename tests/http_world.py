@@ -224,11 +224,17 @@ def served(example, database):
         else:
             raise AssertionError(f"{example} did not start:\n{''.join(said)}")
         # What it goes on to say is read, or a full pipe would stop it.
-        Thread(target=process.stdout.read, daemon=True).start()
-        yield Client(by_http(int(found[1])))
+        reader = Thread(target=process.stdout.read, daemon=True)
+        reader.start()
+        try:
+            yield Client(by_http(int(found[1])))
+        finally:
+            process.terminate()
+            reader.join(timeout=30)
     finally:
         process.terminate()
         process.wait(timeout=30)
+        process.stdout.close()
 
 
 def by_http(port):
