@@ -7,7 +7,18 @@ import os
 import platform
 import sqlite3
 
-from benchmarks import batches, growth, imports, reads, sequential, tasks, threads
+from benchmarks import (
+    batches,
+    growth,
+    hanging,
+    imports,
+    postgres,
+    reads,
+    runs,
+    sequential,
+    tasks,
+    threads,
+)
 
 ALL = {
     "sequential": sequential.run,
@@ -16,7 +27,10 @@ ALL = {
     "batches": batches.run,
     "growth": growth.run,
     "reads": reads.run,
+    "runs": runs.run,
     "imports": imports.run,
+    "postgres": postgres.run,
+    "hanging": hanging.run,
 }
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

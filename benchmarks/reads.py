@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.harness import Subject, interleave, place, say
+from benchmarks.postgres import served
 from benchmarks.report import report
+from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
 from billing_core import Billing, Flat, Price, PriceBook, Settle, Usage, model, tokens, usd
+from billing_core.ports import Store
 from billing_core.testing import SettableClock
 
 MODELS = ("small", "large", "mini")
@@ -41,9 +44,9 @@ def used(records: int) -> Iterator[Settle]:
         )
 
 
-def filled(path: Path, records: int) -> Billing:
+def filled(store: Store, records: int) -> Billing:
     """An org that has used so much."""
-    billing = Billing(SqliteStore(path), clock=SettableClock(NOW))
+    billing = Billing(store, clock=SettableClock(NOW))
     price = Price(Flat.of("0.15", 1_000_000))
     prices = {model(name): {"input": price, "output": price} for name in MODELS}
     prices["tool:search"] = {"call": Price(Flat.of("0.001"), unit="call")}
@@ -68,18 +71,33 @@ def run(*, smoke: bool) -> None:
     reads["the last top-ups"] = lambda b: b.history("acme", types=["topup"])
     reads["explain"] = lambda b: b.explain("acme", b.history("acme", limit=1)[0].seq // 2)
     with place() as directory, ExitStack() as stack:
-        orgs: list[tuple[int, Path, Billing]] = []
+        files: list[Org] = []
         for records in (few, many):
             path = directory / f"{records}.db"
-            billing = filled(path, records)
-            stack.callback(billing.store.close)  # type: ignore[attr-defined]
-            orgs.append((records, path, billing))
-        for title, read in reads.items():
-            subjects = [
-                Subject(f"{records:,} records", _times(read, billing), 1, path)
-                for records, path, billing in orgs
-            ]
-            report(title, interleave(subjects, rounds=9, warm=False))
+            store = stack.enter_context(SqliteStore(path))
+            files.append((records, path, filled(store, records)))
+        compare("SQLite", files, reads)
+    with served() as server, ExitStack() as stack:
+        schemas: list[Org] = []
+        for records in (few, many):
+            made = PostgresStore(server.dsn(), schema=f"reads_{records}")
+            made.migrate()
+            schemas.append((records, Path(), filled(stack.enter_context(made), records)))
+        compare("PostgreSQL", schemas, reads)
+
+
+Org = tuple[int, Path, Billing]
+
+
+def compare(
+    name: str, orgs: Sequence[Org], reads: Mapping[str, Callable[[Billing], object]]
+) -> None:
+    for title, read in reads.items():
+        subjects = [
+            Subject(f"{records:,} records", _times(read, billing), 1, path)
+            for records, path, billing in orgs
+        ]
+        report(f"{name}: {title}", interleave(subjects, rounds=9, warm=False))
 
 
 def _times(read: Callable[[Billing], object], billing: Billing) -> Callable[[int], object]:

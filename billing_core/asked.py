@@ -52,8 +52,10 @@ def refused(org: str, key: str, bound: Bound, time: int) -> Refusal:
     """The refusal of what something bound, decided at a time."""
     if bound.until is None:
         return Refusal(org, key, "insufficient_credit", bound.shortfall, bound.limit)
-    seconds = (bound.until - time) / 1_000_000
     reason = "quota_reached" if bound.limit == "quota" else "limit_reached"
+    if bound.until <= time:  # a window that is over has no room again
+        return Refusal(org, key, reason, bound.shortfall, bound.limit)
+    seconds = (bound.until - time) / 1_000_000
     return Refusal(
         org, key, reason, bound.shortfall, bound.limit, retryable=True, retry_after=seconds
     )

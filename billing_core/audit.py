@@ -15,10 +15,11 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
+from billing_core.audit_time import FOLLOW_TIME
 from billing_core.catalogue import Catalogue
 from billing_core.errors import InvalidCommand
 from billing_core.journal import chained
-from billing_core.limits import had_begun, subjects
+from billing_core.limits import had_begun, had_counted, subjects
 from billing_core.pricing import Price, charge
 from billing_core.quantities import CUSTOMER
 from billing_core.records import (
@@ -33,17 +34,23 @@ from billing_core.records import (
     LimitSet,
     Line,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     Transfer,
     UsageRecord,
 )
 from billing_core.text import compact
 from billing_core.times import DAY, HOUR, billing_period, micros
+from billing_core.topup import AutoTopUp, TopUp
+from billing_core.topup_audit import follow_topup, restored
 
 __all__ = ["Audit", "Checkpoint", "Discrepancy", "Ended"]
 
-_CHARGES = ("settle", "deduct", "price")
+_CHARGES = ("settle", "deduct", "price", "piece")
+_GIVES_BACK = ("reverse", "back")
 
 
 @frozen
@@ -92,6 +99,11 @@ class _Tables:
     subscriptions: dict[int, Subscription] = field(factory=dict)
     limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
     spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
+    runs: dict[str, Run] = field(factory=dict)
+    storages: dict[str, Storage] = field(factory=dict)
+    sizes: dict[tuple[str, int], Size] = field(factory=dict)
+    topups: dict[str, TopUp] = field(factory=dict)
+    auto: AutoTopUp | None = None
 
 
 @define
@@ -119,6 +131,7 @@ class Audit:
         self.followed = 0  # entries, by this audit
         self.ended = Ended()
         self.found: list[Discrepancy] = []
+        self.posted = 0  # of a run or workspace, since its last command
 
     @classmethod
     def resume(cls, checkpoint: Checkpoint, catalogue: Catalogue) -> Audit:
@@ -150,6 +163,12 @@ class Audit:
             tables.limits[subject, per] = limit
         for row in data["spends"]:
             tables.spends[row["subject"], row["grain"], row["start"]] = Spend(**row)
+        tables.runs = {each.run: each for each in map(Run.from_json, data["runs"])}
+        for storage in map(Storage.from_json, data["storages"]):
+            tables.storages[storage.workspace] = storage
+        tables.sizes = {(row[0], row[1]): Size(*row) for row in data["sizes"]}
+        tables.topups = {row["topup"]: restored(row) for row in data["topups"]}
+        tables.auto = None if data["auto"] is None else AutoTopUp(**data["auto"])
         return audit
 
     def checkpoint(self) -> Checkpoint:
@@ -169,6 +188,11 @@ class Audit:
             "subscriptions": list(tables.subscriptions.values()),
             "limits": list(tables.limits.values()),
             "spends": [attrs.asdict(each) for each in tables.spends.values()],
+            "runs": [each.to_json() for each in tables.runs.values()],
+            "storages": [each.to_json() for each in tables.storages.values()],
+            "sizes": list(tables.sizes.values()),
+            "topups": [attrs.asdict(each) for each in tables.topups.values()],
+            "auto": None if tables.auto is None else attrs.asdict(tables.auto),
         }
         return Checkpoint(self.org, self.account.seq, self.account.head.hex(), compact(state))
 
@@ -244,7 +268,7 @@ class Audit:
             account.used += entry.amount
             if charged != entry.amount:
                 self.note(where, f"amount {entry.amount}; its transfers charge {charged}")
-        elif entry.op == "reverse":
+        elif entry.op in _GIVES_BACK:
             account.used -= entry.amount
             if given != entry.amount:
                 self.note(where, f"amount {entry.amount}; its transfers give back {given}")
@@ -333,11 +357,11 @@ class Audit:
             content.get("member") or 0, content.get("project"),
         )  # fmt: skip
         self.tables.holds[key] = hold
-        self._reserve(hold, effects["parts"])
+        self.reserve(hold, effects["parts"])
         for start, part, quantity in counted:
-            self._part(effects["resource"], start, part)[3] += quantity
+            self.part(effects["resource"], start, part)[3] += quantity
 
-    def _reserve(self, hold: Hold, parts: list[list[int]]) -> None:
+    def reserve(self, hold: Hold, parts: list[list[int]]) -> None:
         before = sum(amount for _, amount in hold.parts)
         for lot, amount in hold.parts:
             self.tables.lots[lot].reserved -= amount
@@ -346,27 +370,27 @@ class Audit:
             self.tables.lots[lot].reserved += amount
         self._held(hold, sum(amount for _, amount in hold.parts) - before)
 
-    def _end(self, hold: Hold, state: str) -> None:
-        self._reserve(hold, [])
+    def end(self, hold: Hold, state: str) -> None:
+        self.reserve(hold, [])
         hold.state = state
         for start, part, quantity in hold.counted:
-            self._part(hold.resource or "", start, part)[3] -= quantity
+            self.part(hold.resource or "", start, part)[3] -= quantity
         self.ended.add(self.tables.holds.pop(hold.key))
 
     def _extend(self, entry: Entry, content: Any, effects: Any) -> None:
         hold = self.tables.holds[content["hold"]]
-        self._reserve(hold, effects["parts"])
+        self.reserve(hold, effects["parts"])
         hold.expires_at = effects["expires_at"]
 
     def _release(self, entry: Entry, content: Any, effects: Any) -> None:
         hold = self.tables.holds.get(content["hold"])
         if hold is not None:  # else it had ended before
-            self._end(hold, "released")
+            self.end(hold, "released")
 
     def _lapse(self, entry: Entry, content: Any, effects: Any) -> None:
         account = self._account()
         if "hold" in content:
-            self._end(self.tables.holds[content["hold"]], "lapsed")
+            self.end(self.tables.holds[content["hold"]], "lapsed")
         elif "period" in content:
             granted = self._allowance(entry, effects)
             account.period, account.allowance = content["period"], granted
@@ -409,7 +433,7 @@ class Audit:
     def _limited(self, entry: Entry) -> None:
         account = self._account()
         if account.limited_since is None:
-            account.limited_since = entry.at
+            account.limited_since = max(entry.at, entry.recorded_at)
             for hold in self.tables.holds.values():
                 self._held(hold, sum(amount for _, amount in hold.parts))
 
@@ -448,7 +472,7 @@ class Audit:
 
     def _charge(self, entry: Entry, content: Any, effects: Any) -> None:
         if "ended" in effects:
-            self._capture(self.tables.holds[content["hold"]], entry, effects["ended"])
+            self.capture(self.tables.holds[content["hold"]], entry, effects["ended"])
         _used(entry)
         unpaid = sum(t.amount for t in entry.transfers if t.kind == "debt")
         if unpaid:
@@ -459,7 +483,7 @@ class Audit:
             self.tables.charges[content["charge"]] = self._story(content["charge"], None)
             self.tables.charges[content["charge"]].priced = entry.seq
 
-    def _capture(self, hold: Hold, entry: Entry, ended: bool) -> None:
+    def capture(self, hold: Hold, entry: Entry, ended: bool) -> None:
         for transfer in entry.transfers:
             if transfer.kind != "capture":
                 continue
@@ -476,7 +500,7 @@ class Audit:
         captured = sum(t.amount for t in entry.transfers if t.kind == "capture")
         self._held(hold, -captured)
         if ended:
-            self._end(hold, "settled")
+            self.end(hold, "settled")
 
     def _story(self, number: int, entry: Entry | None) -> Charge:
         story = self.tables.charges.get(number)
@@ -524,13 +548,13 @@ class Audit:
 
     def _close(self, entry: Entry, content: Any, effects: Any) -> None:
         for key in effects["released"]:
-            self._end(self.tables.holds[key], "released")
+            self.end(self.tables.holds[key], "released")
         self._account().closed_at = entry.at
         self._subscribe(entry, None)
 
     # -- usage ------------------------------------------------------------------
 
-    def _part(self, resource: str, start: int, component: str) -> list[int]:
+    def part(self, resource: str, start: int, component: str) -> list[int]:
         counter = self.tables.counters.setdefault((resource, start), Counter(resource, start))
         return counter.components.setdefault(component, [0, 0, 1, 0])
 
@@ -552,16 +576,18 @@ class Audit:
             seen.add(line.component)
         if entry.op in _CHARGES and total != entry.amount:
             self.note(where, f"amount {entry.amount}; its lines add up to {total}")
-        if entry.op == "reverse" and total != -entry.amount:
+        if entry.op in _GIVES_BACK and total != -entry.amount:
             self.note(where, f"amount {entry.amount}; its lines give back {-total}")
         self._roll_up(usage, start)
+        if entry.op == "reverse" and not had_counted(account, self.subject(content["charge"])):
+            usage = usage._replace(project=None)
         self._count(usage, total)
 
     def _check_line(
         self, line: Line, usage: UsageRecord, start: int, entry: Entry, where: str
     ) -> None:
         account = self._account()
-        part = self._part(usage.resource, start, line.component)
+        part = self.part(usage.resource, start, line.component)
         if [line.counter, line.carry, line.carry_of] != part[:3]:
             self.note(where, f"{line.component} counts from {line.counter}, not from {part[0]}")
         version = line.version or ""
@@ -577,8 +603,9 @@ class Audit:
             if book.audience not in ("", f"org:{self.org}", f"plan:{self._subscribed(usage)}"):
                 self.note(where, f"price version {version} is for {book.audience}")
         amount, rest = charge(
-            priced.price.function, line.counter, line.billed, (line.carry, line.carry_of)
-        )
+            priced.price.function, line.counter, line.billed, (line.carry, line.carry_of),
+            line.amount if entry.op == "back" else 0,
+        )  # fmt: skip
         if amount != line.amount:
             self.note(where, f"{line.component} charges {line.amount}; its price says {amount}")
         part[:3] = [line.counter + line.billed, *rest]
@@ -643,4 +670,9 @@ _FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {
     "limit": Audit._limit,
     "low_balance": Audit._low_balance,
     "close": Audit._close,
+    **FOLLOW_TIME,
+    **dict.fromkeys(
+        ("topup", "auto_topup", "refund", "auto", "call", "method", "credit", "payment"),
+        follow_topup,
+    ),
 }

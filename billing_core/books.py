@@ -54,7 +54,9 @@ class PriceBook:
 
     ``version``: its name, unique for ever.  ``effective_at``: from when usage is
     priced by it.  A book supersedes the prices that it names and leaves others
-    in force.  Resources of models are named ``model:…`` (:func:`billing_core.model`).
+    in force.  A resource is named, or a prefix of resources that ends in ``*``: the longest
+    name that fits is what counts.  Resources of models are named ``model:…``
+    (:func:`billing_core.model`).
 
     A book holds for everyone, or for the subscribers of a ``plan``, or for one ``org``
     alone: an org's own price comes before its plan's, that before everyone's.  There, None

@@ -91,6 +91,8 @@ class Catalogue:
         self._discounts: dict[tuple[str, str], dict[str, _Timeline[tuple[str, str]]]] = {}
         self._plans: dict[str, _Timeline[Plan]] = {}
         self._tiered: set[tuple[str, str, str]] = set()
+        self._of: dict[str, set[tuple[str, str, str, str]]] = {}  # by resource: keys of prices
+        self._patterns: list[str] = []  # resources of prices that end in "*"
         for each in self.published:
             name, document = each.name, each.document()
             self._full[name] = self._full[each.version] = name
@@ -101,6 +103,7 @@ class Catalogue:
             else:
                 self.books[name] = document
                 self._add(name, document, effective)
+        self._patterns = [name for name in self._of if name.endswith("*")]
         for prices in self._prices.values():
             prices.sort(key=lambda each: each[0])
         for plans in self._plans.values():
@@ -116,6 +119,7 @@ class Catalogue:
                 key = (book.audience, book.currency, resource, component)
                 priced = None if price is None else Priced(name, price)
                 self._prices.setdefault(key, []).append((effective, priced))
+                self._of.setdefault(resource, set()).add(key)
                 if price is not None and not isinstance(price.function, Flat):
                     self._tiered.add(key[1:])
         for pattern, percent in book.percent_off.items():
@@ -142,15 +146,31 @@ class Catalogue:
         discount: tuple[str, str] | None = None
         found: Priced | None = None
         for audience in audiences:
-            found = _at(self._prices.get((audience, currency, resource, component)), at)
+            found = self._own(audience, currency, resource, component, at)
             if found is not None:
                 break
             discount = discount or self._discount(audience, currency, resource, at)
         if found is None:
-            found = _at(self._prices.get(("", currency, resource, component)), at)
+            found = self._own("", currency, resource, component, at)
         if found is None or discount is None or discount[0] == "0":
             return found
         return self._discounted(found, *discount)
+
+    def _own(
+        self, audience: str, currency: str, resource: str, component: str, at: int
+    ) -> Priced | None:
+        """What an audience's own books say: of the resource itself, else of the longest prefix."""
+        for name in self._names(resource):
+            found = _at(self._prices.get((audience, currency, name, component)), at)
+            if found is not None:
+                return found
+        return None
+
+    def _names(self, resource: str) -> list[str]:
+        """Under which names a resource may be priced."""
+        if not self._patterns:
+            return [resource]
+        return [resource, *_fitting(self._patterns, resource)]
 
     def _discount(
         self, audience: str, currency: str, resource: str, at: int
@@ -178,7 +198,9 @@ class Catalogue:
         book = self.books.get(full)
         if book is None or book.currency != currency:
             return None
-        price = book.prices.get(resource, {}).get(component)
+        price = None
+        for each in self._names(resource):
+            price = price or book.prices.get(each, {}).get(component)
         if price is None:
             return None
         if by is None:
@@ -201,22 +223,42 @@ class Catalogue:
 
     def tiered(self, currency: str, resource: str, component: str) -> bool:
         """Whether any version's price depends on where the counter stands."""
-        return (currency, resource, component) in self._tiered
+        return any((currency, name, component) in self._tiered for name in self._names(resource))
 
     def unit(self, currency: str, resource: str, component: str) -> str:
         """What one of a component's quantity is, as everyone's first price says it, so that
         no report changes; the component's own name where nothing is priced."""
-        timeline = self._prices.get(("", currency, resource, component))
-        first = None if timeline is None else timeline[0][1]
-        return component if first is None else first.price.unit
+        for name in self._names(resource):
+            timeline = self._prices.get(("", currency, name, component))
+            first = None if timeline is None else timeline[0][1]
+            if first is not None:
+                return first.price.unit
+        return component
 
     def components(self, currency: str, resource: str) -> list[str]:
         """The components ever priced for a resource, for messages."""
-        return sorted({c for _, cur, res, c in self._prices if (cur, res) == (currency, resource)})
+        names = self._names(resource)
+        return sorted({c for _, cur, res, c in self._prices if cur == currency and res in names})
 
     def resources(self, currency: str) -> list[str]:
         """The resources ever priced in a currency."""
         return sorted({resource for _, cur, resource, _ in self._prices if cur == currency})
+
+    def currencies(self) -> list[str]:
+        """The currencies that there are prices in."""
+        return sorted({currency for _, currency, _, _ in self._prices})
+
+    def prices(
+        self, currency: str, at: int, audiences: tuple[str, ...] = ()
+    ) -> dict[str, dict[str, Priced]]:
+        """All prices in force at a time, by resource and component, sorted."""
+        found: dict[str, dict[str, Priced]] = {}
+        for resource in self.resources(currency):
+            for component in self.components(currency, resource):
+                priced = self.price(currency, resource, component, at, audiences)
+                if priced is not None:
+                    found.setdefault(resource, {})[component] = priced
+        return found
 
     # -- plans ------------------------------------------------------------------
 
@@ -226,6 +268,20 @@ class Catalogue:
         if timeline is None:
             return None
         return _at(timeline, at) or timeline[0][1]
+
+    def changes(self, currency: str, resource: str, org: str, start: int, end: int) -> list[int]:
+        """When, in (start, end), a price of a resource may change for an org: a time too many
+        costs nothing, as grouping does not."""
+        found: set[int] = set()
+        for name in self._names(resource):
+            for key in self._of.get(name, ()):
+                if key[1] == currency and not _other(key[0], org):
+                    found.update(at for at, _ in self._prices[key])
+        for (audience, of), discounts in self._discounts.items():
+            if of == currency and not _other(audience, org):
+                for pattern in _fitting(discounts, resource):
+                    found.update(at for at, _ in discounts[pattern])
+        return sorted(at for at in found if start < at < end)
 
     # -- publishing -------------------------------------------------------------
 
@@ -245,13 +301,33 @@ class Catalogue:
         full = self.version(name)
         return self.books.get(full) or self.plans[full]
 
+    def superseded(self, document: PriceBook | Plan) -> PriceBook | Plan | None:
+        """What holds when a document takes effect, of what it names and for the same
+        audience: what it would change, for :func:`billing_core.differences`."""
+        at = micros("effective_at", document.effective_at)
+        if isinstance(document, Plan):
+            return self.plan(document.plan, at)
+        audience, currency = document.audience, document.currency
+        prices: dict[str, dict[str, Price | None]] = {}
+        for resource, parts in document.prices.items():
+            for component in parts:
+                found = _at(self._prices.get((audience, currency, resource, component)), at)
+                if found is not None:
+                    prices.setdefault(resource, {})[component] = found.price
+        known = self._discounts.get((audience, currency), {})
+        standing = {name: _at(known.get(name), at) for name in document.percent_off}
+        percent_off = {name: each[0] for name, each in standing.items() if each is not None}
+        if not prices and not percent_off:
+            return None
+        return evolve(document, version="in force", prices=prices, percent_off=percent_off)
+
     def checked(self, document: PriceBook | Plan, *, now: int, delay: int) -> None:
         """Raise InvalidCommand unless a document may be published ``now`` (microseconds).
 
         A change takes effect at least ``delay`` after publication, longer than any
         service's cache lives.  What changes nothing may reach back: the first price of a
         component for everyone, the first version of a plan, and the books of a plan that is
-        not published yet.
+        not published yet.  All versions of a plan have its first one's currency.
         """
         known = self._full.get(document.version)
         if known is not None:
@@ -260,6 +336,12 @@ class Catalogue:
             raise InvalidCommand(
                 "version", document.version, "a new version name: this one is published"
             )
+        if isinstance(document, Plan):
+            for each in self.plans.values():
+                if each.plan == document.plan and each.currency != document.currency:
+                    raise InvalidCommand(
+                        "currency", document.currency, f"{each.currency}, as plan {each.plan!r} has"
+                    )
         changed = self._changed(document)
         if changed is not None and micros("effective_at", document.effective_at) < now + delay:
             raise InvalidCommand(
@@ -292,6 +374,11 @@ def _parted(name: str) -> tuple[str, str | None]:
     if mark and rest[_DIGITS : _DIGITS + 1] == "*":
         return f"{base}#{rest[:_DIGITS]}", rest[_DIGITS + 1 :]
     return name, None
+
+
+def _other(audience: str, org: str) -> bool:
+    """Whether a book is for another org."""
+    return audience.startswith("org:") and audience != f"org:{org}"
 
 
 def _fitting(patterns: Iterable[str], resource: str) -> list[str]:

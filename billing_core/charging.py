@@ -11,15 +11,15 @@ from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import Deduct, PriceUnpriced, Reverse, Settle
 from billing_core.errors import Conflict, InvalidCommand, NotFound, UnknownPrice
 from billing_core.lapsing import free, lapse
-from billing_core.ledger import Ledger, NeedMore
-from billing_core.limits import Use, bound, count_spending, hold_spending
-from billing_core.metering import Metered, Quote, billed, in_force, meter, quote
+from billing_core.ledger import CHARGES, Ledger, NeedMore
+from billing_core.limits import Use, bound, count_spending, had_counted, hold_spending
+from billing_core.metering import Correction, Metered, Quote, billed, in_force, meter, quote
 from billing_core.outcomes import Outcome
 from billing_core.quantities import PLATFORM, Payer, Usage
 from billing_core.records import Charge, Entry, Item, Line, UsageRecord
 from billing_core.times import micros
 
-__all__ = ["deduct", "estimate", "price", "reverse", "settle"]
+__all__ = ["advance", "deduct", "estimate", "item_of", "price", "price_usage", "reverse", "settle"]
 
 
 def estimate(ledger: Ledger, usage: Usage, at: int) -> Quote:
@@ -41,14 +41,15 @@ def estimate(ledger: Ledger, usage: Usage, at: int) -> Quote:
         raise NeedMore(None) from None  # its first price may have been published just now
 
 
-def item_of(ledger: Ledger, usage: Usage) -> Item | None:
+def item_of(ledger: Ledger, usage: Usage | Correction) -> Item | None:
     if usage.item is None:
         return None
     key = (usage.item, usage.resource)
     return ledger.state.items.get(key) or Item(usage.item, usage.resource)
 
 
-def _metered(ledger: Ledger, usage: Usage, occurred: int) -> Metered:
+def price_usage(ledger: Ledger, usage: Usage | Correction, occurred: int) -> Metered:
+    """What a usage at a time costs; its counter and item stay as they are."""
     resource = usage.resource
     counter = ledger.count(resource, ledger.period(occurred).start)
     price_of = in_force(
@@ -62,11 +63,17 @@ def _metered(ledger: Ledger, usage: Usage, occurred: int) -> Metered:
 
 
 def _versions(ledger: Ledger, resource: str) -> Callable[[str, str], Priced | None]:
-    currency, catalogue = ledger.account.currency, ledger.catalogue
-    return lambda version, part: catalogue.priced_by(version, currency, resource, part)
+    def price_of(version: str, component: str) -> Priced | None:
+        currency = ledger.account.currency
+        priced = ledger.catalogue.priced_by(version, currency, resource, component)
+        if priced is None and not ledger.terms.fresh:
+            raise NeedMore(None)  # on record by who knew more
+        return priced
+
+    return price_of
 
 
-def _advance(ledger: Ledger, usage: Usage, occurred: int, metered: Metered) -> None:
+def advance(ledger: Ledger, usage: Usage | Correction, occurred: int, metered: Metered) -> None:
     """Counters and items become what metering made of them."""
     if metered.counters:
         counter = ledger.count(usage.resource, ledger.period(occurred).start)
@@ -90,7 +97,7 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
     command: Settle = ask.command
     usage = command.usage
     occurred = _occurred(ask)
-    metered = _metered(ledger, usage, occurred)
+    metered = price_usage(ledger, usage, occurred)
     lapse(ledger, ask.time)
     hold = None
     if command.hold is not None:
@@ -98,7 +105,7 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
         hold = ledger.state.holds.get(command.hold)
         if hold is not None and hold.state == "settled":
             raise Conflict(f"hold {hold.key!r} of org {ledger.org!r} is settled already")
-    _advance(ledger, usage, occurred, metered)
+    advance(ledger, usage, occurred, metered)
     rest = metered.amount
     effects = None
     freed = 0
@@ -157,7 +164,7 @@ def deduct(ledger: Ledger, ask: Ask) -> Outcome:
     if isinstance(cost, Usage):
         resource = cost.resource
         estimate(ledger, cost, occurred)  # refuses what has no price
-        metered = _metered(ledger, cost, occurred)
+        metered = price_usage(ledger, cost, occurred)
         amount, lines, item = metered.amount, metered.lines, cost.item
         counts = billed(lines)
     else:
@@ -171,14 +178,14 @@ def deduct(ledger: Ledger, ask: Ask) -> Outcome:
     if no is not None:
         return refused(command.org, command.key, no, ask.time)
     if metered is not None:
-        _advance(ledger, cast(Usage, cost), occurred, metered)
+        advance(ledger, cast(Usage, cost), occurred, metered)
     record = UsageRecord(occurred, ask.member, resource, item, 1, lines, command.project)
     return _charge(ledger, ask, amount, amount, record)
 
 
 def _subject(ledger: Ledger, number: int) -> Entry:
     entry = ledger.entry(number)
-    if entry is None or entry.usage is None or entry.op not in ("settle", "deduct", "price"):
+    if entry is None or entry.usage is None or entry.op not in CHARGES:
         raise NotFound("charge", number, "a charge is named by the seq that it answered")
     return entry
 
@@ -205,7 +212,7 @@ def price(ledger: Ledger, ask: Ask) -> Outcome:
     metered = meter(unpriced, price_of, versions, counter, item_of(ledger, unpriced))
     ledger.check_room(used=metered.amount)
     lapse(ledger, ask.time)
-    _advance(ledger, unpriced, usage.occurred_at, metered)
+    advance(ledger, unpriced, usage.occurred_at, metered)
     story.priced = account.seq + 1
     ledger.touched_charges[story.charge] = ledger.state.charges[story.charge] = story
     # The quantities are on record already; what is new is what they cost.
@@ -229,6 +236,8 @@ def reverse(ledger: Ledger, ask: Ask) -> Outcome:
     expires_at = None if expires is None else micros("expires_at", expires)
     check_future("expires_at", expires_at, ask)
     subject = _subject(ledger, command.charge)
+    if subject.op == "piece":
+        raise Conflict(f"charge {subject.seq} is part of a run or of storage: forgive the run")
     lapse(ledger, ask.time)
     story = ledger.story(subject)
     left = story.amount - story.reversed
@@ -238,7 +247,8 @@ def reverse(ledger: Ledger, ask: Ask) -> Outcome:
     made = ledger.reverse(story, amount, expires_at)
     ledger.repay()
     usage = cast(UsageRecord, subject.usage)
-    count_spending(ledger, usage.member, usage.project, usage.occurred_at, -amount)
+    project = usage.project if had_counted(ledger.account, subject) else None
+    count_spending(ledger, usage.member, project, usage.occurred_at, -amount)
     lines = (Line("reversed", 0, 0, PLATFORM, -amount, ""),)
     record = usage._replace(item=None, requests=0, lines=lines)
     return finish(ledger, ask, amount, {"lots": made} if made else None, record)

@@ -50,6 +50,8 @@ class Command:
 
     __slots__ = ()
     op: ClassVar[str]
+    measured: ClassVar[bool] = False
+    """Whether it tells what was used: then a closed account does not refuse it."""
     org: str
     key: str
     at: datetime | None
@@ -65,14 +67,19 @@ class Command:
         return compact({name: content[name] for name in content if content[name] is not None})
 
 
-def _check_command(command: Any) -> None:
+def check_command(command: Any) -> None:
     checked_name("org", command.org)
     checked_name("key", command.key)
     if command.at is not None:
         micros("at", command.at)
 
 
-def _check_labels(command: Any) -> None:
+def _check_hold(name: str, field: str = "hold") -> None:
+    if checked_name(field, name).startswith("run:"):
+        raise InvalidCommand(field, name, 'a name that does not begin with "run:": runs have these')
+
+
+def check_labels(command: Any) -> None:
     if command.member is not None:
         checked_name("member", command.member)
     if command.project is not None:
@@ -86,7 +93,7 @@ def _check_project(project: str) -> None:
         raise InvalidCommand("project", project, 'a name other than "*"')
 
 
-def _check_occurred(command: Any) -> None:
+def check_occurred(command: Any) -> None:
     if command.occurred_at is not None:
         micros("occurred_at", command.occurred_at)
 
@@ -122,7 +129,7 @@ class OpenAccount(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
+        check_command(self)
         checked_currency(self.currency)
         if type(self.livemode) is not bool:
             raise InvalidCommand("livemode", self.livemode, "True or False")
@@ -168,7 +175,7 @@ class Grant(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
+        check_command(self)
         _check_positive("amount", self.amount)
         if self.kind not in ("purchased", "promotional", "allowance"):
             raise InvalidCommand("kind", self.kind, '"purchased", "promotional" or "allowance"')
@@ -213,9 +220,10 @@ class Hold(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
+        check_command(self)
+        _check_hold(self.key, "key")
         _check_cost(self.cost, self.resource)
-        _check_labels(self)
+        check_labels(self)
         duration("life", self.life)
 
     def content(self, member: int | None) -> dict[str, Any]:
@@ -260,8 +268,8 @@ class Extend(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
-        checked_name("hold", self.hold)
+        check_command(self)
+        _check_hold(self.hold)
         duration("life", self.life)
         if self.add is not None:
             _check_positive("add", self.add)
@@ -285,8 +293,8 @@ class Release(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
-        checked_name("hold", self.hold)
+        check_command(self)
+        _check_hold(self.hold)
 
     def content(self, member: int | None) -> dict[str, Any]:
         return {"hold": self.hold}
@@ -301,6 +309,7 @@ class Settle(Command):
     """
 
     op: ClassVar[str] = "settle"
+    measured: ClassVar[bool] = True
     org: str = field(kw_only=False)
     key: str = field(kw_only=False)
     usage: Usage
@@ -313,13 +322,13 @@ class Settle(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
-        _check_labels(self)
-        _check_occurred(self)
+        check_command(self)
+        check_labels(self)
+        check_occurred(self)
         if not isinstance(self.usage, Usage):
             raise InvalidCommand("usage", self.usage, "a Usage, such as tokens(...) returns")
         if self.hold is not None:
-            checked_name("hold", self.hold)
+            _check_hold(self.hold)
         if type(self.more) is not bool:
             raise InvalidCommand("more", self.more, "True or False")
 
@@ -351,9 +360,9 @@ class Deduct(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
-        _check_labels(self)
-        _check_occurred(self)
+        check_command(self)
+        check_labels(self)
+        check_occurred(self)
         _check_cost(self.cost, self.resource)
         if self.resource is None and isinstance(self.cost, Money):
             raise InvalidCommand("resource", None, "the resource that the amount is charged for")
@@ -370,6 +379,7 @@ class PriceUnpriced(Command):
     """
 
     op: ClassVar[str] = "price"
+    measured: ClassVar[bool] = True
     org: str = field(kw_only=False)
     key: str = field(kw_only=False)
     charge: int
@@ -377,7 +387,7 @@ class PriceUnpriced(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
+        check_command(self)
         _check_charge(self.charge)
         checked_name("version", self.version)
 
@@ -403,7 +413,7 @@ class Reverse(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
+        check_command(self)
         _check_charge(self.charge)
         if self.amount is not None:
             _check_positive("amount", self.amount)
@@ -442,7 +452,7 @@ class Close(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
+        check_command(self)
         if self.remainder not in ("refund", "write_off"):
             raise InvalidCommand("remainder", self.remainder, '"refund" or "write_off"')
 
@@ -468,7 +478,7 @@ class SetPlan(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
+        check_command(self)
         if self.plan is not None:
             checked_name("plan", self.plan)
         if type(self.paused) is not bool or (self.paused and self.plan is None):
@@ -500,7 +510,7 @@ class SetLimit(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
+        check_command(self)
         if self.amount is not None and (
             not isinstance(self.amount, Money) or self.amount.nanos < 0
         ):
@@ -550,7 +560,7 @@ class SetLowBalance(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check_command(self)
+        check_command(self)
         if self.amount is not None:
             _check_positive("amount", self.amount)
 

@@ -37,10 +37,35 @@ from billing_core.outcomes import Outcome, Refusal, outcome
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Account, Lot
+from billing_core.running import RUN_HANDLERS, want_run
+from billing_core.storing import STORAGE_HANDLERS, want_storage
 from billing_core.subscribing import set_limit, set_low_balance, set_plan, subscribe
 from billing_core.times import micros, moment
+from billing_core.topping_up import (
+    ask_refund,
+    claim,
+    consider,
+    in_flight,
+    lapse_only,
+    lose_method,
+    order,
+    record,
+    set_auto,
+)
+from billing_core.topup_commands import (
+    AskRefund,
+    ClaimTopUp,
+    Lapse,
+    LoseMethod,
+    OrderTopUp,
+    RecordTopUp,
+    SetAutoTopUp,
+)
 
 __all__ = ["Terms", "decide", "estimate", "project", "wanted"]
+
+
+_TIMED = (Settle, Deduct, Hold, Extend)
 
 
 def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
@@ -62,7 +87,7 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
         hold = getattr(command, "hold", None)
         if hold is not None:
             want.holds.add(hold)
-        if isinstance(command, Settle | Deduct | Hold | Extend):
+        if isinstance(command, _TIMED):
             occurred = getattr(command, "occurred_at", None)
             time = at if occurred is None else micros("occurred_at", occurred)
             want.times = _spanning(want.times, time)
@@ -75,8 +100,14 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
                 want.charges.add(charge)
             case Close() | SetPlan() | SetLimit():
                 want.all_holds = True
+            case ClaimTopUp(key=topup) | RecordTopUp(key=topup) | AskRefund(topup=topup):
+                want.topups.add(topup)
+                want.auto = True
+            case OrderTopUp() | SetAutoTopUp() | LoseMethod():
+                want.auto = True
             case _:
-                pass
+                want_run(want, command, at)
+                want_storage(want, command, at)
     return wants
 
 
@@ -135,10 +166,17 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         _check_not_ahead("occurred_at", micros("occurred_at", occurred), terms)
     if isinstance(command, OpenAccount):
         raise Conflict(f"org {command.org!r} is open already, under another key")
-    if account.closed_at is not None and not isinstance(command, (Settle, PriceUnpriced)):
+    if account.closed_at is not None and not (
+        command.measured or isinstance(command, _AFTER_CLOSING)
+    ):
         return Refusal(command.org, command.key, "closed")
     ask = Ask(command, key, content, at, max(at, account.watermark), member or 0)
-    return _HANDLERS[type(command)](ledger, ask)
+    result = _HANDLERS[type(command)](ledger, ask)
+    if account.topup_below is not None:
+        consider(ledger, ask.time)
+    if isinstance(result, Refusal):
+        result = in_flight(result, open=account.topup_open)
+    return result
 
 
 def _check_not_ahead(field: str, time: int, terms: Terms) -> None:
@@ -221,7 +259,17 @@ _HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask], Outcome]] = {
     SetLimit: set_limit,
     SetLowBalance: set_low_balance,
     Close: _close,
+    **RUN_HANDLERS,
+    **STORAGE_HANDLERS,
+    OrderTopUp: order,
+    SetAutoTopUp: set_auto,
+    AskRefund: ask_refund,
+    ClaimTopUp: claim,
+    RecordTopUp: record,
+    LoseMethod: lose_method,
+    Lapse: lapse_only,
 }
+_AFTER_CLOSING = (AskRefund, ClaimTopUp, RecordTopUp, LoseMethod, Lapse)
 
 
 def project(org: str, state: OrgState, terms: Terms) -> Ledger:

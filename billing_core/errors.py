@@ -18,9 +18,11 @@ __all__ = [
     "BillingError",
     "Conflict",
     "IdempotencyConflict",
+    "ImpossibleTransition",
     "InvalidCommand",
     "MoneyOverflow",
     "NotFound",
+    "Outdated",
     "PaymentError",
     "PaymentErrorKind",
     "Refused",
@@ -88,6 +90,20 @@ class IdempotencyConflict(Conflict):
             f"key {key!r} of org {org!r} is on record with another {', '.join(differs)}; "
             "send the same content to get the first outcome again, or use a new key"
         )
+
+
+class ImpossibleTransition(Conflict):
+    """A run cannot go from its ``state`` to the one that was asked for (``to``)."""
+
+    def __init__(self, run: str, state: str, to: str) -> None:
+        self.run = run
+        self.state = state
+        self.to = to
+        super().__init__(f"run {run!r} is {state or 'not started'}: it cannot become {to}")
+
+
+class Outdated(Conflict):
+    """What was read of the provider may be older than what is on record: read again."""
 
 
 class NotFound(BillingError):

@@ -16,7 +16,7 @@ from billing_core.quantities import Usage
 from billing_core.records import Hold as HoldRecord
 from billing_core.times import duration
 
-__all__ = ["extend", "hold", "release"]
+__all__ = ["announce", "extend", "hold", "release"]
 
 
 def hold(ledger: Ledger, ask: Ask) -> Outcome:
@@ -45,7 +45,7 @@ def hold(ledger: Ledger, ask: Ask) -> Outcome:
         command.key, resource, expires_at, "open", parts, [], ask.member, command.project
     )
     if quoted is not None:
-        _announce(ledger, hold, counts, ask.at)
+        announce(ledger, hold, counts, ask.at)
     hold_spending(ledger, hold, amount)
     ledger.state.holds[hold.key] = ledger.touched_holds[hold.key] = hold
     ledger.will_lapse(expires_at)
@@ -59,7 +59,7 @@ def hold(ledger: Ledger, ask: Ask) -> Outcome:
     return finish(ledger, ask, amount, effects)
 
 
-def _announce(ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at: int) -> None:
+def announce(ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at: int) -> None:
     """Let quotes of tiered prices (rule 5.4) and quotas know what this hold may use."""
     resource = hold.resource or ""
     currency = ledger.account.currency

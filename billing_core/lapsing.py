@@ -118,13 +118,7 @@ def _end_lot(ledger: Ledger, lot: Lot, end: int) -> Lot | None:
     ledger.roll_over(ending, into)
     amount = sum(ledger.expire(each) for each in ending)
     ledger.repay()
-    effects = {
-        "lot": into.lot,
-        "amount": into.amount,
-        "expires_at": into.expires_at,
-        "period": into.period,
-    }
-    ledger.post(f"lapse:lot:{lot.lot}", end, compact({"lot": lot.lot}), amount, effects)
+    ledger.post(f"lapse:lot:{lot.lot}", end, compact({"lot": lot.lot}), amount, _told(into))
     return into
 
 
@@ -164,9 +158,14 @@ def grant_allowance(
     account.allowance += amount
     lot = allowance_lot(ledger, plan, amount, at)
     ledger.grant(lot)
-    return lot, {
+    return lot, _told(lot)
+
+
+def _told(lot: Lot) -> dict[str, object]:
+    """What the journal says of an allowance's lot."""
+    return {
         "lot": lot.lot,
-        "amount": amount,
+        "amount": lot.amount,
         "expires_at": lot.expires_at,
         "period": lot.period,
     }

@@ -17,6 +17,8 @@ kind           from → to                       when
 ``refill``     revenue → lot                   a reversal, of what was paid
 ``refund``     lot → refunds                   closing
 ``write_off``  lot → write_off                 closing
+``clawback``   lot, debt → payments            its payment was taken back; undone by
+                                               ``forgiveness`` and ``refill``
 =============  ==============================  =========================================
 
 A command's checks come before its first movement: a failed one has moved nothing.
@@ -33,7 +35,7 @@ from billing_core.errors import MoneyOverflow, StoreError
 from billing_core.journal import chained
 from billing_core.money import MAX_NANOS
 from billing_core.plans import Plan
-from billing_core.ports import Changes, OrgState, Wanted
+from billing_core.ports import Changes, IdSource, OrgState, Wanted
 from billing_core.records import (
     Account,
     Charge,
@@ -44,7 +46,10 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     Transfer,
     UsageRecord,
@@ -52,10 +57,17 @@ from billing_core.records import (
 from billing_core.rollups import Rollup
 from billing_core.text import compact
 from billing_core.times import Window, billing_period
+from billing_core.topup import AutoTopUp, TopUp, TopUpRules
 
-__all__ = ["Ledger", "NeedMore", "Terms", "covers", "spending_order"]
+__all__ = ["CHARGES", "CLAWBACK", "Ledger", "NeedMore", "Terms", "covers", "spending_order"]
+
+CHARGES = ("settle", "deduct", "price", "piece")
+"""The operations whose entries are charges; ``piece``: of a run's time, or of storage."""
 
 FOREVER = 2**63 - 1
+CLAWBACK = ""
+"""What stands for the resource of a clawback: no resource has this name."""
+
 _KINDS = {"allowance": 0, "promotional": 1, "purchased": 2}
 _SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "payments"}
 
@@ -63,31 +75,50 @@ _SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "pay
 class Terms(NamedTuple):
     """What decisions depend on beside the orgs' state: the catalogue, the clock's time,
     and how far ahead of it a command may be dated (microseconds).  ``fresh``: the catalogue
-    was read after the clock."""
+    was read after the clock.  ``horizon``: how long after the time (microseconds) no price
+    can take effect that the catalogue does not know.  ``topups``: the platform's rules for
+    them; ``ids``: where the id of an automatic attempt comes from."""
 
     catalogue: Catalogue
     now: int
     tolerance: int
     fresh: bool = False
+    horizon: int = 9 * 60 * 1_000_000
+    topups: TopUpRules = TopUpRules()
+    ids: IdSource | None = None
 
 
 class NeedMore(Exception):
     """What was loaded does not suffice: load more of it and decide again.
 
     ``org``: whose credit reaches further than the debts that were loaded, or, with
-    ``sums``, whose rollup cells are to be added up; None: the catalogue is to be read again.
+    ``sums``, whose rollup cells are to be added up, with ``charges``, of which the stories
+    are missing, with ``auto``, the automatic top-up; None: the catalogue is to be read again.
     """
 
-    def __init__(self, org: str | None, sums: tuple[int | None, str, int] | None = None) -> None:
+    def __init__(
+        self,
+        org: str | None,
+        sums: tuple[int | None, str, int] | None = None,
+        *,
+        charges: frozenset[int] = frozenset(),
+        auto: bool = False,
+    ) -> None:
         self.org = org
         self.sums = sums
-        super().__init__(org, sums)
+        self.charges = charges
+        self.auto = auto
+        super().__init__(org, sums, charges, auto)
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
         if self.org is None:
             return
-        if self.sums is None:
+        if self.auto:
+            wants[self.org].auto = True
+        elif self.charges:
+            wants[self.org].charges |= self.charges
+        elif self.sums is None:
             wants[self.org].debts *= 16
         else:
             wants[self.org].sums.add(self.sums)
@@ -141,6 +172,11 @@ class Ledger:
         self.subscriptions: list[Subscription] = []
         self.touched_limits: dict[tuple[str, str], LimitSet] = {}
         self.touched_spends: dict[tuple[str, str, int], Spend] = {}
+        self.touched_runs: dict[str, Run] = {}
+        self.touched_storages: dict[str, Storage] = {}
+        self.touched_sizes: dict[tuple[str, int], Size] = {}
+        self.touched_topups: dict[str, TopUp] = {}
+        self.touched_auto: AutoTopUp | None = None
         self.untold: list[tuple[str, object]] = []  # events of the entry to come
         self._period = Window(0, 0)
         self._balance = 0 if state.account is None else state.account.balance  # last recorded
@@ -163,7 +199,12 @@ class Ledger:
             subscriptions=self.subscriptions,
             limits=list(self.touched_limits.values()),
             spends=list(self.touched_spends.values()),
+            topups=list(self.touched_topups.values()),
+            auto=self.touched_auto,
             cells=self.rollup.cells(),
+            runs=list(self.touched_runs.values()),
+            storages=list(self.touched_storages.values()),
+            sizes=list(self.touched_sizes.values()),
         )
 
     # -- looking ----------------------------------------------------------------
@@ -179,18 +220,20 @@ class Ledger:
         less debt."""
         free = 0
         for lot in self.lots:
-            if self._may_pay(lot, resource, at):
+            if (lot.scope is None and lot.period is None) or self.may_pay(lot, resource, at):
                 free += lot.remainder - lot.reserved
         return free - self.account.debt
 
-    def _may_pay(self, lot: Lot, resource: str | None, at: int) -> bool:
+    def may_pay(self, lot: Lot, resource: str | None, at: int) -> bool:
+        """Whether a lot, if it lives, may pay for a use of the resource at a time."""
         if lot.period is not None and lot.period != self.period(at).start:
             return False
         return lot.scope is None or covers(lot.scope, resource)
 
     def audiences(self, at: int) -> tuple[str, ...]:
         """Whose price books hold for the org at a time, beside everyone's."""
-        return self.catalogue.audiences(self.org, self._subscribed(at))
+        plan = self.plan(at)  # a catalogue that does not know it has not its books either
+        return self.catalogue.audiences(self.org, None if plan is None else plan.plan)
 
     def _subscribed(self, at: int) -> str | None:
         """The plan at a time."""
@@ -242,7 +285,7 @@ class Ledger:
             return parts
         for lot in self.lots:
             free = lot.remainder - lot.reserved
-            if free <= 0 or not self._may_pay(lot, resource, at):
+            if free <= 0 or not self.may_pay(lot, resource, at):
                 continue
             part = min(free, amount)
             lot.reserved += part
@@ -277,23 +320,47 @@ class Ledger:
             if not amount:
                 break
             free = lot.remainder - lot.reserved
-            if free <= 0 or not self._may_pay(lot, resource, at):
+            if free <= 0 or not self.may_pay(lot, resource, at):
                 continue
             paid = min(free, amount)
             self._out_of_lot(lot, paid, "revenue", "charge")
             amount -= paid
         return amount
 
-    def owe(self, charge: Charge) -> None:
-        """What a charge left unpaid becomes debt."""
+    def owe(self, charge: Charge, target: str = "revenue", kind: str = "debt") -> None:
+        """What a charge or clawback left unpaid becomes debt."""
         account = self.account
         account.debt += charge.unpaid
         account.balance -= charge.unpaid
-        self.moves.append(Transfer(f"debt:{charge.charge}", "revenue", charge.unpaid, "debt"))
-        self.touched_charges[charge.charge] = charge
-        self.state.charges[charge.charge] = charge
+        self.moves.append(Transfer(f"debt:{charge.charge}", target, charge.unpaid, kind))
+        self.keep_story(charge)
         if self.state.all_debts:  # else it would stand before older ones
             self.state.debts.append(charge)
+
+    def owe_more(self, charge: Charge, amount: int) -> None:
+        """What a further piece of a charge left unpaid becomes debt."""
+        account = self.account
+        charge.unpaid += amount
+        account.debt += amount
+        account.balance -= amount
+        self.moves.append(Transfer(f"debt:{charge.charge}", "revenue", amount, "debt"))
+        debts = self.state.debts
+        oldest = self.state.all_debts or (debts and charge.charge < debts[-1].charge)
+        if oldest and not any(each is charge for each in debts):
+            insort(debts, charge, key=lambda each: each.charge)
+
+    def keep_story(self, charge: Charge) -> None:
+        """Keep what became of a charge or clawback."""
+        self.touched_charges[charge.charge] = self.state.charges[charge.charge] = charge
+
+    def withdraw(self, number: int, amount: int) -> int:
+        """Take what is unreserved of a lot back to whoever paid for it, up to ``amount``; how
+        much."""
+        lot = self.state.lots.get(number)
+        part = 0 if lot is None else min(lot.remainder - lot.reserved, amount)
+        if lot is not None and part:
+            self._out_of_lot(lot, part, "payments", "clawback")
+        return part
 
     def free(self, hold: Hold) -> int:
         """Return what is left of a hold to its lots; of ended lots it expires."""
@@ -303,7 +370,7 @@ class Ledger:
             self.let_go(number, amount)
         hold.parts = []
         self.touched_holds[hold.key] = hold
-        self._uncount(hold)
+        self.uncount(hold)
         return freed
 
     def ended(self, number: int) -> bool:
@@ -330,6 +397,8 @@ class Ledger:
                 part = min(lot.remainder - lot.reserved, charge.unpaid)
                 if part <= 0 or not covers(lot.scope, charge.resource):
                     continue
+                if charge.resource == CLAWBACK and lot.kind != "purchased":
+                    continue
                 if lot.period not in (None, charge.period):
                     continue
                 self._out_of_lot(lot, part, f"debt:{charge.charge}", "repayment")
@@ -344,21 +413,23 @@ class Ledger:
         if not self.state.all_debts:
             raise NeedMore(self.org)
 
-    def reverse(self, charge: Charge, amount: int, expires_at: int | None) -> list[list[int]]:
-        """Give back ``amount`` of a charge: first what is unpaid, then to the lots that
-        paid, last one first.  The new lots, ``[lot, old lot]``, that stand for ended ones."""
+    def reverse(
+        self, charge: Charge, amount: int, expires_at: int | None, source: str = "revenue"
+    ) -> list[list[int]]:
+        """Give back ``amount`` of a charge or clawback: first what is unpaid, then to the lots
+        that paid, last one first.  The new lots, ``[lot, old lot]``, that stand for ended ones."""
         account = self.account
-        self.touched_charges[charge.charge] = charge
-        self.state.charges[charge.charge] = charge
+        self.keep_story(charge)
         charge.reversed += amount
-        account.used -= amount
+        if source == "revenue":
+            account.used -= amount
         forgiven = min(amount, charge.unpaid)
         if forgiven:
             charge.unpaid -= forgiven
             account.debt -= forgiven
             account.balance += forgiven
             name = f"debt:{charge.charge}"
-            self.moves.append(Transfer("revenue", name, forgiven, "forgiveness"))
+            self.moves.append(Transfer(source, name, forgiven, "forgiveness"))
             amount -= forgiven
         made: list[list[int]] = []
         while amount:
@@ -375,7 +446,7 @@ class Ledger:
                 self._add_lot(lot)
             else:
                 self._relist(lot)
-            self._into_lot(lot, part, "revenue", "refill")
+            self._into_lot(lot, part, source, "refill")
             self._expire(lot)
         return made
 
@@ -390,18 +461,21 @@ class Ledger:
 
     def story(self, subject: Entry) -> Charge:
         """What became of a charge since its own entry."""
-        charge = self.state.charges.get(subject.seq)
-        if charge is None:
-            payments = [
-                [int(transfer.debit.removeprefix("lot:")), transfer.amount]
-                for transfer in subject.transfers
-                if transfer.kind in ("capture", "charge")
-            ]
-            used = subject.usage
-            assert used is not None, "a charge has a usage record"
-            period = self.period(used.occurred_at).start
-            charge = Charge(subject.seq, used.resource, subject.amount, 0, 0, payments, period)
-        return charge
+        return self.state.charges.get(subject.seq) or self.own_story(subject)
+
+    def own_story(self, subject: Entry) -> Charge:
+        """What a charge's own entry tells."""
+        payments = [
+            [int(transfer.debit.removeprefix("lot:")), transfer.amount]
+            for transfer in subject.transfers
+            if transfer.kind in ("capture", "charge")
+        ]
+        used = subject.usage
+        assert used is not None, "a charge has a usage record"
+        period = self.period(used.occurred_at).start
+        unpaid = sum(move.amount for move in subject.transfers if move.kind == "debt")
+        unpaid = unpaid if subject.op == "piece" else 0
+        return Charge(subject.seq, used.resource, subject.amount, unpaid, 0, payments, period)
 
     # -- time -------------------------------------------------------------------
 
@@ -441,15 +515,18 @@ class Ledger:
         if usage is not None:
             self.rollup.add(usage, self.period(usage.occurred_at).start)
         self._watch_balance()
-        for n, (kind, data) in enumerate(self.untold, 1):
-            self.events.append(Event(seq, n, kind, compact(data)))
-        self.untold.clear()
+        if self.untold:
+            for n, (kind, data) in enumerate(self.untold, 1):
+                self.events.append(Event(seq, n, kind, compact(data)))
+            self.untold = []
         return entry
 
     def _watch_balance(self) -> None:
         """Events for the balance, once per crossing."""
         before, balance = self._balance, self.account.balance
         self._balance = balance
+        if balance >= before:
+            return
         low = self.account.low_balance
         if low is not None and balance < low <= before:
             self.untold.append(("low_balance", {"balance": balance, "threshold": low}))
@@ -535,7 +612,7 @@ class Ledger:
         if self._ended(lot):
             self.expire(lot)
 
-    def _uncount(self, hold: Hold) -> None:
+    def uncount(self, hold: Hold) -> None:
         """A hold that ends takes back what it announced to the counters."""
         for start, component, quantity in hold.counted:
             counter = self.count(hold.resource or "", start)

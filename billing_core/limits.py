@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from billing_core.ledger import Ledger, NeedMore
-from billing_core.plans import Limit
-from billing_core.records import Account, Hold, LimitSet, Spend
+from billing_core.records import Account, Entry, Hold, Spend
 from billing_core.times import DAY, Window
 
 __all__ = [
@@ -21,9 +20,11 @@ __all__ = [
     "bound",
     "count_spending",
     "had_begun",
+    "had_counted",
     "hold_spending",
     "limit_from",
     "quotas",
+    "room",
     "subjects",
 ]
 
@@ -63,10 +64,18 @@ def bound(ledger: Ledger, use: Use, amount: int, *, replaced: int = 0) -> Bound 
     return found
 
 
+def room(ledger: Ledger, use: Use) -> Bound | None:
+    """How much more may be charged or held for a use before a limit binds: a negative
+    ``shortfall`` is what is left; None: no limit."""
+    return _limit(ledger, use, 0, always=True)
+
+
 def limit_from(ledger: Ledger, time: int) -> None:
     """From now on the org's spending is added up.  All open holds are loaded."""
-    if ledger.account.limited_since is None:
-        ledger.account.limited_since = time
+    account = ledger.account
+    if account.limited_since is None:
+        # Not before the clock: charges before a decision that is dated back may be later.
+        account.limited_since = max(time, account.recorded_at, ledger.terms.now)
         for hold in ledger.state.holds.values():
             hold_spending(ledger, hold, sum(part[1] for part in hold.parts))
 
@@ -101,6 +110,13 @@ def had_begun(account: Account, start: int) -> bool:
     dated ahead, by a day at most."""
     since = account.limited_since
     return since is not None and start < since + DAY
+
+
+def had_counted(account: Account, charge: Entry) -> bool:
+    """Whether a charge was made since spending is added up: the reversal of an earlier one
+    takes nothing from what a project, of which no earlier spending is known, has spent."""
+    since = account.limited_since
+    return since is not None and max(charge.at, charge.recorded_at) >= since
 
 
 def _before(ledger: Ledger, subject: str, grain: str, start: int) -> int:
@@ -173,24 +189,24 @@ def _limits(ledger: Ledger, subject: str, grain: str) -> Iterator[_InForce]:
     own = _set(ledger, subject, grain)
     if own is None and who != "org":
         own = _set(ledger, f"{who}:*", grain)
-    if own is not None and own.amount is not None:
-        yield _InForce(own.amount, own.alerts, own.blocks)
+    if own is not None:
+        yield own
     plan = None if ledger.account.plan is None else ledger.plan(ledger.time)
     for limit in () if plan is None else plan.limits:
         if (limit.whose, limit.per) == (who, grain):
-            yield _of_plan(limit)
+            yield _InForce(limit.amount.nanos, limit.alerts, limit.blocks)
 
 
-def _set(ledger: Ledger, subject: str, grain: str) -> LimitSet | None:
+def _set(ledger: Ledger, subject: str, grain: str) -> _InForce | None:
     found = ledger.state.limits.get((subject, grain))
-    return None if found is None or found.amount is None else found
+    if found is None or found.amount is None:
+        return None
+    return _InForce(found.amount, found.alerts, found.blocks)
 
 
-def _of_plan(limit: Limit) -> _InForce:
-    return _InForce(limit.amount.nanos, limit.alerts, limit.blocks)
-
-
-def _limit(ledger: Ledger, use: Use, amount: int) -> Bound | None:
+def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bound | None:
+    """The first limit that an amount would exceed; ``always``: the closest one, anyhow."""
+    found: Bound | None = None
     if ledger.account.limited_since is None:
         return None
     for subject in subjects(use.member, use.project):
@@ -202,9 +218,13 @@ def _limit(ledger: Ledger, use: Use, amount: int) -> Bound | None:
             spent = _spend(ledger, subject, grain, window.start).amount
             held = _spend(ledger, subject, "held", 0).amount
             over = spent + held + amount - min(each.amount for each in blocking)
-            if over > 0:
-                return Bound(f"{subject.partition(':')[0]}_limit", over, window.end)
-    return None
+            if over > 0 or always:
+                one = Bound(f"{subject.partition(':')[0]}_limit", over, window.end)
+                if not always:
+                    return one
+                if found is None or over > found.shortfall:
+                    found = one
+    return found
 
 
 def _quota(ledger: Ledger, use: Use) -> Bound | None:
@@ -216,7 +236,7 @@ def _quota(ledger: Ledger, use: Use) -> Bound | None:
     period = ledger.period(use.at)
     counter = ledger.count(use.resource, period.start)
     for component, quantity in use.billed:
-        if component in allowed:
+        if quantity and component in allowed:
             standing = counter.components.get(component, [0, 0, 1, 0])
             if standing[0] + standing[3] + quantity > allowed[component]:
                 return Bound("quota", 0, period.end)

@@ -8,10 +8,20 @@ from typing import NamedTuple
 from billing_core.catalogue import Catalogue, Priced
 from billing_core.errors import UnknownPrice
 from billing_core.pricing import Price, charge, dearest
-from billing_core.quantities import CUSTOMER, PLATFORM, Usage
+from billing_core.quantities import CUSTOMER, PLATFORM, Payer, Usage
 from billing_core.records import Counter, Item, Line
 
-__all__ = ["Metered", "Quote", "QuoteLine", "billed", "describe", "in_force", "meter", "quote"]
+__all__ = [
+    "Correction",
+    "Metered",
+    "Quote",
+    "QuoteLine",
+    "billed",
+    "describe",
+    "in_force",
+    "meter",
+    "quote",
+]
 
 PriceOf = Callable[[str], Priced | None]
 """The price for a component; None where there is none."""
@@ -32,8 +42,18 @@ class Metered(NamedTuple):
     items: dict[str, list[int | str]]
 
 
+class Correction(NamedTuple):
+    """What was measured of an item too much: a :class:`Usage` whose quantities are
+    negative.  ``least``: what may be given back at most, in nanos, as a negative number."""
+
+    resource: str
+    parts: tuple[tuple[str, int, Payer], ...]
+    item: str
+    least: int
+
+
 def meter(
-    usage: Usage,
+    usage: Usage | Correction,
     price_of: PriceOf,
     version_of: Callable[[str, str], Priced | None],
     counter: Counter | None,
@@ -47,6 +67,7 @@ def meter(
     """
     lines: list[Line] = []
     total = 0
+    least = usage.least if isinstance(usage, Correction) else 0
     counters: dict[str, list[int]] = {}
     items: dict[str, list[int | str]] = {}
     for component, quantity, payer in usage.parts:
@@ -65,7 +86,8 @@ def meter(
                 items[component] = become
         at, carry, carry_of, _ = _standing(counter, component)
         for raw, billed, by in pieces:
-            amount, rest = charge(by.price.function, at, billed, (carry, carry_of))
+            amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
+            least -= min(amount, 0)
             lines.append(
                 Line(component, raw, billed, PLATFORM, amount, by.version, at, carry, carry_of)
             )
@@ -89,17 +111,22 @@ def _by_item(
 ) -> tuple[_Pieces, list[int | str]]:
     """``(raw, billed, price)`` pieces for ``quantity`` more of an item, and its new state.
 
-    What is billed never falls: raw quantity already covered by the minimum or the
-    last increment is billed 0, and what they add comes as a piece of its own.
+    What is billed never falls but by a correction: raw quantity already covered by the
+    minimum or the last increment is billed 0, and what they add comes as a piece of its own.
     """
     raw, billed, version = started if started is not None else (0, 0, priced.version)
     raw, billed, version = int(raw), int(billed), str(version)
     first = priced if version == priced.version else version_of(version, component) or priced
-    now_billed = max(billed, first.price.billed(raw + quantity))
-    more = now_billed - billed
-    measured = min(quantity, more)
+    now_billed = first.price.billed(raw + quantity)
+    if quantity < 0:
+        more = min(0, now_billed - billed)
+        measured = max(quantity, more)
+    else:
+        more = max(0, now_billed - billed)
+        measured = min(quantity, more)
+    now_billed = billed + more
     pieces = [(quantity, measured, priced)]
-    if more > measured:
+    if more != measured:
         pieces.append((0, more - measured, first))
     return tuple(pieces), [raw + quantity, now_billed, version]
 

@@ -31,10 +31,15 @@ __all__ = [
     "Granted",
     "Held",
     "Opened",
+    "Ordered",
     "Outcome",
+    "Recorded",
+    "RefundAsked",
     "Refusal",
     "Released",
     "Reversed",
+    "RunStands",
+    "StorageStands",
     "Subscribed",
     "Success",
     "outcome",
@@ -136,14 +141,78 @@ class Changed(Success):
 
 
 @frozen
+class RunStands(Success):
+    """How a run stands after a command.  ``charged``: nanos that the command charged, or,
+    negative, gave back.  ``settled_to``: its time is posted up to there.  ``funded_until``:
+    credit funds it until then; ``bound_by``: what keeps that from being later: ``asked``,
+    ``horizon`` (prices are known until then), ``balance``, ``lot_expiry``, ``org_limit``,
+    ``member_limit``, ``project_limit`` or ``quota``."""
+
+    run: str
+    state: str
+    charged: int
+    settled_to: datetime
+    funded_until: datetime
+    bound_by: str
+
+
+@frozen
+class StorageStands(Success):
+    """How a workspace stands after a command.  ``charged``: nanos that the command charged,
+    or, negative, gave back.  ``size``: the latest, in bytes."""
+
+    workspace: str
+    charged: int
+    size: int
+    billed_to: datetime
+
+
+@frozen
+class Ordered(Success):
+    """A top-up is on record, for the customer to pay; ``topup`` is our id of it."""
+
+    topup: str
+
+
+@frozen
+class RefundAsked(Success):
+    """A refund of a top-up's payment is on record; ``refund`` is our id of it."""
+
+    topup: str
+    refund: str
+
+
+@frozen
+class Recorded(Success):
+    """What the provider says of a top-up is on record.
+
+    ``state``: of :mod:`billing_core.topup`, and ``why``.  ``granted``: nanos of credit that
+    it brought in all; ``clawed``: what of them was taken back since.
+    """
+
+    topup: str
+    state: str
+    granted: int
+    clawed: int
+    why: str | None
+
+    @property
+    def paid(self) -> bool:
+        """Whether it was paid and credited."""
+        return self.state == "paid"
+
+
+@frozen
 class Refusal:
     """A business rule said no; nothing was written and the key is still unused.
 
     ``reason``: ``insufficient_credit``, ``limit_reached``, ``quota_reached``, ``closed``,
-    ``hold_lapsed``, ``hold_released`` or ``over_reversal``.  ``shortfall``: nanos missing.
+    ``hold_lapsed``, ``hold_released``, ``over_reversal``, ``not_silent`` (of a run to be
+    swept), ``no_saved_method`` or ``not_paid``.  ``shortfall``: nanos missing.
     ``limit``: what bound (``balance``, ``org_limit``, ``member_limit``, ``project_limit``,
     ``quota``, ``charge``).  ``retryable``: the same command may succeed without anyone's
-    doing, after ``retry_after`` seconds if that is known.
+    doing, after ``retry_after`` seconds if that is known: a top-up is in flight, or a
+    window ends.
     """
 
     org: str
@@ -197,6 +266,18 @@ def _reversed(entry: Entry, base: _Base, _: Any) -> Success:
     return Reversed(*base, entry.amount, forgiven, refilled, _moved(entry, "expiry"))
 
 
+def _run_stands(_: Entry, base: _Base, what: Any) -> Success:
+    state, charged, settled_to, until, bound_by = what["stands"]
+    return RunStands(
+        *base, what["run"], state, charged, moment(settled_to), moment(until), bound_by
+    )
+
+
+def _storage_stands(_: Entry, base: _Base, what: Any) -> Success:
+    charged, size, billed_to = what["stands"]
+    return StorageStands(*base, what["workspace"], charged, size, moment(billed_to))
+
+
 OPERATIONS = (
     "open",
     "grant",
@@ -211,6 +292,20 @@ OPERATIONS = (
     "limit",
     "low_balance",
     "close",
+    "start",
+    "heartbeat",
+    "suspend",
+    "resume",
+    "stop",
+    "settle_run",
+    "sweep",
+    "forgive",
+    "undo",
+    "size",
+    "storage",
+    "topup",
+    "auto_topup",
+    "refund",
 )
 """The operations that callers can name."""
 
@@ -225,4 +320,23 @@ _BUILD: Mapping[str, Callable[[Entry, _Base, Any], Success]] = {
     "limit": lambda entry, base, _: Changed(*base),
     "low_balance": lambda entry, base, _: Changed(*base),
     "close": lambda entry, base, _: Closed(*base, entry.amount),
+    **dict.fromkeys(
+        (
+            "start",
+            "heartbeat",
+            "suspend",
+            "resume",
+            "stop",
+            "settle_run",
+            "sweep",
+            "forgive",
+            "undo",
+        ),
+        _run_stands,
+    ),
+    "size": _storage_stands,
+    "storage": _storage_stands,
+    "topup": lambda entry, base, what: Ordered(*base, what["topup"]["topup"]),
+    "auto_topup": lambda entry, base, _: Changed(*base),
+    "refund": lambda entry, base, what: RefundAsked(*base, what["topup"]["topup"], what["refund"]),
 }

@@ -13,6 +13,7 @@ from typing import Protocol
 from attrs import define, field
 
 from billing_core.catalogue import Published
+from billing_core.errors import StoreError
 from billing_core.records import (
     Account,
     Cell,
@@ -25,11 +26,15 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     UsageRecord,
 )
 from billing_core.rollups import Span, Sums
+from billing_core.topup import AutoTopUp, TopUp
 
 __all__ = [
     "Changes",
@@ -37,6 +42,7 @@ __all__ = [
     "IdSource",
     "Loaded",
     "OrgState",
+    "Stale",
     "Store",
     "Transaction",
     "Wanted",
@@ -71,6 +77,8 @@ class Wanted:
     open debts.  ``all_holds``: every open hold, for closing.  ``times``: the earliest and
     latest time of occurrence of anything charged or held.  ``projects``: by name.
     ``sums``: ``(member or None for all, grain, start)`` of rollup cells.
+    ``runs`` and ``storages``: by name, the earliest and latest time that is asked about.
+    ``topups``: by their ids.  ``auto``: the automatic top-up.
     """
 
     until: int
@@ -85,6 +93,28 @@ class Wanted:
     times: tuple[int, int] | None = None
     projects: set[str] = field(factory=set)
     sums: set[tuple[int | None, str, int]] = field(factory=set)
+    topups: set[str] = field(factory=set)
+    auto: bool = False
+    runs: dict[str, tuple[int, int]] = field(factory=dict)
+    storages: dict[str, tuple[int, int]] = field(factory=dict)
+
+    def spans(
+        self, runs: Mapping[str, Run], storages: Mapping[str, Storage]
+    ) -> Iterator[tuple[str, str, tuple[int, int]]]:
+        """``(resource, item, span)`` of the wanted runs and workspaces that a store found:
+        from where they are posted to, to the last time asked about."""
+        for name, (first, last) in self.runs.items():
+            run = runs.get(name)
+            if run is not None:
+                begin = min(max(first, run.started_at), run.settled_to)
+                yield run.resource, run.item, (begin, max(last, run.settled_to))
+        for name, (first, last) in self.storages.items():
+            known = storages.get(name)
+            if known is not None:
+                span = (min(first, known.billed_to), max(last, known.billed_to))
+                yield known.resource, known.item, span
+            else:
+                yield f"storage:{name}", f"storage:{name}", (first, last)
 
 
 @define
@@ -116,6 +146,14 @@ class OrgState:
     wanted or of a loaded hold or wanted charge: what is ``held``, and the days and periods
     in which any of ``Wanted.times`` or a wanted charge's usage falls.
     ``sums``: the amounts of the wanted rollup cells, added up.
+
+    ``runs``, ``storages``: the wanted ones, and in ``charges`` the stories of their tabs; for
+    each span of :meth:`Wanted.spans` also the counters and the item, and its times count as
+    ``Wanted.times``.  A run counts as a hold whose member and project are wanted.
+    ``sizes``: by workspace and time, those of a wanted workspace from the last at or before
+    its span's start to the first after its end.
+
+    ``topups``: the wanted ones.  ``auto``: where wanted, and where the org has one.
     """
 
     account: Account | None = None
@@ -134,6 +172,11 @@ class OrgState:
     limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
     spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
     sums: dict[tuple[int | None, str, int], int] = field(factory=dict)
+    runs: dict[str, Run] = field(factory=dict)
+    storages: dict[str, Storage] = field(factory=dict)
+    sizes: dict[tuple[str, int], int] = field(factory=dict)
+    topups: dict[str, TopUp] = field(factory=dict)
+    auto: AutoTopUp | None = None
 
 
 Loaded = dict[str, OrgState]
@@ -146,7 +189,9 @@ class Changes:
     ``account`` replaces the org's row (or makes it, where ``opened``).  ``entries``,
     with their transfers and usage records, ``events`` and ``subscriptions`` are appended.
     ``lots``, ``holds``, ``counters``, ``items``, ``charges``, ``limits`` (by subject and
-    grain) and ``spends`` replace the rows of the same key or make them.  ``members`` are
+    grain), ``spends``, ``runs``, ``storages``, ``sizes`` (by workspace and time), ``topups``
+    and ``auto`` (where there is one) replace the rows of the same key or make them.
+    ``members`` are
     new.  ``cells`` are *added* to what is kept; they are read only.
     """
 
@@ -163,11 +208,33 @@ class Changes:
     subscriptions: list[Subscription] = field(factory=list)
     limits: list[LimitSet] = field(factory=list)
     spends: list[Spend] = field(factory=list)
+    topups: list[TopUp] = field(factory=list)
+    auto: AutoTopUp | None = None
     cells: dict[CellKey, Cell] = field(factory=dict)
+    runs: list[Run] = field(factory=list)
+    storages: list[Storage] = field(factory=list)
+    sizes: list[Size] = field(factory=list)
+
+
+class Stale(StoreError):
+    """What was decided on is not so any more; nothing was written.  Load and decide again, in
+    the same transaction."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
 
 
 class Transaction(Protocol):
     """One atomic write.  Leaving it without :meth:`commit` changes nothing."""
+
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        """What the store remembers of what is wanted, but for entries: without a lock, and
+        perhaps out of date.  None where it does not remember all of it, or nothing ever.
+
+        What is decided on it may be told only once ``commit`` has returned, and only if all
+        of it was written by that commit.  Asked before any ``load``.
+        """
+        ...
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         """Lock the orgs, in sorted order, and load what is wanted of each.
@@ -178,8 +245,10 @@ class Transaction(Protocol):
         ...
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
-        """Make the changes durable, all or none; called at most once.
+        """Make the changes durable, all or none; called once, or again after Stale.
 
+        Raises Stale, a bounded number of times, where the orgs are not as they were recalled
+        or loaded, or a key is on record: ``load`` then takes the locks and looks again.
         Raises StoreError; ``outcome_unknown`` says that they may have been made.
         """
         ...
@@ -237,7 +306,7 @@ class Store(Protocol):
         *,
         before: int | None = None,
         limit: int = 100,
-        charges: bool | None = None,
+        charges: bool = True,
     ) -> Sequence[Entry]:
         """Entries that moved money (those with a transfer), with ``seq`` < ``before``,
         newest first, at most ``limit``.  ``charges`` False: without those of ``settle`` and
@@ -303,4 +372,69 @@ class Store(Protocol):
 
     def spends(self, org: str) -> Iterator[Spend]:
         """Everything added up for limits, by subject, grain and start."""
+        ...
+
+    def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
+        """Every run, by name; or only those whose state is active, suspended or pending."""
+        ...
+
+    def storages(self, org: str) -> Iterator[Storage]:
+        """Every workspace's storage, by name."""
+        ...
+
+    def sizes(self, org: str) -> Iterator[Size]:
+        """Every size reported, by workspace and time."""
+        ...
+
+    def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
+        """``(org, run)`` of open runs seen last before a time, the longest silent first, at
+        most ``limit``.  Its cost follows what it answers, not how many runs there are."""
+        ...
+
+    def topups(self, org: str) -> Iterator[TopUp]:
+        """Every top-up, by id."""
+        ...
+
+    def auto_topup(self, org: str) -> AutoTopUp | None:
+        """The automatic top-up, where there is one."""
+        ...
+
+    # What background work stands on: scans without locks, whose answers may be old.
+
+    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
+        """``(org, id)`` of top-ups with ``due_at`` <= ``until``, the longest due first."""
+        ...
+
+    def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
+        """Orgs with something that lapses at ``until`` or before, by ``next_lapse``."""
+        ...
+
+    def paying(self, customer: str) -> Sequence[str]:
+        """The orgs whose automatic top-up charges a provider's customer."""
+        ...
+
+    def mark(self, name: str) -> int | None:
+        """How far something has come that is no org's own, such as the sweep."""
+        ...
+
+    def set_mark(self, name: str, value: int) -> None:
+        """It has come so far: the mark never goes back."""
+        ...
+
+    def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
+        """Orgs with events that are not delivered, and that no deliverer has to itself."""
+        ...
+
+    def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
+        """Have an org's events to oneself until a time; False where another has them.
+        ``until`` <= ``now`` gives them up."""
+        ...
+
+    def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
+        """The events that are not delivered, in order."""
+        ...
+
+    def delivered(self, org: str, deliverer: str, seq: int, n: int) -> bool:
+        """The events up to one are delivered; False, changing nothing, where the deliverer
+        has them no longer."""
         ...

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from fractions import Fraction
 from math import gcd
 from typing import cast
 
@@ -41,7 +42,7 @@ __all__ = [
     "price_json",
 ]
 
-_MAX_PER = 10**18
+_MAX_PER = 10**30  # a price by the byte-microsecond has a large one
 
 
 Ratio = tuple[int, int]
@@ -94,6 +95,10 @@ class Flat:
     def between(self, start: int, stop: int) -> Ratio:
         """f(stop) - f(start) in nanos."""
         return (stop - start) * self.nanos, self.per
+
+    def most(self, quantity: int) -> Ratio:
+        """The most that ``quantity`` can cost, wherever it starts, in nanos."""
+        return quantity * self.nanos, self.per
 
     def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
         """Where in [start, stop] the next ``quantity`` may cost most."""
@@ -155,6 +160,11 @@ class Graduated:
             floor = tier.up_to
         return numerator, denominator
 
+    def most(self, quantity: int) -> Ratio:
+        """At the dearest tier, in nanos."""
+        tier = max(self.tiers, key=lambda each: Fraction(each.nanos, each.per))
+        return quantity * tier.nanos, tier.per
+
     def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
         """The cost of the next ``quantity`` is piecewise linear in where it starts;
         it bends where either end of it meets a tier's bound."""
@@ -189,6 +199,10 @@ class Package:
         """f(stop) - f(start) in nanos."""
         return (-(-stop // self.size) + (-start // self.size)) * self.nanos, 1
 
+    def most(self, quantity: int) -> Ratio:
+        """Where a package has just been used up, in nanos."""
+        return -(-quantity // self.size) * self.nanos, 1
+
     def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
         """The dearest place to start is where a package has just been used up."""
         return (start, min(stop, -(-start // self.size) * self.size))
@@ -207,6 +221,11 @@ class Discounted:
     def between(self, start: int, stop: int) -> Ratio:
         """f(stop) - f(start) in nanos."""
         cost, per = self.function.between(start, stop)
+        return cost * self.keep[0], per * self.keep[1]
+
+    def most(self, quantity: int) -> Ratio:
+        """What is kept of the undiscounted price's, in nanos."""
+        cost, per = self.function.most(quantity)
         return cost * self.keep[0], per * self.keep[1]
 
     def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
@@ -258,15 +277,29 @@ class Price:
         return -(-max(raw, self.minimum) // self.increment) * self.increment
 
 
-def charge(function: PriceFunction, counter: int, quantity: int, carry: Ratio) -> tuple[int, Ratio]:
-    """The nanos for ``quantity`` more, and the new fraction carried (rule 5.4)."""
-    cost, per = function.between(counter, counter + quantity)
+def charge(
+    function: PriceFunction, counter: int, quantity: int, carry: Ratio, least: int = 0
+) -> tuple[int, Ratio]:
+    """The nanos for ``quantity`` more, and the new fraction carried (rule 5.4).
+
+    A negative ``quantity`` corrects what was counted too much: the nanos are then negative,
+    but not below ``least``; what cannot be given back stands in the carried fraction, below
+    zero, and makes the next charges cheaper.
+    """
+    if quantity < 0:
+        cost, per = function.between(counter + quantity, counter)
+        cost = -cost
+    else:
+        cost, per = function.between(counter, counter + quantity)
     carried, of = carry
     if of == per:
-        nanos, rest = divmod(carried + cost, per)
+        nanos = max(least, (carried + cost) // per)
+        rest = carried + cost - nanos * per
         return nanos, ((rest, per) if rest else (0, 1))
     denominator = of * per
-    nanos, rest = divmod(carried * per + cost * of, denominator)
+    total = carried * per + cost * of
+    nanos = max(least, total // denominator)
+    rest = total - nanos * denominator
     if rest == 0:
         return nanos, (0, 1)
     common = gcd(rest, denominator)

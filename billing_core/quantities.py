@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Literal
 
 from attrs import frozen
 
 from billing_core.errors import InvalidCommand
 from billing_core.text import checked_name
+from billing_core.times import duration as checked_duration
 
-__all__ = ["CUSTOMER", "PLATFORM", "Payer", "Usage", "model", "tokens"]
+__all__ = ["CUSTOMER", "PLATFORM", "Payer", "Usage", "code", "model", "tokens", "tool"]
 
 Payer = Literal["platform", "customer"]
 PLATFORM: Payer = "platform"
@@ -162,3 +164,35 @@ def _without(name: str, total: int, part_name: str, part: int, included: bool | 
             part_name, part, f"at most the {total} {name} tokens that are said to include them"
         )
     return total - part
+
+
+def tool(
+    name: str,
+    *,
+    calls: int | None = None,
+    duration: timedelta | None = None,
+    payer: Payer | Mapping[str, Payer] = PLATFORM,
+) -> Usage:
+    """Use of ``tool:<name>``: the component ``call``, or ``duration`` in microseconds.
+
+    Say what the tool's price counts: ``calls``, how long it took, or both; neither: one call.
+    """
+    return Usage.of("tool:" + checked_name("tool", name), _run(calls, duration), payer=payer)
+
+
+def code(
+    runtime: str,
+    *,
+    calls: int | None = None,
+    duration: timedelta | None = None,
+    payer: Payer | Mapping[str, Payer] = PLATFORM,
+) -> Usage:
+    """Execution of code in ``code:<runtime>``, by calls or duration as in :func:`tool`."""
+    return Usage.of("code:" + checked_name("code", runtime), _run(calls, duration), payer=payer)
+
+
+def _run(calls: int | None, duration: timedelta | None) -> Mapping[str, int]:
+    if duration is None:
+        return {"call": 1 if calls is None else calls}
+    took = checked_duration("duration", duration)
+    return {"duration": took} if calls is None else {"call": calls, "duration": took}

@@ -7,9 +7,10 @@ Amounts are nanos, times microseconds since 1970, quantities unbounded integers.
 
 from __future__ import annotations
 
+from json import loads
 from typing import NamedTuple
 
-from attrs import define, field
+from attrs import asdict, define, field
 
 from billing_core.text import compact
 
@@ -26,8 +27,12 @@ __all__ = [
     "LimitSet",
     "Line",
     "Lot",
+    "Run",
+    "Size",
     "Spend",
+    "Storage",
     "Subscription",
+    "Tab",
     "Transfer",
     "UsageRecord",
 ]
@@ -139,6 +144,8 @@ class Account:
     ``plan_since`` (None: none).  ``period``: the start of the last billing period whose
     ``allowance`` (nanos, so far) was dealt with.  ``limited_since``: from when spending is
     added up for limits.  ``low_balance``: a balance below it raises an event.
+    ``topup_below``: available credit below it begins an automatic top-up, from ``topup_from``
+    on (None: none may begin).  ``topup_open``: whether one is in flight.
     """
 
     org: str
@@ -165,6 +172,9 @@ class Account:
     allowance: int = 0
     limited_since: int | None = None
     low_balance: int | None = None
+    topup_below: int | None = None
+    topup_from: int = 0
+    topup_open: bool = False
 
 
 @define
@@ -239,6 +249,123 @@ class Charge:
     payments: list[list[int]]
     period: int
     priced: int | None = None
+
+
+@define
+class Tab:
+    """What a run or a workspace was charged for its time in one billing period: one story.
+
+    ``period``: its start.  ``charge``: the story's number, that of its first piece.
+    ``last``: when the latest of it occurred.  ``us``: microseconds of running time posted;
+    ``amount``: nanos, less corrections.  ``forgiven``, ``forgiven_us``: of these.
+    """
+
+    period: int
+    charge: int
+    last: int
+    us: int = 0
+    amount: int = 0
+    forgiven: int = 0
+    forgiven_us: int = 0
+
+
+@define
+class Run:
+    """A sandbox run, named by the key of its start.
+
+    ``spec``: ``(component, rate per microsecond, payer)``.  ``seen_at``: the last sign of
+    life.  ``settled_to``: its time is posted up to there.  ``until``: credit funds it until
+    then, and ``bound_by`` what keeps that from being later.  ``ahead``: how far ahead of a
+    heartbeat (microseconds) it asks to be funded.  ``suspensions``: ``[from, until or None]``.
+    ``pieces``: how many entries charged it or gave back.  ``swept``: it was closed unstopped.
+    """
+
+    run: str
+    resource: str
+    spec: tuple[tuple[str, int, str], ...]
+    member: int
+    project: str | None
+    reference: str | None
+    ahead: int
+    state: str
+    started_at: int
+    seen_at: int
+    settled_to: int
+    until: int
+    bound_by: str
+    ended_at: int | None = None
+    swept: bool = False
+    warned: int = 0
+    pieces: int = 0
+    suspensions: list[list[int | None]] = field(factory=list)
+    tabs: list[Tab] = field(factory=list)
+
+    @property
+    def item(self) -> str:
+        """The name of its item, and of its hold."""
+        return f"run:{self.run}"
+
+    @property
+    def open(self) -> bool:
+        """Whether a sweep may have to close it."""
+        return self.state in ("active", "suspended")
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether some of its time may not be posted."""
+        return self.open or self.state == "pending"
+
+    def to_json(self) -> str:
+        """All of it, as a store may keep it."""
+        return compact(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Run:
+        """The run of a :meth:`to_json`."""
+        data = loads(text)
+        data["spec"] = tuple(tuple(each) for each in data["spec"])
+        data["tabs"] = [Tab(**each) for each in data["tabs"]]
+        return cls(**data)
+
+
+@define
+class Storage:
+    """A workspace's storage.  ``size``: bytes since ``sized_at``, the latest report's time.
+    ``billed_to``: its byte-microseconds are posted up to there."""
+
+    workspace: str
+    billed_to: int
+    sized_at: int
+    size: int
+    pieces: int = 0
+    tabs: list[Tab] = field(factory=list)
+
+    def to_json(self) -> str:
+        """All of it, as a store may keep it."""
+        return compact(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Storage:
+        """The storage of a :meth:`to_json`."""
+        data = loads(text)
+        data["tabs"] = [Tab(**each) for each in data["tabs"]]
+        return cls(**data)
+
+    @property
+    def resource(self) -> str:
+        return f"storage:{self.workspace}"
+
+    @property
+    def item(self) -> str:
+        return f"storage:{self.workspace}"
+
+
+class Size(NamedTuple):
+    """A workspace has so many bytes from a time on, until its next size."""
+
+    workspace: str
+    at: int
+    size: int
 
 
 class Subscription(NamedTuple):

@@ -107,10 +107,12 @@ def balance(ledger: Ledger, now: int) -> Balance:
 class HistoryRow:
     """One movement of the balance.  ``amount``: its change, signed, in nanos.
 
-    ``type``: ``topup`` (purchased credit), ``grant`` (other credit), ``allowance`` (of the
-    plan), ``usage``, ``refund`` (a charge reversed), ``expiry``, ``rollover`` (an allowance's
-    end, of which ``amount`` expired), ``release`` (a hold's end that let credit expire or
-    repaid debt), ``close``.  ``reference``: the caller's.
+    ``type``: ``topup`` (purchased credit), ``auto_topup``, ``clawback`` (its payment was
+    refunded or disputed), ``reinstatement`` (and that was undone), ``grant`` (other credit),
+    ``allowance`` (of the plan), ``usage``, ``refund`` (a charge reversed), ``expiry``,
+    ``rollover`` (an allowance's end, of which ``amount`` expired), ``release`` (a hold's end
+    that let credit expire or repaid debt), ``close``.  ``reference``: the caller's, or our id
+    of the top-up.
     """
 
     seq: int
@@ -124,7 +126,20 @@ class HistoryRow:
 
 
 HISTORY_TYPES = frozenset(
-    ("topup", "grant", "allowance", "usage", "refund", "expiry", "rollover", "release", "close")
+    (
+        "topup",
+        "auto_topup",
+        "clawback",
+        "reinstatement",
+        "grant",
+        "allowance",
+        "usage",
+        "refund",
+        "expiry",
+        "rollover",
+        "release",
+        "close",
+    )
 )
 _TYPES = {
     "grant": "grant",
@@ -137,7 +152,13 @@ _TYPES = {
     "release": "release",
     "extend": "release",
     "close": "close",
+    "piece": "usage",
+    "back": "refund",
+    "credit": "topup",
+    "payment": "clawback",
 }
+
+_OF_TOPUPS = ("credit", "payment")
 
 
 @frozen
@@ -167,10 +188,14 @@ def history_row(entry: Entry) -> HistoryRow:
         change -= transfer.amount * (transfer.debit.startswith(("lot:", "debt:")))
     content = json.loads(entry.content)
     op, _, key = entry.key.partition(":")
-    kind = _TYPES[op]
+    kind = _TYPES.get(op, "release")  # what else moves money ends a hold, or repays debt
     if kind == "grant" and content["kind"] == "purchased":
         kind = "topup"
-    if key.startswith("period:"):
+    if op == "credit" and content["kind"] == "auto":
+        kind = "auto_topup"
+    elif kind == "clawback" and content["taken"] < 0:
+        kind = "reinstatement"
+    elif op == "lapse" and key.startswith("period:"):
         kind = "allowance"
     elif kind == "expiry" and any(transfer.kind == "rollover" for transfer in entry.transfers):
         kind = "rollover"
@@ -180,7 +205,7 @@ def history_row(entry: Entry) -> HistoryRow:
         amount=change,
         balance=entry.balance,
         resource=None if entry.usage is None else entry.usage.resource,
-        reference=content.get("reference"),
+        reference=content.get("topup") if op in _OF_TOPUPS else content.get("reference"),
         key=key,
         at=moment(entry.at),
     )

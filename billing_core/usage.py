@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
 
 from billing_core.quantities import CUSTOMER
 from billing_core.rollups import Sums
@@ -15,6 +16,10 @@ __all__ = [
     "DayUsage",
     "ModelUsage",
     "ResourceCharge",
+    "Running",
+    "RuntimeSums",
+    "SandboxRuntime",
+    "StorageUsage",
     "UsageReport",
     "UsageRow",
     "UsageSummary",
@@ -26,8 +31,9 @@ __all__ = [
 UnitOf = Callable[[str, str], str]
 """``(resource, component)`` → what one of the quantity is."""
 
-_MODEL, _TOOL = "model:", "tool:"
-_NOT_MEASURED = ("fixed", "reversed")  # the ledger's own components
+_MODEL, _TOOL, _SANDBOX, _STORAGE = "model:", "tool:", "sandbox:", "storage:"
+_NOT_MEASURED = ("fixed", "reversed", "running", "forgiven", "forgiven_runs")
+"""The ledger's own components."""
 
 
 @frozen
@@ -70,18 +76,71 @@ class ResourceCharge:
     amount: int
 
 
+class Running(NamedTuple):
+    """What of a run is not posted yet: ``state`` active (also while it is suspended) or
+    pending, microseconds of running time, and an estimate of their cost."""
+
+    member: int
+    state: str
+    us: int
+    amount: int
+
+
+@frozen
+class RuntimeSums:
+    """So many runs, ``us`` microseconds of running time, and what they cost."""
+
+    runs: int = 0
+    us: int = 0
+    amount: int = 0
+
+    @property
+    def seconds(self) -> int:
+        """Whole seconds."""
+        return self.us // 1_000_000
+
+
+@frozen
+class SandboxRuntime:
+    """Sandboxes' running time: ``settled`` is what is posted, less what was ``forgiven``;
+    ``pending`` and ``active``, by an estimate, what is not posted yet.  Runs are counted by
+    their state, those that have ended in the window of their end."""
+
+    settled: RuntimeSums
+    pending: RuntimeSums
+    forgiven: RuntimeSums
+    active: RuntimeSums
+
+
+@frozen
+class StorageUsage:
+    """What a workspace stored, as far as it is billed: byte-microseconds."""
+
+    workspace: str
+    byte_us: int
+    amount: int
+
+    @property
+    def byte_seconds(self) -> int:
+        """Whole byte-seconds."""
+        return self.byte_us // 1_000_000
+
+
 @frozen
 class UsageSummary:
     """Usage as a customer reads it; amounts in nanos.
 
     ``input_tokens``, ``output_tokens``: paid by the platform.  ``tool_executions``: uses of
-    ``tool:`` resources, charged or not.  ``total``: of all.
+    ``tool:`` resources, charged or not.  ``resources``: what is in none of the others.
+    ``total``: of all that is posted.
     """
 
     input_tokens: int
     output_tokens: int
     models: tuple[ModelUsage, ...]
     tool_executions: int
+    sandbox_runtime: SandboxRuntime
+    storage: tuple[StorageUsage, ...]
     resources: tuple[ResourceCharge, ...]
     total: int
 
@@ -106,11 +165,16 @@ class UsageReport:
     rows: tuple[UsageRow, ...]
     total: int
     members: Mapping[str | None, tuple[UsageRow, ...]]
+    running: Mapping[str | None, tuple[Running, ...]] = field(factory=dict)
 
     @property
     def summary(self) -> UsageSummary:
-        """All of it, as a customer reads it; :func:`summary` makes a member's."""
-        return summary(self.rows)
+        """All of it, as a customer reads it."""
+        return summary(self.rows, [each for some in self.running.values() for each in some])
+
+    def of_member(self, member: str | None) -> UsageSummary:
+        """A member's part."""
+        return summary(self.members.get(member, ()), self.running.get(member, ()))
 
 
 @frozen
@@ -130,8 +194,13 @@ def report(
     sums: Sums,
     names: Mapping[int, str],
     unit_of: UnitOf,
+    open_runs: Iterable[Running] = (),
 ) -> UsageReport:
     """The report of sums; ``names`` are the members' names by surrogate id."""
+    running: dict[str | None, tuple[Running, ...]] = {}
+    for each in open_runs:
+        name = None if each.member == 0 else names.get(each.member, f"#{each.member}")
+        running[name] = (*running.get(name, ()), each)
     whole = Sums()
     members: dict[str | None, Sums] = {}
     for (member, resource, payer), cell in sums.cells.items():
@@ -150,6 +219,7 @@ def report(
             name: _rows(members[name], unit_of)
             for name in sorted(members, key=lambda each: each or "")
         },
+        running=running,
     )
 
 
@@ -182,8 +252,8 @@ def _rows(sums: Sums, unit_of: UnitOf) -> tuple[UsageRow, ...]:
 # -- as a customer reads it -----------------------------------------------------
 
 
-def summary(rows: Iterable[UsageRow]) -> UsageSummary:
-    """Rows of one report, of all members or of one."""
+def summary(rows: Iterable[UsageRow], running: Iterable[Running] = ()) -> UsageSummary:
+    """Rows of one report, and its open runs, of all members or of one."""
     every = tuple(rows)
     models = tuple(_model(row) for row in every if row.resource.startswith(_MODEL))
     own = [each for each in models if not each.byok]
@@ -192,9 +262,43 @@ def summary(rows: Iterable[UsageRow]) -> UsageSummary:
         output_tokens=sum(each.output_tokens for each in own),
         models=models,
         tool_executions=sum(row.requests for row in every if row.resource.startswith(_TOOL)),
-        resources=tuple(_charge(row) for row in every if not row.resource.startswith(_MODEL)),
+        sandbox_runtime=_runtime(
+            [row for row in every if row.resource.startswith(_SANDBOX)], tuple(running)
+        ),
+        storage=tuple(
+            StorageUsage(
+                row.resource.removeprefix(_STORAGE),
+                row.components.get("byte_us", (0, 0))[0],
+                row.amount,
+            )
+            for row in every
+            if row.resource.startswith(_STORAGE)
+        ),
+        resources=tuple(
+            _charge(row)
+            for row in every
+            if not row.resource.startswith((_MODEL, _SANDBOX, _STORAGE))
+        ),
         total=sum(row.amount for row in every),
     )
+
+
+def _runtime(rows: Sequence[UsageRow], running: Sequence[Running]) -> SandboxRuntime:
+    def total(component: str, which: int) -> int:
+        return sum(row.components.get(component, (0, 0))[which] for row in rows)
+
+    def rest(state: str) -> RuntimeSums:
+        some = [each for each in running if each.state == state]
+        us, amount = sum(each.us for each in some), sum(each.amount for each in some)
+        return RuntimeSums(len(some), us, amount)
+
+    forgiven = RuntimeSums(total("forgiven_runs", 0), total("forgiven", 0), -total("forgiven", 1))
+    settled = RuntimeSums(
+        sum(row.requests for row in rows),
+        total("running", 0) - forgiven.us,
+        sum(row.amount for row in rows),
+    )
+    return SandboxRuntime(settled, rest("pending"), forgiven, rest("active"))
 
 
 def _model(row: UsageRow) -> ModelUsage:

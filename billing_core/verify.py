@@ -15,6 +15,7 @@ import attrs
 from attrs import define, frozen
 
 from billing_core.audit import Audit, Checkpoint, Discrepancy, Ended
+from billing_core.audit_time import check_storage
 from billing_core.catalogue import Catalogue, Published
 from billing_core.errors import StoreError
 from billing_core.ports import Store, Wanted
@@ -29,10 +30,15 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
 )
 from billing_core.times import billing_period
+from billing_core.topup import AutoTopUp, TopUp
+from billing_core.topup_audit import of_journal
 
 __all__ = ["Progress", "Verification", "compare", "tampered_books", "verify_org"]
 
@@ -71,6 +77,11 @@ class Recorded:
     subscriptions: Iterable[Subscription]
     limits: Iterable[LimitSet]
     spends: Iterable[Spend]
+    topups: Iterable[TopUp]
+    auto: AutoTopUp | None
+    runs: Iterable[Run] = ()
+    storages: Iterable[Storage] = ()
+    sizes: Iterable[Size] = ()
 
 
 def compare(audit: Audit, recorded: Recorded) -> None:
@@ -99,6 +110,16 @@ def compare(audit: Audit, recorded: Recorded) -> None:
     _compare(audit, "limit", tables.limits, limits)
     spends = (((each.subject, each.grain, each.start), each) for each in recorded.spends)
     _compare(audit, "spend", audit.spends(), spends)
+    _compare(audit, "run", tables.runs, ((each.run, each) for each in recorded.runs))
+    storages = ((each.workspace, each) for each in recorded.storages)
+    _compare(audit, "storage", tables.storages, storages)
+    sizes = (((each.workspace, each.at), each) for each in recorded.sizes)
+    _compare(audit, "size", tables.sizes, sizes)
+    check_storage(audit)
+    topups = ((each.topup, of_journal(each)) for each in recorded.topups)
+    _compare(audit, "top-up", tables.topups, topups)
+    if tables.auto != recorded.auto:
+        audit.note("automatic top-up", f"{recorded.auto}; the journal leads to {tables.auto}")
     total = sum(lot.remainder for lot in tables.lots.values()) - derived.debt
     if total != derived.balance:
         audit.note("account", f"lots less debt make {total}, the balance {derived.balance}")
@@ -216,6 +237,11 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
         subscriptions=store.subscriptions(org),
         limits=store.limits(org),
         spends=store.spends(org),
+        runs=store.runs(org),
+        storages=store.storages(org),
+        sizes=store.sizes(org),
+        topups=store.topups(org),
+        auto=store.auto_topup(org),
     )
     compare(audit, recorded)
 

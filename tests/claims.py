@@ -13,6 +13,7 @@ from random import Random
 
 import attrs
 
+from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
 from billing_core import (
     Billing,
@@ -33,6 +34,7 @@ from billing_core import (
     Usage,
     usd,
 )
+from billing_core.ports import Store
 
 ORGS = ("acme", "bolt")
 RATE = Flat.of("0.0753", 1_000_000)  # 75.3 nanos a unit: charges carry fractions along
@@ -116,6 +118,20 @@ class Hasty(SqliteStore):
         return db
 
 
+Place = tuple[str, ...]
+"""An SQLite file's path, or a PostgreSQL connection string and a schema."""
+
+
+def opened(place: Place) -> SqliteStore | PostgresStore:
+    """The store at a place, made if missing."""
+    if len(place) == 1:
+        return Hasty(place[0])
+    dsn, schema = place
+    store = PostgresStore(dsn, schema=schema)
+    store.migrate()
+    return store
+
+
 class Claims:
     """What the callers of one file were told, and what they would send again."""
 
@@ -169,7 +185,7 @@ class Claims:
             or digest(outcome) != self.answers[name]
         ]
 
-    def check(self, store: SqliteStore, *, thorough: bool = True) -> None:
+    def check(self, store: Store, *, thorough: bool = True) -> None:
         """Nothing acknowledged is lost; once what was not acknowledged is sent again, nothing
         is charged twice.  ``thorough``: look at everything, not at what is new alone.
 

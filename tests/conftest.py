@@ -5,9 +5,12 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
 
 QUICK_EXAMPLES = 50
 
@@ -49,3 +52,36 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"Stripe's OpenAPI file is not at {FILE}: what the tests of payments said and were "
             "answered was not checked against it (BILLING_STRIPE_OPENAPI)."
         )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Stories marked ``every_store`` are told on each; properties, of which each example has a
+    store of its own, in memory."""
+    marked = metafunc.definition.get_closest_marker("every_store")
+    if marked is not None and not is_hypothesis_test(metafunc.function):
+        metafunc.parametrize("worlds_stores", ["memory", "sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def worlds_stores(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Which stores the worlds of a test have."""
+    kind = getattr(request, "param", "memory")
+    if kind == "memory":
+        yield
+        return
+    from beside import BesideMemory
+    from world import World
+
+    from billing_adapters.sqlite import SqliteStore
+
+    numbers, tmp_path = count(), request.getfixturevalue("tmp_path")
+    with ExitStack() as stack:
+
+        def made() -> object:
+            if kind == "postgres":
+                return stack.enter_context(BesideMemory())
+            return stack.enter_context(SqliteStore(tmp_path / f"{next(numbers)}.db"))
+
+        patch = request.getfixturevalue("monkeypatch")
+        patch.setattr(World, "make_store", staticmethod(made))
+        yield

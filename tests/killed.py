@@ -12,8 +12,9 @@ import traceback
 from itertools import count
 from typing import NoReturn
 
-from claims import Hasty, set_up, work
+from claims import opened, set_up, work
 
+import billing_adapters.postgres.schema
 import billing_adapters.sqlite.schema  # noqa: F401  imported late by the store
 from billing_core import Billing
 
@@ -36,7 +37,7 @@ def nursery(descriptor: int) -> None:
             parent.sendall(pid.to_bytes(4, "big"))
 
 
-def live(pipe: int, path: str, workers: list[str]) -> NoReturn:
+def live(pipe: int, place: list[str], workers: list[str]) -> NoReturn:
     """Serve until killed, acknowledging through the pipe: one line each, in one write."""
     signal.alarm(PATIENCE)
 
@@ -49,7 +50,7 @@ def live(pipe: int, path: str, workers: list[str]) -> NoReturn:
     threading.excepthook = complain
     os.write(pipe, b"\n")
     try:
-        billing = Billing(Hasty(path))
+        billing = Billing(opened(tuple(place)))
         set_up(billing, tell)
         for worker in workers:
             threading.Thread(target=work, args=(billing, worker, count(), tell)).start()

@@ -340,6 +340,7 @@ def test_the_demo_says_what_it_is_and_shows_everything(demo: tuple[Path, str]) -
     for part in (
         "Synthetic traffic", "genai-prices", "acme", "globex", "initech", "(own key)",
         "cached_read", "reasoning", "reversed", "The ledger's tail", "Balance of acme",
+        "Sandbox runtime of hooli", "forgiven", "Storage of hooli",
         "floor(", "was given back", "per second", "Verified",
     ):  # fmt: skip
         assert part in text, part
@@ -392,7 +393,7 @@ def test_the_demo_does_not_touch_a_file_that_exists(tmp_path: Path) -> None:
 def test_balance(demo: tuple[Path, str]) -> None:
     db, _ = demo
     shown = run_json("balance", "--db", db)["orgs"]
-    assert [each["org"] for each in shown] == ["acme", "globex", "initech"]
+    assert [each["org"] for each in shown] == ["acme", "globex", "hooli", "initech"]
     one = run_json("balance", "acme", "--db", db)
     assert one["balance"] == shown[0]["balance"]
     assert Fraction(one["granted"]) - Fraction(one["used"]) == Fraction(one["balance"])

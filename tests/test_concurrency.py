@@ -185,6 +185,9 @@ class _Poisoned:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        return self._transaction.recall(wanted)
+
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         for org in wanted:
             if org == "buggy":
@@ -407,6 +410,36 @@ def test_one_batch_per_org_at_a_time_and_others_do_not_wait() -> None:
     assert in_threads(6, watch) == [None] * 6
 
 
+@pytest.mark.parametrize(("orgs", "batches"), [(("a", "b"), 2), (("a", "a"), 1)])
+def test_one_let_lead_has_one_place_until_it_takes_its_own(
+    orgs: tuple[str, str], batches: int
+) -> None:
+    both_joined, meeting = threading.Event(), threading.Barrier(batches)
+    sizes: list[int] = []
+
+    class Slow(Coalescer):
+        def _join(self, call: Any) -> None:
+            super()._join(call)
+            if len(self._waiting) == 2:
+                both_joined.set()
+
+        def _lead(self, call: Any) -> None:
+            assert both_joined.wait(10)
+            super()._lead(call)
+
+    def run(commands: Sequence[Command]) -> list[Any]:
+        sizes.append(len(commands))
+        meeting.wait(10)
+        return [None for _ in commands]
+
+    coalescer = Slow(run, width=2)
+    answers = in_threads(
+        2, lambda who: coalescer.submit([Deduct(orgs[who], f"{who}", cost=DIME, resource="x")])
+    )
+    assert answers == [[None], [None]]
+    assert len(sizes) == batches and sum(sizes) == 2
+
+
 def test_one_interrupted_at_any_call_harms_nobody(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "b.db", busy_seconds=1) as store:
         billing = funded(store, 100_000)
@@ -569,9 +602,8 @@ def fork(billing: Billing, child: int) -> int:
 def test_both_engines_have_the_same_methods() -> None:
     sync = {name for name in dir(Billing) if not name.startswith("_")}
     both = {name for name in dir(AsyncBilling) if not name.startswith("_")}
-    # `finish` is what one stands on in the other; a transaction of the host's is joined by
-    # the engine of its own colour.
-    assert sync - both == {"finish", "within"}
+    # `finish` is what one stands on in the other.
+    assert sync - both == {"finish"}
     assert both - sync == {"store", "clock", "ids"} - sync
     for name in sorted(both & sync):
         ours, theirs = getattr(Billing, name), getattr(AsyncBilling, name)
@@ -583,7 +615,9 @@ def test_both_engines_have_the_same_methods() -> None:
 
 
 def asynchronous(annotation: str) -> str:
-    return annotation.replace("OpenHold", "AsyncHold").replace("Iterator", "AsyncIterator")
+    for ours in ("Billing", "Iterator"):
+        annotation = annotation.replace(ours, f"Async{ours}")
+    return annotation.replace("OpenHold", "AsyncHold")
 
 
 def test_an_async_hold_settles_what_was_reported() -> None:

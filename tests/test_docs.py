@@ -8,12 +8,15 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from servers import fresh_database
 from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
+from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
 
 DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[1]).absolute()
@@ -51,13 +54,16 @@ def parse(path: Path) -> Document:
 def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     document = parse(path)
-    try:
-        for example in document:
-            example.evaluate()
-    finally:
-        for value in document.namespace.values():
-            if isinstance(value, SqliteStore):
-                value.close()
+    with ExitStack() as stack:
+        if "DATABASE_URL" in document.text:
+            monkeypatch.setenv("DATABASE_URL", stack.enter_context(fresh_database()))
+        try:
+            for example in document:
+                example.evaluate()
+        finally:
+            for value in document.namespace.values():
+                if isinstance(value, SqliteStore | PostgresStore):
+                    value.close()
 
 
 def test_the_readme_shows_python() -> None:

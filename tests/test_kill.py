@@ -17,13 +17,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
 
+import psycopg
 import pytest
-from claims import Claims
+from claims import Claims, Place, opened
+from servers import shared_dsn
 
 from billing_adapters.sqlite import SqliteStore, schema
 
@@ -51,10 +53,10 @@ class Nursery:
         self._socket.close()
         assert self._process.wait(HANGING) == 0
 
-    def bear(self, path: Path, workers: list[str]) -> Victim:
-        """A process that has just begun to open the file."""
+    def bear(self, place: Place, workers: list[str]) -> Victim:
+        """A process that has just begun to open the store."""
         reading, writing = os.pipe()
-        message = json.dumps([str(path), workers]).encode()
+        message = json.dumps([place, workers]).encode()
         socket.send_fds(self._socket, [message], [writing])
         os.close(writing)
         pid = int.from_bytes(self._socket.recv(4), "big")
@@ -90,38 +92,40 @@ def nursery() -> Iterator[Nursery]:
 
 
 class Hunt:
-    """Kills processes on one file after another."""
+    """Kills processes on one store after another."""
 
-    def __init__(self, nursery: Nursery, folder: Path, seed: int, span: float) -> None:
+    def __init__(
+        self, nursery: Nursery, places: Callable[[int], Place], seed: int, span: float
+    ) -> None:
         self._nursery = nursery
-        self._folder = folder
+        self._places = places
         self._random = Random(seed)
         self._span = span
         self._files = 0
         self.kills = self.answers = self.written = 0
 
     def one_file(self, generations: int, processes: int) -> None:
-        """Generations of processes on a new file, which none of them closes."""
-        path = self._folder / f"{self._files}.db"
+        """Generations of processes on a new store, which none of them closes."""
+        place = self._places(self._files)
         self._files += 1
         claims = Claims()
         for generation in range(generations):
-            self._generation(path, claims, [f"{generation}.{each}" for each in range(processes)])
+            self._generation(place, claims, [f"{generation}.{each}" for each in range(processes)])
             last = generation == generations - 1
             # Now and then the next generation is the first to open what this one left.
             if last or self._random.random() < 0.7:
-                with SqliteStore(path) as store:
+                with opened(place) as store:
                     claims.check(store, thorough=last)
         self.answers += len(claims.answers)
         self.written += claims.written
 
-    def _generation(self, path: Path, claims: Claims, names: list[str]) -> None:
+    def _generation(self, place: Place, claims: Claims, names: list[str]) -> None:
         victims: list[tuple[float, Victim]] = []
         for name in names:
             workers = [f"{name}.{thread}" for thread in range(THREADS)]
             for worker in workers:
                 claims.employ(worker)
-            victim = self._nursery.bear(path, workers)
+            victim = self._nursery.bear(place, workers)
             if self._random.random() < 0.5:
                 victim.await_sign()  # its first acknowledgement
             victims.append((time.monotonic() + self._random.uniform(0, self._span), victim))
@@ -148,6 +152,13 @@ HUNTS = {
 }
 
 
+SERVED = {
+    "under load": (40, 1, 20, 0.060),
+    "two processes on one schema": (12, 2, 6, 0.060),
+    "two processes make the schema": (12, 2, 1, 0.100),
+}
+
+
 @pytest.mark.parametrize("hunt", HUNTS.values(), ids=HUNTS)
 def test_a_killed_process_loses_nothing_acknowledged_and_charges_nothing_twice(
     hunt: tuple[int, int, int, float],
@@ -155,10 +166,45 @@ def test_a_killed_process_loses_nothing_acknowledged_and_charges_nothing_twice(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    hunted(hunt, nursery, lambda number: (str(tmp_path / f"{number}.db"),), capsys)
+
+
+@pytest.mark.parametrize("hunt", SERVED.values(), ids=SERVED)
+def test_the_same_on_a_server(
+    hunt: tuple[int, int, int, float],
+    nursery: Nursery,
+    schemas: Callable[[int], Place],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hunted(hunt, nursery, schemas, capsys)
+
+
+@pytest.fixture
+def schemas() -> Iterator[Callable[[int], Place]]:
+    """Names for new schemas, dropped in the end."""
+    made: list[str] = []
+
+    def place(number: int) -> Place:
+        made.append(f"killed {os.getpid()} {number}")
+        return shared_dsn(), made[-1]
+
+    yield place
+    with psycopg.connect(shared_dsn(), autocommit=True) as db:
+        db.execute("SET client_min_messages = error")
+        for name in made:
+            db.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+
+
+def hunted(
+    hunt: tuple[int, int, int, float],
+    nursery: Nursery,
+    places: Callable[[int], Place],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     kills, processes, generations, span = hunt
     kills *= DEPTH
     seed = 0 if os.environ.get("CI") else time.time_ns()
-    hunting = Hunt(nursery, tmp_path, seed, span)
+    hunting = Hunt(nursery, places, seed, span)
     shown = 0
     try:
         while hunting.kills < kills:

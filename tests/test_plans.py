@@ -6,11 +6,26 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from world import DAY, HOUR, LONG_AGO, MINUTE, T0, TICK, World, nanos, units
 
-from billing_core import Deduct, Flat, InvalidCommand, Limit, NotFound, Plan, Price, Quota, Refused
+from billing_core import (
+    Deduct,
+    Flat,
+    InvalidCommand,
+    Limit,
+    NotFound,
+    Plan,
+    Price,
+    Quota,
+    Refused,
+    SetLimit,
+    Usage,
+)
 
 # The org's periods begin on the 10th of each month at noon.
 SECOND_PERIOD = datetime(2026, 4, 10, 12, tzinfo=UTC)
 THIRD_PERIOD = datetime(2026, 5, 10, 12, tzinfo=UTC)
+
+
+pytestmark = pytest.mark.every_store
 
 
 def subscribed(plan: str = "pro", **options) -> World:
@@ -87,6 +102,20 @@ def test_a_hold_keeps_what_it_has_of_an_allowance_over_the_periods_end() -> None
     charge = world.settle(50, hold=hold.key)
     assert world.paid_by(charge) == [(1, 50)]
     assert world.left() == {2: 100}, "what the hold did not need expires with its lot"
+    assert world.wrong() == []
+
+
+def test_what_a_hold_has_is_not_rolled_over() -> None:
+    world = subscribed(allowance=nanos(100), rollover=nanos(1000))
+    hold = world.hold(60, life=90 * DAY)
+    world.clock.set(SECOND_PERIOD)
+    assert world.left() == {1: 60, 2: 40, 3: 100}
+    assert [lot.amount for lot in world.balance().lots] == [100, 40, 100]
+    world.hold(50, life=90 * DAY)
+    world.clock.set(THIRD_PERIOD)
+    assert world.left() == {1: 60, 2: 40, 3: 10, 4: 90, 5: 100}
+    world.settle(50, hold=hold.key)
+    assert world.left() == {2: 40, 3: 10, 4: 90, 5: 100}, "what it did not need has ended"
     assert world.wrong() == []
 
 
@@ -190,6 +219,13 @@ def test_a_new_version_of_a_plan_holds_from_its_time() -> None:
     assert world.balance().balance == 10, "the period has begun under the first"
     world.clock.set(SECOND_PERIOD)
     assert world.balance().balance == 20
+
+
+def test_a_plan_keeps_its_currency() -> None:
+    world = two_plans()
+    euro = Plan("small-2", "small", SECOND_PERIOD, allowance=nanos(9, "EUR"), currency="EUR")
+    with pytest.raises(InvalidCommand, match="USD"):
+        world.billing.publish(euro)
 
 
 def test_an_unknown_plan_is_refused_and_one_just_published_is_found() -> None:
@@ -335,6 +371,43 @@ def test_the_first_requests_of_a_new_member_are_bound() -> None:
     assert world.wrong() == []
 
 
+def test_a_new_members_very_first_request_is_bound() -> None:
+    world = World()
+    world.grant(1000)
+    world.billing.set_limit("acme", "each", nanos(50), every="member")
+    assert refusal(lambda: world.deduct(51, member="new")).limit == "member_limit"
+    assert refusal(lambda: world.hold(51, member="new")).limit == "member_limit"
+    world.deduct(50, member="new")
+
+
+def test_what_a_batch_spent_before_it_set_a_limit_counts() -> None:
+    world = World()
+    world.grant(1000)
+    world.deduct(10, member="ann")
+    outcomes = world.billing.execute(
+        [
+            Deduct("acme", "before", cost=units(20), member="ann"),
+            SetLimit("acme", "limit", amount=nanos(50), member="ann"),
+            Deduct("acme", "too much", cost=units(21), member="ann"),
+            Deduct("acme", "enough", cost=units(20), member="ann"),
+        ]
+    )
+    assert [type(each).__name__ for each in outcomes][2:] == ["Refusal", "Charged"]
+    assert world.wrong() == []
+
+
+def test_a_time_of_record_never_goes_back() -> None:
+    world = World()
+    world.grant(10)
+    world.clock.advance(-HOUR)
+    world.settle(1)
+    world.clock.advance(2 * HOUR)
+    world.settle(1)
+    first, *others = [entry.recorded_at for entry in world.entries()]
+    assert [each - first for each in others] == [0, 0, 3_600_000_000]
+    assert world.wrong() == []
+
+
 def test_late_usage_counts_in_its_own_window() -> None:
     world = World()
     world.grant(1000)
@@ -343,6 +416,50 @@ def test_late_usage_counts_in_its_own_window() -> None:
     world.deduct(50, occurred_at=T0)
     assert refusal(lambda: world.deduct(1, occurred_at=T0)).limit == "org_limit"
     world.deduct(50)
+    assert world.wrong() == []
+
+
+def test_a_window_that_is_over_has_no_room_again() -> None:
+    world = World()
+    world.grant(1000)
+    world.billing.set_limit("acme", "day", nanos(50), per="day")
+    world.clock.advance(DAY)
+    no = refusal(lambda: world.deduct(51, occurred_at=T0))
+    assert (no.limit, no.retryable, no.retry_after) == ("org_limit", False, None)
+    no = refusal(lambda: world.deduct(51))
+    assert (no.limit, no.retryable, no.retry_after) == ("org_limit", True, 12 * 3600)
+
+
+def test_what_had_not_counted_of_a_project_makes_no_room_when_it_is_reversed() -> None:
+    world = World()
+    world.grant(1000)
+    before = world.deduct(30, project="key-1")
+    world.clock.advance(MINUTE)
+    world.billing.set_limit("acme", "p", nanos(50), project="key-1")
+    world.reverse(before)
+    world.deduct(50, project="key-1")
+    assert refusal(lambda: world.deduct(1, project="key-1")).limit == "project_limit"
+    assert world.wrong() == []
+
+
+def test_a_limit_that_is_dated_back_counts_what_was_spent_before_it_was_set() -> None:
+    world = World()
+    world.grant(1000, at=T0)
+    world.clock.advance(40 * DAY)
+    world.deduct(30, at=T0, occurred_at=T0 + 40 * DAY)
+    world.billing.set_limit("acme", "org", nanos(50), at=T0)
+    assert refusal(lambda: world.deduct(21)).limit == "org_limit"
+    world.deduct(20)
+    assert world.wrong() == []
+
+
+def test_what_its_items_minimum_covers_uses_no_more_of_a_quota() -> None:
+    world = subscribed(allowance=nanos(1000), quotas=[Quota("run", "second", 5)])
+    world.publish({"run": {"second": Price(Flat(1), minimum=10)}}, version="runs")
+    seconds = {"second": 2}
+    world.settle(Usage.of("run", seconds, item="run-1"))
+    assert world.deduct(Usage.of("run", seconds, item="run-1")).amount == 0
+    assert refusal(lambda: world.deduct(Usage.of("run", seconds, item="run-2"))).limit == "quota"
     assert world.wrong() == []
 
 

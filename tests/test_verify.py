@@ -280,6 +280,8 @@ OTHER = {
     "plan": "free",
     "paused": True,
     "low_balance": None,
+    "topup_below": 1,
+    "topup_open": True,
 }
 
 

@@ -45,9 +45,11 @@ class World:
     """An engine on a memory store, an org ``acme``, and resources ``x``, ``y`` and ``z``,
     of which a unit costs a nano."""
 
+    make_store = MemoryStore
+
     def __init__(self, store=None, *, now=T0, priced=True, opened=True, **options):
         self.clock = SettableClock(now)
-        self.store = MemoryStore() if store is None else store
+        self.store = self.make_store() if store is None else store
         self.billing = Billing(self.store, clock=self.clock, **options)
         self._keys = count(1)
         if priced:
@@ -124,7 +126,14 @@ class World:
 
     def state(self):
         """Everything on record, to be compared with later."""
-        return deepcopy((self.store._orgs, self.store._published))
+        if isinstance(self.store, MemoryStore):
+            return deepcopy((self.store._orgs, self.store._published))
+        tables = ("lots", "holds", "counters", "items", "charges", "spends", "runs", "storages")
+        orgs = self.store.orgs()
+        return [self.store.published(), *map(self.store.members, orgs)] + [
+            [self.entries(org), *([*getattr(self.store, name)(org)] for name in tables)]
+            for org in orgs
+        ]
 
     def wrong(self, **options) -> list[str]:
         """What verify finds."""
@@ -151,6 +160,9 @@ class _Failing:
 
     def __exit__(self, *exception):
         return self.manager.__exit__(*exception)
+
+    def recall(self, wanted):
+        return self.transaction.recall(wanted)
 
     def load(self, wanted):
         return self.transaction.load(wanted)

@@ -12,14 +12,16 @@ from __future__ import annotations
 import asyncio
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from copy import copy
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from billing_core.audit import Checkpoint
 from billing_core.books import PriceBook
-from billing_core.catalogue import Catalogue
+from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import (
     Close,
     Command,
@@ -37,8 +39,13 @@ from billing_core.commands import (
     SetPlan,
     Settle,
 )
-from billing_core.engine.billing import Billing, checked_batch, settlements, unwrapped
+from billing_core.differences import Difference
+from billing_core.engine.async_hold import AsyncHold
+from billing_core.engine.async_over_time import AsyncOverTime
+from billing_core.engine.async_topups import AsyncTopUps
+from billing_core.engine.billing import Billing, checked_batch
 from billing_core.engine.coalescing import Part
+from billing_core.engine.over_time import unwrapped
 from billing_core.engine.reads import Check
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.errors import InvalidCommand
@@ -59,17 +66,21 @@ from billing_core.outcomes import (
     Subscribed,
     Success,
 )
+from billing_core.payments import PaymentProvider
 from billing_core.plans import Grain, Plan
 from billing_core.ports import Clock, IdSource, Store
 from billing_core.quantities import Usage
 from billing_core.records import Event
 from billing_core.statements import Balance, HistoryPage
 from billing_core.times import PeriodName
+from billing_core.topup import TopUpRules
 from billing_core.usage import DayUsage, UsageReport
 from billing_core.verify import Progress, Verification
 
 __all__ = ["AsyncBilling", "AsyncHold"]
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _S = TypeVar("_S", bound=Success)
 
 
@@ -110,7 +121,7 @@ class _Gatherer:
             self._pump = asyncio.create_task(self._work()) if self._waiting else None
 
 
-class AsyncBilling:
+class AsyncBilling(AsyncOverTime, AsyncTopUps):
     """The billing engine over a store, for asyncio; see :class:`Billing`.
 
     May be used from several event loops.
@@ -125,6 +136,8 @@ class AsyncBilling:
         tolerance: timedelta = timedelta(minutes=5),
         publication_delay: timedelta = timedelta(minutes=10),
         catalogue_age: timedelta = timedelta(minutes=1),
+        payments: PaymentProvider | None = None,
+        topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
     ) -> None:
         self._billing = Billing(
             store,
@@ -133,7 +146,10 @@ class AsyncBilling:
             tolerance=tolerance,
             publication_delay=publication_delay,
             catalogue_age=catalogue_age,
+            payments=payments,
+            topups=topups,
         )
+        self._joined = False
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gatherer] = WeakKeyDictionary()
 
     @property
@@ -156,6 +172,8 @@ class AsyncBilling:
         if not batch:
             return []
         loop = asyncio.get_running_loop()
+        if self._joined:
+            return await self._in_thread(self._billing.execute, batch)
         gatherer = self._loops.get(loop)
         if gatherer is None:
             gatherer = self._loops[loop] = _Gatherer(self._billing.finish)
@@ -171,6 +189,33 @@ class AsyncBilling:
         while some := list(islice(rest, batch)):
             for result in await self.execute(some):
                 yield result
+
+    def within(self, connection: object) -> AsyncBilling:
+        """This engine inside the transaction that the host has open on ``connection``, such as
+        a psycopg AsyncConnection of the running loop; see :meth:`Billing.within`.
+
+        A cancelled await ends when the connection is free again: what it asked for was done,
+        or not, and is the host's to commit or to roll back.
+        """
+        inside = copy(self)
+        inside._billing = self._billing.within(connection)
+        inside._joined = True
+        return inside
+
+    async def _in_thread(
+        self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        work = asyncio.ensure_future(to_thread(function, *args, **kwargs))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # The host's connection is in use until the thread is done with it.
+            while self._joined and not work.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([work])
+            if work.done() and not work.cancelled():
+                work.exception()  # told to nobody, and not to be warned about
+            raise
 
     async def _do(self, command: Command, kind: type[_S]) -> _S:
         return unwrapped(await self.execute([command]), kind)
@@ -373,25 +418,35 @@ class AsyncBilling:
     async def erase_member(self, org: str, member: str) -> bool:
         """Forget a member's name: records keep the surrogate id alone.  Their keys cannot
         be replayed afterwards."""
-        return await to_thread(self._billing.erase_member, org, member)
+        return await self._in_thread(self._billing.erase_member, org, member)
 
     async def publish(self, document: PriceBook | Plan) -> str:
         """Publish a price book or plan; see :meth:`Billing.publish`."""
-        return await to_thread(self._billing.publish, document)
+        return await self._in_thread(self._billing.publish, document)
 
     # -- reads ------------------------------------------------------------------
 
     async def catalogue(self) -> Catalogue:
         """All published prices; see :meth:`Billing.catalogue`."""
-        return await to_thread(self._billing.catalogue)
+        return await self._in_thread(self._billing.catalogue)
 
     async def quote(self, org: str, usage: Usage, *, at: datetime | None = None) -> Quote:
         """The most that a usage can cost; see :meth:`Billing.quote`."""
-        return await to_thread(self._billing.quote, org, usage, at=at)
+        return await self._in_thread(self._billing.quote, org, usage, at=at)
+
+    async def pricing(
+        self, org: str, *, at: datetime | None = None
+    ) -> Mapping[str, Mapping[str, Priced]]:
+        """The prices in force for an org; see :meth:`Billing.pricing`."""
+        return await to_thread(self._billing.pricing, org, at=at)
+
+    async def diff(self, old: str, new: str) -> tuple[Difference, ...]:
+        """How two published versions differ; see :meth:`Billing.diff`."""
+        return await to_thread(self._billing.diff, old, new)
 
     async def balance(self, org: str) -> Balance:
         """The org's credit now; see :meth:`Billing.balance`."""
-        return await to_thread(self._billing.balance, org)
+        return await self._in_thread(self._billing.balance, org)
 
     async def check(
         self,
@@ -403,7 +458,7 @@ class AsyncBilling:
         project: str | None = None,
     ) -> Check:
         """Whether a hold would succeed now; see :meth:`Billing.check`."""
-        return await to_thread(
+        return await self._in_thread(
             self._billing.check, org, cost, resource=resource, member=member, project=project
         )
 
@@ -420,7 +475,7 @@ class AsyncBilling:
         until: datetime | None = None,
     ) -> HistoryPage:
         """What moved the balance, newest first; see :meth:`Billing.history`."""
-        return await to_thread(
+        return await self._in_thread(
             self._billing.history,
             org,
             limit=limit,
@@ -436,35 +491,35 @@ class AsyncBilling:
         self, org: str, effective: datetime, *, recorded: datetime | None = None
     ) -> int:
         """The balance as it was; see :meth:`Billing.balance_as_of`."""
-        return await to_thread(self._billing.balance_as_of, org, effective, recorded=recorded)
+        return await self._in_thread(self._billing.balance_as_of, org, effective, recorded=recorded)
 
     async def usage(
         self, org: str, period: PeriodName = "current", *, member: str | None = None
     ) -> UsageReport:
         """Usage over a period; see :meth:`Billing.usage`."""
-        return await to_thread(self._billing.usage, org, period, member=member)
+        return await self._in_thread(self._billing.usage, org, period, member=member)
 
     async def usage_by_day(
         self, org: str, period: PeriodName = "30d", *, member: str | None = None
     ) -> tuple[DayUsage, ...]:
         """Usage over a period by UTC day; see :meth:`Billing.usage_by_day`."""
-        return await to_thread(self._billing.usage_by_day, org, period, member=member)
+        return await self._in_thread(self._billing.usage_by_day, org, period, member=member)
 
     async def explain(self, org: str, charge: int) -> Explanation:
         """Everything behind a charge; see :meth:`Billing.explain`."""
-        return await to_thread(self._billing.explain, org, charge)
+        return await self._in_thread(self._billing.explain, org, charge)
 
     async def find(self, org: str, op: str, key: str) -> Success | None:
         """The outcome on record for a key; see :meth:`Billing.find`."""
-        return await to_thread(self._billing.find, org, op, key)
+        return await self._in_thread(self._billing.find, org, op, key)
 
     async def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
         """What the host may want to know; see :meth:`Billing.events`."""
-        return await to_thread(self._billing.events, org, after=after, limit=limit)
+        return await self._in_thread(self._billing.events, org, after=after, limit=limit)
 
     async def orgs(self) -> AsyncIterator[str]:
         """Every org's id, sorted."""
-        for org in await to_thread(lambda: list(self._billing.orgs())):
+        for org in await self._in_thread(lambda: list(self._billing.orgs())):
             yield org
 
     async def verify(
@@ -475,48 +530,6 @@ class AsyncBilling:
         progress: Progress | None = None,
     ) -> Verification:
         """Re-derive everything from the journal; see :meth:`Billing.verify`."""
-        return await to_thread(
+        return await self._in_thread(
             self._billing.verify, org, checkpoints=checkpoints, progress=progress
         )
-
-
-class AsyncHold:
-    """A hold that was made; see :class:`OpenHold`.  Use it in ``async with``."""
-
-    def __init__(self, billing: AsyncBilling, command: Hold, held: Held) -> None:
-        self.held = held
-        self.charges: list[Charged] = []
-        """What leaving the ``async with`` block charged."""
-        self._billing = billing
-        self._command = command
-        self._reported: list[Usage] = []
-
-    @property
-    def key(self) -> str:
-        """The hold's name, for ``settle``, ``extend`` and ``release``."""
-        return self.held.key
-
-    @property
-    def amount(self) -> int:
-        """Nanos held."""
-        return self.held.amount
-
-    @property
-    def expires_at(self) -> datetime:
-        return self.held.expires_at
-
-    def report(self, usage: Usage) -> None:
-        """What was really used; may be called again for further usage."""
-        if not isinstance(usage, Usage):
-            raise InvalidCommand("usage", usage, "a Usage, such as tokens(...) returns")
-        self._reported.append(usage)
-
-    async def __aenter__(self) -> AsyncHold:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if not self._reported:
-            await self._billing.release(self._command.org, self.key)
-            return
-        for result in await self._billing.execute(settlements(self._command, self._reported)):
-            self.charges.append(unwrapped([result], Charged))

@@ -3,12 +3,12 @@ thin doors to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from billing_core.books import PriceBook
 from billing_core.commands import (
@@ -30,10 +30,13 @@ from billing_core.commands import (
 )
 from billing_core.decide import decide, wanted
 from billing_core.engine.coalescing import Coalescer, Part, Run
+from billing_core.engine.made_hold import MadeHold
+from billing_core.engine.over_time import OverTime, unwrapped
 from billing_core.engine.prices import Prices
-from billing_core.engine.reads import Reads
 from billing_core.engine.system import system_clock, uuid7
-from billing_core.errors import BillingError, InvalidCommand, Refused
+from billing_core.engine.time_reads import TimeReads
+from billing_core.engine.work import Work
+from billing_core.errors import InvalidCommand
 from billing_core.ledger import NeedMore, Terms
 from billing_core.money import Money
 from billing_core.outcomes import (
@@ -45,30 +48,35 @@ from billing_core.outcomes import (
     Held,
     Opened,
     Outcome,
-    Refusal,
     Released,
     Reversed,
     Subscribed,
     Success,
 )
 from billing_core.plans import Grain, Plan
-from billing_core.ports import Clock, IdSource, Store
+from billing_core.ports import Clock, IdSource, Stale, Store, Transaction, Wanted
 from billing_core.quantities import Usage
 from billing_core.text import checked_name
 from billing_core.times import DAY, duration
+from billing_core.topup import TopUpRules
+
+if TYPE_CHECKING:
+    from billing_core.payments import PaymentProvider
 
 __all__ = ["Billing", "OpenHold"]
 
 _S = TypeVar("_S", bound=Success)
 
 
-class Billing(Reads):
+class Billing(OverTime, TimeReads, Work):
     """The billing engine over a store.  Safe to share between threads.
 
     ``clock``, ``ids``: where time and ids come from.  ``tolerance``: how far ahead of
     the clock a command may be dated.  ``publication_delay``: how long before it takes
-    effect a change of price is published; longer than ``catalogue_age``, for which
-    a loaded catalogue is trusted.
+    effect a change of price is published; no shorter than ``tolerance`` and
+    ``catalogue_age``, for which a loaded catalogue is trusted, together.  All services on
+    one store use the same.  ``payments``: moves the money of top-ups, within the limits of
+    ``topups``.
 
     Methods that write raise Refused, InvalidCommand, Conflict, NotFound or StoreError;
     after a StoreError whose ``outcome_unknown`` is true, send the same again.
@@ -83,22 +91,28 @@ class Billing(Reads):
         tolerance: timedelta = timedelta(minutes=5),
         publication_delay: timedelta = timedelta(minutes=10),
         catalogue_age: timedelta = timedelta(minutes=1),
+        payments: PaymentProvider | None = None,
+        topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
     ) -> None:
         self.store = store
         self.clock = clock
         self.ids = ids
+        self.payments = payments
+        self._topups = topups
         self._tolerance = duration("tolerance", tolerance)
         if self._tolerance > DAY:
             raise InvalidCommand("tolerance", tolerance, "a day at most")
         delay = duration("publication_delay", publication_delay)
         age = duration("catalogue_age", catalogue_age)
-        if age >= delay:
+        if age + self._tolerance > delay:
             raise InvalidCommand(
                 "catalogue_age",
                 catalogue_age,
-                f"less than the publication_delay, {publication_delay}",
+                f"with the tolerance, {tolerance}, at most the publication_delay, "
+                f"{publication_delay}",
             )
         self._prices = Prices(store, clock, age=age, delay=delay)
+        self._horizon = delay - age
         self._coalescer = Coalescer(self._run, width=store.concurrency)
         self._submit: Run = self._coalescer.submit
 
@@ -143,24 +157,20 @@ class Billing(Reads):
         """
         inside = copy(self)
         inside.store = self.store.within(connection)
+        inside.payments = None  # nobody is to wait for it in a transaction
         inside._submit = inside._run  # no coalescing: this transaction is the caller's alone
         return inside
 
     def _run(self, batch: Sequence[Command]) -> list[Outcome]:
         now = self.clock()
-        terms = Terms(self._prices.known(now), now, self._tolerance)
+        terms = self._terms(now, self._tolerance)._replace(topups=self._topups, ids=self.ids)
         wants = wanted(batch, now)
         while True:
             try:
                 with self.store.transaction() as transaction:
-                    outcomes, changes = decide(transaction.load(wants), batch, terms)
-                    if changes:
-                        transaction.commit(changes)
-                return outcomes
-            except NeedMore as need:
-                need.widen(wants)
-                if need.org is None:
-                    terms = terms._replace(catalogue=self._prices.load(), fresh=True)
+                    return _decided(transaction, wants, batch, terms)
+            except NeedMore:  # of what was published: not to be read inside a transaction
+                terms = terms._replace(catalogue=self._prices.load(), fresh=True)
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
         return unwrapped(self.execute([command]), kind)
@@ -373,37 +383,13 @@ class Billing(Reads):
         return self._prices.publish(document)
 
 
-class OpenHold:
+class OpenHold(MadeHold):
     """A hold that was made.  As a context manager it settles what was reported, releases
     itself only if nothing was, and on a StoreError is left to expire."""
 
     def __init__(self, billing: Billing, command: Hold, held: Held) -> None:
-        self.held = held
-        self.charges: list[Charged] = []
-        """What leaving the ``with`` block charged."""
+        super().__init__(command, held)
         self._billing = billing
-        self._command = command
-        self._reported: list[Usage] = []
-
-    @property
-    def key(self) -> str:
-        """The hold's name, for ``settle``, ``extend`` and ``release``."""
-        return self.held.key
-
-    @property
-    def amount(self) -> int:
-        """Nanos held."""
-        return self.held.amount
-
-    @property
-    def expires_at(self) -> datetime:
-        return self.held.expires_at
-
-    def report(self, usage: Usage) -> None:
-        """What was really used; may be called again for further usage."""
-        if not isinstance(usage, Usage):
-            raise InvalidCommand("usage", usage, "a Usage, such as tokens(...) returns")
-        self._reported.append(usage)
 
     def __enter__(self) -> OpenHold:
         return self
@@ -416,6 +402,43 @@ class OpenHold:
             self.charges.append(unwrapped([result], Charged))
 
 
+def _decided(
+    transaction: Transaction, wants: dict[str, Wanted], batch: Sequence[Command], terms: Terms
+) -> list[Outcome]:
+    outcomes = _from_memory(transaction, wants, batch, terms)
+    while outcomes is None:
+        try:
+            decided, changes = decide(transaction.load(wants), batch, terms)
+            if changes:
+                transaction.commit(changes)
+            outcomes = decided
+        except NeedMore as need:
+            if need.org is None:
+                raise
+            need.widen(wants)
+        except Stale:
+            continue
+    return outcomes
+
+
+def _from_memory(
+    transaction: Transaction, wants: Mapping[str, Wanted], batch: Sequence[Command], terms: Terms
+) -> list[Outcome] | None:
+    """The outcomes of commands that all succeed on what the store remembers; None where one
+    does not.  A refusal or a replay is not told from memory: no commit confirms it."""
+    recalled = transaction.recall(wants)
+    if recalled is None:
+        return None
+    try:
+        outcomes, changes = decide(recalled, batch, terms)
+        if not all(isinstance(each, Success) for each in outcomes):
+            return None
+        transaction.commit(changes)
+    except (NeedMore, Stale):
+        return None
+    return outcomes
+
+
 def checked_batch(commands: Iterable[Command]) -> list[Command]:
     """The commands as a list; raises InvalidCommand for anything else."""
     if not isinstance(commands, Iterable):
@@ -425,17 +448,6 @@ def checked_batch(commands: Iterable[Command]) -> list[Command]:
         if not isinstance(command, Command):
             raise InvalidCommand("commands", command, "commands, such as Settle(...)")
     return batch
-
-
-def unwrapped(outcomes: Sequence[Outcome], kind: type[_S]) -> _S:
-    """The one success; raises what it is otherwise."""
-    [result] = outcomes
-    if isinstance(result, Refusal):
-        raise Refused(result)
-    if isinstance(result, BillingError):
-        raise result
-    assert isinstance(result, kind)
-    return result
 
 
 def settlements(hold: Hold, reported: Sequence[Usage]) -> list[Settle]:

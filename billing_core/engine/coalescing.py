@@ -29,6 +29,7 @@ Run = Callable[[Sequence[Command]], list[Outcome]]
 
 _MOST = 1000  # commands in a batch, unless one call alone has more
 _GATHER = 0.001  # seconds that a leader waits for as many callers as there just were
+_IN_VAIN = 3  # calls that wait for the store one after another, where it does not answer
 _LOOK = 0.05  # seconds after which a sleeper looks whether its leader is still alive
 
 
@@ -126,15 +127,21 @@ class Coalescer:
                 self._promote()
 
     def _promote(self) -> None:
-        """Let the first waiting call that may go lead, if there is room for a leader."""
+        """Let the first waiting call that may go lead, if there is room for a leader.  One that
+        may already, and has taken nothing yet, is not let again: it would fill two places."""
         if len(self._leaders) >= self._width or self._gathering is not None:
             return
+        ahead: set[str] = set()
         for call in self._waiting:
-            if not call.done and self._busy.isdisjoint(call.orgs):
+            if call.done:
+                continue
+            free = self._busy.isdisjoint(call.orgs) and ahead.isdisjoint(call.orgs)
+            if free and not call.leads:
                 call.leads = True
                 self._leaders.append(call)
                 call.wake()
                 return
+            ahead |= call.orgs  # later calls for these orgs keep their order
 
     def _sleep(self, call: _Call) -> None:
         if call.gate.acquire(timeout=_LOOK):
@@ -222,10 +229,7 @@ class Coalescer:
             outcomes = self._run([command for part in parts for command in part.commands])
         except Exception as error:
             if len(parts) > 1 and not _same_for_all(error, self._width):
-                # Somebody's command is poison, or the commit failed: each alone, before
-                # anyone is told of a failure.
-                for part in parts:
-                    self._alone(part)
+                self._one_by_one(parts)
             else:
                 for part in parts:
                     part.error = error
@@ -237,6 +241,26 @@ class Coalescer:
                 first = last
         for call in batch:
             call.done = True
+
+    def _one_by_one(self, parts: Sequence[Part]) -> None:
+        """Somebody's command is poison, or the commit failed: each alone, before anyone is
+        told of a failure.  Where one waited in vain, nobody else waits for the same orgs; and
+        after a few such nobody waits at all: then it is the store that does not answer."""
+        stuck: dict[str, Exception] = {}
+        in_vain = 0
+        for part in parts:
+            orgs = {command.org for command in part.commands}
+            error = next((stuck[org] for org in orgs if org in stuck), None)
+            if error is None and in_vain == _IN_VAIN:
+                error = next(iter(stuck.values()))
+            if error is None:
+                self._alone(part)
+                error = part.error
+                if isinstance(error, StoreError) and error.retryable and not error.outcome_unknown:
+                    in_vain += 1
+                    stuck.update(dict.fromkeys(orgs, error))
+            else:
+                part.error = error
 
     def _alone(self, part: Part) -> None:
         try:

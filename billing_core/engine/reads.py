@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import frozen
 
 from billing_core.asked import refused
-from billing_core.catalogue import Catalogue
+from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import Command, Hold, Settle
 from billing_core.decide import estimate, project, wanted
 from billing_core.engine.reports import Reports, check_seq
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.ledger import Ledger, NeedMore, Terms
+from billing_core.ledger import CHARGES, Ledger, NeedMore, Terms
 from billing_core.limits import Use, bound
 from billing_core.metering import Quote, billed
 from billing_core.money import Money
@@ -27,9 +27,11 @@ from billing_core.quantities import Usage
 from billing_core.records import Event
 from billing_core.text import checked_name
 from billing_core.times import micros, moment
+from billing_core.topping_up import in_flight
 
 if TYPE_CHECKING:
     from billing_core.audit import Checkpoint, Discrepancy
+    from billing_core.differences import Difference
     from billing_core.explain import Explanation
     from billing_core.statements import Balance
     from billing_core.verify import Progress, Verification
@@ -55,6 +57,8 @@ class Check:
 class Reads(Reports):
     """What can be asked of a store; :class:`Billing` adds what can be told it."""
 
+    _horizon: int
+
     def catalogue(self) -> Catalogue:
         """All published prices, as of now."""
         return self._prices.load()
@@ -70,6 +74,33 @@ class Reads(Reports):
         command = Settle(org, "quote", usage=usage, at=moment(time))
         return self._ask(command, now, lambda ledger: estimate(ledger, usage, time))
 
+    def pricing(
+        self, org: str, *, at: datetime | None = None
+    ) -> Mapping[str, Mapping[str, Priced]]:
+        """The prices in force for the org at a time (default: now), by resource and
+        component: its own, its plan's, everyone's.  Raises NotFound."""
+        now = self.clock()
+        time = now if at is None else micros("at", at)
+
+        def answer(ledger: Ledger) -> Mapping[str, Mapping[str, Priced]]:
+            currency = ledger.account.currency
+            return ledger.catalogue.prices(currency, time, ledger.audiences(time))
+
+        return self._asked(
+            checked_name("org", org), Wanted(until=now, times=(time, time)), now, answer
+        )
+
+    def diff(self, old: str, new: str) -> tuple[Difference, ...]:
+        """What a published version changes of what another says, in words.
+
+        Both by name: of plans, or of price books for one audience.  Raises NotFound,
+        InvalidCommand.
+        """
+        from billing_core.differences import differences
+
+        catalogue = self._prices.load()
+        return differences(catalogue.document(old), catalogue.document(new))
+
     # -- reads ------------------------------------------------------------------
 
     def _ask(self, command: Command, now: int, answer: Callable[[Ledger], _A]) -> _A:
@@ -78,8 +109,11 @@ class Reads(Reports):
         want.until = now
         return self._asked(command.org, want, now, answer)
 
+    def _terms(self, now: int, tolerance: int) -> Terms:
+        return Terms(self._prices.known(now), now, tolerance, horizon=self._horizon)
+
     def _asked(self, org: str, want: Wanted, now: int, answer: Callable[[Ledger], _A]) -> _A:
-        terms = Terms(self._prices.known(now), now, 0)
+        terms = self._terms(now, 0)
         wants = {org: want}
         while True:
             state = self.store.snapshot(wants)[org]
@@ -130,10 +164,11 @@ class Reads(Reports):
         if state.account is None:
             raise NotFound("org", org, "it has no account; open it first")
         entry = state.subjects.get(charge)
-        if entry is None or entry.usage is None or entry.op not in ("settle", "deduct", "price"):
+        if entry is None or entry.usage is None or entry.op not in CHARGES:
             raise NotFound("charge", charge, "a charge is named by the seq that it answered")
         terms = Terms(self._prices.load(), self.clock(), 0)
-        story = Ledger(org, state, terms).story(entry)
+        ledger = Ledger(org, state, terms)
+        story = ledger.own_story(entry) if entry.op == "piece" else ledger.story(entry)
         member = self.store.members(org).get(entry.usage.member) if entry.usage.member else None
         return explain(entry, story, terms.catalogue, state.account.currency, state.lots, member)
 
@@ -218,5 +253,6 @@ def _check(ledger: Ledger, hold: Hold, now: int) -> Check:
     if ledger.account.closed_at is not None:
         refusal = Refusal(hold.org, hold.key, "closed")
     elif no is not None:
-        refusal = refused(hold.org, hold.key, no, now)
+        no_credit = refused(hold.org, hold.key, no, now)
+        refusal = in_flight(no_credit, open=ledger.account.topup_open)
     return Check(needed, ledger.available(resource, now), refusal)

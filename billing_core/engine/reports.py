@@ -20,7 +20,7 @@ from billing_core.times import DAY, PeriodName, Window, billing_period, micros, 
 
 if TYPE_CHECKING:
     from billing_core.statements import HistoryPage, HistoryRow
-    from billing_core.usage import DayUsage, UsageReport
+    from billing_core.usage import DayUsage, Running, UsageReport
 
 __all__ = ["Reports", "check_seq"]
 
@@ -75,7 +75,7 @@ class Reports:
             before = last if before is None else min(before, last)
         first = 0 if since is None else self._first_at(org, account, micros("since", since))
         # Charges are most of a journal: what asks for none of them reads none.
-        charges = None if wanted is None or "usage" in wanted else False
+        charges = wanted is None or "usage" in wanted
         rows: list[HistoryRow] = []
         looked = 0
         while True:
@@ -154,7 +154,13 @@ class Reports:
         else:
             spans = cover(span)
         sums = self.store.usage_sums(org, spans, only)
-        return report(org, account.currency, period, span, sums, names, self._unit(account))
+        open_runs = self._running(org, span, only)
+        unit_of = self._unit(account)
+        return report(org, account.currency, period, span, sums, names, unit_of, open_runs)
+
+    def _running(self, org: str, span: Window, member: int | None) -> list[Running]:
+        """What of the runs' time in a window is not posted yet."""
+        raise NotImplementedError
 
     def usage_by_day(
         self, org: str, period: PeriodName = "30d", *, member: str | None = None

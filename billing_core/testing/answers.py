@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,7 +14,18 @@ from billing_core.outcomes import Charged, Held, Outcome, Refusal
 from billing_core.records import Line
 from billing_core.times import micros
 
-__all__ = ["Amounts", "Answer", "amounts", "answer_of", "line_amounts"]
+__all__ = [
+    "Amounts",
+    "Answer",
+    "No",
+    "Wrong",
+    "amounts",
+    "answer_of",
+    "line_amounts",
+    "no",
+]
+
+_DIGEST = re.compile("#[0-9a-f]{16}")
 
 Amounts = Mapping[tuple[str, str, str | None], tuple[int, int, int]]
 """(component, payer, version) → (quantity, billed, nanos)."""
@@ -27,6 +39,31 @@ class Answer:
     facts: Mapping[str, Any]
 
 
+class Wrong(Exception):
+    """A command that leads to an error of this class."""
+
+
+class No(Exception):
+    """A refusal."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(answer.kind)
+
+
+def no(
+    reason: str, shortfall: int = 0, limit: str | None = None, after: float | None = None
+) -> Answer:
+    """A refusal's answer.  ``after``: how many seconds later a retry may help."""
+    facts = {
+        "shortfall": shortfall,
+        "limit": limit,
+        "retryable": after is not None,
+        "retry_after": after,
+    }
+    return Answer(f"Refusal {reason}", facts)
+
+
 def amounts(lines: Iterable[tuple[str, str, str | None, int, int, int]]) -> Amounts:
     """Lines added up by component, payer and version."""
     sums: dict[tuple[str, str, str | None], tuple[int, int, int]] = {}
@@ -38,12 +75,12 @@ def amounts(lines: Iterable[tuple[str, str, str | None, int, int, int]]) -> Amou
 
 
 def line_amounts(lines: Iterable[Line]) -> Amounts:
-    """The same of lines on record; versions by their short names."""
+    """The same of lines on record; versions, and those of discounts, by their short names."""
     return amounts(
         (
             line.component,
             line.payer,
-            None if line.version is None else line.version.partition("#")[0],
+            None if line.version is None else _DIGEST.sub("", line.version),
             line.quantity,
             line.billed,
             line.amount,
@@ -55,7 +92,9 @@ def line_amounts(lines: Iterable[Line]) -> Amounts:
 def answer_of(outcome: Outcome) -> Answer:
     """What matters of an outcome."""
     if isinstance(outcome, Refusal):
-        return Answer(f"Refusal {outcome.reason}", {"shortfall": outcome.shortfall})
+        said = ("shortfall", "limit", "retryable", "retry_after")
+        facts = {name: getattr(outcome, name) for name in said}
+        return Answer(f"Refusal {outcome.reason}", facts)
     if isinstance(outcome, BillingError):
         return Answer(type(outcome).__name__, {})
     facts = attrs.asdict(outcome, recurse=False)

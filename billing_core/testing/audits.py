@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter as Bag
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from billing_core.books import PriceBook
 from billing_core.engine import Billing
 from billing_core.errors import BillingError
+from billing_core.money import Money
 from billing_core.ports import Changes, Store, Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Entry
@@ -18,6 +20,9 @@ from billing_core.rollups import Sums, cover
 from billing_core.testing.answers import line_amounts
 from billing_core.testing.facts import Facts, Record
 from billing_core.testing.model import Model
+from billing_core.testing.spending import Wish, bound, held, spent
+from billing_core.testing.tariff import month_start
+from billing_core.text import compact
 from billing_core.times import DAY, HOUR, Window, micros, moment
 from billing_core.verify import Verification
 
@@ -32,6 +37,8 @@ __all__ = [
     "quote",
     "reports",
     "same_rows",
+    "told",
+    "totals",
     "verified",
     "window",
     "windows",
@@ -53,23 +60,32 @@ def balance(engines: Sequence[Billing], model: Model, org: str, now: int) -> Non
         if facts.remainder(lot)
     }
     assert {lot.lot: (lot.remainder, lot.reserved) for lot in told.lots} == lots
+    periods = {
+        lot.lot: None if lot.period is None else micros("time", lot.period) for lot in told.lots
+    }
+    assert periods == {lot: facts.lots[lot].period for lot in lots}
+    for lot in told.lots:
+        came = facts.came(lot.lot)
+        assert came in (0, lot.amount), f"{lot}; the model says {came}"
     order = sorted((facts.lots[lot] for lot in lots), key=lambda lot: lot.order())
     assert [lot.lot for lot in told.lots] == [lot.number for lot in order]
     figures = {
         "balance": (told.balance, facts.balance(time)),
-        "available": (told.available, facts.available(None, time)),
+        "available": (told.available, facts.available(None, time, now)),
         "held": (told.held, sum(facts.reserved(lot) for lot in facts.lots)),
         "debt": (told.debt, facts.debt()),
         "granted": (told.granted, facts.granted()),
         "used": (told.used, facts.used()),
         "closed": (told.closed_at is not None, facts.closed),
+        "plan": (told.plan, facts.plans[-1][1] if facts.plans else None),
     }
     for name, (said, expected) in figures.items():
         assert said == expected, f"{name} of {org}: {said}; the model says {expected}"
 
 
 def _figures(entry: Entry) -> tuple[object, ...]:
-    return (entry.seq, entry.key, entry.at, entry.amount, entry.balance, _moved(entry.transfers))
+    times = (entry.at, entry.recorded_at)
+    return (entry.seq, entry.key, *times, entry.amount, entry.balance, _moved(entry.transfers))
 
 
 def _moved(transfers: Iterable[tuple[str, str, int, str]]) -> Mapping[tuple[str, str, str], int]:
@@ -86,6 +102,7 @@ def _postings(facts: Facts, after: int = 0) -> list[tuple[object, ...]]:
             posting.seq,
             posting.key,
             posting.at,
+            posting.recorded_at,
             posting.amount,
             posting.balance,
             _moved(
@@ -114,6 +131,45 @@ def journal(store: Store, model: Model, org: str) -> None:
         if entry.usage is not None
     ]
     _same(recorded, facts.records())
+
+
+def told(store: Store, model: Model, org: str, after: int = 0) -> None:
+    """The events, once each, with the entries that raised them."""
+    facts = model.orgs[org]
+
+    def ordered(events: Iterable[tuple[int, str, object]]) -> list[tuple[int, str, str]]:
+        return sorted((seq, kind, compact(data)) for seq, kind, data in events)
+
+    found = [
+        (each.seq, each.kind, json.loads(each.data)) for each in store.events(org, after, 10**6)
+    ]
+    expected = [(each.seq, each.kind, each.data) for each in facts.events if each.seq > after]
+    _same(ordered(found), ordered(expected))
+
+
+def totals(store: Store, model: Model, org: str) -> None:
+    """What is added up for limits is what its charges and holds add up to; what the org
+    subscribed to and which limits it set is as it was told."""
+    facts = model.orgs[org]
+    for each in store.spends(org):
+        own = held if each.grain == "held" else None
+        sums = (
+            own(facts, each.subject) if own else spent(facts, each.subject, each.grain, each.start)
+        )
+        assert each.amount == sums, f"{each}; the model says {sums}"
+    known = {key: (each.amount, each.alerts, each.blocks) for key, each in facts.limits.items()}
+    assert known == {
+        (each.subject, each.per): (
+            None if each.amount is None else Money(each.amount, facts.currency),
+            each.alerts,
+            each.blocks,
+        )
+        for each in store.limits(org)
+    }
+    had = [name for _, name in facts.plans]
+    # Ending what had not begun is no change.
+    changes = [name for n, name in enumerate(had) if name is not None or (n and had[n - 1])]
+    assert [each.plan for each in store.subscriptions(org)] == changes
 
 
 def journal_tail(store: Store, model: Model, org: str, entries: int = 12) -> None:
@@ -154,15 +210,26 @@ def conservation(engine: Billing, store: Store, org: str) -> None:
             held[number] += part
     assert {lot.lot: lot.reserved for lot in lots if lot.reserved} == dict(+held)
     told = engine.balance(org)
-    free = sum(lot.remainder - lot.reserved for lot in told.lots if lot.scope is None)
+    current = moment(month_start(account.anchor, micros("at", told.at)))
+    free = sum(
+        lot.remainder - lot.reserved
+        for lot in told.lots
+        if lot.scope is None and lot.period in (None, current)
+    )
     assert told.available == free - told.debt
+
+
+_TABLES = (
+    "lots", "holds", "counters", "items", "charges", "events", "members", "subscriptions",
+    "limits", "spends",
+)  # fmt: skip
 
 
 def same_rows(stores: Sequence[Store], org: str) -> None:
     """What the stores keep is the same, in the same order."""
     first, *others = stores
     for other in others:
-        for name in ("lots", "holds", "counters", "items", "charges", "events", "members"):
+        for name in _TABLES:
             ours, theirs = getattr(first, name)(org), getattr(other, name)(org)
             if name == "members":
                 assert dict(ours) == dict(theirs)
@@ -190,6 +257,7 @@ def verified(engine: Billing, before: Verification | None = None) -> Verificatio
 def quote(engines: Sequence[Billing], model: Model, org: str, usage: Usage, now: int) -> None:
     """A quote is what the model says, and a check asks for as much."""
     facts = model.at(org, now)
+    time = max(now, facts.watermark)
     least, most = model.quoted(org, usage, now)
     for engine in engines:
         try:
@@ -200,9 +268,15 @@ def quote(engines: Sequence[Billing], model: Model, org: str, usage: Usage, now:
         assert least is not None
         assert least <= told <= most, f"quoted {told}; the model says {least} to {most}"
         check = engine.check(org, usage)
-        available = facts.available(usage.resource, max(now, facts.watermark))
-        assert (check.needed, check.available) == (told, available)
-        assert check.allowed == (not facts.closed and told <= max(0, available))
+        assert (check.needed, check.available) == (
+            told, facts.available(usage.resource, time, now)
+        )  # fmt: skip
+        counts = model.billed(org, usage, now)
+        no = bound(facts, Wish(0, None, usage.resource, now, time, counts), told)
+        assert check.allowed == (not facts.closed and no is None)
+        if check.refusal is not None and no is not None and not facts.closed:
+            said = (check.refusal.limit, check.refusal.shortfall)
+            assert said == (no.facts["limit"], no.facts["shortfall"])
 
 
 def explanations(engine: Billing, model: Model, org: str) -> None:

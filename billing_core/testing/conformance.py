@@ -20,13 +20,24 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from billing_core.ports import Store
 from billing_core.testing.contract_reads import LoadContract, ReadContract
+from billing_core.testing.contract_terms import TermsContract
+from billing_core.testing.contract_time import TimeContract
+from billing_core.testing.contract_topups import TopUpContract
 from billing_core.testing.contract_writes import PublishContract, WriteContract
 from billing_core.testing.machine import STEPS, FewDebts, ledger_machine
 
 __all__ = ["StoreConformance"]
 
 
-class StoreConformance(WriteContract, LoadContract, ReadContract, PublishContract):
+class StoreConformance(
+    WriteContract,
+    LoadContract,
+    TermsContract,
+    ReadContract,
+    PublishContract,
+    TimeContract,
+    TopUpContract,
+):
     """What :mod:`billing_core.ports` asks of a store, point by point, and then the whole
     ledger on it beside the one in memory."""
 

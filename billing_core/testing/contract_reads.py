@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from billing_core.ports import OrgState, Store, Wanted
-from billing_core.records import Cell, CellKey, Counter, Event, Item, Transfer
+from billing_core.records import (
+    Cell,
+    CellKey,
+    Counter,
+    Event,
+    Item,
+    LimitSet,
+    Spend,
+    Subscription,
+    Transfer,
+)
 from billing_core.testing.drafts import Draft, charge, hold, load, lot, save, usage
 
 __all__ = ["LoadContract", "ReadContract"]
@@ -233,6 +243,9 @@ class ReadContract:
         assert store.erase_member("nobody", "ann") is False
         for rows in (store.lots, store.holds, store.counters, store.items, store.charges):
             assert list(rows("nobody")) == []
+        assert list(store.subscriptions("nobody")) == []
+        assert list(store.limits("nobody")) == []
+        assert list(store.spends("nobody")) == []
 
     def test_orgs_are_sorted_by_code_point(self, store: Store) -> None:
         for org in NAMES[::-1]:
@@ -279,6 +292,18 @@ class ReadContract:
         assert list(store.history("acme", before=5)) == moved[1:]
         assert list(store.history("acme", before=4, limit=1)) == moved[1:2]
         assert list(store.history("acme", before=1)) == []
+
+    def test_history_without_charges_has_whatever_else_moved_money(self, store: Store) -> None:
+        draft = Draft()
+        for number, op in enumerate(("settle", "grant", "deduct", "reverse", "lapse", "hold"), 1):
+            moves = [Transfer("a", "b", 5, "grant")] if op != "hold" else []
+            draft.entry(f"{op}:{number}", transfers=moves)
+        changes = draft.changes()
+        save(store, changes)
+        moved = [changes.entries[number - 1] for number in (5, 4, 2)]
+        assert list(store.history("acme", charges=False)) == moved
+        assert list(store.history("acme", before=5, limit=1, charges=False)) == moved[1:2]
+        assert len(store.history("acme", charges=True)) == 5
 
     def test_cells_of_a_grain_that_begin_in_a_window(self, store: Store) -> None:
         cells = {
@@ -353,18 +378,33 @@ class ReadContract:
             counters=[Counter(name, number, {}) for name in names for number in numbers],
             items=[Item(item, name, {}) for name in names for item in names],
             charges=[charge(number) for number in numbers],
+            subscriptions=[Subscription(number, 7, "p") for number in numbers],
+            limits=[LimitSet(name, per, 5, (), True) for name in names for per in ("b", "a")],
+            spends=[
+                Spend(name, grain, number, 5)
+                for name in names
+                for grain in ("b", "a")
+                for number in (*numbers, -1)
+            ],
         )
         save(store, changes)
         ordered = sorted(numbers)
         assert [each.lot for each in store.lots("acme")] == ordered
         assert [each.charge for each in store.charges("acme")] == ordered
         assert [each.key for each in store.holds("acme")] == NAMES
+        assert [each.seq for each in store.subscriptions("acme")] == ordered
+        limits = [(each.subject, each.per) for each in store.limits("acme")]
+        assert limits == [(name, per) for name in NAMES for per in "ab"]
+        spends = [(each.subject, each.grain, each.start) for each in store.spends("acme")]
+        assert spends == [(name, g, n) for name in NAMES for g in "ab" for n in (-1, *ordered)]
         told = [(each.resource, each.start) for each in store.counters("acme")]
         assert told == [(name, number) for name in NAMES for number in ordered]
         rows = [(each.item, each.resource) for each in store.items("acme")]
         assert rows == [(item, name) for item in NAMES for name in NAMES]
 
-    @pytest.mark.parametrize("kind", ["lots", "holds", "counters", "items", "charges"])
+    @pytest.mark.parametrize(
+        "kind", ["lots", "holds", "counters", "items", "charges", "subscriptions", "spends"]
+    )
     def test_every_row_is_read_however_many(self, store: Store, kind: str) -> None:
         numbers = range(1, MANY)
         names = [f"{number:05}" for number in numbers]
@@ -374,6 +414,8 @@ class ReadContract:
             "counters": [Counter("model:a", number, {}) for number in numbers],
             "items": [Item("i", name, {}) for name in names],
             "charges": [charge(number) for number in numbers],
+            "subscriptions": [Subscription(number, number, None) for number in numbers],
+            "spends": [Spend("org", "day", number, 1) for number in numbers],
         }[kind]
         draft = Draft()
         for number in numbers:

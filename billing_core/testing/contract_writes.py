@@ -14,29 +14,49 @@ import pytest
 from billing_core.books import PriceBook
 from billing_core.catalogue import Published
 from billing_core.errors import StoreError
+from billing_core.money import Money
+from billing_core.plans import Limit, Plan
 from billing_core.ports import Changes, Store, Wanted
 from billing_core.pricing import Flat, Price
-from billing_core.records import Cell, CellKey, Counter, Event, Item, Transfer
+from billing_core.records import (
+    Cell,
+    CellKey,
+    Counter,
+    Event,
+    Item,
+    LimitSet,
+    Spend,
+    Subscription,
+    Transfer,
+)
 from billing_core.testing.drafts import Draft, charge, hold, load, lot, save, usage
 
 __all__ = ["PublishContract", "WriteContract"]
 
 MOST = 2**63 - 1
 HUGE = 10**60 + 1
+_LIMIT = Limit("member", Money(7, "USD"), "day", (50,))
 
 
 def _everything(draft: Draft) -> Changes:
     """Something of every record kind."""
     seq = draft.entry("settle:k", amount=7, transfers=[Transfer("lot:1", "revenue", 7, "charge")])
-    draft.entry("deduct:k", amount=7, usage=usage(member=1))
+    draft.entry("deduct:k", amount=7, usage=usage(member=1, project="prøject"))
     cell = Cell(1, 7, {"input": [3, 7]})
     return draft.changes(
         events=[Event(seq, 1, "hold_expired", '{"hold":"h"}')],
-        lots=[lot(1, scope=("model:*", "tööl"), expires_at=900), lot(2)],
-        holds=[hold("h", 700, counted=[(1000, "input", 5)])],
+        lots=[
+            lot(1, scope=("model:*", "tööl"), expires_at=900),
+            lot(2),
+            lot(3, expires_at=900, period=-5),
+        ],
+        holds=[hold("h", 700, counted=[(1000, "input", 5)], member=1, project="prøject")],
         counters=[Counter("model:a", 1000, {"input": [3, 1, 3, 5]})],
         items=[Item("run-1", "model:a", {"input": [3, 5, "v1#00"]})],
-        charges=[charge(seq, 4, (1, 3), (2, 1))],
+        charges=[charge(seq, 4, (1, 3), (2, 1), period=1000)],
+        subscriptions=[Subscription(seq, 30, "plän")],
+        limits=[LimitSet("project:prøject", "day", 7, (50, 100), False)],
+        spends=[Spend("member:1", "day", 0, 7), Spend("org", "held", 0, 2)],
         members=[(1, "ann")],
         cells={CellKey("hour", 1, 0, "model:a", "platform"): cell},
     )
@@ -52,6 +72,9 @@ def _rows(store: Store, org: str) -> list[object]:
         list(store.counters(org)),
         list(store.items(org)),
         list(store.charges(org)),
+        list(store.subscriptions(org)),
+        list(store.limits(org)),
+        list(store.spends(org)),
         dict(store.members(org)),
         {g: dict(store.cells(org, g, -MOST, MOST)) for g in ("hour", "day", "period")},
         list(store.usage(org, -MOST, MOST)),
@@ -74,6 +97,9 @@ class WriteContract:
         assert list(store.counters("acme")) == changes.counters
         assert list(store.items("acme")) == changes.items
         assert list(store.charges("acme")) == changes.charges
+        assert list(store.subscriptions("acme")) == changes.subscriptions
+        assert list(store.limits("acme")) == changes.limits
+        assert list(store.spends("acme")) == changes.spends
         assert dict(store.members("acme")) == {1: "ann"}
         assert dict(store.cells("acme", "hour", 0, 1)) == changes.cells
         assert store.usage("acme", 0, 100) == [(2, changes.entries[1].usage)]
@@ -85,20 +111,29 @@ class WriteContract:
         draft.account.next_lapse = 77
         draft.account.balance = draft.account.debt = draft.account.granted = 9
         draft.account.used = draft.account.lots = draft.account.members = 3
-        closed = hold("h", 800, "settled")
+        draft.account.plan, draft.account.paused, draft.account.plan_since = "plän", True, 30
+        draft.account.period, draft.account.allowance = 40, 8
+        draft.account.recorded_at, draft.account.limited_since = 60, 30
+        draft.account.low_balance = 12
+        closed = hold("h", 800, "settled", member=1, project="prøject")  # as ever
         closed.parts = []
-        story = charge(1, 0, (2, 1))
-        story.reversed, story.priced = 20, 2
+        story = charge(1, 0, (2, 1), period=1000)
+        story.amount, story.reversed, story.priced = 70, 20, 2  # of a run it grows
         changes = draft.changes(
             lots=[lot(1, 3, reserved=2, scope=("model:*", "tööl"), expires_at=900)],
             holds=[closed],
             counters=[Counter("model:a", 1000, {"input": [9, 0, 1, 0], "output": [1, 1, 2, 0]})],
             items=[Item("run-1", "model:a", {"input": [4, 5, "v1#00"]})],
             charges=[story],
+            limits=[LimitSet("project:prøject", "day", None, (), True)],
+            spends=[Spend("org", "held", 0, -2)],
         )
         save(store, changes)
         assert load(store).account == changes.account
-        assert list(store.lots("acme")) == [*changes.lots, lot(2)]
+        others = [lot(2), lot(3, expires_at=900, period=-5)]
+        assert list(store.lots("acme")) == [*changes.lots, *others]
+        assert list(store.limits("acme")) == changes.limits
+        assert list(store.spends("acme")) == [Spend("member:1", "day", 0, 7), *changes.spends]
         assert list(store.holds("acme")) == changes.holds
         assert list(store.counters("acme")) == changes.counters
         assert list(store.items("acme")) == changes.items
@@ -147,7 +182,8 @@ class WriteContract:
             assert account is not None
             assert account.org == org
             assert [entry.org for entry in store.entries(org)] == [org, org]
-            assert [each.lot for each in store.lots(org)] == [1, 2]
+            assert [each.lot for each in store.lots(org)] == [1, 2, 3]
+            assert [each.plan for each in store.subscriptions(org)] == ["plän"]
 
     @pytest.mark.parametrize("what", ["key", "seq", "key twice", "account", "member", "event"])
     def test_what_is_unique_is_refused_and_nothing_written(self, store: Store, what: str) -> None:
@@ -191,6 +227,8 @@ class WriteContract:
             counters=[Counter("model:a", 0, {"input": [HUGE, HUGE - 1, HUGE, HUGE]})],
             items=[Item("i", "model:a", {"input": [HUGE, HUGE, "v"]})],
             charges=[charge(1, MOST, (1, MOST))],
+            limits=[LimitSet("org", "period", MOST, (1000,), True)],
+            spends=[Spend("org", "period", MOST, -MOST), Spend("org", "period", -MOST, MOST)],
             cells={key: Cell(MOST, MOST, {"input": [HUGE, MOST], "output": [-HUGE, -MOST]})},
         )
         changes.holds[0].parts = [[1, MOST]]
@@ -202,6 +240,8 @@ class WriteContract:
         assert list(store.counters("acme")) == changes.counters
         assert list(store.items("acme")) == changes.items
         assert list(store.charges("acme")) == changes.charges
+        assert list(store.limits("acme")) == changes.limits
+        assert list(store.spends("acme")) == changes.spends[::-1]
         assert store.cells("acme", "period", -MOST, MOST) == changes.cells
         save(store, draft.changes(cells={key: Cell(-MOST, -MOST, {"input": [-HUGE, -MOST]})}))
         [cell] = store.cells("acme", "period", -MOST, MOST).values()
@@ -216,7 +256,8 @@ class WriteContract:
         draft = Draft(name)
         draft.entry(f"settle:{name}", usage=usage(resource=name))
         held = hold(name)
-        held.resource = name
+        held.resource = held.project = name
+        draft.account.limited_since = 0
         key = CellKey("hour", 0, 0, name, "platform")
         changes = draft.changes(
             members=[(1, name)],
@@ -224,11 +265,15 @@ class WriteContract:
             counters=[Counter(name, 0, {name: [1, 0, 1, 0]})],
             items=[Item(name, name, {name: [1, 1, name]})],
             lots=[lot(1, scope=(name,))],
+            subscriptions=[Subscription(1, 5, name)],
+            limits=[LimitSet(f"project:{name}", "day", 5, (), True)],
+            spends=[Spend(f"project:{name}", "held", 0, 5)],
             cells={key: Cell(1, 1, {name: [1, 1]})},
         )
         save(store, changes)
         want = Wanted(until=0, keys={f"settle:{name}"}, members={name}, holds={name})
         want.counters, want.items = {name: (0, 0)}, {(name, name)}
+        want.projects = {name}
         state = load(store, name, want)
         assert state.account == changes.account
         assert state.entries == {f"settle:{name}": changes.entries[0]}
@@ -236,6 +281,9 @@ class WriteContract:
         assert state.counters == {(name, 0): changes.counters[0]}
         assert state.items == {(name, name): changes.items[0]}
         assert state.lots == {1: changes.lots[0]}
+        assert state.limits == {(f"project:{name}", "day"): changes.limits[0]}
+        assert state.spends == {(f"project:{name}", "held", 0): changes.spends[0]}
+        assert list(store.subscriptions(name)) == changes.subscriptions
         assert store.entry(name, f"settle:{name}") == changes.entries[0]
         assert store.cells(name, "hour", 0, 1) == changes.cells
         assert set(store.orgs()) == {"acme", name}
@@ -254,6 +302,7 @@ class WriteContract:
             changes.counters[0].components["input"][0] = 999
             changes.items[0].components["input"][0] = 999
             changes.charges[0].payments[0][1] = 999
+            changes.spends[0].amount = 999
             changes.entries[0].amount = 999
             for cell in changes.cells.values():
                 cell.components["input"][0] = 999
@@ -266,6 +315,7 @@ class WriteContract:
                 counters=list(store.counters("acme")),
                 items=list(store.items("acme")),
                 charges=list(store.charges("acme")),
+                spends=list(store.spends("acme")),
                 cells=dict(store.cells("acme", "hour", 0, 1)),
             )
 
@@ -383,7 +433,17 @@ def _next_entry(store: Store, key: str, *orgs: str) -> None:
 
 
 class PublishContract:
-    """Price books are numbered, immutable and read in order."""
+    """Price books and plans are numbered, immutable and read in order."""
+
+    def test_plans_are_kept_among_the_books(self, store: Store) -> None:
+        plan = Plan("plän-1", "plän", datetime(2026, 1, 1, tzinfo=UTC), limits=[_LIMIT])
+        documents = [_book(1), Published.of(plan, 2, 1), _book(3)]
+        for document in documents:
+            store.publish(document)
+        assert list(store.published()) == documents
+        assert store.published()[1].document() == plan
+        with pytest.raises(StoreError):
+            store.publish(Published.of(plan, 4, 1))  # a version is published once
 
     def test_books_are_kept_in_order(self, store: Store) -> None:
         books = [_book(number) for number in (1, 2, 3)]

@@ -116,10 +116,13 @@ def lot(
     seq: int = 1,
     expires_at: int | None = None,
     scope: tuple[str, ...] | None = None,
+    period: int | None = None,
 ) -> Lot:
+    kind = "purchased" if period is None else "allowance"
+    amount = max(remainder, 10)
     return Lot(
-        number, seq, "purchased", 0, max(remainder, 10), remainder, reserved, expires_at, scope
-    )
+        number, seq, kind, 0, amount, remainder, reserved, expires_at, scope, period
+    )  # fmt: skip
 
 
 def hold(
@@ -128,17 +131,24 @@ def hold(
     state: str = "open",
     *,
     counted: Sequence[tuple[int, str, int]] = (),
+    member: int = 0,
+    project: str | None = None,
 ) -> Hold:
-    return Hold(key, "model:a", expires_at, state, [[1, 2]], list(counted))
+    return Hold(key, "model:a", expires_at, state, [[1, 2]], list(counted), member, project)
 
 
-def charge(number: int, unpaid: int = 0, *payments: tuple[int, int]) -> Charge:
-    return Charge(number, "model:a", 50, unpaid, 0, [list(pair) for pair in payments], 0)
+def charge(number: int, unpaid: int = 0, *payments: tuple[int, int], period: int = 0) -> Charge:
+    return Charge(number, "model:a", 50, unpaid, 0, [list(pair) for pair in payments], period)
 
 
 def usage(
-    at: int = 50, member: int = 0, *, quantity: int = 3, resource: str = "model:a"
+    at: int = 50,
+    member: int = 0,
+    *,
+    quantity: int = 3,
+    resource: str = "model:a",
+    project: str | None = None,
 ) -> UsageRecord:
     line = Line("input", quantity, quantity, "platform", 7, "v1#00", 4, 1, 3)
     unpriced = Line("oütput", 2, 2, "platform", 0, None)
-    return UsageRecord(at, member, resource, "run-1", 1, (line, unpriced))
+    return UsageRecord(at, member, resource, "run-1", 1, (line, unpriced), project)

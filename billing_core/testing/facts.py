@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from billing_core.commands import Command
+from billing_core.commands import Command, SetLimit
+from billing_core.plans import Plan
 from billing_core.testing.answers import Amounts, Answer, amounts
-from billing_core.testing.tariff import Used
+from billing_core.testing.tariff import Tariff, Used, month_end, month_start
 
-__all__ = ["ChargeFact", "Facts", "HoldFact", "LotFact", "Move", "Posting"]
+__all__ = ["ChargeFact", "EventFact", "Facts", "HoldFact", "LotFact", "Move", "Posting"]
 
 _KINDS = ("allowance", "promotional", "purchased")
+MOST = 2**63 - 1
 _PAID = ("capture", "charge", "repayment")
 
 
@@ -35,17 +38,30 @@ class Posting:
     seq: int
     key: str
     at: int
+    recorded_at: int
     amount: int
     balance: int
 
 
 @frozen
+class EventFact:
+    """What the host is told with an entry."""
+
+    seq: int
+    kind: str
+    data: Mapping[str, Any]
+
+
+@frozen
 class LotFact:
+    """``period``: of a plan's allowance, the start of the one whose usage it pays for."""
+
     number: int
     kind: str
     priority: int
     expires_at: int | None
     scope: tuple[str, ...] | None
+    period: int | None = None
 
     def order(self) -> tuple[object, ...]:
         """Rule 6.1."""
@@ -58,7 +74,11 @@ class LotFact:
             self.number,
         )
 
-    def may_pay(self, resource: str | None) -> bool:
+    def may_pay(self, resource: str | None, period: int) -> bool:
+        """Whether for a use of this billing period."""
+        return self.period in (None, period) and self.covers(resource)
+
+    def covers(self, resource: str | None) -> bool:
         if self.scope is None:
             return True
         if resource is None:
@@ -80,6 +100,8 @@ class HoldFact:
     state: str
     parts: list[tuple[int, int]]
     announced: list[tuple[int, str, int]]
+    member: int
+    project: str | None
 
 
 @define
@@ -89,6 +111,7 @@ class ChargeFact:
     amount: int
     occurred: int
     member: int
+    project: str | None
     item: str | None
     unpriced: tuple[tuple[str, int], ...]
     requests: int
@@ -103,6 +126,7 @@ class Facts:
     currency: str
     anchor: int
     opened_at: int
+    tariff: Tariff
     lots: dict[int, LotFact] = field(factory=dict)
     moves: list[Move] = field(factory=list)
     holds: dict[str, HoldFact] = field(factory=dict)
@@ -115,6 +139,14 @@ class Facts:
     named: int = 0
     watermark: int = 0
     closed: bool = False
+    now: int = 0  # by the engine's clock
+    plans: list[tuple[int, str | None]] = field(factory=list)  # since when, which
+    dealt: int | None = None  # until when allowances are; None: no plan, or paused
+    allowances: list[tuple[int, int]] = field(factory=list)  # period, amount
+    limits: dict[tuple[str, str], SetLimit] = field(factory=dict)  # by subject and grain
+    limited: tuple[int, int] | None = None  # from which entry on, recorded when
+    low_balance: int | None = None
+    events: list[EventFact] = field(factory=list)
 
     def copy(self) -> Facts:
         """A copy that may lapse on its own."""
@@ -122,7 +154,16 @@ class Facts:
             key: evolve(hold, parts=[*hold.parts], announced=[*hold.announced])
             for key, hold in self.holds.items()
         }
-        return evolve(self, moves=[*self.moves], holds=held, postings=[*self.postings])
+        return evolve(
+            self,
+            holds=held,
+            lots={**self.lots},
+            moves=[*self.moves],
+            postings=[*self.postings],
+            plans=[*self.plans],
+            allowances=[*self.allowances],
+            events=[*self.events],
+        )
 
     # -- sums -------------------------------------------------------------------
 
@@ -130,6 +171,11 @@ class Facts:
         name = f"lot:{lot}"
         came = sum(move.amount for move in self.moves if move.credit == name)
         return came - sum(move.amount for move in self.moves if move.debit == name)
+
+    def came(self, lot: int) -> int:
+        """What a grant or a period's end made it of; 0 for what a reversal made."""
+        made = [move for move in self.moves if move.kind in ("grant", "rollover")]
+        return sum(move.amount for move in made if move.credit == f"lot:{lot}")
 
     def reserved(self, lot: int) -> int:
         parts = [part for hold in self.holds.values() for part in hold.parts]
@@ -157,9 +203,10 @@ class Facts:
         lots = [lot for lot in self.lots.values() if not lot.ended(time)]
         return sorted(lots, key=LotFact.order)
 
-    def available(self, resource: str | None, time: int) -> int:
-        """Rule 6.2."""
-        lots = [lot.number for lot in self.live(time) if lot.may_pay(resource)]
+    def available(self, resource: str | None, time: int, at: int) -> int:
+        """Rule 6.2: as of a time, for a use at another."""
+        period = month_start(self.anchor, at)
+        lots = [lot.number for lot in self.live(time) if lot.may_pay(resource, period)]
         return sum(self.free(lot) for lot in lots) - self.debt()
 
     def balance(self, time: int) -> int:
@@ -196,19 +243,30 @@ class Facts:
         if amount:
             self.moves.append(Move(self.seq, debit, credit, amount, kind, about))
 
+    def tell(self, kind: str, **data: object) -> None:
+        """With the entry that is being made."""
+        self.events.append(EventFact(self.seq, kind, data))
+
     def post(self, key: str, at: int, amount: int) -> Posting:
         # Of several lots that end at one moment the later ones still count.
         left = sum(self.remainder(lot) for lot in self.lots) - self.debt()
-        posting = Posting(self.seq, key, at, amount, left)
+        before = self.postings[-1].balance if self.postings else 0
+        if self.low_balance is not None and left < self.low_balance <= before:
+            self.tell("low_balance", balance=left, threshold=self.low_balance)
+        if left <= 0 < before:
+            self.tell("depleted", balance=left)
+        recorded = max([self.now, *(each.recorded_at for each in self.postings[-1:])])
+        posting = Posting(self.seq, key, at, recorded, amount, left)
         self.postings.append(posting)
         self.watermark = max(self.watermark, at)
         return posting
 
-    def take(self, amount: int, resource: str | None, time: int) -> list[tuple[int, int]]:
-        """Parts of unreserved lots, in spending order, up to an amount."""
+    def take(self, amount: int, resource: str | None, time: int, at: int) -> list[tuple[int, int]]:
+        """Parts of unreserved lots, in spending order, up to an amount, for a use at a time."""
         parts: list[tuple[int, int]] = []
+        period = month_start(self.anchor, at)
         for lot in self.live(time):
-            part = min(amount, self.free(lot.number)) if lot.may_pay(resource) else 0
+            part = min(amount, self.free(lot.number)) if lot.may_pay(resource, period) else 0
             if part:
                 parts.append((lot.number, part))
                 amount -= part
@@ -228,11 +286,14 @@ class Facts:
     def repay(self, time: int) -> None:
         """Rule 6.5: debts, oldest first, from what may pay for them."""
         for number, charge in sorted(self.charges.items()):
-            for lot, part in self.take(self.unpaid(number), charge.resource, time):
+            owed = self.unpaid(number)
+            for lot, part in self.take(owed, charge.resource, time, charge.occurred):
                 self.move(f"lot:{lot}", f"debt:{number}", part, "repayment", number)
 
+    # -- time -------------------------------------------------------------------
+
     def lapse(self, time: int) -> None:
-        """Rules 6.5 and 6.7: what lapses by a time, in order, each at its own."""
+        """Rules 6.5, 6.7 and 8.6: what time does, in order, each at its own."""
         while True:
             due: list[tuple[int, int, int, str]] = []
             for lot in self.lots.values():
@@ -241,17 +302,83 @@ class Facts:
             for hold in self.holds.values():
                 if hold.state == "open" and hold.expires_at <= time:
                     due.append((hold.expires_at, 1, 0, hold.key))
+            if self.dealt is not None and month_end(self.anchor, self.dealt) <= time:
+                due.append((month_end(self.anchor, self.dealt), 2, 0, ""))
             if not due:
                 return
-            at, is_hold, number, key = min(due)
-            if is_hold:
+            at, what, number, key = min(due)
+            if what == 2:
+                amount = self.begin_period(at)
+                self.post(f"lapse:period:{at}", at, amount)
+            elif what == 1:
                 amount = self.end_hold(self.holds[key], "lapsed", at)
                 self.repay(at)
+                self.tell("hold_expired", hold=key, amount=amount)
                 self.post(f"lapse:hold:{key}", at, amount)
             else:
-                amount = self.free(number)
-                self.expire([number], at)
-                self.post(f"lapse:lot:{number}", at, amount)
+                self.post(f"lapse:lot:{number}", at, self.end_lot(self.lots[number], at))
+
+    def end_lot(self, lot: LotFact, time: int) -> int:
+        """What is free of it expires, but for what a plan rolls over; how much."""
+        plan = self.plan(time)
+        if lot.period is None or plan is None or plan.rollover is None:
+            amount = self.free(lot.number)
+            self.expire([lot.number], time)
+            return amount
+        ending = [
+            each.number
+            for each in self.lots.values()
+            if (each.period, each.expires_at) == (lot.period, time)
+        ]
+        ending.sort(key=lambda number: self.lots[number].order())
+        room = plan.rollover.nanos
+        into = self.allowance_lot(plan, time)
+        for number in ending:
+            part = min(room, self.free(number))
+            self.move(f"lot:{number}", f"lot:{into}", part, "rollover")
+            room -= part
+        amount = sum(self.free(number) for number in ending)
+        self.expire(ending, time)
+        self.repay(time)
+        return amount
+
+    # -- plans ------------------------------------------------------------------
+
+    def subscribed(self, at: int) -> str | None:
+        """The name of the plan at a time."""
+        then = [name for since, name in self.plans if since <= at]
+        return then[-1] if then else None
+
+    def plan(self, at: int) -> Plan | None:
+        return self.tariff.plan(self.subscribed(at), at)
+
+    def allowance_lot(self, plan: Plan, at: int) -> int:
+        """A lot for the usage of a time's period, spent until the plan's grace after it."""
+        number = len(self.lots) + 1
+        ends = month_end(self.anchor, at) + plan.grace_micros
+        start = month_start(self.anchor, at)
+        self.lots[number] = LotFact(number, "allowance", 0, ends, None, start)
+        return number
+
+    def begin_period(self, start: int) -> int:
+        """Rule 8.6: its allowance, used or not."""
+        self.dealt = start
+        _, amount = self.allow(self.plan(start), start)
+        self.repay(start)
+        return amount
+
+    def allow(self, plan: Plan | None, at: int) -> tuple[int | None, int]:
+        """What a plan includes and a time's period has not had: the lot, and how much."""
+        start = month_start(self.anchor, at)
+        had = sum(amount for period, amount in self.allowances if period == start)
+        included = 0 if plan is None or plan.allowance is None else plan.allowance.nanos
+        amount = min(included - had, MOST - self.granted())
+        if plan is None or amount <= 0:
+            return None, 0
+        lot = self.allowance_lot(plan, at)
+        self.allowances.append((start, amount))
+        self.move("plans", f"lot:{lot}", amount, "grant")
+        return lot, amount
 
     # -- the record -------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from billing_core.commands import Command, OpenAccount
 from billing_core.engine import Billing
 from billing_core.errors import BillingError
 from billing_core.outcomes import Outcome
+from billing_core.plans import Plan
 from billing_core.ports import Loaded, Store, Transaction, Wanted
 from billing_core.testing import audits
 from billing_core.testing.answers import Answer, answer_of
@@ -31,17 +32,18 @@ from billing_core.testing.clock import CountingIds, SettableClock
 from billing_core.testing.memory import MemoryStore
 from billing_core.testing.model import Model
 from billing_core.testing.strategies import (
-    BASE,
     MEMBERS,
+    OFFERS,
     ORGS,
     START,
     THEMES,
     World,
-    books,
     commands,
+    documents,
     usages,
 )
-from billing_core.times import moment
+from billing_core.testing.tariff import month_end
+from billing_core.times import DAY, moment
 from billing_core.verify import Verification
 
 __all__ = ["STEPS", "FewDebts", "LedgerMachine", "ledger_machine", "ledger_test"]
@@ -82,6 +84,9 @@ class _FewDebts:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        return None
+
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         less = {org: evolve(want, debts=max(1, want.debts // 64)) for org, want in wanted.items()}
         return self._transaction.load(less)
@@ -117,7 +122,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize(theme=st.sampled_from(sorted(THEMES)))
     def begin(self, theme: str) -> None:
         self.theme = THEMES[theme]
-        self._publish(BASE)
+        for document in OFFERS:
+            self._publish(document)
         self._execute([OpenAccount(org) for org in ORGS])
 
     # One rule, which weighs: of many, hypothesis would leave out a random half in each run,
@@ -159,9 +165,17 @@ class LedgerMachine(RuleBasedStateMachine):
             end = data.draw(st.sampled_from(ends[:3]))
             self.clock.set(end + timedelta(microseconds=data.draw(st.integers(-1, 1))))
 
+    def pass_time_until_a_period_begins(self, data: st.DataObject) -> None:
+        """The billing period, or the second one from now; and then some."""
+        facts, end = self.model.orgs[ORGS[0]], self._now()
+        for _ in range(data.draw(st.sampled_from([1, 1, 2]))):
+            end = month_end(facts.anchor, end)
+        after = data.draw(st.sampled_from([0, 0, -1, 1, DAY - 1, DAY, 2 * DAY]))
+        self.clock.set(moment(end + after))
+
     def publish(self, data: st.DataObject) -> None:
-        """A price book, where it may be published."""
-        self._publish(data.draw(books(self._world())))
+        """A price book or plan, where it may be published."""
+        self._publish(data.draw(documents(self._world())))
 
     def ask(self, data: st.DataObject) -> None:
         """Quotes, and whether they could be held."""
@@ -211,6 +225,9 @@ class LedgerMachine(RuleBasedStateMachine):
         for facts in orgs.values():
             ends |= {lot.expires_at for lot in facts.lots.values() if lot.expires_at is not None}
             ends |= {hold.expires_at for hold in facts.holds.values()}
+            if self.theme.calendar:
+                now = self._now()
+                ends |= {month_end(facts.anchor, now), now - now % DAY + DAY}
         return World(
             theme=self.theme,
             now=self.clock.now,
@@ -228,7 +245,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 for org, facts in orgs.items()
             },
             ends=[moment(end) for end in sorted(ends)],
-            versions=[book.version for book in self.model.tariff.books] or ["base"],
+            versions=self.model.versions() or ["base"],
+            plans=sorted({plan.plan for plan in self.model.tariff.plans}) or ["small"],
         )
 
     @contextmanager
@@ -249,6 +267,7 @@ class LedgerMachine(RuleBasedStateMachine):
             for org in self.touched:
                 audits.balance(self.engines, self.model, org, self._now())
                 audits.journal_tail(self.stores[0], self.model, org)
+                audits.totals(self.stores[0], self.model, org)
 
     def _compare(self, batch: Sequence[Command], outcomes: Iterable[Outcome]) -> None:
         for command, outcome in zip(batch, outcomes, strict=True):
@@ -256,7 +275,7 @@ class LedgerMachine(RuleBasedStateMachine):
             got = answer_of(outcome)
             assert got == expected, _difference(command, got, expected)
 
-    def _publish(self, book: audits.PriceBook) -> None:
+    def _publish(self, book: audits.PriceBook | Plan) -> None:
         with self._unsound():
             results: list[str] = []
             for engine in self.engines:
@@ -275,6 +294,8 @@ class LedgerMachine(RuleBasedStateMachine):
             for org in self.model.orgs:
                 audits.conservation(engine, store, org)
                 audits.journal(store, self.model, org)
+                audits.told(store, self.model, org)
+                audits.totals(store, self.model, org)
                 audits.explanations(engine, self.model, org)
         for org in self.model.orgs:
             audits.balance(self.engines, self.model, org, self._now())

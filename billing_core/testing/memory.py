@@ -26,12 +26,16 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     UsageRecord,
 )
 from billing_core.rollups import Span, Sums
 from billing_core.times import Window, starts
+from billing_core.topup import AutoTopUp, TopUp
 
 __all__ = ["MemoryStore"]
 
@@ -55,6 +59,13 @@ class _Org:
     subscriptions: dict[int, Subscription] = field(factory=dict)
     limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
     spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
+    runs: dict[str, Run] = field(factory=dict)
+    storages: dict[str, Storage] = field(factory=dict)
+    sizes: dict[tuple[str, int], Size] = field(factory=dict)
+    topups: dict[str, TopUp] = field(factory=dict)
+    auto: AutoTopUp | None = None
+    delivered: tuple[int, int] = (0, 0)
+    lease: tuple[str, int] = ("", 0)
 
 
 _TABLES = [each.name for each in fields(_Org) if each.name != "account"]
@@ -69,6 +80,7 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._orgs: dict[str, _Org] = {}
         self._published: list[Published] = []
+        self._marks: dict[str, int] = {}
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -104,6 +116,10 @@ class MemoryStore:
                 if used is not None:
                     spans.append((used.resource, (used.occurred_at, used.occurred_at)))
                     items |= set() if used.item is None else {(used.item, used.resource)}
+        times = self._load_time(org, state, want)
+        for resource, item, span in want.spans(state.runs, state.storages):
+            spans.append((resource, span))
+            items.add((item, resource))
         for resource, (first, last) in spans:
             begins = sorted(start for known, start in org.counters if known == resource)
             begin = max(0, bisect_right(begins, first) - 1)
@@ -120,27 +136,49 @@ class MemoryStore:
         owing = [charge for charge in owing if charge.unpaid]
         state.debts = owing[: want.debts]
         state.all_debts = len(owing) <= want.debts
-        self._load_terms(org, state, want)
+        self._load_terms(org, state, want, times)
         for member, grain, start in want.sums:
             state.sums[member, grain, start] = sum(
                 cell.amount
                 for key, cell in org.cells.items()
                 if (key.grain, key.start) == (grain, start) and member in (None, key.member)
             )
+        state.topups = {name: org.topups[name] for name in want.topups if name in org.topups}
+        state.auto = org.auto if want.auto else None
         return deepcopy(state)
 
-    def _load_terms(self, org: _Org, state: OrgState, want: Wanted) -> None:
+    def _load_time(self, org: _Org, state: OrgState, want: Wanted) -> list[int]:
+        """The wanted runs and workspaces, and the times that they are asked about."""
+        state.runs = {name: org.runs[name] for name in want.runs if name in org.runs}
+        found = {name: org.storages[name] for name in want.storages if name in org.storages}
+        state.storages = found
+        owners: list[Run | Storage] = [*state.runs.values(), *found.values()]
+        numbers = [tab.charge for owner in owners for tab in owner.tabs]
+        state.charges |= {number: org.charges[number] for number in numbers}
+        times: list[int] = []
+        for resource, _, span in want.spans(state.runs, found):
+            times += span
+            name = resource.removeprefix("storage:")
+            if name in found:
+                begins = sorted(at for known, at in org.sizes if known == name)
+                begin = max(0, bisect_right(begins, span[0]) - 1)
+                for at in begins[begin : bisect_right(begins, span[1]) + 1]:
+                    state.sizes[name, at] = org.sizes[name, at].size
+        return times
+
+    def _load_terms(self, org: _Org, state: OrgState, want: Wanted, spanned: list[int]) -> None:
         """The plans that the org had, its limits, and what counts towards them."""
         account = org.account
         used = [subject.usage for subject in state.subjects.values() if subject.usage is not None]
-        times = [each.occurred_at for each in used] + list(want.times or ())
+        times = [each.occurred_at for each in used] + list(want.times or ()) + spanned
         if account.plan_since > min(times, default=account.plan_since):
             then = [each for each in org.subscriptions.values() if each.since <= min(times)]
             later = [each for each in org.subscriptions.values() if each.since > min(times)]
             state.subscriptions = then[-1:] + later
         if account.limited_since is None:
             return
-        owners: list[UsageRecord | Hold] = [*used, *state.holds.values()]
+        owners: list[UsageRecord | Hold | Run] = [*used, *state.holds.values()]
+        owners += state.runs.values()
         subjects = {"org"} | {f"member:{number}" for number in state.members.values()}
         subjects |= {f"project:{name}" for name in want.projects}
         subjects |= {f"member:{each.member}" for each in owners if each.member}
@@ -193,6 +231,11 @@ class MemoryStore:
         org.subscriptions |= {each.seq: each for each in changes.subscriptions}
         org.limits |= {(each.subject, each.per): each for each in changes.limits}
         org.spends |= {(each.subject, each.grain, each.start): each for each in changes.spends}
+        org.runs |= {run.run: run for run in changes.runs}
+        org.storages |= {each.workspace: each for each in changes.storages}
+        org.sizes |= {(each.workspace, each.at): each for each in changes.sizes}
+        org.topups |= {each.topup: each for each in changes.topups}
+        org.auto = changes.auto or org.auto
         org.members |= {name: number for number, name in changes.members}
         for key, cell in changes.cells.items():
             sums = deepcopy(org.cells.get(key, Cell()))
@@ -230,14 +273,14 @@ class MemoryStore:
         *,
         before: int | None = None,
         limit: int = 100,
-        charges: bool | None = None,
+        charges: bool = True,
     ) -> Sequence[Entry]:
         moved = [
             entry
             for entry in reversed(self._entries(org))
             if entry.transfers
             and (before is None or entry.seq < before)
-            and (charges is None or entry.op not in ("settle", "deduct"))
+            and (charges or entry.op not in ("settle", "deduct"))
         ]
         return deepcopy(moved[:limit])
 
@@ -317,6 +360,92 @@ class MemoryStore:
     def spends(self, org: str) -> Iterator[Spend]:
         return self._rows(org, lambda known: known.spends)
 
+    def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
+        every = self._rows(org, lambda known: known.runs)
+        return (run for run in every if not unsettled or run.unsettled)
+
+    def storages(self, org: str) -> Iterator[Storage]:
+        return self._rows(org, lambda known: known.storages)
+
+    def sizes(self, org: str) -> Iterator[Size]:
+        return self._rows(org, lambda known: known.sizes)
+
+    def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
+        with self._lock:
+            silent = [
+                (run.seen_at, name, run.run)
+                for name, org in self._orgs.items()
+                for run in org.runs.values()
+                if run.open and run.seen_at < before
+            ]
+        return [(org, run) for _, org, run in sorted(silent)[:limit]]
+
+    def topups(self, org: str) -> Iterator[TopUp]:
+        return self._rows(org, lambda known: known.topups)
+
+    def auto_topup(self, org: str) -> AutoTopUp | None:
+        known = self._orgs.get(org)
+        return None if known is None else deepcopy(known.auto)
+
+    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
+        due = [
+            (each.due_at, name, each.topup)
+            for name, org in self._orgs.items()
+            for each in org.topups.values()
+            if each.due_at is not None and each.due_at <= until
+        ]
+        return [(org, topup) for _, org, topup in sorted(due)[:limit]]
+
+    def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
+        due = [
+            (org.account.next_lapse, name)
+            for name, org in self._orgs.items()
+            if org.account.next_lapse is not None and org.account.next_lapse <= until
+        ]
+        return [org for _, org in sorted(due)[:limit]]
+
+    def paying(self, customer: str) -> Sequence[str]:
+        orgs = self._orgs.items()
+        return sorted(
+            name for name, org in orgs if org.auto is not None and org.auto.customer == customer
+        )
+
+    def mark(self, name: str) -> int | None:
+        return self._marks.get(name)
+
+    def set_mark(self, name: str, value: int) -> None:
+        with self._lock:
+            self._marks[name] = max(value, self._marks.get(name, value))
+
+    def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
+        waiting = [
+            name for name, org in self._orgs.items() if org.lease[1] <= now and _waiting(org)
+        ]
+        return sorted(waiting)[:limit]
+
+    def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
+        with self._lock:
+            known = self._orgs[org]
+            if known.lease[0] != deliverer and known.lease[1] > now:
+                return False
+            self._orgs[org] = evolve(known, lease=(deliverer, until))
+            return True
+
+    def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
+        return _waiting(self._orgs[org])[:limit] if org in self._orgs else []
+
+    def delivered(self, org: str, deliverer: str, seq: int, n: int) -> bool:
+        with self._lock:
+            known = self._orgs[org]
+            if known.lease[0] != deliverer:
+                return False
+            self._orgs[org] = evolve(known, delivered=max(known.delivered, (seq, n)))
+            return True
+
+
+def _waiting(org: _Org) -> list[Event]:
+    return [event for event in org.events if (event.seq, event.n) > org.delivered]
+
 
 def _shallow(org: _Org) -> _Org:
     """A copy whose tables are its own; rows are replaced, never changed."""
@@ -326,6 +455,9 @@ def _shallow(org: _Org) -> _Org:
 class _Transaction:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        return None
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         return self._store.snapshot(wanted)

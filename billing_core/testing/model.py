@@ -7,7 +7,7 @@ rule: what it answers is written from the rules of the design alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, cast
 
@@ -25,54 +25,48 @@ from billing_core.commands import (
     PriceUnpriced,
     Release,
     Reverse,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
     Settle,
 )
 from billing_core.money import Money
 from billing_core.outcomes import Held, Refusal
+from billing_core.plans import Plan
 from billing_core.quantities import Usage
-from billing_core.testing.answers import Answer, amounts
-from billing_core.testing.facts import ChargeFact, Facts, HoldFact, LotFact
-from billing_core.testing.tariff import (
-    Bill,
-    Piece,
-    Tariff,
-    Used,
-    counted,
-    dearest_start,
-    month_start,
-)
+from billing_core.testing.answers import Answer, No, Wrong, amounts, answer_of, no
+from billing_core.testing.facts import MOST, ChargeFact, Facts, HoldFact, LotFact
+from billing_core.testing.quoting import announced, named, prices, quote
+from billing_core.testing.spending import Wish, alert, billed_of, bound, check
+from billing_core.testing.tariff import Bill, Piece, Tariff, Used, month_start
 from billing_core.times import duration, micros
 
 __all__ = ["Model"]
 
-MOST = 2**63 - 1
 TOLERANCE = 5 * 60 * 1_000_000
 _SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "payments"}
 
 
-class _Error(Exception):
-    """A command that leads to an error of this class."""
-
-
-class _No(Exception):
-    """A refusal."""
-
-    def __init__(self, reason: str, shortfall: int = 0) -> None:
-        self.answer = Answer(f"Refusal {reason}", {"shortfall": shortfall})
-        super().__init__(reason)
-
-
 class Model:
-    """What the ledger should answer.  ``tariff``: the price books published."""
+    """What the ledger should answer.  ``tariff``: the price books and plans published."""
 
     def __init__(self) -> None:
         self.tariff = Tariff()
         self.orgs: dict[str, Facts] = {}
 
-    def publish(self, book: PriceBook) -> None:
-        """A price book that was accepted; the same again is a no-op."""
-        if all(known.version != book.version for known in self.tariff.books):
-            self.tariff.books.append(book)
+    def publish(self, document: PriceBook | Plan) -> None:
+        """A price book or plan that was accepted; the same again is a no-op."""
+        if document.version in self.versions():
+            return
+        if isinstance(document, Plan):
+            self.tariff.plans.append(document)
+        else:
+            self.tariff.books.append(document)
+
+    def versions(self) -> list[str]:
+        """All that was published."""
+        books = [book.version for book in self.tariff.books]
+        return books + [plan.version for plan in self.tariff.plans]
 
     def erase_member(self, org: str, member: str) -> bool:
         """Their keys cannot be replayed any more."""
@@ -87,14 +81,19 @@ class Model:
     def quoted(self, org: str, usage: Usage, now: int) -> tuple[int | None, int]:
         """The least and the most that a quote may say now; None where it is refused."""
         try:
-            least, most, _ = self.quote(self.at(org, now), usage, now)
-        except _Error:
+            least, most, _ = quote(self.at(org, now), usage, now)
+        except Wrong:
             return None, 0
         return least, most
+
+    def billed(self, org: str, usage: Usage, now: int) -> Mapping[str, int]:
+        """What the platform would bill of a usage now, by component."""
+        return billed_of(quote(self.at(org, now), usage, now)[2])
 
     def at(self, org: str, now: int) -> Facts:
         """A copy of an org's facts as of now, lapses applied: what reads see."""
         known = self.orgs[org].copy()
+        known.now = now
         known.lapse(max(now, known.watermark))
         return known
 
@@ -108,35 +107,37 @@ class Model:
         """
         try:
             return self._execute(command, now, seen)
-        except _Error as error:
+        except Wrong as error:
             return Answer(str(error), {})
-        except _No as no:
-            return no.answer
+        except No as refusal:
+            return refusal.answer
 
     def _execute(self, command: Command, now: int, seen: object) -> Answer:
         own = now if command.at is None else micros("at", command.at)
         occurred = getattr(command, "occurred_at", None)
+        if command.org in self.orgs:
+            self.orgs[command.org].now = now
         latest = max(own, own if occurred is None else micros("occurred_at", occurred))
         org = self.orgs.get(command.org)
         if org is None:
             if not isinstance(command, OpenAccount):
-                raise _Error("NotFound")
+                raise Wrong("NotFound")
             return self._open(command, own, now)
         for name in ("amount", "cost", "add"):
             money = getattr(command, name, None)
             if isinstance(money, Money) and money.currency != org.currency:
-                raise _Error("InvalidCommand")
+                raise Wrong("InvalidCommand")
         first = org.firsts.get((command.op, command.key))
         if first is not None:
             if first[0] != attrs.evolve(cast(Any, command), at=None):
-                raise _Error("IdempotencyConflict")
+                raise Wrong("IdempotencyConflict")
             return first[1]
         if latest > now + TOLERANCE:
-            raise _Error("InvalidCommand")
+            raise Wrong("InvalidCommand")
         if isinstance(command, OpenAccount):
-            raise _Error("Conflict")
+            raise Wrong("Conflict")
         if org.closed and not isinstance(command, (Settle, PriceUnpriced)):
-            raise _No("closed")
+            raise No(no("closed"))
         handle: Callable[..., Answer] = getattr(self, f"_{command.op}")
         if isinstance(command, Hold):
             return handle(org, command, own, max(own, org.watermark), seen)
@@ -144,9 +145,11 @@ class Model:
 
     def _open(self, command: OpenAccount, own: int, now: int) -> Answer:
         if own > now + TOLERANCE:
-            raise _Error("InvalidCommand")
+            raise Wrong("InvalidCommand")
         anchor = own if command.anchor is None else micros("anchor", command.anchor)
-        org = self.orgs[command.org] = Facts(command.org, command.currency, anchor, own)
+        org = self.orgs[command.org] = Facts(
+            command.org, command.currency, anchor, own, self.tariff, now=now
+        )  # fmt: skip
         return self._success(org, command, own, "Opened", 0)
 
     def _success(
@@ -158,7 +161,12 @@ class Model:
         org.firsts[command.op, command.key] = (attrs.evolve(cast(Any, command), at=None), answer)
         return answer
 
-    def _member(self, org: Facts, command: Settle | Deduct | Hold) -> int:
+    @staticmethod
+    def _number(org: Facts, name: str | None) -> int:
+        """A member's, known or new."""
+        return 0 if name is None else org.members.get(name, org.named + 1)
+
+    def _member(self, org: Facts, command: Settle | Deduct | Hold | SetLimit) -> int:
         name = command.member
         if name is None:
             return 0
@@ -171,9 +179,9 @@ class Model:
         expires = None if command.expires_at is None else micros("time", command.expires_at)
         amount = command.amount.nanos
         if expires is not None and expires <= time:
-            raise _Error("InvalidCommand")
+            raise Wrong("InvalidCommand")
         if org.granted() + amount > MOST:
-            raise _Error("MoneyOverflow")
+            raise Wrong("MoneyOverflow")
         org.lapse(time)
         number = len(org.lots) + 1
         org.lots[number] = LotFact(number, command.kind, command.priority, expires, command.scope)
@@ -184,80 +192,103 @@ class Model:
             org, command, time, "Granted", amount, amount=amount, lot=number, repaid=repaid
         )
 
-    # -- holds ------------------------------------------------------------------
+    # -- plans and limits -------------------------------------------------------
 
-    def quote(self, org: Facts, usage: Usage, at: int) -> tuple[int, int, list[Piece]]:
-        """The least and the most that a quote may say, and the pieces quoted (rule 5.4)."""
-        pieces = self.tariff.pieces(org.uses, usage, org.currency, at)
-        if any(piece.version is None for piece in pieces):
-            raise _Error("UnknownPrice")
-        period = month_start(org.anchor, at)
-        least = most = 0
-        for name in dict.fromkeys(piece.component for piece in pieces if piece.price is not None):
-            start, _ = counted(org.uses, usage.resource, name, period)
-            ahead = [
-                quantity
-                for hold in org.holds.values()
-                for begins, part, quantity in hold.announced
-                if (hold.resource, begins, part) == (usage.resource, period, name)
-            ]
-            own = [p for p in pieces if p.component == name and p.price is not None]
-            low, high = dearest_start(own, start, start + sum(ahead))
-            least, most = least + low, most + high
-        return least, most, pieces
+    def _plan(self, org: Facts, command: SetPlan, own: int, time: int) -> Answer:
+        plan = None
+        if command.plan is not None:
+            plan = self.tariff.plan(command.plan, time)
+            if plan is None:
+                raise Wrong("NotFound")
+            if plan.currency != org.currency:
+                raise Wrong("InvalidCommand")
+        org.lapse(time)
+        self._limit_from(org, time)
+        org.plans.append((time, command.plan))
+        org.dealt = None if plan is None or command.paused else time
+        lot, amount = (None, 0) if org.dealt is None else org.allow(plan, time)
+        org.repay(time)
+        return self._success(org, command, time, "Subscribed", amount, amount=amount, lot=lot)
+
+    @staticmethod
+    def _limit_from(org: Facts, time: int) -> None:
+        if org.limited is None:
+            last = org.postings[-1].recorded_at
+            org.limited = org.seq, max(time, org.now, last)
+
+    def _limit(self, org: Facts, command: SetLimit, own: int, time: int) -> Answer:
+        org.lapse(time)
+        self._limit_from(org, time)
+        subject = command.subject(self._member(org, command))
+        org.limits[subject, command.per] = command
+        amount = 0 if command.amount is None else command.amount.nanos
+        return self._success(org, command, time, "Changed", amount)
+
+    def _low_balance(self, org: Facts, command: SetLowBalance, own: int, time: int) -> Answer:
+        org.lapse(time)
+        org.low_balance = None if command.amount is None else command.amount.nanos
+        left = org.balance(time)
+        if org.low_balance is not None and left < org.low_balance:
+            org.tell("low_balance", balance=left, threshold=org.low_balance)
+        return self._success(org, command, time, "Changed", org.low_balance or 0)
+
+    # -- holds ------------------------------------------------------------------
 
     def _hold(self, org: Facts, command: Hold, own: int, time: int, seen: object) -> Answer:
         cost, resource = command.cost, command.resource
-        announced: list[tuple[int, str, int]] = []
+        pieces: list[Piece] = []
         if isinstance(cost, Usage):
             resource = cost.resource
-            self.quote(org, cost, own)  # what has no price is refused before anything lapses
+            quote(org, cost, own)  # what has no price is refused before anything lapses
             org.lapse(time)
-            amount, most, pieces = self.quote(org, cost, own)
+            amount, most, pieces = quote(org, cost, own)
             if isinstance(seen, Held) and amount <= seen.amount <= most:
                 amount = seen.amount
             if amount > MOST:
-                raise _Error("MoneyOverflow")
-            period = month_start(org.anchor, own)
-            announced = [(period, piece.component, piece.billed) for piece in pieces if piece.price]
+                raise Wrong("MoneyOverflow")
         else:
             amount = most = cost.nanos
             org.lapse(time)
-        available = org.available(resource, time)
-        if isinstance(seen, Refusal) and amount <= seen.shortfall + available <= most:
-            amount = seen.shortfall + available
-        self._check_room(amount, available)
+        number = self._number(org, command.member)
+        wish = Wish(number, command.project, resource, own, time, billed_of(pieces))
+        if isinstance(seen, Refusal):
+            likely = [amount, *range(amount, min(most, amount + 40) + 1)]
+            likely += [
+                n for n in (seen.shortfall + org.available(resource, time, own),) if n <= most
+            ]
+            refusals = {n: bound(org, wish, n) for n in likely}
+            amount = next((n for n in likely if refusals[n] == answer_of(seen)), amount)
+        check(org, wish, amount)
         self._member(org, command)
         expires = time + duration("life", command.life)
-        parts = org.take(amount, resource, time)
-        org.holds[command.key] = HoldFact(command.key, resource, expires, "open", parts, announced)
+        parts = org.take(amount, resource, time, own)
+        org.holds[command.key] = HoldFact(
+            command.key, resource, expires, "open", parts, announced(org, wish), number,
+            command.project,
+        )  # fmt: skip
         return self._success(org, command, time, "Held", amount, amount=amount, expires_at=expires)
-
-    @staticmethod
-    def _check_room(amount: int, available: int) -> None:
-        if amount > max(0, available):
-            raise _No("insufficient_credit", amount - available)
 
     @staticmethod
     def _known_hold(org: Facts, key: str) -> HoldFact:
         hold = org.holds.get(key)
         if hold is None:
-            raise _Error("NotFound")
+            raise Wrong("NotFound")
         if hold.state == "settled":
-            raise _Error("Conflict")
+            raise Wrong("Conflict")
         return hold
 
     def _extend(self, org: Facts, command: Extend, own: int, time: int) -> Answer:
         org.lapse(time)
         hold = self._known_hold(org, command.hold)
         if hold.state != "open":
-            raise _No(f"hold_{hold.state}")
+            raise No(no(f"hold_{hold.state}"))
         ended = [part for part in hold.parts if org.lots[part[0]].ended(time)]
-        more = sum(amount for _, amount in ended)
-        more += 0 if command.add is None else command.add.nanos
-        self._check_room(more, org.available(hold.resource, time))
+        replaced = sum(amount for _, amount in ended)
+        more = 0 if command.add is None else command.add.nanos
+        wish = Wish(hold.member, hold.project, hold.resource, own, time)
+        check(org, wish, more, replaced)
         kept = [part for part in hold.parts if part not in ended]
-        parts = kept + org.take(more, hold.resource, time)
+        parts = kept + org.take(replaced + more, hold.resource, time, own)
         hold.parts = sorted(parts, key=lambda part: org.lots[part[0]].order())
         org.expire({lot for lot, _ in ended}, time)
         hold.expires_at = max(hold.expires_at, time + duration("life", command.life))
@@ -284,7 +315,7 @@ class Model:
         org.lapse(time)
         hold = None if command.hold is None else org.holds.get(command.hold)
         if hold is not None and hold.state == "settled":
-            raise _Error("Conflict")
+            raise Wrong("Conflict")
         left = bill.amount
         ends = hold is not None and hold.state == "open" and not command.more
         if hold is not None and hold.state == "open":
@@ -297,7 +328,7 @@ class Model:
     def _capture(org: Facts, hold: HoldFact, amount: int, resource: str) -> int:
         parts, hold.parts = hold.parts, []
         for lot, part in parts:
-            paid = min(part, amount) if org.lots[lot].may_pay(resource) else 0
+            paid = min(part, amount) if org.lots[lot].covers(resource) else 0
             org.move(f"lot:{lot}", "revenue", paid, "capture", org.seq)
             amount -= paid
             if part > paid:
@@ -305,13 +336,16 @@ class Model:
         return amount
 
     def _bill(self, org: Facts, usage: Usage, occurred: int, version: str | None = None) -> Bill:
-        pieces = self.tariff.pieces(org.uses, usage, org.currency, occurred, version)
+        known = prices(org, usage.resource, occurred)
+        if version is not None:
+            known = named(org, version, usage.resource)
+        pieces = self.tariff.pieces(org.uses, usage, known)
         if version is not None and any(piece.version is None for piece in pieces):
-            raise _Error("InvalidCommand")
+            raise Wrong("InvalidCommand")
         period = month_start(org.anchor, occurred)
         bill = self.tariff.bill(org.uses, pieces, usage.resource, period)
         if org.used() + bill.amount > MOST:
-            raise _Error("MoneyOverflow")
+            raise Wrong("MoneyOverflow")
         return bill
 
     def _charge(
@@ -331,8 +365,9 @@ class Model:
         seq = org.seq
         if isinstance(command, PriceUnpriced):
             member = 0 if priced is None else priced.member
+            project = None if priced is None else priced.project
         else:
-            member = self._member(org, command)
+            member, project = self._member(org, command), command.project
         period = month_start(org.anchor, occurred)
         for piece, exact, amount in bill.pieces:
             reported = 0 if priced is not None else piece.raw
@@ -340,10 +375,13 @@ class Model:
             org.uses.append(Used(*place, piece, exact, amount, reported))
         unpriced = tuple((p.component, p.raw) for p, _, _ in bill.pieces if p.version is None)
         org.charges[seq] = ChargeFact(
-            seq, usage.resource, bill.amount, occurred, member, usage.item, unpriced,
+            seq, usage.resource, bill.amount, occurred, member, project, usage.item, unpriced,
             requests=0 if priced else 1,
         )  # fmt: skip
-        for lot, part in org.take(left, usage.resource, time):
+        alert(org, org.charges[seq], time)
+        if bill.unpriced:
+            org.tell("usage_unpriced", resource=usage.resource, components=bill.unpriced)
+        for lot, part in org.take(left, usage.resource, time, occurred):
             org.move(f"lot:{lot}", "revenue", part, "charge", seq)
             left -= part
         org.move(f"debt:{seq}", "revenue", left, "debt", seq)
@@ -367,28 +405,35 @@ class Model:
         cost = command.cost
         occurred = own if command.occurred_at is None else micros("time", command.occurred_at)
         if isinstance(cost, Usage):
-            pieces = self.tariff.pieces(org.uses, cost, org.currency, occurred)
+            known = prices(org, cost.resource, occurred)
+            pieces = self.tariff.pieces(org.uses, cost, known)
             if any(piece.version is None for piece in pieces):
-                raise _Error("UnknownPrice")
+                raise Wrong("UnknownPrice")
             usage, bill = cost, self._bill(org, cost, occurred)
         else:
             usage = Usage(str(command.resource), ())
             fixed = Piece("fixed", "platform", 1, 1, "")
             bill = Bill(((fixed, Fraction(cost.nanos), cost.nanos),))
             if org.used() + cost.nanos > MOST:
-                raise _Error("MoneyOverflow")
+                raise Wrong("MoneyOverflow")
         org.lapse(time)
-        self._check_room(bill.amount, org.available(usage.resource, time))
+        number = self._number(org, command.member)
+        counts = billed_of(piece for piece, _, _ in bill.pieces)
+        check(
+            org,
+            Wish(number, command.project, usage.resource, occurred, time, counts),
+            bill.amount,
+        )
         return self._charge(org, command, time, usage, occurred, bill, bill.amount)
 
     def _price(self, org: Facts, command: PriceUnpriced, own: int, time: int) -> Answer:
         subject = org.charges.get(command.charge)
         if subject is None:
-            raise _Error("NotFound")
+            raise Wrong("NotFound")
         if subject.priced or not subject.unpriced:
-            raise _Error("Conflict")
-        if all(book.version != command.version for book in self.tariff.books):
-            raise _Error("NotFound")
+            raise Wrong("Conflict")
+        if command.version not in self.versions():
+            raise Wrong("NotFound")
         parts = tuple((name, quantity, "platform") for name, quantity in subject.unpriced)
         usage = Usage(subject.resource, cast(Any, parts), subject.item)
         bill = self._bill(org, usage, subject.occurred, command.version)
@@ -401,15 +446,15 @@ class Model:
     def _reverse(self, org: Facts, command: Reverse, own: int, time: int) -> Answer:
         expires = None if command.expires_at is None else micros("time", command.expires_at)
         if expires is not None and expires <= time:
-            raise _Error("InvalidCommand")
+            raise Wrong("InvalidCommand")
         charge = org.charges.get(command.charge)
         if charge is None:
-            raise _Error("NotFound")
+            raise Wrong("NotFound")
         org.lapse(time)
         left = charge.amount - org.reversed(charge.seq)
         amount = left if command.amount is None else command.amount.nanos
         if amount > left or left == 0:
-            raise _No("over_reversal", amount - left)
+            raise No(no("over_reversal", amount - left, "charge"))
         forgiven = min(amount, org.unpaid(charge.seq))
         org.move("revenue", f"debt:{charge.seq}", forgiven, "forgiveness", charge.seq)
         rest = amount - forgiven
@@ -418,7 +463,7 @@ class Model:
             rest -= part
             lot = org.lots[number]
             if part and expires is not None and lot.ended(time):
-                lot = attrs.evolve(lot, number=len(org.lots) + 1, expires_at=expires)
+                lot = attrs.evolve(lot, number=len(org.lots) + 1, expires_at=expires, period=None)
                 org.lots[lot.number] = lot
             org.move("revenue", f"lot:{lot.number}", part, "refill", charge.seq)
             org.expire([lot.number], time)
@@ -442,5 +487,6 @@ class Model:
             left = org.remainder(lot.number)
             org.move(f"lot:{lot.number}", target, left, command.remainder)
             amount += left
-        org.closed = True
+        org.closed, org.dealt = True, None
+        org.plans.append((time, None))
         return self._success(org, command, time, "Closed", amount, amount=amount)

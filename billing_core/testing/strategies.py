@@ -9,13 +9,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from billing_core.books import PriceBook
 from billing_core.commands import (
     Close,
     Command,
@@ -28,15 +27,19 @@ from billing_core.commands import (
     PriceUnpriced,
     Release,
     Reverse,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
     Settle,
 )
 from billing_core.money import MAX_NANOS, Money
-from billing_core.pricing import Flat, Graduated, Package, Price, PriceFunction, Tier
 from billing_core.quantities import CUSTOMER, Usage
+from billing_core.testing.offers import BASE, OFFERS, books, documents, prices
 from billing_core.testing.themes import (
     ITEMS,
     MEMBERS,
     ORGS,
+    PROJECTS,
     RESOURCES,
     START,
     THEMES,
@@ -47,6 +50,7 @@ from billing_core.testing.themes import (
 __all__ = [
     "BASE",
     "MEMBERS",
+    "OFFERS",
     "ORGS",
     "START",
     "THEMES",
@@ -54,6 +58,7 @@ __all__ = [
     "World",
     "books",
     "commands",
+    "documents",
     "prices",
     "usages",
 ]
@@ -87,89 +92,6 @@ def _quantities(world: World) -> SearchStrategy[int]:
     if world.theme.extremes:
         return _often(usual, st.sampled_from([2**62, 2**63, 10**20, 10**36 - 1]), 5)
     return usual
-
-
-# -- prices ---------------------------------------------------------------------
-
-_rates = st.tuples(st.sampled_from([0, 1, 2, 3, 7]), st.sampled_from([1, 2, 3, 7, 10]))
-
-
-@st.composite
-def _flat(draw: st.DrawFn) -> PriceFunction:
-    return Flat(*draw(_rates))
-
-
-@st.composite
-def _graduated(draw: st.DrawFn) -> PriceFunction:
-    bounds = draw(st.lists(st.integers(1, 30), min_size=1, max_size=3, unique=True))
-    ends: list[int | None] = [*sorted(bounds), None]
-    return Graduated(tuple(Tier(end, *draw(_rates)) for end in ends))
-
-
-@st.composite
-def _package(draw: st.DrawFn) -> PriceFunction:
-    return Package(draw(st.integers(0, 7)), draw(st.integers(1, 12)))
-
-
-_FUNCTIONS: dict[str, Callable[[], SearchStrategy[PriceFunction]]] = {
-    "flat": _flat,
-    "timed": _flat,
-    "reversed": _flat,
-    "tiered": lambda: _graduated() | _package(),
-    "stepped": lambda: _graduated() | _package() | _flat(),
-}
-COMPONENTS = (*_FUNCTIONS, "unknown")
-"""``unknown`` has no price in the base book, and only what is flat there stays flat, for
-holds announce to tiered prices alone.  ``timed`` and ``stepped`` are billed by item.
-``reversed`` is also what a reversal's line is called."""
-
-
-@st.composite
-def prices(draw: st.DrawFn, component: str) -> Price:
-    """A price of the kind that a component has."""
-    make = _FUNCTIONS.get(component, _flat)
-    if component not in ("timed", "stepped"):
-        return Price(draw(make()), unit="unit")
-    return Price(
-        draw(make()),
-        unit="second",
-        minimum=draw(st.sampled_from([0, 1, 5, 10])),
-        increment=draw(st.sampled_from([1, 2, 5])),
-    )
-
-
-BASE = PriceBook(
-    "base",
-    START - timedelta(days=100),
-    {
-        resource: {
-            "flat": Price(Flat(1, 3), unit="unit"),
-            "reversed": Price(Flat(1, 2), unit="unit"),
-            "tiered": Price(Graduated((Tier(10, 2), Tier(20, 1, 3), Tier(None, 3, 2)))),
-            "timed": Price(Flat(2, 3), unit="second", minimum=5, increment=2),
-            "stepped": Price(Package(5, 4), unit="second", minimum=1, increment=5),
-        }
-        for resource in RESOURCES
-    },
-)
-"""The prices that a run begins with."""
-
-
-@st.composite
-def books(draw: st.DrawFn, world: World) -> PriceBook:
-    """A further version: soon in force, or, for what has no price yet, since long ago."""
-    version = draw(st.sampled_from(["v1", "v2", "v3", "v4", "v5", "v6"]))
-    back = draw(st.booleans())
-    names = (
-        ["unknown"] if back else draw(st.lists(st.sampled_from(COMPONENTS), min_size=1, max_size=4))
-    )
-    resources = draw(st.sampled_from([RESOURCES, RESOURCES[:1], RESOURCES[1:]]))
-    effective = world.now + draw(st.sampled_from([10 * _MINUTE, 10 * _MINUTE, 60 * _MINUTE]))
-    return PriceBook(
-        version,
-        START - timedelta(days=100) if back else effective,
-        {resource: {name: draw(prices(name)) for name in set(names)} for resource in resources},
-    )
 
 
 # -- commands -------------------------------------------------------------------
@@ -248,6 +170,10 @@ def _member(world: World) -> str | None:
     return (None, *MEMBERS)[world.serial % 3]
 
 
+def _project(world: World) -> str | None:
+    return (None, *PROJECTS)[world.serial // 3 % 3]
+
+
 @st.composite
 def usages(draw: st.DrawFn, world: World) -> Usage:
     """None, one or two components of a resource, seldom on the customer's own key."""
@@ -324,6 +250,7 @@ def _hold(draw: st.DrawFn, world: World) -> Command:
         life=draw(st.sampled_from(_LIVES)),
         resource=resource if world.serial % 2 else None,
         member=_member(world),
+        project=_project(world),
         at=own.at,
     )
 
@@ -359,6 +286,7 @@ def _settle(draw: st.DrawFn, world: World) -> Command:
         hold=hold or None,
         more=bool(hold) and draw(st.booleans()),
         member=_member(world),
+        project=_project(world),
         reference=(None, "job-1")[world.serial % 2],
         occurred_at=own.occurred_at,
         at=own.at,
@@ -375,6 +303,7 @@ def _deduct(draw: st.DrawFn, world: World) -> Command:
         cost=cost,
         resource=resource,
         member=_member(world),
+        project=_project(world),
         occurred_at=own.occurred_at,
         at=own.at,
     )
@@ -412,6 +341,51 @@ def _close(draw: st.DrawFn, world: World) -> Command:
     return Close(own.org, remainder=draw(st.sampled_from(["refund", "write_off"])), at=own.at)
 
 
+@st.composite
+def _plan(draw: st.DrawFn, world: World) -> Command:
+    own = draw(_settings(world))
+    plan = draw(_often(st.sampled_from(world.plans), st.just("never"), 12))
+    how = draw(st.integers(0, 9))
+    paused = how in (4, 5)
+    return SetPlan(own.org, own.key, plan=None if how == 6 else plan, paused=paused, at=own.at)
+
+
+_WHOSE: list[Mapping[str, str]] = [
+    {},
+    {},
+    {"member": MEMBERS[0]},
+    {"member": MEMBERS[1]},
+    {"project": PROJECTS[0]},
+    {"every": "member"},
+    {"every": "project"},
+]
+_MOST = (0, 5, 10, 20, 40, 80, None)
+
+
+@st.composite
+def _limit(draw: st.DrawFn, world: World) -> Command:
+    own = draw(_settings(world))
+    whose: Mapping[str, Any] = draw(st.sampled_from(_WHOSE))
+    most = draw(st.sampled_from(_MOST))
+    return SetLimit(
+        own.org,
+        own.key,
+        amount=None if most is None else Money(most, own.currency),
+        per=draw(st.sampled_from(["period", "day"])),
+        alerts=((), (50, 100), (120,))[world.serial % 3],
+        blocks=draw(st.integers(0, 5)) != 3,
+        at=own.at,
+        **whose,
+    )
+
+
+@st.composite
+def _low_balance(draw: st.DrawFn, world: World) -> Command:
+    own = draw(_settings(world))
+    amount = draw(st.none() | _amounts(world, 20, own.currency))
+    return SetLowBalance(own.org, own.key, amount=amount, at=own.at)
+
+
 _OPERATIONS: dict[str, Callable[[World], SearchStrategy[Command]]] = {
     "open": _open,
     "grant": _grant,
@@ -423,6 +397,9 @@ _OPERATIONS: dict[str, Callable[[World], SearchStrategy[Command]]] = {
     "price": _price,
     "reverse": _reverse,
     "close": _close,
+    "plan": _plan,
+    "limit": _limit,
+    "low_balance": _low_balance,
 }
 
 

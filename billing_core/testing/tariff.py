@@ -7,20 +7,33 @@ are many units; nothing here calls the library's own arithmetic.
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from fractions import Fraction
+from functools import cache
 from math import ceil, floor
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from billing_core.books import PriceBook
+from billing_core.plans import Plan
 from billing_core.pricing import Discounted, Flat, Graduated, Package, Price, PriceFunction
 from billing_core.quantities import CUSTOMER, Usage
 from billing_core.times import micros, moment
 
-__all__ = ["Bill", "Piece", "Tariff", "Used", "dearest_start", "f", "month_start"]
+__all__ = [
+    "Bill",
+    "Piece",
+    "PriceOf",
+    "Tariff",
+    "Used",
+    "dearest_start",
+    "f",
+    "month_end",
+    "month_start",
+]
 
+_DAY = 24 * 3_600_000_000
 _FEW = 40  # units: up to here they are added up one by one
 
 
@@ -118,25 +131,61 @@ class Bill:
         return [piece.component for piece, _, _ in self.pieces if piece.version is None]
 
 
+PriceOf = Callable[[str], tuple[str, Price] | None]
+"""The version and price of a component; None where it has none."""
+
+
 @define
 class Tariff:
-    """All price books, in the order of publication."""
+    """All price books and plans, in the order of publication."""
 
     books: list[PriceBook] = field(factory=list)
+    plans: list[Plan] = field(factory=list)
 
     def price(
-        self, currency: str, resource: str, component: str, at: int
+        self, currency: str, resource: str, component: str, at: int, org: str, plan: str | None
     ) -> tuple[str, Price] | None:
-        """The version in force at a time: the latest that took effect by then."""
-        best: tuple[int, str, Price] | None = None
-        for book in self.books:
-            price = book.prices.get(resource, {}).get(component)
-            effective = micros("time", book.effective_at)
-            if price is None or book.currency != currency or effective > at:
-                continue
-            if best is None or effective >= best[0]:
-                best = (effective, book.version, price)
-        return None if best is None else best[1:]
+        """The price in force at a time for an org with a plan: its own, else its plan's,
+        else everyone's, less the discount of the nearest who has one and no price."""
+        off: tuple[str, str] | None = None
+        for audience in (f"org:{org}", f"plan:{plan}", ""):
+            books = self._in_force(audience, currency, at)
+            naming = [book for book in books if component in book.prices.get(resource, {})]
+            price = naming[-1].prices[resource][component] if naming else None
+            if price is not None:
+                return self._less(naming[-1].version, price, off)
+            off = off or self._off(books, resource)
+        return None
+
+    def _in_force(self, audience: str, currency: str, at: int) -> list[PriceBook]:
+        """The latest to take effect comes last."""
+        found = [
+            book
+            for book in self.books
+            if (book.audience, book.currency) == (audience, currency)
+            and micros("time", book.effective_at) <= at
+        ]
+        return sorted(found, key=lambda book: book.effective_at)
+
+    @staticmethod
+    def _off(books: Sequence[PriceBook], resource: str) -> tuple[str, str] | None:
+        """The percentage that names a resource most closely, and its version."""
+        prefixes = [resource[:length] + "*" for length in range(len(resource), -1, -1)]
+        for name in (resource, *prefixes):
+            for book in reversed(books):
+                if name in book.percent_off:
+                    return book.percent_off[name], book.version
+        return None
+
+    @staticmethod
+    def _less(version: str, price: Price, off: tuple[str, str] | None) -> tuple[str, Price]:
+        if off is None or Fraction(off[0]) == 0:
+            return version, price
+        keep = 1 - Fraction(off[0]) / 100
+        function = price.function
+        assert not isinstance(function, Discounted)
+        less = Discounted(function, (keep.numerator, keep.denominator))
+        return f"{version}*{off[1]}", evolve(price, function=less)
 
     def named(self, version: str, currency: str, resource: str, component: str) -> Price | None:
         """The price that one version has."""
@@ -145,26 +194,32 @@ class Tariff:
                 return book.prices.get(resource, {}).get(component)
         return None
 
-    def pieces(
-        self,
-        uses: Sequence[Used],
-        usage: Usage,
-        currency: str,
-        at: int,
-        version: str | None = None,
-    ) -> list[Piece]:
-        """How a usage is billed, after the uses on record (rule 5.5); by the version in
-        force at a time, or by the one named."""
+    def tiered(self, currency: str, resource: str, component: str) -> bool:
+        """Whether it matters to any version where the counter stands."""
+        prices = [
+            book.prices.get(resource, {}).get(component)
+            for book in self.books
+            if book.currency == currency
+        ]
+        return any(p is not None and not isinstance(p.function, Flat) for p in prices)
+
+    def plan(self, name: str | None, at: int) -> Plan | None:
+        """The version of a plan in force at a time; the first one also holds before."""
+        versions = [plan for plan in self.plans if plan.plan == name]
+        versions.sort(key=lambda plan: plan.effective_at)
+        begun = [plan for plan in versions if micros("time", plan.effective_at) <= at]
+        if not versions:
+            return None
+        return begun[-1] if begun else versions[0]
+
+    def pieces(self, uses: Sequence[Used], usage: Usage, price_of: PriceOf) -> list[Piece]:
+        """How a usage is billed at these prices, after the uses on record (rule 5.5)."""
         made: list[Piece] = []
         for component, quantity, payer in usage.parts:
             if payer == CUSTOMER:
                 made.append(Piece(component, payer, quantity, quantity, ""))
                 continue
-            if version is None:
-                known = self.price(currency, usage.resource, component, at)
-            else:
-                price = self.named(version, currency, usage.resource, component)
-                known = None if price is None else (version, price)
+            known = price_of(component)
             if known is None:
                 made.append(Piece(component, payer, quantity, quantity, None))
                 continue
@@ -176,23 +231,16 @@ class Tariff:
                 and (use.item, use.resource, use.piece.component)
                 == (usage.item, usage.resource, component)
             ]
-            made += self._item_pieces(before, component, quantity, known, currency, usage.resource)
+            made += self._item_pieces(before, component, quantity, *known)
         return made
 
+    @staticmethod
     def _item_pieces(
-        self,
-        before: Sequence[Piece],
-        component: str,
-        quantity: int,
-        known: tuple[str, Price],
-        currency: str,
-        resource: str,
+        before: Sequence[Piece], component: str, quantity: int, version: str, price: Price
     ) -> Iterable[Piece]:
-        version, price = known
         first_version, first = version, price
-        if before:
-            first_version = before[0].version or ""
-            first = self.named(first_version, currency, resource, component) or price
+        if before and before[0].price is not None:
+            first_version, first = before[0].version or "", before[0].price
         raw_before = sum(piece.raw for piece in before)
         billed_before = sum(piece.billed for piece in before)
         more = max(0, billed(first, raw_before + quantity) - billed_before)
@@ -279,19 +327,25 @@ def _starts(pieces: Sequence[Piece], start: int, stop: int) -> Iterable[int]:
                     bends |= {n * function.size - edge for n in range(first, first + 4)}
                     last = (stop + edge) // function.size
                     bends |= {n * function.size - edge for n in range(last - 2, last + 2)}
-                case Flat():
+                case _:
                     pass
         ahead += piece.billed
     near = {bend + step for bend in bends for step in (-1, 0, 1)}
     return [at for at in near if start <= at <= stop]
 
 
+@cache
 def month_start(anchor: int, time: int) -> int:
     """The beginning of the month, counted from the anchor, that a time lies in."""
     first, at = moment(anchor), moment(time)
     months = (at.year - first.year) * 12 + at.month - first.month
     starts = [_month(first, months + step) for step in (-1, 0, 1)]
     return micros("time", max(start for start in starts if start <= at))
+
+
+def month_end(anchor: int, time: int) -> int:
+    """When the month that a time lies in is over: months have 28 to 31 days."""
+    return month_start(anchor, month_start(anchor, time) + 32 * _DAY)
 
 
 def _month(first: datetime, months: int) -> datetime:

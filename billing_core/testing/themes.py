@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from attrs import field, frozen
 
-__all__ = ["ITEMS", "MEMBERS", "ORGS", "RESOURCES", "START", "THEMES", "Theme", "World"]
+__all__ = ["ITEMS", "MEMBERS", "ORGS", "PROJECTS", "RESOURCES", "START", "THEMES", "Theme", "World"]
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 """When a run begins: an anchor on a 31st."""
@@ -15,6 +15,7 @@ START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ORGS = ("acme", "bøb & söhne 🦊")
 MEMBERS = ("ann", "bülent")
 RESOURCES = ("model:a", "model:b", "tool")
+PROJECTS = ("p-1", "prøject")
 ITEMS = ("run-1", "run-2")
 
 
@@ -25,7 +26,8 @@ class Theme:
     ``operations``, ``acts``: how often each operation comes, and each of the machine's
     other acts beside the usual.  ``plain``: one org, one resource, no scopes, and all at
     the clock's time.  ``credit``: the most of a usual grant.  ``extremes``: amounts and
-    quantities may be huge, after which little else matters.
+    quantities may be huge, after which little else matters.  ``calendar``: days and
+    billing periods end like everything else.
     """
 
     operations: Mapping[str, int]
@@ -34,6 +36,7 @@ class Theme:
     plain: bool = False
     credit: int = 40
     extremes: bool = False
+    calendar: bool = False
 
 
 _ANY = ("flat", "tiered", "timed", "stepped", "unknown", "reversed")
@@ -67,15 +70,43 @@ THEMES = {
     "all": Theme(
         {
             "grant": 5, "hold": 6, "settle": 7, "extend": 3, "release": 2, "deduct": 3,
-            "reverse": 4, "price": 2, "open": 1,
+            "reverse": 4, "price": 2, "open": 1, "plan": 1, "limit": 1, "low_balance": 1,
         },
         _ANY,
     ),
     "closing": Theme(
-        {"grant": 6, "hold": 6, "settle": 12, "release": 3, "price": 2, "close": 1}, _ANY
+        {
+            "grant": 6, "hold": 6, "settle": 12, "release": 3, "price": 2, "plan": 2, "limit": 1,
+            "close": 1,
+        },
+        _ANY,
+    ),
+    "allowances": Theme(
+        {"plan": 6, "settle": 6, "hold": 4, "reverse": 3, "grant": 2, "extend": 2, "deduct": 2},
+        acts={"pass_time_until_a_period_begins": 10, "publish": 2},
+        calendar=True,
+    ),
+    "own prices": Theme(
+        {"plan": 4, "settle": 8, "deduct": 3, "hold": 2, "price": 1, "grant": 1},
+        ("flat", "tiered", "timed", "unknown"),
+        acts={"publish": 8, "pass_time": 6, "ask": 2},
+        credit=400,
+    ),
+    "limits": Theme(
+        {
+            "limit": 5, "deduct": 8, "hold": 5, "release": 2, "reverse": 3, "settle": 3,
+            "extend": 2, "plan": 3, "low_balance": 1, "grant": 2,
+        },
+        ("flat", "tiered"),
+        acts={"ask": 3, "pass_time_until_a_period_begins": 1},
+        credit=400,
+        calendar=True,
     ),
     "extremes": Theme(
-        {"grant": 4, "hold": 3, "settle": 4, "deduct": 2, "reverse": 3, "extend": 1},
+        {
+            "grant": 4, "hold": 3, "settle": 4, "deduct": 2, "reverse": 3, "extend": 1,
+            "plan": 1, "limit": 1,
+        },
         _ANY,
         extremes=True,
     ),
@@ -88,7 +119,7 @@ class World:
 
     ``serial``: makes a fresh key.  ``holds``: by org, the open ones.  ``charges``: those
     with something to reverse; ``unpriced``: those to be priced.  ``ends``: when something
-    lapses.
+    lapses.  ``versions``: all that was published; ``plans``: the plans' names.
     """
 
     theme: Theme = THEMES["all"]
@@ -99,3 +130,4 @@ class World:
     unpriced: Mapping[str, Sequence[int]] = field(factory=dict)
     ends: Sequence[datetime] = ()
     versions: Sequence[str] = ("base",)
+    plans: Sequence[str] = ("small", "large")

@@ -12,12 +12,14 @@ from typing import Any
 import click
 from rich.progress import TaskID
 
-from billing_adapters.cli import reads
-from billing_adapters.cli.database import opened, temporary
+from billing_adapters.cli import catalogue, over_time, reads
+from billing_adapters.cli.background import reconcile, worker
+from billing_adapters.cli.database import Database, opened, store, temporary
 from billing_adapters.cli.replay import Replay, given_prices, org_names, source_prices
 from billing_adapters.cli.report import replay_json, report_demo, report_replay
 from billing_adapters.cli.show import print_json, progress
 from billing_adapters.cli.trace import Trace, scan
+from billing_adapters.sqlite import SqliteStore
 from billing_core import BillingError, InvalidCommand, PriceBook
 
 __all__ = ["cli"]
@@ -38,7 +40,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="billing-core", prog_name="billing")
 def cli() -> None:
-    """Prepaid credits, holds, exact metering and settlement, on one SQLite file.
+    """Prepaid credits, holds, exact metering and settlement, on SQLite or PostgreSQL.
 
     \b
     Examples:
@@ -46,6 +48,7 @@ def cli() -> None:
       billing replay trace.csv.gz --db billing.sqlite
       billing verify --db billing.sqlite
       billing history replay-1 --db billing.sqlite
+      billing pricing --db billing.sqlite
     """
 
 
@@ -80,9 +83,9 @@ def cli() -> None:
 )
 @click.option(
     "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep the ledger here. Running the same again changes nothing. [default: a "
-    "temporary file]",
+    type=Database(),
+    help="Keep the ledger here: a file, or postgresql://… Running the same again changes "
+    "nothing. [default: a temporary file]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def replay(
@@ -90,7 +93,7 @@ def replay(
     name: str | None,
     prices: tuple[str, ...],
     orgs: int,
-    db: Path | None,
+    db: Path | str | None,
     as_json: bool,
 ) -> None:
     """Charge the requests of a trace, each held first and then settled.
@@ -194,8 +197,10 @@ def demo(db: Path | None) -> None:
 
     Three orgs with members and several models, real model prices (from genai-prices) with
     a markup, calls on a customer's own key, cached and reasoning tokens, refusals for lack
-    of credit, purchases, credit that expires, holds that expire and a reversal. The traffic
-    is synthetic, the same in every run, and shaped like real chat traffic.
+    of credit, top-ups through a fake provider of payments, by hand and automatic, credit that
+    expires, holds that expire and a reversal; then a night of sandboxes and storage, over a
+    month's end and a change of price. The traffic is synthetic, the same in every run, and
+    shaped like real chat traffic.
 
     \b
     Examples:
@@ -203,24 +208,78 @@ def demo(db: Path | None) -> None:
       billing demo --db demo.sqlite
       billing usage acme --by-member --db demo.sqlite
     """
-    from billing_adapters.cli.demo import Clock, Demo
+    from billing_adapters.cli.demo import MONTH_ENDS, RULES, Clock, Demo, Numbers
+    from billing_adapters.cli.demo_sandboxes import night
     from billing_adapters.cli.traffic import BURSTS
+    from billing_adapters.fake_payments import FakePayments
 
     if db is not None and db.exists():
         raise click.UsageError(f"{db} exists; the demo needs a new file")
     clock = Clock()
     with ExitStack() as stack:
         path = stack.enter_context(temporary("demo")) if db is None else db
-        billing = stack.enter_context(opened(path, clock))
-        shown = Demo(billing, clock)
+        provider = FakePayments(clock=clock, ids=Numbers())
+        billing = stack.enter_context(
+            opened(path, clock, ids=Numbers(), payments=provider, topups=RULES)
+        )
+        shown = Demo(billing, clock, provider)
         with progress() as bars:
             task = bars.add_task("Holding and settling", total=BURSTS)
             shown.run(lambda: bars.advance(task))
+        night(billing, clock, MONTH_ENDS)
         verification = reads.verified(billing, shown=True)
         report_demo(shown, verification)
         if not verification.ok:
             sys.exit(1)
 
 
-for _command in (reads.verify, reads.balance, reads.history, reads.usage, reads.explain):
+@cli.command()
+@click.option(
+    "--db", type=Database(), required=True, help="The database: a file, or postgresql://…"
+)
+@click.option(
+    "--grant-to",
+    metavar="ROLE",
+    help="Let this PostgreSQL role run the engine, without UPDATE or DELETE on the journal.",
+)
+def migrate(db: Path | str, grant_to: str | None) -> None:
+    """Bring a database to this version's schema.
+
+    Safe at any time and by several processes at once; where there is nothing to do, it does
+    nothing. An SQLite file is made if missing, and is brought up to date by whoever opens it.
+
+    \b
+    Examples:
+      billing migrate --db billing.sqlite
+      billing migrate --db postgresql://migrator@db.example/app --grant-to billing
+    """
+    with store(db) as kept:
+        if isinstance(kept, SqliteStore):
+            if grant_to is not None:
+                raise click.UsageError("--grant-to is for PostgreSQL; SQLite has no roles")
+            click.echo(f"{db} is up to date")
+            return
+        applied = kept.migrate()
+        if grant_to is not None:
+            kept.grant(grant_to)
+        for name in applied:
+            click.echo(f"applied {name}")
+        if not applied:
+            click.echo(f"{kept.name} is up to date")
+
+
+for _command in (
+    worker,
+    reconcile,
+    reads.verify,
+    reads.balance,
+    reads.history,
+    reads.usage,
+    reads.explain,
+    catalogue.plans,
+    catalogue.pricing,
+    catalogue.quote,
+    over_time.runtime,
+    over_time.storage,
+):
     cli.add_command(_command)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,34 +15,65 @@ from billing_core import Billing
 from billing_core.engine import system_clock
 from billing_core.ports import Clock
 
-__all__ = ["existing", "opened", "path_of_existing", "temporary"]
+if TYPE_CHECKING:
+    from billing_adapters.postgres import PostgresStore
+
+__all__ = ["Database", "existing", "opened", "path_of_existing", "store", "temporary"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Database(click.ParamType[Path | str]):
+    """The path of an SQLite file, or the connection string of a PostgreSQL database."""
+
+    name = "database"
+
+    def __init__(self, *, exists: bool = False) -> None:
+        self._path = click.Path(exists=exists, dir_okay=False, path_type=Path)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        if isinstance(value, str) and value.startswith(("postgresql://", "postgres://")):
+            return value
+        return self._path.convert(value, param, ctx)
 
 
 def path_of_existing(command: _F) -> _F:
     """The ``--db`` option of a command that reads."""
     return click.option(
         "--db",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=Database(exists=True),
         required=True,
-        help="The database file.",
+        help="The database: a file, or postgresql://…",
     )(command)
 
 
-@contextmanager
-def opened(path: Path, clock: Clock = system_clock) -> Iterator[Billing]:
-    """The database at a path, made if missing."""
-    with SqliteStore(path) as store:
-        yield Billing(store, clock=clock)
+def store(place: Path | str) -> SqliteStore | PostgresStore:
+    """The store at a path or a connection string."""
+    if isinstance(place, Path):
+        return SqliteStore(place)
+    try:
+        from billing_adapters.postgres import PostgresStore
+    except ImportError as error:
+        raise click.ClickException(str(error)) from error
+    return PostgresStore(place)
 
 
 @contextmanager
-def existing(path: Path) -> Iterator[Billing]:
+def opened(place: Path | str, clock: Clock = system_clock, **options: Any) -> Iterator[Billing]:
+    """The database at a path, made if missing; or that of a connection string.  Further
+    options are those of Billing."""
+    with store(place) as kept:
+        yield Billing(kept, clock=clock, **options)
+
+
+@contextmanager
+def existing(place: Path | str, **options: Any) -> Iterator[Billing]:
     """The database at a path, never made: an empty file is no database either."""
-    if not path.stat().st_size:
-        raise click.ClickException(f"{path} is empty; give the path of a billing database")
-    with opened(path) as billing:
+    if isinstance(place, Path) and not place.stat().st_size:
+        raise click.ClickException(f"{place} is empty; give the path of a billing database")
+    with opened(place, **options) as billing:
         yield billing
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import count
 
 from attrs import define, field
 
 from billing_adapters.cli.series import Series
 from billing_adapters.cli.traffic import MODELS, ORGS, START, Call, bursts
+from billing_adapters.fake_payments import FakePayments
 from billing_adapters.genai import price_book
 from billing_core import (
     Billing,
@@ -24,18 +26,23 @@ from billing_core import (
     Reverse,
     Settle,
     Success,
+    TopUpRules,
     usd,
 )
 from billing_core.times import micros
 
-__all__ = ["MARKUP", "PRICED_AT", "Clock", "Demo", "Tally"]
+__all__ = ["MARKUP", "MONTH_ENDS", "PRICED_AT", "RULES", "Clock", "Demo", "Numbers", "Tally"]
 
 MARKUP = "1.175"
 PRICED_AT = START - timedelta(days=1)
 _HOLD_LIFE = timedelta(minutes=10)
 _PURCHASE = {"acme": usd("3"), "globex": usd("1.50"), "initech": usd("0.50")}
+_AUTOMATIC = "acme"  # buys by itself once its credit runs low
+_LOW = usd("0.50")
+RULES = TopUpRules(minimum=50)
 _NOTICED_AFTER = timedelta(hours=2)
 _REVERSED_ON = START + timedelta(days=3)
+MONTH_ENDS = (START + timedelta(days=40)).replace(day=1)
 
 
 class Clock:
@@ -46,6 +53,16 @@ class Clock:
 
     def __call__(self) -> int:
         return micros("now", self.now)
+
+
+class Numbers:
+    """Ids that are the same in every run."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def __call__(self) -> str:
+        return f"demo-{next(self._numbers)}"
 
 
 @define
@@ -67,6 +84,7 @@ class Demo:
 
     billing: Billing
     clock: Clock
+    provider: FakePayments
     tallies: dict[str, Tally] = field(factory=lambda: {org: Tally() for org in ORGS})
     explained: tuple[str, int] | None = None
     reversed: tuple[str, int] | None = None
@@ -89,7 +107,7 @@ class Demo:
 
     def _open(self) -> None:
         self.billing.publish(price_book("demo", PRICED_AT, MODELS, markup=MARKUP))
-        self._execute([OpenAccount(org, at=PRICED_AT) for org in ORGS])
+        self._execute([OpenAccount(org, livemode=False, at=PRICED_AT) for org in ORGS])
         self._execute(
             Grant(
                 org,
@@ -102,25 +120,43 @@ class Demo:
             for org in ORGS
         )
         for org in ORGS:
-            self._purchase(org, PRICED_AT)
+            self._purchase(org)
+        self.billing.set_auto_topup(
+            _AUTOMATIC, "on", enabled=True, threshold=_LOW, amount=_PURCHASE[_AUTOMATIC]
+        )
 
-    def _purchase(self, org: str, at: datetime) -> None:
+    def _purchase(self, org: str) -> None:
+        """A customer pays on the provider's page, and comes back before the webhook does."""
         tally = self.tallies[org]
         tally.purchases += 1
-        key = f"purchase-{tally.purchases}"
-        self._execute([Grant(org, key, amount=_PURCHASE[org], at=at)])
+        page = self.billing.top_up(
+            org,
+            f"purchase-{tally.purchases}",
+            _PURCHASE[org],
+            success_url="https://demo.example/success?session_id={CHECKOUT_SESSION_ID}",
+            cancel_url="https://demo.example/billing",
+            save_method=org == _AUTOMATIC,
+        )
+        self.provider.pay(page.session)
+        tally.balance = self.billing.confirm(org, page.session).balance
+
+    def _background(self) -> None:
+        """What a worker does beside the traffic: automatic top-ups; and the webhooks."""
+        for body, signature in self.provider.deliveries():
+            self.billing.webhook(body, signature)
+        for failure in self.billing.run_pending().failures:
+            raise failure.error
 
     def _burst(self, calls: Sequence[Call]) -> None:
         """Holds as the calls start; then, as they end, what each has really used."""
         first, last = calls[0].start, calls[-1].start
-        self.clock.now = max(call.end for call in calls) + timedelta(seconds=1)
         for org in ORGS:
-            # Acme buys in time; the others some time after they have been refused.
-            low = org == "acme" and self.tallies[org].balance < usd("0.50").nanos
-            noticed = org in self._short and first >= self._short[org] + _NOTICED_AFTER
-            if low or noticed:
+            # Acme buys by itself, in time; the others some time after they have been refused.
+            if org in self._short and first >= self._short[org] + _NOTICED_AFTER:
                 self._short.pop(org, None)
-                self._purchase(org, first)
+                if org != _AUTOMATIC:
+                    self._purchase(org)
+        self.clock.now = max(call.end for call in calls) + timedelta(seconds=1)
         holds = self._execute(
             Hold(
                 call.org,
@@ -157,6 +193,7 @@ class Demo:
         )
         for call, outcome in zip(running, settled, strict=True):
             self._count(call, outcome)
+        self._background()
 
     def _count(self, call: Call, outcome: Outcome) -> None:
         assert isinstance(outcome, Charged)

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import click
 
+from billing_adapters.cli.charts import bars, by_day, by_model
 from billing_adapters.cli.checkpoints import load_checkpoints, save_checkpoints
 from billing_adapters.cli.database import existing, path_of_existing
 from billing_adapters.cli.show import (
@@ -34,9 +35,21 @@ from billing_core import (
 )
 from billing_core.times import PeriodName
 
-__all__ = ["balance", "explain", "history", "usage", "verification_json", "verified", "verify"]
+__all__ = [
+    "as_json_option",
+    "balance",
+    "explain",
+    "history",
+    "time_text",
+    "usage",
+    "verification_json",
+    "verified",
+    "verify",
+]
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+as_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object instead."
+)
 
 
 def time_text(at: datetime | None) -> str | None:
@@ -61,9 +74,13 @@ def time_text(at: datetime | None) -> str | None:
     help="Where nothing is wrong, save the state at the end here. Keep it elsewhere: what a "
     "rewrite of the whole ledger would hide shows against it.",
 )
-@_as_json
+@as_json_option
 def verify(
-    db: Path, org: str | None, checkpoint: Path | None, save_checkpoint: Path | None, as_json: bool
+    db: Path | str,
+    org: str | None,
+    checkpoint: Path | None,
+    save_checkpoint: Path | None,
+    as_json: bool,
 ) -> None:
     """Re-derive every balance and name what differs.
 
@@ -123,8 +140,8 @@ def verification_json(verification: Verification) -> dict[str, Any]:
 @click.command()
 @click.argument("org", required=False)
 @path_of_existing
-@_as_json
-def balance(org: str | None, db: Path, as_json: bool) -> None:
+@as_json_option
+def balance(org: str | None, db: Path | str, as_json: bool) -> None:
     """Show the credit of ORG and its lots, or of every org.
 
     \b
@@ -196,8 +213,8 @@ def _balance_json(each: Balance) -> dict[str, Any]:
     "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="How many."
 )
 @click.option("--before", type=int, metavar="SEQ", help="Go on from this one, towards the past.")
-@_as_json
-def history(org: str, db: Path, limit: int, before: int | None, as_json: bool) -> None:
+@as_json_option
+def history(org: str, db: Path | str, limit: int, before: int | None, as_json: bool) -> None:
     """Show what moved the balance of ORG, newest first.
 
     \b
@@ -241,9 +258,16 @@ def history(org: str, db: Path, limit: int, before: int | None, as_json: bool) -
 )
 @click.option("--member", help="Only this member's.")
 @click.option("--by-member", is_flag=True, help="One table for each member.")
-@_as_json
+@click.option("--chart", type=click.Choice(["day", "model"]), help="A bar chart as well.")
+@as_json_option
 def usage(
-    org: str, db: Path, period: PeriodName, member: str | None, by_member: bool, as_json: bool
+    org: str,
+    db: Path | str,
+    period: PeriodName,
+    member: str | None,
+    by_member: bool,
+    chart: str | None,
+    as_json: bool,
 ) -> None:
     """Show what ORG used and was charged, by model.
 
@@ -251,9 +275,13 @@ def usage(
     Examples:
       billing usage acme --db billing.sqlite
       billing usage acme --db billing.sqlite --period 30d --by-member
+      billing usage acme --db billing.sqlite --chart day
     """
     with existing(db) as billing:
         report = billing.usage(org, period, member=member)
+        charted = by_model(report.rows) if chart == "model" else {}
+        if chart == "day":
+            charted = by_day(billing, report, member)
     if as_json:
         print_json(
             {
@@ -268,6 +296,7 @@ def usage(
                     {"member": name, "rows": _usage_json(rows)}
                     for name, rows in report.members.items()
                 ],
+                **({"chart": _chart_json(charted)} if chart else {}),
             }
         )
         return
@@ -277,10 +306,16 @@ def usage(
     title = f"Usage of {org}{who}, {report.period}: {span}"
     if not by_member:
         out.print(usage_table(title, report.rows))
-        return
-    out.print(title)
-    for name, rows in report.members.items():
-        out.print(usage_table("Without a member" if name is None else f"Member {name}", rows))
+    else:
+        out.print(title)
+        for name, rows in report.members.items():
+            out.print(usage_table("Without a member" if name is None else f"Member {name}", rows))
+    if chart is not None:
+        bars(out, f"Charged by {chart} ({report.currency})", charted)
+
+
+def _chart_json(charted: Mapping[str, int]) -> dict[str, str]:
+    return {name: decimal_text(amount) for name, amount in charted.items()}
 
 
 def _usage_json(rows: Iterable[UsageRow]) -> list[dict[str, Any]]:
@@ -306,8 +341,8 @@ def _usage_json(rows: Iterable[UsageRow]) -> list[dict[str, Any]]:
 @click.argument("org")
 @click.argument("charge", type=int)
 @path_of_existing
-@_as_json
-def explain(org: str, charge: int, db: Path, as_json: bool) -> None:
+@as_json_option
+def explain(org: str, charge: int, db: Path | str, as_json: bool) -> None:
     """Show everything behind a CHARGE of ORG.
 
     What was used, by which price, the arithmetic to the nano, and the lots that paid.

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.text import Text
 
 from billing_adapters.cli.reads import verification_json
@@ -93,6 +94,17 @@ def tail(billing: Billing, orgs: Sequence[str]) -> list[tuple[str, HistoryRow]]:
     return sorted(rows, key=lambda pair: (pair[1].at, pair[0], pair[1].seq))[-_TAIL:]
 
 
+def sandboxes(out: Console, billing: Billing) -> None:
+    """The night of sandboxes and storage."""
+    from billing_adapters.cli.demo_sandboxes import ORG
+    from billing_adapters.cli.over_time import runtime_table, storage_table
+
+    summary = billing.usage(ORG, "all_time").summary
+    out.print(runtime_table(f"Sandbox runtime of {ORG}", summary.sandbox_runtime))
+    billed = {each.workspace: each for each in summary.storage}
+    out.print(storage_table(f"Storage of {ORG}", billing.storage(ORG), billed))
+
+
 def report_demo(demo: Demo, verification: Verification) -> None:
     """The orgs, their charges, the ledger's tail, balances, one charge, and the proof."""
     from billing_adapters.cli.demo import MARKUP, PRICED_AT
@@ -112,7 +124,9 @@ def report_demo(demo: Demo, verification: Verification) -> None:
     )
     for org in ORGS:
         tally, balance = demo.tallies[org], billing.balance(org)
-        counts = (tally.settled, tally.own_key, tally.refused, tally.lost, tally.purchases)
+        automatic = len(billing.history(org, limit=500, types=("auto_topup",)))
+        purchases = tally.purchases + automatic
+        counts = (tally.settled, tally.own_key, tally.refused, tally.lost, purchases)
         orgs.add_row(
             org, *(f"{each:,}" for each in counts), money(balance.used), money(balance.balance)
         )
@@ -125,6 +139,14 @@ def report_demo(demo: Demo, verification: Verification) -> None:
             calls, amount = sum(row.requests for row in rows), sum(row.amount for row in rows)
             members.add_row(org, name, f"{calls:,}", money(amount))
     out.print(members)
+    bought = [
+        (org, row)
+        for org in ORGS
+        for row in billing.history(org, limit=500, types=("topup", "auto_topup"))
+    ]
+    bought.sort(key=lambda pair: (pair[1].at, pair[0], pair[1].seq))
+    out.print(history_table("Top-ups, through a fake provider of payments", bought))
+    sandboxes(out, billing)
     out.print(history_table("The ledger's tail", tail(billing, ORGS)))
     for org in ORGS:
         plot(out, f"Balance of {org} over time (USD)", demo.tallies[org].series, height=10)

@@ -14,7 +14,7 @@ from billing_adapters.http.problems import problem_of
 from billing_adapters.http.routes import Call, Id, Listed, Name, Route
 from billing_adapters.http.shapes import Rule
 from billing_core import BillingError, Charged, Refusal, Refused, Settle, Usage
-from billing_core.engine.billing import unwrapped
+from billing_core.engine.over_time import unwrapped
 from billing_core.metering import describe
 from billing_core.money import Money
 from billing_core.quantities import tokens

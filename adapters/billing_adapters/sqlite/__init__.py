@@ -289,6 +289,9 @@ class _Transaction:
         self._known = store._known
         self._db = db
 
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        return None
+
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with mapped(self._path):
             if not self._db.in_transaction:

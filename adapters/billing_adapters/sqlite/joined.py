@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from billing_adapters.sqlite import rows
 from billing_adapters.sqlite.errors import mapped
@@ -76,6 +76,9 @@ class JoinedStore(Reads):
     def within(self, connection: object) -> Store:
         return JoinedStore(connection, self.path)
 
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        raise StoreError("background work is done outside a transaction of the host's")
+
     def publish(self, document: Published) -> None:
         raise StoreError("prices and plans are published outside the host's transaction")
 
@@ -101,6 +104,9 @@ class _JoinedTransaction:
         self._db = db
         self._path = path
         self.committed = False
+
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        return None
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with mapped(self._path):

@@ -12,6 +12,7 @@ from billing_adapters.sqlite import rows
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.schema import NO_CHARGE
+from billing_adapters.sqlite.topup_rows import TopUpReads
 from billing_core.catalogue import Published
 from billing_core.ports import Loaded, Wanted
 from billing_core.records import (
@@ -25,7 +26,10 @@ from billing_core.records import (
     Item,
     LimitSet,
     Lot,
+    Run,
+    Size,
     Spend,
+    Storage,
     Subscription,
     UsageRecord,
 )
@@ -47,7 +51,15 @@ _SUMS = _CELLS.format("resource, payer, requests, amount, components")
 _TEXTS = _USED.format("usage")
 
 
-class Reads:
+def _run(row: Sequence[Any]) -> Run:
+    return Run.from_json(row[1])
+
+
+def _storage(row: Sequence[Any]) -> Storage:
+    return Storage.from_json(row[1])
+
+
+class Reads(TopUpReads):
     """Each call sees one consistent state."""
 
     path: str
@@ -104,9 +116,9 @@ class Reads:
         *,
         before: int | None = None,
         limit: int = 100,
-        charges: bool | None = None,
+        charges: bool = True,
     ) -> Sequence[Entry]:
-        where = "transfers IS NOT NULL" + ("" if charges is None else f" AND {NO_CHARGE}")
+        where = "transfers IS NOT NULL" + ("" if charges else f" AND {NO_CHARGE}")
         with self._reader() as db:
             last = 2**63 - 1 if before is None else before
             return rows.entries(
@@ -195,8 +207,33 @@ class Reads:
         key = ("subject", "grain", "start")
         return self._scan("spends", rows.SPEND, key, org, lambda row: Spend(*row))
 
+    def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
+        which = " INDEXED BY runs_unsettled" if unsettled else ""
+        also = " AND state IN ('active', 'suspended', 'pending')" if unsettled else ""
+        return self._scan(f"runs{which}", "run, body", ("run",), org, _run, also)
+
+    def storages(self, org: str) -> Iterator[Storage]:
+        return self._scan("storages", "workspace, body", ("workspace",), org, _storage)
+
+    def sizes(self, org: str) -> Iterator[Size]:
+        return self._scan("sizes", "workspace, at, size", ("workspace", "at"), org, Size._make)
+
+    def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
+        query = (
+            "SELECT org_id, run FROM runs INDEXED BY runs_open"
+            " WHERE state IN ('active', 'suspended') AND seen_at < ?"
+            " ORDER BY seen_at, org_id, run LIMIT ?"
+        )
+        return self._read(query, (before, limit), lambda row: (row[0], row[1]))
+
     def _scan(
-        self, table: str, columns: str, key: tuple[str, ...], org: str, make: Callable[[Any], _R]
+        self,
+        table: str,
+        columns: str,
+        key: tuple[str, ...],
+        org: str,
+        make: Callable[[Any], _R],
+        also: str = "",
     ) -> Iterator[_R]:
         """All of an org's rows by pages of the primary key, whose columns come first."""
         order = ", ".join(key)
@@ -205,7 +242,7 @@ class Reads:
         while True:
             beyond = f" AND ({order}) > ({marks})" if last else ""
             page = self._read(
-                f"SELECT {columns} FROM {table} WHERE org_id = ?{beyond}"
+                f"SELECT {columns} FROM {table} WHERE org_id = ?{also}{beyond}"
                 f" ORDER BY {order} LIMIT {_PAGE}",
                 (org, *last),
                 tuple,

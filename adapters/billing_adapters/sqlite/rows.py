@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from billing_adapters.sqlite import over_time, topup_rows
 from billing_adapters.sqlite.known import Known
 from billing_core.ports import Changes, OrgState, Wanted
 from billing_core.records import (
@@ -22,7 +23,9 @@ from billing_core.records import (
     LimitSet,
     Line,
     Lot,
+    Run,
     Spend,
+    Storage,
     Subscription,
     Transfer,
     UsageRecord,
@@ -63,6 +66,7 @@ _BY_NUMBER = f"SELECT {_ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
 def account(row: Sequence[Any]) -> Account:
     found = Account(*row)
     found.livemode, found.paused = bool(found.livemode), bool(found.paused)
+    found.topup_open = bool(found.topup_open)
     return found
 
 
@@ -146,16 +150,21 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
         row = db.execute(_BY_NAME, (org, name)).fetchone()
         if row is not None:
             state.members[name] = row[0]
+    if want.runs or want.storages:
+        over_time.load(db, org, want, state)
     if want.holds or next_lapse is not None:
         _load_holds(db, org, want, state, next_lapse)
+    if state.runs or state.storages:
+        _load_stories(db, org, state)
     if want.charges or debt:
         _load_charges(db, org, want, state)
-    if want.counters or want.items or state.holds or state.subjects:
+    if want.counters or want.items or state.holds or state.subjects or want.runs or want.storages:
         _load_counters(db, org, want, state)
     if state.account.plan_since or state.account.limited_since is not None:
         _load_terms(db, org, want, state, state.account)
     for key in want.sums:
         state.sums[key] = _sum(db, org, *key)
+    topup_rows.load(db, org, want, state)
     return state
 
 
@@ -212,6 +221,9 @@ def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgSta
             spans.append((used.resource, (used.occurred_at, used.occurred_at)))
             if used.item is not None:
                 items.add((used.item, used.resource))
+    for resource, name, span in want.spans(state.runs, state.storages):
+        spans.append((resource, span))
+        items.add((name, resource))
     for resource, (first, last) in spans:
         for row in db.execute(_COUNTERS_DOWN, (org, resource, last)):
             state.counters[row[0], row[1]] = counter(row)
@@ -236,6 +248,18 @@ def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgSta
             state.items[name, resource] = item(row)
 
 
+_STORY = f"SELECT {CHARGE} FROM charges WHERE org_id = ? AND charge = ?"
+
+
+def _load_stories(db: sqlite3.Connection, org: str, state: OrgState) -> None:
+    """The stories of runs and of storage."""
+    owners: list[Run | Storage] = [*state.runs.values(), *state.storages.values()]
+    for owner in owners:
+        for tab in owner.tabs:
+            for row in db.execute(_STORY, (org, tab.charge)):
+                state.charges[tab.charge] = charge(row)
+
+
 def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
     for number in want.charges:
         row = db.execute(_BY_NUMBER, (org, number)).fetchone()
@@ -244,11 +268,9 @@ def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgStat
         subject = state.subjects[number] = entry(org, row)
         payers = {t.debit for t in subject.transfers if t.debit.startswith("lot:")}
         lots = {int(name[4:]) for name in payers}
-        row = db.execute(
-            f"SELECT {CHARGE} FROM charges WHERE org_id = ? AND charge = ?", (org, number)
-        ).fetchone()
+        row = db.execute(_STORY, (org, number)).fetchone()
         if row is not None:
-            story = state.charges[number] = charge(row)
+            story = state.charges[number] = state.charges.get(number) or charge(row)
             lots |= {paid for paid, _ in story.payments}
         for paid in lots - state.lots.keys():
             row = db.execute(
@@ -280,6 +302,7 @@ def _load_terms(
     """The plans that the org had, its limits, and what counts towards them."""
     used = [each.usage for each in state.subjects.values() if each.usage is not None]
     times = [each.occurred_at for each in used] + list(want.times or ())
+    times += [at for _, _, span in want.spans(state.runs, state.storages) for at in span]
     if times and min(times) < account.plan_since:
         for row in db.execute(_SUBSCRIBED_DOWN, (org,)):
             state.subscriptions.insert(0, Subscription(*row))
@@ -287,7 +310,8 @@ def _load_terms(
                 break
     if account.limited_since is None:
         return
-    owners: list[UsageRecord | Hold] = [*used, *state.holds.values()]
+    owners: list[UsageRecord | Hold | Run] = [*used, *state.holds.values()]
+    owners += state.runs.values()
     subjects = {"org"} | {f"member:{number}" for number in state.members.values()}
     subjects |= {f"project:{name}" for name in want.projects}
     subjects |= {f"member:{each.member}" for each in owners if each.member}
@@ -343,10 +367,11 @@ def _skip(db: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> list[i
 _UPDATE_ACCOUNT = """
 UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = ?, debt = ?,
     granted = ?, used = ?, lots = ?, members = ?, closed_at = ?, recorded_at = ?, plan = ?,
-    paused = ?, plan_since = ?, period = ?, allowance = ?, limited_since = ?, low_balance = ?
+    paused = ?, plan_since = ?, period = ?, allowance = ?, limited_since = ?, low_balance = ?,
+    topup_below = ?, topup_from = ?, topup_open = ?
 WHERE org_id = ?
 """
-_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 24)})"
+_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 27)})"
 # OR FAIL: see the triggers of the schema.
 _INSERT_ENTRY = f"INSERT OR FAIL INTO entries VALUES ({', '.join('?' * 14)})"
 _INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
@@ -374,8 +399,8 @@ DO UPDATE SET components = excluded.components
 """
 _PUT_CHARGE = """
 INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, charge) DO UPDATE SET
-    unpaid = excluded.unpaid, reversed = excluded.reversed, payments = excluded.payments,
-    priced = excluded.priced
+    amount = excluded.amount, unpaid = excluded.unpaid, reversed = excluded.reversed,
+    payments = excluded.payments, priced = excluded.priced
 """
 _INSERT_SUBSCRIPTION = "INSERT INTO subscriptions VALUES (?, ?, ?, ?)"
 _PUT_LIMIT = """
@@ -406,6 +431,8 @@ _ORDER = (
     _INSERT_SUBSCRIPTION,
     _PUT_LIMIT,
     _PUT_SPEND,
+    *over_time.STATEMENTS,
+    *topup_rows.STATEMENTS,
     _INSERT_CELL,
     _UPDATE_CELL,
 )
@@ -428,6 +455,8 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
         _account_rows(rows, org, change, known, lots)
         _lot_rows(rows, org, change, lots)
         _state_rows(rows, org, change)
+        over_time.put(rows, org, change)
+        topup_rows.put(rows, org, change)
         _cell_rows(db, rows, org, change, known)
     for statement in sorted(rows, key=_RANK.__getitem__):
         values = rows[statement]
@@ -445,7 +474,7 @@ def _account_rows(
         org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
         a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
         a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance, a.limited_since,
-        a.low_balance,
+        a.low_balance, a.topup_below, a.topup_from, a.topup_open,
     )  # fmt: skip
     if org in known.orgs or changes.opened:  # else its lots were not loaded
         known.orgs[org] = row, lots

@@ -1,6 +1,7 @@
 """The schema, in numbered migrations kept by sqlite-utils.
 
-Every key starts with ``org_id``; only what is published, which is reference rows, lack it.
+Every key starts with ``org_id``; only what is published, and marks of how far background
+work has come, lack it: no decision writes them.
 Amounts and times are 64-bit integers; quantities, which can be larger, stand in JSON.
 An entry's transfers and usage record stand in its own row, as the JSON that is hashed: the view
 ``transfers`` has them a row each.  Journal and publications are append-only, by triggers.
@@ -51,7 +52,10 @@ CREATE TABLE accounts (
     period INTEGER NOT NULL,
     allowance INTEGER NOT NULL,
     limited_since INTEGER,
-    low_balance INTEGER
+    low_balance INTEGER,
+    topup_below INTEGER,
+    topup_from INTEGER NOT NULL,
+    topup_open INTEGER NOT NULL CHECK (topup_open IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE entries (
@@ -200,6 +204,65 @@ CREATE TABLE spends (
     start INTEGER NOT NULL,
     amount INTEGER NOT NULL,
     PRIMARY KEY (org_id, subject, grain, start)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE runs (
+    org_id TEXT NOT NULL,
+    run TEXT NOT NULL,
+    state TEXT NOT NULL,
+    seen_at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (org_id, run)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX runs_open ON runs (seen_at, org_id, run) WHERE state IN ('active', 'suspended');
+CREATE INDEX runs_unsettled ON runs (org_id, run)
+    WHERE state IN ('active', 'suspended', 'pending');
+
+CREATE TABLE storages (
+    org_id TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (org_id, workspace)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sizes (
+    org_id TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (org_id, workspace, at)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE topups (
+    org_id TEXT NOT NULL,
+    topup TEXT NOT NULL,
+    due_at INTEGER,
+    asked TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (org_id, topup)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX topups_due ON topups (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE auto_topups (
+    org_id TEXT NOT NULL PRIMARY KEY,
+    customer TEXT,
+    body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX auto_topups_customer ON auto_topups (customer) WHERE customer IS NOT NULL;
+
+CREATE TABLE deliveries (
+    org_id TEXT NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    waiting INTEGER NOT NULL CHECK (waiting IN (0, 1)),
+    deliverer TEXT NOT NULL,
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_waiting ON deliveries (org_id) WHERE waiting = 1;
+
+CREATE TABLE marks (
+    name TEXT NOT NULL PRIMARY KEY,
+    value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE published (

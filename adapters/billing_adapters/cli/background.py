@@ -1,0 +1,121 @@
+"""The commands that need a provider of payments: worker and reconcile."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from billing_adapters.cli.database import existing, path_of_existing
+from billing_adapters.cli.show import print_json
+from billing_core import Billing, Delivery
+from billing_core.payments import PaymentProvider
+
+__all__ = ["reconcile", "worker"]
+
+_KEY = "STRIPE_API_KEY"
+
+
+def _provider() -> PaymentProvider | None:
+    """Stripe, with the key of the environment: a command line is seen by other users."""
+    key = os.environ.get(_KEY)
+    if not key:
+        return None
+    try:
+        from billing_adapters.stripe_payments import StripePayments
+    except ImportError as error:
+        raise click.ClickException("Stripe needs the extra billing-core[stripe]") from error
+    return StripePayments(key, livemode="_live_" in key)
+
+
+def _print_event(event: Delivery) -> None:
+    """One line of JSON, written before the event counts as delivered."""
+    row = {"id": event.id, "org": event.org, "kind": event.kind, "data": dict(event.data)}
+    sys.stdout.write(json.dumps(row) + "\n")
+    sys.stdout.flush()
+
+
+@click.command()
+@path_of_existing
+@click.option("--once", is_flag=True, help="Do what is due now, and end.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True,
+    help="How much of each kind to take at a time.",
+)  # fmt: skip
+@click.option("--events", is_flag=True, help="Deliver events to standard output, a JSON line each.")
+def worker(db: Path, once: bool, limit: int, events: bool) -> None:
+    """Do the background work: automatic top-ups, lost answers, refunds, what has lapsed, news
+    that no webhook brought.
+
+    Any number may run. Payments need a Stripe key in STRIPE_API_KEY; without one the rest is
+    done. What fails is told on standard error and tried again later.
+
+    \b
+    Examples:
+      billing worker --db billing.sqlite
+      billing worker --db billing.sqlite --once --events
+    """
+    provider = _provider()
+    if provider is None:
+        click.echo(f"No {_KEY}: no payments are made or looked at.", err=True)
+    with existing(db, payments=provider) as billing:
+        while True:
+            if not _run(billing, limit, events=events) and not once:
+                time.sleep(1)
+            if once:
+                return
+
+
+def _run(billing: Billing, limit: int, *, events: bool) -> int:
+    """One run; how much there was to do."""
+    pending = billing.run_pending(limit, deliver=_print_event if events else None)
+    for failure in pending.failures:
+        where = "" if failure.org is None else f"{failure.org}: "
+        click.echo(f"{where}{failure.what}: {failure.error}", err=True)
+    return pending.done
+
+
+@click.command()
+@path_of_existing
+@click.option("--since", type=click.DateTime(), help="UTC. [default: a week before --until]")
+@click.option("--until", type=click.DateTime(), help="UTC. [default: an hour ago]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def reconcile(db: Path, since: datetime | None, until: datetime | None, as_json: bool) -> None:
+    """Compare the ledger's payments with the provider's, and name every difference.
+
+    Takes the payments made from --since on and before --until. Exits with 1 if anything
+    differs. Needs a Stripe key in STRIPE_API_KEY.
+
+    \b
+    Examples:
+      billing reconcile --db billing.sqlite
+      billing reconcile --db billing.sqlite --since 2026-03-01 --until 2026-04-01 --json
+    """
+    end = datetime.now(UTC) - timedelta(hours=1) if until is None else until.replace(tzinfo=UTC)
+    start = end - timedelta(days=7) if since is None else since.replace(tzinfo=UTC)
+    provider = _provider()
+    if provider is None:
+        raise click.ClickException(f"no provider of payments; put a Stripe key into {_KEY}")
+    with existing(db, payments=provider) as billing:
+        found = billing.reconcile(start, end)
+    if as_json:
+        rows = [
+            {"org": each.org, "topup": each.topup, "payment": each.payment, "what": each.what}
+            for each in found.differences
+        ]
+        counts = {"payments": found.payments, "foreign": found.foreign, "topups": found.topups}
+        print_json({"ok": found.ok, **counts, "differences": rows})
+    else:
+        for each in found.differences:
+            click.echo(str(each))
+        click.echo(
+            f"{found.payments:,} payments ({found.foreign:,} none of ours) and {found.topups:,} "
+            f"paid top-ups compared: {len(found.differences):,} differences."
+        )
+    if not found.ok:
+        sys.exit(1)

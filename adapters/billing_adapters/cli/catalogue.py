@@ -1,0 +1,317 @@
+"""The commands about what was published: plans, pricing and quote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from billing_adapters.cli.database import existing, path_of_existing
+from billing_adapters.cli.documents import load_document
+from billing_adapters.cli.reads import as_json_option, time_text
+from billing_adapters.cli.show import console, money, print_json, table
+from billing_core import Billing, Difference, Plan, PriceBook, Quote, Usage, decimal_text
+from billing_core.catalogue import Priced
+from billing_core.differences import differences
+from billing_core.metering import describe
+from billing_core.times import micros, moment
+
+__all__ = ["plans", "pricing", "quote"]
+
+
+def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no time such as 2026-05-01T12:00") from None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+_at_option = click.option(
+    "--at", metavar="TIME", callback=_time, help="At this time, UTC, also one to come. [now]"
+)
+
+
+# -- plans ------------------------------------------------------------------------
+
+
+@click.command()
+@path_of_existing
+@click.option("--org", help="The plan of this org, in the version in force.")
+@as_json_option
+def plans(db: Path | str, org: str | None, as_json: bool) -> None:
+    """Show the published plans, or the plan of an org.
+
+    Versions with their terms, by the time from which they hold; the one in force is marked.
+
+    \b
+    Examples:
+      billing plans --db billing.sqlite
+      billing plans --org acme --db billing.sqlite
+    """
+    with existing(db) as billing:
+        now = billing.clock()
+        subscribed = None if org is None else billing.balance(org).plan
+        catalogue = billing.catalogue()
+    found = sorted(catalogue.plans.values(), key=lambda each: (each.plan, each.effective_at))
+    current = {each.plan: catalogue.plan(each.plan, now) for each in found}
+    if org is not None:
+        found = [each for each in found if each.plan == subscribed and current[each.plan] is each]
+    if as_json:
+        shown = [_plan_json(each, each is current[each.plan]) for each in found]
+        own = shown[0] if shown else None
+        print_json({"plans": shown} if org is None else {"org": org, "plan": own})
+        return
+    if not found:
+        console().print("No plan was published." if org is None else f"{org} has no plan.")
+        return
+    title = "Plans" if org is None else f"Plan of {org}"
+    made = table(title, "Plan", "Version", "From (UTC)", "", "Allowance", "Terms")
+    for each in found:
+        mark = "in force" if each is current[each.plan] else ""
+        made.add_row(
+            each.plan, each.version, f"{each.effective_at.astimezone(UTC):%F %T}", mark,
+            "" if each.allowance is None else str(each.allowance), "\n".join(_terms(each)),
+        )  # fmt: skip
+    console().print(made)
+
+
+def _terms(plan: Plan) -> Iterable[str]:
+    """All but the allowance, in the words of differences."""
+    for each in differences(None, plan):
+        if each.name != "allowance":
+            yield f"{each.name}: {each.after}"
+
+
+def _plan_json(plan: Plan, in_force: bool) -> dict[str, Any]:
+    return {
+        "plan": plan.plan,
+        "version": plan.version,
+        "effectiveAt": time_text(plan.effective_at),
+        "inForce": in_force,
+        "currency": plan.currency,
+        "allowance": None if plan.allowance is None else decimal_text(plan.allowance.nanos),
+        "rollover": None if plan.rollover is None else decimal_text(plan.rollover.nanos),
+        "graceSeconds": plan.grace_micros // 1_000_000,
+        "limits": [
+            {
+                "whose": limit.whose,
+                "per": limit.per,
+                "amount": decimal_text(limit.amount.nanos),
+                "alerts": limit.alerts,
+                "blocks": limit.blocks,
+            }
+            for limit in plan.limits
+        ],
+        "quotas": [attrs.asdict(quota) for quota in plan.quotas],
+    }
+
+
+# -- pricing ----------------------------------------------------------------------
+
+
+@click.command()
+@path_of_existing
+@click.option("--org", help="The prices of this org: its own, its plan's, everyone's.")
+@_at_option
+@click.option(
+    "--diff",
+    nargs=2,
+    metavar="OLD NEW",
+    help="What one published version of prices, or of a plan, changes of another.",
+)
+@click.option(
+    "--publish",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Publish the price book or plan in this TOML or JSON file, once you have seen what it "
+    "changes.",
+)
+@click.option("--yes", is_flag=True, help="Publish without asking.")
+@as_json_option
+def pricing(
+    db: Path | str,
+    org: str | None,
+    at: datetime | None,
+    diff: tuple[str, str] | None,
+    publish: Path | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Show the prices in force, compare versions, publish new ones.
+
+    What is published never changes: a file with other prices needs another version's name,
+    and what it changes takes effect ten minutes after its publication at the earliest.
+
+    \b
+    Examples:
+      billing pricing --db billing.sqlite
+      billing pricing --org acme --at 2026-05-01 --db billing.sqlite
+      billing pricing --diff 2026-04 2026-05 --db billing.sqlite
+      billing pricing --publish 2026-06.toml --db billing.sqlite
+    """
+    if sum([diff is not None, publish is not None, org is not None or at is not None]) > 1:
+        raise click.UsageError("--diff, --publish, and --org or --at exclude one another")
+    with existing(db) as billing:
+        if diff is not None:
+            found = billing.diff(*diff)
+            if as_json:
+                print_json({"differences": _differences_json(found)})
+            else:
+                _show_differences(f"What {diff[1]} changes of {diff[0]}", found)
+        elif publish is not None:
+            _publish(billing, load_document(publish), yes, as_json)
+        else:
+            _show_pricing(billing, org, at, as_json)
+
+
+_InForce = Mapping[str, Mapping[str, Priced]]
+
+
+def _show_pricing(billing: Billing, org: str | None, at: datetime | None, as_json: bool) -> None:
+    time = billing.clock() if at is None else micros("at", at)
+    found: dict[str, _InForce]
+    if org is not None:
+        found = {billing.balance(org).currency: billing.pricing(org, at=moment(time))}
+    else:
+        catalogue = billing.catalogue()
+        found = {each: catalogue.prices(each, time) for each in catalogue.currencies()}
+    rows = [
+        (currency, resource, component, priced)
+        for currency, prices in found.items()
+        for resource, parts in prices.items()
+        for component, priced in parts.items()
+    ]
+    if as_json:
+        shown = [
+            {
+                "resource": resource,
+                "component": component,
+                "currency": currency,
+                "unit": priced.price.unit,
+                "price": describe(priced.price, currency),
+                "version": priced.version,
+            }
+            for currency, resource, component, priced in rows
+        ]
+        print_json({"org": org, "at": time_text(moment(time)), "prices": shown})
+        return
+    whose = "everyone" if org is None else org
+    title = f"Prices for {whose} at {moment(time):%F %T} UTC"
+    made = table(title, "Resource", "Component", "Price", "Version")
+    before = None
+    for currency, resource, component, priced in rows:
+        name = "" if resource == before else resource
+        version = "\n* ".join(each.partition("#")[0] for each in priced.version.split("*"))
+        made.add_row(name, component, describe(priced.price, currency), version)
+        before = resource
+    console().print(made)
+
+
+def _publish(billing: Billing, document: PriceBook | Plan, yes: bool, as_json: bool) -> None:
+    catalogue = billing.catalogue()
+    known = catalogue.has(document.version)
+    found = () if known else differences(catalogue.superseded(document), document)
+    if not as_json:
+        at = f"{document.effective_at.astimezone(UTC):%F %T} UTC"
+        _show_differences(f"What {document.version} changes from {at}", found)
+    if not (yes or known):
+        click.confirm(f"Publish {document.version}?", abort=True, err=True)
+    version = billing.publish(document)
+    if as_json:
+        shown = _differences_json(found)
+        print_json({"version": version, "new": not known, "differences": shown})
+    else:
+        console().print(f"{version} was published already." if known else f"Published {version}.")
+
+
+def _differences_json(found: Sequence[Difference]) -> list[dict[str, Any]]:
+    return [attrs.asdict(each) | {"change": each.change} for each in found]
+
+
+def _show_differences(title: str, found: Sequence[Difference]) -> None:
+    if not found:
+        console().print(f"{title}: nothing.")
+        return
+    made = table(title, "", "What", "Before", "After")
+    style = {"added": "green", "ended": "red", "changed": "yellow"}
+    for each in found:
+        name = each.name if each.what != "discount" else f"discount on {each.name}"
+        made.add_row(
+            each.change, name, each.before or "", each.after or "", style=style[each.change]
+        )
+    console().print(made)
+
+
+# -- quote ------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("org")
+@click.argument("resource")
+@click.argument("quantities", nargs=-1, required=True, metavar="COMPONENT=QUANTITY...")
+@path_of_existing
+@_at_option
+@as_json_option
+def quote(
+    org: str,
+    resource: str,
+    quantities: tuple[str, ...],
+    db: Path | str,
+    at: datetime | None,
+    as_json: bool,
+) -> None:
+    """Show the most that a usage of RESOURCE can cost ORG, rounded up.
+
+    Models are called model:NAME, tools tool:NAME, code execution code:NAME. A time to come is
+    quoted under the prices that are published for it by now.
+
+    \b
+    Examples:
+      billing quote acme model:gpt-4o input=1200 output=4096 --db billing.sqlite
+      billing quote acme tool:search call=10 --at 2026-05-01 --db billing.sqlite
+    """
+    usage = Usage.of(resource, _quantities(quantities))
+    with existing(db) as billing:
+        found = billing.quote(org, usage, at=at)
+        currency = billing.balance(org).currency
+        time = moment(billing.clock()) if at is None else at
+    if as_json:
+        print_json({"org": org, "resource": resource, "currency": currency, **_quote_json(found)})
+        return
+    title = f"{resource} for {org} at {time.astimezone(UTC):%F %T} UTC"
+    made = table(title, "Component", ">Quantity", ">At most", "Version")
+    for line in found.lines:
+        version = line.version.partition("#")[0]
+        made.add_row(line.component, f"{line.quantity:,}", money(line.amount), version)
+    made.add_section()
+    made.add_row("Total", "", money(found.amount), currency, style="bold")
+    console().print(made)
+
+
+def _quantities(given: Iterable[str]) -> dict[str, int]:
+    quantities: dict[str, int] = {}
+    for each in given:
+        component, equals, digits = each.partition("=")
+        number = digits.replace("_", "")
+        plain = number.isascii() and number.isdecimal() and len(number) <= 36
+        if not equals or not plain or component in quantities:
+            raise click.BadParameter(
+                f"given {each!r}; expected COMPONENT=QUANTITY, a whole number, each component once",
+                param_hint="COMPONENT=QUANTITY",
+            )
+        quantities[component] = int(number)
+    return quantities
+
+
+def _quote_json(found: Quote) -> dict[str, Any]:
+    return {
+        "amount": decimal_text(found.amount),
+        "lines": [line._asdict() | {"amount": decimal_text(line.amount)} for line in found.lines],
+    }

@@ -1,0 +1,295 @@
+"""The PostgreSQL store: the same ledger where several services, and the host's own rows, are.
+
+Needs the ``postgres`` extra (psycopg and its pool).  PostgreSQL 14 or later.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+try:
+    import psycopg
+    from psycopg_pool import PoolTimeout
+
+    from billing_adapters.postgres import schema as schemas
+    from billing_adapters.postgres.errors import again, mapped
+    from billing_adapters.postgres.joined import JoinedStore
+    from billing_adapters.postgres.known import Base, Known
+    from billing_adapters.postgres.loading import Loader, Send, loaded
+    from billing_adapters.postgres.pool import Lines, shown
+    from billing_adapters.postgres.reads import Reader, Reads, document_of, document_row
+    from billing_adapters.postgres.rows import changed
+    from billing_adapters.postgres.tables import Value, Writer, text
+    from billing_adapters.postgres.wire import Line, Query, Row, Statement, statement
+except ImportError as error:
+    if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
+        raise
+    raise ImportError(
+        f"the PostgreSQL store needs {error.name}: pip install 'billing-core[postgres]'",
+        name=error.name,
+    ) from error
+
+from billing_core.catalogue import Published
+from billing_core.errors import StoreError
+from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
+
+__all__ = ["PostgresStore"]
+
+_ATTEMPTS = 6  # of one transaction that others get in the way of
+_BACKOFF = 0.005  # seconds before the second attempt at most, and twice as long each time
+
+_BEGIN = Query(statement("BEGIN"), ())
+_SNAPSHOT = Query(statement("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), ())
+_COMMIT = Query(statement("COMMIT"), ())
+
+
+class PostgresStore(Reads):
+    """A :class:`billing_core.ports.Store` in a schema of a PostgreSQL database, of which
+    ``dsn`` is the connection string.  ``migrate`` makes the schema.
+
+    Safe to share between threads, and to use in a process forked after it was made.  It
+    connects when it is first used.  ``pool_size``: how many connections it has at most.
+    In seconds: ``pool_seconds``, for which a call waits for one of them; ``lock_seconds``,
+    for an org that another process or a host's transaction has locked;
+    ``statement_seconds``, for any statement but a COMMIT, which is never cut short.  After
+    them comes a retryable StoreError.
+
+    The ``synchronous_commit`` of the server or the role counts, but for ``off``.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        schema: str = "billing",
+        pool_size: int = 8,
+        pool_seconds: float = 10.0,
+        lock_seconds: float = 5.0,
+        statement_seconds: float = 30.0,
+    ) -> None:
+        try:
+            self.name = shown(dsn)
+        except psycopg.Error as error:
+            raise StoreError(f"no PostgreSQL connection string: {error}") from error
+        self.schema = schema
+        self.concurrency = pool_size
+        self.lock_seconds = lock_seconds
+        self._dsn = dsn
+        self._known = Known()
+        quoted = schemas.quoted(schema)
+        self._writer, self._loader, self._reader = Writer(quoted), Loader(quoted), Reader(quoted)
+        self._lines = Lines(
+            dsn,
+            size=pool_size,
+            wait=pool_seconds,
+            lock=lock_seconds,
+            statement=statement_seconds,
+            check=lambda db: schemas.check(db, schema, self.name),
+        )
+
+    def close(self) -> None:
+        """Close the connections; using the store again opens others."""
+        self._lines.close()
+
+    def __enter__(self) -> PostgresStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- the schema -------------------------------------------------------------
+
+    @contextmanager
+    def _owner(self) -> Iterator[psycopg.Connection[Any]]:
+        with mapped(self.name):
+            db = psycopg.connect(self._dsn, autocommit=True)
+        try:
+            yield db
+        finally:
+            db.close()
+
+    def migrate(self) -> list[str]:
+        """Bring the schema to this library's; the names of the migrations applied.  Safe when
+        several processes start at once."""
+        with self._owner() as db:
+            return schemas.migrate(db, self.schema, self.name)
+
+    def grant(self, role: str) -> None:
+        """Let a role run the engine on the schema, without UPDATE or DELETE on the journal."""
+        with self._owner() as db:
+            schemas.grant(db, self.schema, role, self.name)
+
+    def distribute(self) -> None:
+        """On Citus, spread the tables over the cluster by org; once, after ``migrate``."""
+        with self._owner() as db:
+            schemas.distribute(db, self.schema, self.name)
+
+    # -- reading ----------------------------------------------------------------
+
+    @contextmanager
+    def _asking(self) -> Iterator[Send]:
+        with self._lines.lent() as line:
+            yield line.run
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Send]:
+        with self._lines.lent() as line:
+            begun = False
+
+            def run(queries: Sequence[Query]) -> list[list[Row]]:
+                nonlocal begun
+                if begun:
+                    return line.run(queries)
+                begun = True
+                return line.run([_SNAPSHOT, *queries])[1:]
+
+            yield run
+            line.run([_COMMIT])
+
+    # -- writing ----------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        transaction = _Transaction(self)
+        try:
+            yield transaction
+        finally:
+            transaction.end()
+
+    def publish(self, document: Published) -> None:
+        values = [text(value) for value in document_row(document)]
+        publishing = Query(self._reader.publish, values)
+        try:
+            with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=2):
+                line.run([_BEGIN, publishing, _COMMIT])
+        except Stale:
+            named = document.number, document.version
+            if self._read(self._reader.same, document_of, *named) != [document]:
+                text_ = f"document {document.number} is on record"
+                raise StoreError(text_, retryable=True) from None
+
+    def erase_member(self, org: str, member: str) -> bool:
+        named = [text(org), text(member)]
+        erasing = [_BEGIN, Query(self._reader.erasing, named[:1]), Query(self._reader.erase, named)]
+        with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=3):
+            _, _, gone, _ = line.run([*erasing, _COMMIT])
+            return bool(gone)
+
+    def _write(self, *queries: tuple[Statement, Sequence[Value]]) -> list[Row]:
+        sent = [Query(query, [text(value) for value in values]) for query, values in queries]
+        last = len(sent) + 1
+        with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=last):
+            return line.run([_BEGIN, *sent, _COMMIT])[-2]
+
+    def within(self, connection: object) -> Store:
+        """The same records inside the transaction that the host has open on ``connection``, a
+        psycopg Connection, or an AsyncConnection of the running loop."""
+        return JoinedStore(connection, self)
+
+
+class _Transaction:
+    """Begun by its first load, or by a commit of what was decided from memory."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+        self._line: Line | None = None
+        self._bases: dict[str, Base] = {}
+        self._attempts = 0
+        self._began = time.monotonic()
+
+    def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
+        recalled = self._store._known.recall(wanted)
+        if recalled is None:
+            return None
+        states, self._bases = recalled
+        return states
+
+    def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
+        first = self._line is None
+        while True:
+            try:
+                return self._load(wanted)
+            except StoreError as error:
+                self.end()
+                # Locks that were held before are lost: what they guarded is not done again.
+                if not first or not (again(error.__cause__) or _hung_up(error)):
+                    raise
+                self._pause(error)
+
+    def _load(self, wanted: Mapping[str, Wanted]) -> Loaded:
+        store = self._store
+        with mapped(store.name):
+            begin = [_BEGIN] if self._line is None else []
+            if self._line is None:
+                self._line = store._lines.take()
+            found = store._loader.load(
+                self._line.run,
+                wanted,
+                lock=True,
+                before=begin,
+                hints=store._known.hints(wanted),
+            )
+            for org, each in found.items():
+                account = each.state.account
+                self._bases[org] = (b"", 0) if account is None else (account.head, each.erased)
+            store._known.loaded(found, wanted)
+        return loaded(found)
+
+    def commit(self, changes: Mapping[str, Changes]) -> None:
+        store = self._store
+        try:
+            self._commit(changes)
+        except StoreError as error:
+            self.end()
+            if not isinstance(error, Stale) and not again(error.__cause__):
+                raise
+            store._known.distrust(changes)
+            self._pause(error)
+            raise Stale(str(error)) from error.__cause__
+        store._known.written(changes, self._bases)
+        self.end()
+
+    def _commit(self, changes: Mapping[str, Changes]) -> None:
+        store = self._store
+        with mapped(store.name):
+            standing = store._known.standing(changes)
+            writes = store._writer.queries(changed(changes, self._bases, standing))
+            if self._line is None:
+                writes.insert(0, _BEGIN)
+                self._line = store._lines.take()
+        line = self._line
+        line.warnings.clear()
+        with mapped(store.name, committing=len(writes)):
+            line.run([*writes, _COMMIT])
+        if line.warnings:
+            raise StoreError(
+                f"{store.name} warned at the COMMIT: {line.warnings[0]}; send the same again",
+                retryable=True,
+                outcome_unknown=True,
+            )
+
+    def _pause(self, error: StoreError) -> None:
+        """Wait a moment before the next attempt, or raise the error: they are bounded in
+        number and in time."""
+        self._attempts += 1
+        waited = time.monotonic() - self._began
+        if self._attempts == _ATTEMPTS or waited > self._store.lock_seconds:
+            raise StoreError(str(error), retryable=error.retryable) from error.__cause__
+        if self._attempts > 1 or not isinstance(error, Stale):
+            time.sleep(random.uniform(0, _BACKOFF * 2**self._attempts))
+
+    def end(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            self._store._lines.give(line)
+
+
+def _hung_up(error: StoreError) -> bool:
+    """Whether the connection was lost before anything was written."""
+    cause = error.__cause__
+    waited = isinstance(cause, PoolTimeout)
+    return isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None and not waited

@@ -1,0 +1,192 @@
+"""The store's own connections: how they are made, lent, and taken across a fork."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+from psycopg.pq import TransactionStatus
+from psycopg_pool import ConnectionPool
+
+from billing_adapters.postgres.wire import Line, Query, statement
+
+__all__ = ["Lines", "shown"]
+
+_SETTINGS = """
+SET lock_timeout = {lock};
+SET statement_timeout = {statement};
+SET idle_in_transaction_session_timeout = {idle};
+-- A commit is on disk before anybody is told; a stricter setting is left alone.
+SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off';
+SET default_transaction_isolation = 'read committed';
+SET default_transaction_read_only = off;
+-- Every statement finds its rows by a key. A plan made while a table was small must not scan
+-- it when it has grown.
+SET enable_seqscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET plan_cache_mode = force_generic_plan;
+SET jit = off
+"""
+
+
+ROLLBACK = statement("ROLLBACK")
+
+
+class Lines:
+    """A pool of connections, made when one is first asked for; a forked process makes its
+    own.  ``check``: done once, with the first connection."""
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        size: int,
+        wait: float,
+        lock: float,
+        statement: float,
+        check: Callable[[psycopg.Connection[Any]], object],
+    ) -> None:
+        self._dsn = _with_defaults(dsn)
+        self._size = size
+        self._wait = wait
+        self._settings = _SETTINGS.format(
+            lock=_millis(lock), statement=_millis(statement), idle=_millis(60)
+        ).encode()
+        self._check = check
+        self._reset()
+        _ALL.add(self)
+
+    def _reset(self) -> None:
+        self._mutex = threading.Lock()
+        self._pool: ConnectionPool[Line] | None = None
+        self._checked = False
+
+    def _forked(self) -> None:
+        # Its connections are the parent's: kept, so that nothing closes them here.
+        _INHERITED.append(self._pool)
+        self._reset()
+
+    def close(self) -> None:
+        """Close the connections; taking one opens others."""
+        with self._mutex:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def _opened(self) -> ConnectionPool[Line]:
+        pool = self._pool
+        if pool is None:
+            with self._mutex:
+                pool = self._pool
+                if pool is None:
+                    pool = self._pool = ConnectionPool(
+                        self._dsn,
+                        connection_class=Line,
+                        kwargs={"autocommit": True},
+                        min_size=0,  # else the first caller has two made
+                        max_size=self._size,
+                        open=True,
+                        timeout=self._wait,
+                        reconnect_timeout=self._wait,
+                        configure=self._configure,
+                        check=_check_alive,
+                        name="billing",
+                    )
+        return pool
+
+    def _configure(self, line: Line) -> None:
+        line.prepared, line.warnings = set(), []
+        line.add_notice_handler(line.hear)
+        line.execute(self._settings)
+
+    def take(self) -> Line:
+        """A connection, which must be given back.  Raises the driver's errors."""
+        line = self._opened().getconn()
+        if not self._checked:
+            try:
+                self._check(line)
+                self._checked = True
+            except BaseException:
+                self.give(line)
+                raise
+        return line
+
+    def give(self, line: Line) -> None:
+        """Give it back; what it has begun is undone."""
+        pgconn = line.pgconn
+        if pgconn.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
+            try:
+                line.run([Query(ROLLBACK, ())])
+            except Exception:
+                # What was begun ends with the connection.
+                pgconn.finish()
+        pool: Any = line._pool
+        pool.putconn(line)
+
+    @contextmanager
+    def lent(self) -> Iterator[Line]:
+        line = self.take()
+        try:
+            yield line
+        finally:
+            self.give(line)
+
+
+def _check_alive(line: Line) -> None:
+    """An idle connection on which there is something to read has been hung up on, or is
+    about to be: found out without asking the server."""
+    poll = select.poll()
+    poll.register(line.pgconn.socket, select.POLLIN)
+    if poll.poll(0):
+        line.pgconn.finish()
+        raise psycopg.OperationalError("the server has closed the connection")
+
+
+def _millis(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+_DEFAULTS: dict[str, str | int] = {
+    "connect_timeout": 10,
+    "application_name": "billing",
+    "client_encoding": "UTF8",
+    # A server that is gone without a word is found out in half a minute.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+
+
+def _with_defaults(dsn: str) -> str:
+    given = conninfo.conninfo_to_dict(dsn)
+    return conninfo.make_conninfo("", **{**_DEFAULTS, **given})
+
+
+def shown(dsn: str) -> str:
+    """Where a connection string leads, without its secrets."""
+    given = conninfo.conninfo_to_dict(dsn)
+    port = f":{given['port']}" if given.get("port") else ""
+    host, database = given.get("host") or "", given.get("dbname") or ""
+    return f"postgresql://{host}{port}/{database}"
+
+
+_ALL: weakref.WeakSet[Lines] = weakref.WeakSet()
+_INHERITED: list[ConnectionPool[Line] | None] = []
+
+
+def _after_fork() -> None:
+    for lines in list(_ALL):
+        lines._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

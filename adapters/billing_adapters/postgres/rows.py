@@ -1,0 +1,348 @@
+"""Records to rows and back; knows no connection."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from attrs import asdict
+
+from billing_adapters.postgres.tables import Rows, Value
+from billing_adapters.postgres.wire import Row
+from billing_core.ports import Changes
+from billing_core.records import (
+    Account,
+    Cell,
+    CellKey,
+    Charge,
+    Counter,
+    Entry,
+    Event,
+    Hold,
+    Item,
+    LimitSet,
+    Line,
+    Lot,
+    Run,
+    Size,
+    Spend,
+    Storage,
+    Subscription,
+    Transfer,
+    UsageRecord,
+)
+from billing_core.text import compact
+from billing_core.topup import AutoTopUp, TopUp
+
+__all__ = ["changed"]
+
+ACCOUNT = (
+    "org_id, currency, livemode, anchor, opened_at, seq, encode(head, 'hex'), watermark,"
+    " next_lapse, balance, debt, granted, used, lots, members, closed_at, recorded_at, plan,"
+    " paused, plan_since, period, allowance, limited_since, low_balance, topup_below, topup_from,"
+    " topup_open, erased"
+)
+ENTRY = (
+    "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
+    " member, occurred_at, encode(hash, 'hex')"
+)
+LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope, period"
+HOLD = "key, resource, expires_at, state, parts, counted, member, project"
+COUNTER = "resource, start, components"
+ITEM = "item, resource, components"
+CHARGE = "charge, resource, amount, unpaid, reversed, payments, period, priced"
+SUBSCRIPTION = "seq, since, plan"
+LIMIT = "subject, per, amount, alerts, blocks"
+SPEND = "subject, grain, start, amount"
+RUN = "run, body"
+STORAGE = "workspace, body"
+SIZE = "workspace, at, size"
+TOPUP = "topup, asked, body"
+
+
+# -- rows to records ------------------------------------------------------------
+
+
+def whole(value: bytes | None) -> int:
+    if value is None:
+        raise ValueError("a number is missing")
+    return int(value)
+
+
+def maybe(value: bytes | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def string(value: bytes | None) -> str:
+    if value is None:
+        raise ValueError("a text is missing")
+    return value.decode()
+
+
+def named(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def digest(value: bytes | None) -> bytes:
+    return bytes.fromhex(string(value))
+
+
+def account(row: Row) -> tuple[Account, int]:
+    """The account, and how many of its members' names were erased."""
+    found = Account(
+        string(row[0]), string(row[1]), row[2] == b"t", whole(row[3]), whole(row[4]),
+        whole(row[5]), digest(row[6]), whole(row[7]), maybe(row[8]), whole(row[9]),
+        whole(row[10]), whole(row[11]), whole(row[12]), whole(row[13]), whole(row[14]),
+        maybe(row[15]), whole(row[16]), named(row[17]), row[18] == b"t", whole(row[19]),
+        whole(row[20]), whole(row[21]), maybe(row[22]), maybe(row[23]),
+        maybe(row[24]), whole(row[25]), row[26] == b"t",
+    )  # fmt: skip
+    return found, whole(row[27])
+
+
+def lot(row: Row) -> Lot:
+    scope = None if row[8] is None else tuple(json.loads(row[8]))
+    return Lot(
+        whole(row[0]), whole(row[1]), string(row[2]), whole(row[3]), whole(row[4]),
+        whole(row[5]), whole(row[6]), maybe(row[7]), scope,
+        maybe(row[9]),
+    )  # fmt: skip
+
+
+def hold(row: Row) -> Hold:
+    key, resource, expires_at, state, parts, counted, member, project = row
+    counts = [tuple(each) for each in json.loads(string(counted))]
+    return Hold(
+        string(key), named(resource), whole(expires_at), string(state), json.loads(string(parts)),
+        counts, whole(member), named(project),
+    )  # fmt: skip
+
+
+def counter(row: Row) -> Counter:
+    return Counter(string(row[0]), whole(row[1]), json.loads(string(row[2])))
+
+
+def item(row: Row) -> Item:
+    return Item(string(row[0]), string(row[1]), json.loads(string(row[2])))
+
+
+def charge(row: Row) -> Charge:
+    return Charge(
+        whole(row[0]), string(row[1]), whole(row[2]), whole(row[3]), whole(row[4]),
+        json.loads(string(row[5])), whole(row[6]), maybe(row[7]),
+    )  # fmt: skip
+
+
+def subscription(row: Row) -> Subscription:
+    return Subscription(whole(row[0]), whole(row[1]), named(row[2]))
+
+
+def limit(row: Row) -> LimitSet:
+    alerts = tuple(json.loads(string(row[3])))
+    return LimitSet(string(row[0]), string(row[1]), maybe(row[2]), alerts, row[4] == b"t")
+
+
+def spend(row: Row) -> Spend:
+    return Spend(string(row[0]), string(row[1]), whole(row[2]), whole(row[3]))
+
+
+def run(row: Row) -> Run:
+    return Run.from_json(string(row[1]))
+
+
+def storage(row: Row) -> Storage:
+    return Storage.from_json(string(row[1]))
+
+
+def size(row: Row) -> Size:
+    return Size(string(row[0]), whole(row[1]), whole(row[2]))
+
+
+def topup(row: Row) -> TopUp:
+    return TopUp(**json.loads(string(row[2])), asked=string(row[1]))
+
+
+def event(row: Row) -> Event:
+    return Event(whole(row[0]), whole(row[1]), string(row[2]), string(row[3]))
+
+
+def auto(row: Row) -> AutoTopUp:
+    return AutoTopUp(**json.loads(string(row[0])))
+
+
+def usage(text: bytes | None) -> UsageRecord:
+    occurred_at, member, resource, item_, requests, lines, project = json.loads(string(text))
+    parsed = tuple(Line(*line) for line in lines)
+    return UsageRecord(occurred_at, member, resource, item_, requests, parsed, project)
+
+
+def entry(org: str, row: Row) -> Entry:
+    moved, used, filed = row[8], row[9], (maybe(row[10]), maybe(row[11]))
+    transfers = () if moved is None else tuple(Transfer(*each) for each in json.loads(moved))
+    record = None if used is None else usage(used)
+    if filed != ((None, None) if record is None else (record.member, record.occurred_at)):
+        number = whole(row[0])
+        raise ValueError(f"entry {number} is filed under another member or time than its own")
+    return Entry(
+        org, whole(row[0]), string(row[1]), whole(row[2]), whole(row[3]), string(row[4]),
+        string(row[5]), whole(row[6]), whole(row[7]), transfers, record, digest(row[12]),
+    )  # fmt: skip
+
+
+def cells(rows: Iterable[Row]) -> dict[CellKey, Cell]:
+    """Of grain, member, start, resource, payer, component, requests, rest, quantity, amount."""
+    found: dict[CellKey, Cell] = {}
+    for row in rows:
+        key = CellKey(string(row[0]), whole(row[1]), whole(row[2]), string(row[3]), string(row[4]))
+        cell = found.setdefault(key, Cell())
+        component, quantity, amount = string(row[5]), whole(row[8]), whole(row[9])
+        cell.requests += whole(row[6])
+        cell.amount += whole(row[7]) + amount
+        if component:
+            cell.components[component] = [quantity, amount]
+    return found
+
+
+# -- changes to rows ------------------------------------------------------------
+
+
+class Standing(Protocol):
+    """What is known to stand in the tables for an org: rows that are never taken away."""
+
+    @property
+    def account(self) -> Account: ...
+    @property
+    def holds(self) -> Mapping[str, Hold]: ...
+    @property
+    def counters(self) -> Mapping[str, tuple[int, Mapping[int, Counter]]]: ...
+    @property
+    def items(self) -> Mapping[tuple[str, str], Item | None]: ...
+    @property
+    def spends(self) -> Mapping[tuple[str, str, int], Spend | None]: ...
+    @property
+    def cells(self) -> Mapping[tuple[CellKey, str], None]: ...
+
+
+def changed(
+    changes: Mapping[str, Changes],
+    bases: Mapping[str, tuple[bytes, int]],
+    standing: Mapping[str, Standing],
+) -> dict[str, Rows]:
+    """What :class:`billing_core.ports.Changes` promises, for all orgs, in sorted order: rows
+    to be written, by table.
+
+    ``bases``: by org, the head on which the changes were decided, and the number of names
+    erased by then.
+    """
+    rows: dict[str, Rows] = defaultdict(Rows)
+    for org in sorted(changes):
+        change = changes[org]
+        was, erased = (b"", 0) if change.opened else bases[org]
+        a = change.account
+        row = (
+            org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
+            a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
+            a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance,
+            a.limited_since, a.low_balance, a.topup_below, a.topup_from, a.topup_open, erased, was,
+        )  # fmt: skip
+        accounts = rows["accounts"]
+        (accounts.put if change.opened else accounts.updated).append(row)
+        entries = rows["entries"].put
+        for each in change.entries:
+            transfers, used = each.texts
+            member = occurred_at = None
+            if each.usage is not None:
+                member, occurred_at = each.usage.member, each.usage.occurred_at
+            entries.append((
+                org, each.seq, each.key, each.at, each.recorded_at, each.content, each.effects,
+                each.amount, each.balance, transfers, used, member, occurred_at, each.hash,
+            ))  # fmt: skip
+        _state_rows(rows, org, change, standing.get(org))
+        _work_rows(rows, org, change)
+        _cell_rows(rows, org, change, standing.get(org))
+    return rows
+
+
+def _state_rows(
+    rows: dict[str, Rows], org: str, change: Changes, standing: Standing | None
+) -> None:
+    def put(table: str, row: tuple[Value, ...], stands: object) -> None:
+        kept = rows[table]
+        (kept.updated if stands else kept.put).append(row)
+
+    for event in change.events:
+        put("events", (org, *event), False)
+    for number, name in change.members:
+        put("members", (org, name, number), False)
+    row: tuple[Value, ...]
+    for lot in change.lots:
+        scope = None if lot.scope is None else compact(lot.scope)
+        row = (
+            org, lot.lot, lot.seq, lot.kind, lot.priority, lot.amount, lot.remainder,
+            lot.reserved, lot.expires_at, scope, lot.period, lot.remainder == 0,
+        )  # fmt: skip
+        put("lots", row, standing and lot.lot <= standing.account.lots)
+    for hold in change.holds:
+        parts, counted = compact(hold.parts), compact(hold.counted)
+        row = (
+            org, hold.key, hold.resource, hold.expires_at, hold.state, parts, counted,
+            hold.member, hold.project,
+        )  # fmt: skip
+        put("holds", row, standing and hold.key in standing.holds)
+    for counter in change.counters:
+        row = org, counter.resource, counter.start, compact(counter.components)
+        known = None if standing is None else standing.counters.get(counter.resource)
+        put("counters", row, known and counter.start in known[1])
+    for item in change.items:
+        row = org, item.item, item.resource, compact(item.components)
+        put("items", row, standing and standing.items.get((item.item, item.resource)))
+    for story in change.charges:
+        row = (
+            org, story.charge, story.resource, story.amount, story.unpaid, story.reversed,
+            compact(story.payments), story.period, story.priced,
+        )  # fmt: skip
+        put("charges", row, False)
+    for since in change.subscriptions:
+        put("subscriptions", (org, *since), False)
+    for limit in change.limits:
+        row = org, limit.subject, limit.per, limit.amount, compact(limit.alerts), limit.blocks
+        put("limits", row, False)
+    for spend in change.spends:
+        key = spend.subject, spend.grain, spend.start
+        put("spends", (org, *key, spend.amount), standing and standing.spends.get(key))
+
+
+def _work_rows(rows: dict[str, Rows], org: str, change: Changes) -> None:
+    """Runs, storage, top-ups, and that there are events to be delivered."""
+    for run in change.runs:
+        rows["runs"].put.append((org, run.run, run.state, run.seen_at, run.to_json()))
+    for storage in change.storages:
+        rows["storages"].put.append((org, storage.workspace, storage.to_json()))
+    for size in change.sizes:
+        rows["sizes"].put.append((org, *size))
+    for topup in change.topups:
+        body = asdict(topup)
+        asked = body.pop("asked")
+        rows["topups"].put.append((org, topup.topup, topup.due_at, asked, compact(body)))
+    if change.auto is not None:
+        auto = compact(asdict(change.auto))
+        rows["auto_topups"].put.append((org, change.auto.customer, auto))
+    if change.events:
+        rows["deliveries"].put.append((org, 0, 0, True, "", 0))
+
+
+def _cell_rows(rows: dict[str, Rows], org: str, change: Changes, standing: Standing | None) -> None:
+    for key, cell in change.cells.items():
+        requests = cell.requests
+        rest = cell.amount - sum(amount for _, amount in cell.components.values())
+        for name, (quantity, amount) in (cell.components or _NOTHING).items():
+            kept = rows["cells"]
+            stands = standing is not None and (key, name) in standing.cells
+            row = (org, *key, name, requests, rest, quantity, amount)
+            (kept.updated if stands else kept.put).append(row)
+            requests = rest = 0
+
+
+_NOTHING: dict[str, list[int]] = {"": [0, 0]}

@@ -1,0 +1,237 @@
+"""The schema: numbered migrations, who may do what to it, and how it is distributed.
+
+What is here is done once, by whoever owns the schema, on a connection of its own.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib import resources
+from typing import Any, LiteralString, cast
+
+import psycopg
+from attrs import frozen
+from psycopg import sql
+
+from billing_adapters.postgres.errors import mapped
+from billing_adapters.postgres.tables import TABLES
+from billing_core.errors import StoreError
+
+__all__ = ["LEAST", "SCHEMA", "check", "distribute", "grant", "migrate", "migrations", "quoted"]
+
+SCHEMA = 1
+"""The newest schema that this library knows."""
+
+LEAST = 1
+"""The oldest schema that this library works with: the one before its own, or its own."""
+
+_PATIENCE = 30.0  # seconds for which a process lets others make the schema
+
+_MIGRATIONS = """
+CREATE TABLE IF NOT EXISTS billing.migrations (
+    number bigint NOT NULL PRIMARY KEY,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    needs bigint NOT NULL,
+    applied_at bigint NOT NULL
+)
+"""
+
+
+@frozen
+class Migration:
+    """``needs``: the oldest schema that a library must know to work on what this makes; an
+    additive migration leaves it as it was."""
+
+    number: int
+    name: str
+    text: str
+    needs: int
+
+    @property
+    def checksum(self) -> str:
+        return sha256(self.text.encode()).hexdigest()
+
+
+def quoted(schema: str) -> str:
+    """A schema's name as it stands in SQL."""
+    if not schema or "\0" in schema:
+        raise StoreError(f"{schema!r} is no name for a schema")
+    return '"' + schema.replace('"', '""') + '"'
+
+
+def migrations() -> list[Migration]:
+    """Those of this library, in order.  Each file begins with ``-- needs: N``."""
+    found: list[Migration] = []
+    folder = resources.files("billing_adapters.postgres") / "migrations"
+    for file in sorted(folder.iterdir(), key=lambda each: each.name):
+        if file.name.endswith(".sql"):
+            text = file.read_text(encoding="utf-8")
+            needs = int(text.splitlines()[0].removeprefix("-- needs: "))
+            name = file.name.removesuffix(".sql")
+            found.append(Migration(int(name[:4]), name, text, needs))
+    return found
+
+
+def _execute(db: psycopg.Connection[Any], schema: str, text: str, *values: object) -> Any:
+    """SQL that says ``billing.``, for whatever the schema is called."""
+    return db.execute(text.replace("billing.", f"{quoted(schema)}.").encode(), values or None)
+
+
+# -- migrating ------------------------------------------------------------------
+
+
+def migrate(db: psycopg.Connection[Any], schema: str, name: str) -> list[str]:
+    """Apply what is missing, in one transaction; the names of what was applied.
+
+    Safe when several processes start at once: one does it, the others wait.  Raises
+    StoreError for a schema that is newer, or that was made by other migrations.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            with mapped(name), db.transaction():
+                return _migrate(db, schema, name)
+        except StoreError as error:
+            # Two that make the same schema at once: the second one fails where it would
+            # have found it made a moment later.
+            cause = error.__cause__
+            raced = isinstance(cause, psycopg.Error) and cause.sqlstate in (
+                "23505", "42P06", "42P07", "40P01", "55P03", "XX000",
+            )  # fmt: skip
+            if not raced or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.01, 0.1))
+
+
+def _migrate(db: psycopg.Connection[Any], schema: str, name: str) -> list[str]:
+    known = migrations()
+    if _missing(_applied(db, schema), known, name):
+        db.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        _execute(db, schema, _MIGRATIONS)
+        # Until the end of this transaction nobody else applies anything.
+        _execute(db, schema, "LOCK TABLE billing.migrations IN SHARE ROW EXCLUSIVE MODE")
+    missing = _missing(_applied(db, schema), known, name)
+    for each in missing:
+        _execute(db, schema, each.text)
+        _execute(
+            db, schema, "INSERT INTO billing.migrations VALUES (%s, %s, %s, %s, %s)",
+            each.number, each.name, each.checksum, each.needs, time.time_ns() // 1000,
+        )  # fmt: skip
+    return [each.name for each in missing]
+
+
+_Applied = Mapping[int, tuple[str, str, int]]
+"""By number: name, checksum, what it needs."""
+
+
+def _applied(db: psycopg.Connection[Any], schema: str) -> _Applied:
+    there = db.execute("SELECT to_regclass(%s)", (f"{quoted(schema)}.migrations",)).fetchone()
+    if there == (None,):
+        return {}
+    query = "SELECT number, name, checksum, needs FROM billing.migrations"
+    rows: Sequence[tuple[int, str, str, int]] = _execute(db, schema, query).fetchall()
+    return {number: (name, checksum, needs) for number, name, checksum, needs in rows}
+
+
+def _missing(applied: _Applied, known: Sequence[Migration], name: str) -> list[Migration]:
+    _check_known(applied, name)
+    for each in known:
+        if each.number in applied and applied[each.number][1] != each.checksum:
+            raise StoreError(
+                f"{name}: migration {each.number} is on record with another content "
+                f"({applied[each.number][0]}); it was applied by something else than this library"
+            )
+    return [each for each in known if each.number not in applied]
+
+
+def _check_known(applied: _Applied, name: str) -> None:
+    needed = max((needs for _, _, needs in applied.values()), default=0)
+    if needed > SCHEMA:
+        raise StoreError(
+            f"{name} has schema {max(applied)}, which needs a library that knows {needed}; "
+            f"this one knows up to {SCHEMA}; upgrade billing-core"
+        )
+
+
+def check(db: psycopg.Connection[Any], schema: str, name: str) -> None:
+    """Raises StoreError where this library cannot work on the schema as it is."""
+    with mapped(name):
+        applied = _applied(db, schema)
+    _check_known(applied, name)
+    if max(applied, default=0) < LEAST:
+        raise StoreError(
+            f"{name} has schema {max(applied, default=0)} in {quoted(schema)}, this library needs "
+            f"{LEAST}; run billing migrate, or PostgresStore.migrate()"
+        )
+
+
+# -- who may do what ------------------------------------------------------------
+
+_APPENDED = ("entries", "events", "subscriptions", "published")
+_CHANGED = (
+    "accounts", "lots", "holds", "counters", "items", "charges", "limits", "spends", "cells",
+    "runs", "storages", "sizes", "topups", "auto_topups", "deliveries", "marks",
+)  # fmt: skip
+
+
+def grant(db: psycopg.Connection[Any], schema: str, role: str, name: str) -> None:
+    """Let a role do what the engine does, and no more: it cannot change or delete what is
+    in the journal, nor alter the schema."""
+    with mapped(name), db.transaction():
+        granted: list[tuple[LiteralString, tuple[str, ...]]] = [
+            ("SELECT, INSERT", _APPENDED),
+            ("SELECT, INSERT, UPDATE", _CHANGED),
+            ("SELECT, INSERT, DELETE", ("members",)),
+            ("SELECT", ("migrations", "transfers")),
+        ]
+        for privileges, tables in granted:
+            for table in tables:
+                db.execute(
+                    sql.SQL("GRANT {} ON {} TO {}").format(
+                        sql.SQL(privileges), sql.Identifier(schema, table), sql.Identifier(role)
+                    )
+                )
+        db.execute(
+            sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(
+                sql.Identifier(schema), sql.Identifier(role)
+            )
+        )
+
+
+# -- more than one server -------------------------------------------------------
+
+
+def distribute(db: psycopg.Connection[Any], schema: str, name: str) -> None:
+    """Spread the tables over a Citus cluster by ``org_id``; reference rows go everywhere.
+
+    Once, on the coordinator, after ``migrate`` and before there is much in them.  Raises
+    StoreError where the database has no Citus.
+    """
+    with mapped(name):
+        found = db.execute("SELECT 1 FROM pg_extension WHERE extname = 'citus'").fetchone()
+    if found is None:
+        raise StoreError(
+            f"{name} has no Citus: distribute() is for a Citus coordinator, where CREATE "
+            "EXTENSION citus was run; elsewhere there is nothing to do"
+        )
+    with mapped(name), db.transaction():
+        # The journal is append-only by triggers, which look at no other row: safe on shards.
+        [database] = cast(tuple[str], db.execute("SELECT current_database()").fetchone())
+        db.execute(
+            sql.SQL("ALTER DATABASE {} SET citus.enable_unsafe_triggers = on").format(
+                sql.Identifier(database)
+            )
+        )
+        db.execute("SET LOCAL citus.enable_unsafe_triggers = on")
+        for table in TABLES:
+            colocated = "default" if table is TABLES[0] else f"{quoted(schema)}.{TABLES[0].name}"
+            db.execute(
+                "SELECT create_distributed_table(%s, 'org_id', colocate_with => %s)",
+                (f"{quoted(schema)}.{table.name}", colocated),
+            )
+        for reference in ("published", "marks"):
+            db.execute("SELECT create_reference_table(%s)", (f"{quoted(schema)}.{reference}",))

@@ -1,0 +1,154 @@
+"""Statements sent together and answered together, on a connection's libpq handle.
+
+A statement costs the client a quarter of what it costs through a cursor, and any number of
+them one round trip.  What is here runs as a generator of psycopg's kind: a blocking
+connection waits for it with a poll, an asynchronous one in its loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import errors, waiting
+from psycopg.pq import ExecStatus, PipelineStatus
+
+from billing_adapters.postgres.errors import Failure
+
+__all__ = ["Line", "Query", "Row", "Statement", "exchange", "statement"]
+
+Row = tuple[bytes | None, ...]
+Exchange = Generator[Any, Any, list[list[Row]]]
+
+_LOOK = 0.1  # seconds after which a wait looks for a signal
+
+
+class Statement(NamedTuple):
+    """SQL, and the name under which a connection prepares it."""
+
+    name: bytes
+    sql: bytes
+
+
+class Query(NamedTuple):
+    """A statement and its parameters, in text form."""
+
+    statement: Statement
+    values: Sequence[bytes | None]
+
+
+def statement(sql: str) -> Statement:
+    text = " ".join(sql.split()).encode()
+    return Statement(b"billing_" + sha256(text).hexdigest()[:24].encode(), text)
+
+
+class Line(psycopg.Connection[Any]):
+    """A connection of the store's own, which prepares what it sends."""
+
+    prepared: set[bytes]
+    warnings: list[str]
+
+    def hear(self, notice: errors.Diagnostic) -> None:
+        """A warning at a COMMIT says that it was not waited for the standby."""
+        if notice.severity_nonlocalized == "WARNING":
+            self.warnings.append(notice.message_primary or "")
+
+    def run(self, queries: Sequence[Query]) -> list[list[Row]]:
+        """The rows of each query.
+
+        Raises Failure for what the server refuses, and the driver's errors; interrupted,
+        it closes the connection: nothing is cancelled, since a COMMIT may be under way.
+        """
+        pgconn = self.pgconn
+        try:
+            return waiting.wait(exchange(pgconn, queries, self.prepared), pgconn.socket, _LOOK)
+        except (Failure, psycopg.Error):
+            raise
+        except BaseException:
+            pgconn.finish()
+            raise
+
+
+def exchange(
+    pgconn: psycopg.pq.abc.PGconn, queries: Sequence[Query], prepared: set[bytes] | None
+) -> Exchange:
+    """Send the queries, then gather the rows of each.  ``prepared``: the names that the
+    connection knows, which grow; None prepares nothing."""
+    if pgconn.pipeline_status != PipelineStatus.OFF:
+        raise errors.ProgrammingError("the connection is in a pipeline; use it outside of one")
+    pgconn.enter_pipeline_mode()
+    news = _send(pgconn, queries, prepared)
+    pgconn.pipeline_sync()
+    results = yield from _answers(pgconn)
+    pgconn.exit_pipeline_mode()
+    return _rows(queries, results, news, prepared)
+
+
+def _send(
+    pgconn: psycopg.pq.abc.PGconn, queries: Sequence[Query], prepared: set[bytes] | None
+) -> list[bytes | None]:
+    """What each answer will be to: the name of a statement being prepared, or a query."""
+    news: list[bytes | None] = []
+    fresh: set[bytes] = set()
+    for (name, sql), values in queries:
+        if prepared is None:
+            pgconn.send_query_params(sql, values)
+        else:
+            if name not in prepared and name not in fresh:
+                pgconn.send_prepare(name, sql)
+                fresh.add(name)
+                news.append(name)
+            pgconn.send_query_prepared(name, values)
+        news.append(None)
+    return news
+
+
+def _answers(pgconn: psycopg.pq.abc.PGconn) -> Generator[Any, Any, list[Any]]:
+    results: list[Any] = []
+    try:
+        while pgconn.flush():
+            ready = yield waiting.WAIT_RW
+            if ready & waiting.READY_R:
+                pgconn.consume_input()
+        while True:
+            # Wait on the socket first: libpq would wait with the interpreter's lock.
+            while pgconn.is_busy():
+                if (yield waiting.WAIT_R):
+                    pgconn.consume_input()
+            result = pgconn.get_result()
+            if result is None:
+                continue
+            if result.status == ExecStatus.PIPELINE_SYNC:
+                return results
+            results.append(result)
+    except psycopg.Error:
+        # A server that hangs up says why, as the answer to what it was doing.
+        if any(result.status == ExecStatus.FATAL_ERROR for result in results):
+            return results
+        raise
+
+
+def _rows(
+    queries: Sequence[Query],
+    results: Sequence[Any],
+    news: Sequence[bytes | None],
+    prepared: set[bytes] | None,
+) -> list[list[Row]]:
+    rows: list[list[Row]] = []
+    for result, name in zip(results, news, strict=False):
+        status = result.status
+        if status == ExecStatus.TUPLES_OK:
+            get, width = result.get_value, range(result.nfields)
+            rows.append([tuple(get(n, f) for f in width) for n in range(result.ntuples)])
+        elif status == ExecStatus.COMMAND_OK:
+            if name is None:
+                rows.append([])
+            elif prepared is not None:
+                prepared.add(name)
+        else:
+            raise Failure(len(rows), errors.error_from_result(result))
+    if len(rows) != len(queries):
+        raise errors.OperationalError("the connection was lost")
+    return rows

@@ -1,0 +1,144 @@
+"""What background work stands on: scans without locks, whose answers may be old, and claims,
+each of one org, which only one of those who ask gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from billing_adapters.postgres import rows
+from billing_adapters.postgres.tables import Value
+from billing_adapters.postgres.wire import Row, Statement, statement
+from billing_core.records import Event
+from billing_core.topup import AutoTopUp
+
+if TYPE_CHECKING:
+    from billing_adapters.postgres.reads import Reader
+
+__all__ = ["WorkReader", "WorkReads", "work_reader"]
+
+_R = TypeVar("_R")
+
+
+class WorkReader(NamedTuple):
+    """The statements."""
+
+    silent: Statement
+    due: Statement
+    lapsing: Statement
+    paying: Statement
+    undelivered: Statement
+    auto: Statement
+    mark: Statement
+    set_mark: Statement
+    waiting: Statement
+    lease: Statement
+    delivering: Statement
+    delivered: Statement
+
+
+def work_reader(schema: str) -> WorkReader:
+    """The statements on the tables of one schema (a quoted name)."""
+    s = schema
+    beyond = f"FROM {s}.events AS e WHERE e.org_id = $1 AND (e.seq, e.n) >"
+    return WorkReader(
+        silent=statement(
+            f"SELECT org_id, run FROM {s}.runs WHERE state IN ('active', 'suspended')"
+            " AND seen_at < $1 ORDER BY seen_at, org_id, run LIMIT $2"
+        ),
+        due=statement(
+            f"SELECT org_id, topup FROM {s}.topups WHERE due_at <= $1 ORDER BY due_at LIMIT $2"
+        ),
+        # No index: it would cost every settlement more than this scan costs the background.
+        lapsing=statement(
+            f"SELECT org_id FROM {s}.accounts WHERE next_lapse <= $1 ORDER BY next_lapse LIMIT $2"
+        ),
+        paying=statement(f"SELECT org_id FROM {s}.auto_topups WHERE customer = $1 ORDER BY org_id"),
+        undelivered=statement(
+            f"SELECT org_id FROM {s}.deliveries WHERE waiting AND until <= $1"
+            " ORDER BY org_id LIMIT $2"
+        ),
+        auto=statement(f"SELECT body FROM {s}.auto_topups WHERE org_id = $1"),
+        mark=statement(f"SELECT value FROM {s}.marks WHERE name = $1"),
+        set_mark=statement(
+            f"INSERT INTO {s}.marks AS kept (name, value) VALUES ($1, $2) ON CONFLICT (name)"
+            " DO UPDATE SET value = greatest(kept.value, excluded.value)"
+        ),
+        waiting=statement(
+            f"SELECT e.seq, e.n, e.kind, e.data FROM {s}.deliveries AS d"
+            f" JOIN {s}.events AS e ON e.org_id = d.org_id AND (e.seq, e.n) > (d.seq, d.n)"
+            " WHERE d.org_id = $1 AND e.org_id = $1 ORDER BY e.seq, e.n LIMIT $2"
+        ),
+        lease=statement(
+            f"UPDATE {s}.deliveries SET deliverer = $2, until = $4 WHERE org_id = $1"
+            " AND (deliverer = $2 OR until <= $3) RETURNING org_id"
+        ),
+        # The lock first, by a statement of its own: only what begins after another's commit
+        # sees the events that it has written.
+        delivering=statement(
+            f"SELECT org_id FROM {s}.deliveries WHERE org_id = $1 AND deliverer = $2 FOR UPDATE"
+        ),
+        delivered=statement(
+            f"UPDATE {s}.deliveries SET seq = $3, n = $4,"
+            f" waiting = EXISTS (SELECT 1 {beyond} ($3, $4))"
+            " WHERE org_id = $1 AND deliverer = $2 RETURNING org_id"
+        ),
+    )
+
+
+class WorkReads:
+    """What the port has for background work, over ``_read`` and ``_write``."""
+
+    _reader: Reader
+
+    def _read(self, query: Statement, make: Callable[[Row], _R], *values: Value) -> list[_R]:
+        raise NotImplementedError
+
+    def _write(self, *queries: tuple[Statement, Sequence[Value]]) -> list[Row]:
+        """Make the changes durable, and give the rows of the last one."""
+        raise NotImplementedError
+
+    def auto_topup(self, org: str) -> AutoTopUp | None:
+        found = self._read(self._reader.work.auto, rows.auto, org)
+        return found[0] if found else None
+
+    def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
+        return self._read(self._reader.work.silent, _pair, before, limit)
+
+    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
+        return self._read(self._reader.work.due, _pair, until, limit)
+
+    def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
+        return self._read(self._reader.work.lapsing, _org, until, limit)
+
+    def paying(self, customer: str) -> Sequence[str]:
+        return self._read(self._reader.work.paying, _org, customer)
+
+    def mark(self, name: str) -> int | None:
+        found = self._read(self._reader.work.mark, lambda row: rows.whole(row[0]), name)
+        return found[0] if found else None
+
+    def set_mark(self, name: str, value: int) -> None:
+        self._write((self._reader.work.set_mark, (name, value)))
+
+    def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
+        return self._read(self._reader.work.undelivered, _org, now, limit)
+
+    def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
+        return self._read(self._reader.work.waiting, rows.event, org, limit)
+
+    def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
+        return bool(self._write((self._reader.work.lease, (org, deliverer, now, until))))
+
+    def delivered(self, org: str, deliverer: str, seq: int, n: int) -> bool:
+        work = self._reader.work
+        whose = org, deliverer
+        return bool(self._write((work.delivering, whose), (work.delivered, (*whose, seq, n))))
+
+
+def _pair(row: Row) -> tuple[str, str]:
+    return rows.string(row[0]), rows.string(row[1])
+
+
+def _org(row: Row) -> str:
+    return rows.string(row[0])

@@ -1,0 +1,263 @@
+"""The audit of runs and storage: what their entries say, held against its own arithmetic.
+
+A run's posted time must be its running time, a workspace's byte-microseconds the integral of
+its sizes, and what is given back of a tab never more than what it was charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from billing_core.records import Charge, Entry, Hold, Run, Size, Storage, Tab
+from billing_core.times import billing_period
+
+if TYPE_CHECKING:
+    from billing_core.audit import Audit
+
+__all__ = ["FOLLOW_TIME", "check_storage"]
+
+_FOREVER = 2**63 - 1
+_OWN = ("running", "forgiven")
+_STATES = ("active", "suspended", "pending", "settled", "forgiven")
+_LEADS = {
+    "start": {("", "active")},
+    "heartbeat": {(each, each) for each in _STATES},
+    "suspend": {("active", "suspended"), *((each, each) for each in _STATES)},
+    "resume": {("suspended", "active")},
+    "stop": {
+        *((begun, end) for begun in ("active", "suspended") for end in ("pending", "settled")),
+        *((each, each) for each in ("pending", "settled", "forgiven")),
+    },
+    "settle_run": {("pending", "settled")},
+    "sweep": {("active", "settled"), ("suspended", "settled")},
+    "forgive": {("pending", "forgiven"), ("settled", "forgiven"), ("settled", "settled")},
+    "undo": {("settled", "settled"), ("forgiven", "settled")},
+}
+
+
+def _owner(audit: Audit, content: Any) -> Run | Storage:
+    if "run" in content:
+        return audit.tables.runs[content["run"]]
+    return audit.tables.storages[content["workspace"]]
+
+
+def _tab(audit: Audit, owner: Run | Storage, entry: Entry, story: int) -> Tab:
+    assert audit.account is not None and entry.usage is not None
+    occurred = entry.usage.occurred_at
+    period = billing_period(audit.account.anchor, occurred).start
+    for tab in owner.tabs:
+        if tab.period == period:
+            if tab.charge != story:
+                audit.note(f"entry {entry.seq}", f"story {story}; its period's is {tab.charge}")
+            return tab
+    tab = Tab(period, story, occurred)
+    owner.tabs.append(tab)
+    return tab
+
+
+def _piece(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
+    owner = _owner(audit, content)
+    tab = _count(audit, entry, owner, effects["story"])
+    assert entry.usage is not None
+    tab.last = max(tab.last, entry.usage.occurred_at)
+    story = audit.tables.charges.get(tab.charge)
+    if story is None:
+        story = Charge(tab.charge, owner.resource, 0, 0, 0, [], tab.period)
+        audit.tables.charges[tab.charge] = story
+    if any(each.kind == "capture" for each in entry.transfers):
+        audit.capture(audit.tables.holds[owner.item], entry, False)
+    story.amount += entry.amount
+    for transfer in entry.transfers:
+        if transfer.kind == "debt":
+            story.unpaid += transfer.amount
+        elif transfer.kind in ("capture", "charge"):
+            lot = int(transfer.debit[4:])
+            if story.payments and story.payments[-1][0] == lot:
+                story.payments[-1][1] += transfer.amount
+            else:
+                story.payments.append([lot, transfer.amount])
+    audit.posted += entry.amount
+    _check_tab(audit, entry, tab, story)
+
+
+def _back(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
+    owner = _owner(audit, content)
+    tab = _count(audit, entry, owner, effects["story"])
+    story = audit.tables.charges[tab.charge]
+    story.reversed += entry.amount
+    for transfer in entry.transfers:
+        if transfer.kind == "refill":
+            payment = story.payments[-1]
+            if f"lot:{payment[0]}" != transfer.credit:
+                audit.note(f"entry {entry.seq}", f"refills {transfer.credit}, which paid earlier")
+            payment[1] -= transfer.amount
+            if not payment[1]:
+                story.payments.pop()
+    audit.posted -= entry.amount
+    _check_tab(audit, entry, tab, story)
+
+
+def _count(audit: Audit, entry: Entry, owner: Run | Storage, story: int) -> Tab:
+    """What an entry's lines add to a tab."""
+    assert entry.usage is not None
+    tab = _tab(audit, owner, entry, story)
+    owner.pieces += 1
+    if entry.key != f"{entry.op}:{owner.item}:{owner.pieces}":
+        audit.note(f"entry {entry.seq}", f"{entry.key} out of order")
+    for line in entry.usage.lines:
+        if line.component == "running":
+            tab.us += line.quantity
+        elif line.component == "forgiven":
+            tab.forgiven_us += line.quantity
+            tab.forgiven -= line.amount
+        else:
+            tab.amount += line.amount
+    return tab
+
+
+def _check_tab(audit: Audit, entry: Entry, tab: Tab, story: Charge) -> None:
+    where = f"entry {entry.seq}"
+    if story.amount - story.reversed != tab.amount - tab.forgiven:
+        audit.note(where, f"charges {tab.amount}, forgiven {tab.forgiven}: not what its story has")
+    if not 0 <= tab.forgiven <= tab.amount or not 0 <= tab.forgiven_us <= tab.us:
+        audit.note(where, f"{tab.forgiven} of {tab.amount} nanos are forgiven")
+
+
+# -- runs -----------------------------------------------------------------------
+
+
+def _start(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
+    state, _, settled_to, until, bound_by = effects["stands"]
+    resource, parts, _ = content["spec"]
+    name, seen = effects["run"], effects["seen_at"]
+    run = Run(
+        name, resource, tuple(tuple(each) for each in parts), content.get("member") or 0,
+        content.get("project"), content.get("reference"), content["ahead"], state, seen, seen,
+        settled_to, until, bound_by, warned=effects.get("warned", 0),
+    )  # fmt: skip
+    audit.tables.runs[name] = run
+    audit.tables.holds[run.item] = Hold(
+        run.item, resource, _FOREVER, "open", [], [], run.member, run.project
+    )
+    _held(audit, run, effects)
+    _check_run(audit, entry, run, "", effects)
+
+
+def _run(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
+    run = audit.tables.runs[effects["run"]]
+    before, until = run.state, run.until
+    run.state, _, run.settled_to, run.until, run.bound_by = effects["stands"]
+    for name in ("seen_at", "ended_at", "swept", "warned", "suspensions"):
+        if name in effects:
+            setattr(run, name, effects[name])
+    if run.until < until:
+        audit.note(f"entry {entry.seq}", f"run {run.run} was funded until {until}")
+    _held(audit, run, effects)
+    _check_run(audit, entry, run, before, effects)
+
+
+def _held(audit: Audit, run: Run, effects: Any) -> None:
+    hold = audit.tables.holds.get(run.item)
+    if hold is None:
+        return
+    if effects.get("ended"):
+        audit.end(hold, "settled")
+    elif "parts" in effects:
+        audit.reserve(hold, effects["parts"])
+        for start, part, quantity in hold.counted:
+            audit.part(run.resource, start, part)[3] -= quantity
+        hold.counted = [(each[0], each[1], each[2]) for each in effects.get("counted", [])]
+        for start, part, quantity in hold.counted:
+            audit.part(run.resource, start, part)[3] += quantity
+
+
+def _check_run(audit: Audit, entry: Entry, run: Run, before: str, effects: Any) -> None:
+    where = f"entry {entry.seq}"
+    if (before, run.state) not in _LEADS[entry.op]:
+        audit.note(where, f"{entry.op} leads run {run.run} from {before} to {run.state}")
+    charged = effects["stands"][1]
+    if charged != audit.posted or (entry.op != "start" and entry.amount != abs(charged)):
+        audit.note(where, f"charges {charged}; its pieces add up to {audit.posted}")
+    audit.posted = 0
+    posted, ran = sum(tab.us for tab in run.tabs), _ran(run)
+    if posted != ran:
+        audit.note(where, f"run {run.run} ran {ran} us; {posted} us of it are posted")
+
+
+def _ran(run: Run) -> int:
+    """Running time up to where it is settled, microsecond by microsecond of no span twice."""
+    edges = {run.started_at, run.settled_to}
+    spans = [(begin or 0, _FOREVER if end is None else end) for begin, end in run.suspensions]
+    for span in spans:
+        edges.update(at for at in span if run.started_at < at < run.settled_to)
+    marks = sorted(edges)
+    return sum(
+        end - begin
+        for begin, end in pairwise(marks)
+        if not any(first <= begin < last for first, last in spans)
+    )
+
+
+# -- storage --------------------------------------------------------------------
+
+
+def _size(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
+    name, at, size = effects["workspace"], effects["at"], content["size"]
+    audit.tables.sizes[name, at] = Size(name, at, size)
+    storage = audit.tables.storages.get(name)
+    if storage is None:
+        audit.tables.storages[name] = storage = Storage(name, at, at, size)
+    if at >= storage.sized_at:
+        storage.sized_at, storage.size = at, size
+    _check_storage(audit, entry, storage, effects)
+
+
+def _bill(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
+    storage = audit.tables.storages[effects["workspace"]]
+    storage.billed_to = max(storage.billed_to, effects["at"])
+    _check_storage(audit, entry, storage, effects)
+
+
+def _check_storage(audit: Audit, entry: Entry, storage: Storage, effects: Any) -> None:
+    where = f"entry {entry.seq}"
+    charged, size, billed_to = effects["stands"]
+    if charged != audit.posted or entry.amount != abs(charged):
+        audit.note(where, f"charges {charged}; its pieces add up to {audit.posted}")
+    audit.posted = 0
+    if (size, billed_to) != (storage.size, storage.billed_to):
+        audit.note(where, f"{storage.workspace} has {storage.size} bytes, to {storage.billed_to}")
+
+
+def check_storage(audit: Audit) -> None:
+    """What was posted of each workspace is the integral of its sizes."""
+    posted: dict[str, int] = {}
+    for key, cell in audit.tables.cells.items():
+        if key.grain == "period" and key.resource.startswith("storage:"):
+            quantity = cell.components.get("byte_us", [0])[0]
+            posted[key.resource] = posted.get(key.resource, 0) + quantity
+    steps: dict[str, list[tuple[int, int]]] = {}
+    for (name, at), each in sorted(audit.tables.sizes.items()):
+        steps.setdefault(name, []).append((at, each.size))
+    for name, storage in audit.tables.storages.items():
+        total = 0
+        found = steps.get(name, [])
+        for index, (at, size) in enumerate(found):
+            end = found[index + 1][0] if index + 1 < len(found) else storage.billed_to
+            total += size * max(0, min(end, storage.billed_to) - at)
+        if total != posted.get(storage.resource, 0):
+            is_posted = posted.get(storage.resource, 0)
+            audit.note(f"storage {name}", f"{total} byte-us; {is_posted} of them are posted")
+
+
+FOLLOW_TIME: Mapping[str, Callable[[Audit, Entry, Any, Any], None]] = {
+    "piece": _piece,
+    "back": _back,
+    "start": _start,
+    **dict.fromkeys(
+        ("heartbeat", "suspend", "resume", "stop", "settle_run", "sweep", "forgive", "undo"), _run
+    ),
+    "size": _size,
+    "storage": _bill,
+}

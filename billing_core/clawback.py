@@ -1,0 +1,55 @@
+"""Credit that is taken back because its payment was, and given back again.
+
+A clawback takes what is unreserved of the lot that the payment granted.  What that lacks
+is debt, which purchased credit alone repays (rule 6.5): at once, where there is some.
+A reinstatement undoes clawbacks, newest first, as a reversal undoes a charge: first what
+is still owed, then back to the lots that paid, in reverse order.
+"""
+
+from __future__ import annotations
+
+from billing_core.errors import MoneyOverflow
+from billing_core.ledger import CLAWBACK, Ledger, NeedMore
+from billing_core.money import MAX_NANOS
+from billing_core.records import Charge
+from billing_core.topup import TopUp
+
+__all__ = ["claw_back", "reinstate"]
+
+
+def claw_back(ledger: Ledger, topup: TopUp, amount: int) -> None:
+    """Take ``amount`` of what a top-up granted, as the entry to come."""
+    account = ledger.account
+    if account.debt + amount > MAX_NANOS:
+        raise MoneyOverflow("amount", amount, "a debt within 64 bits of nanos")
+    story = Charge(account.seq + 1, CLAWBACK, amount, amount, 0, [], 0)
+    if topup.lot is not None:
+        part = ledger.withdraw(topup.lot, amount)
+        if part:
+            story.payments.append([topup.lot, part])
+            story.unpaid -= part
+    ledger.keep_story(story)
+    if story.unpaid:
+        ledger.owe(story, "payments", "clawback")
+    topup.clawbacks.append(story.charge)
+    topup.clawed += amount
+    ledger.repay()
+
+
+def reinstate(ledger: Ledger, topup: TopUp, amount: int) -> list[list[int]]:
+    """Give back ``amount`` of what was clawed back: ``[clawback, amount]``."""
+    topup.clawed -= amount
+    undone: list[list[int]] = []
+    for number in reversed(topup.clawbacks):
+        story = ledger.state.charges.get(number)
+        if story is None:
+            raise NeedMore(ledger.org, charges=frozenset({number}))
+        part = min(amount, story.amount - story.reversed)
+        if part:
+            ledger.reverse(story, part, None, "payments")
+            undone.append([number, part])
+            amount -= part
+        if not amount:
+            break
+    ledger.repay()
+    return undone

@@ -1,0 +1,248 @@
+"""The doors to sandbox runs and storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from billing_core.commands import Command
+from billing_core.errors import BillingError, Refused
+from billing_core.money import Money
+from billing_core.outcomes import Outcome, Refusal, RunStands, StorageStands, Success
+from billing_core.ports import Clock, Store
+from billing_core.quantities import Usage
+from billing_core.run_commands import (
+    CloseSilentRun,
+    ForgiveRun,
+    Heartbeat,
+    ResumeRun,
+    SettleRun,
+    StartRun,
+    StopRun,
+    SuspendRun,
+    UndoForgiveness,
+)
+from billing_core.storage_commands import BillStorage, ReportStorage
+from billing_core.text import checked_name
+from billing_core.times import duration, micros, moment
+
+__all__ = ["OverTime", "silent_runs", "storage_bills", "told_at", "unwrapped"]
+
+_AT_ONCE = 500
+
+_S = TypeVar("_S", bound=Success)
+
+
+def told_at(name: str, time: datetime | None, clock: Clock) -> str:
+    """The key of what is told of a run or workspace for a time."""
+    return f"{checked_name('name', name)}@{clock() if time is None else micros('at', time)}"
+
+
+def silent_runs(store: Store, now: int, span: timedelta, limit: int) -> list[Command]:
+    """What closes the runs without a sign of life for so long."""
+    before = now - duration("silent", span)
+    return [
+        CloseSilentRun(org, f"{run}@{before}", run=run, since=moment(before))
+        for org, run in store.silent_runs(before, limit)
+    ]
+
+
+def storage_bills(
+    store: Store, now: int, org: str, workspace: str | None, until: datetime | None
+) -> Iterator[list[Command]]:
+    """What charges an org's storage up to a time, some workspaces at once."""
+    end = moment(now) if until is None else until
+    stamp = micros("until", end)
+    if workspace is not None:
+        yield [BillStorage(org, f"{workspace}@{stamp}", workspace=workspace, until=end)]
+        return
+    some: list[Command] = []
+    for each in store.storages(checked_name("org", org)):
+        name = each.workspace
+        some.append(BillStorage(org, f"{name}@{stamp}", workspace=name, until=end))
+        if len(some) == _AT_ONCE:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def unwrapped(outcomes: Sequence[Outcome], kind: type[_S]) -> _S:
+    """The one success; raises what it is otherwise."""
+    [result] = outcomes
+    if isinstance(result, Refusal):
+        raise Refused(result)
+    if isinstance(result, BillingError):
+        raise result
+    assert isinstance(result, kind)
+    return result
+
+
+class OverTime:
+    """What can be told of runs and storage; :class:`Billing` has it."""
+
+    store: Store
+    clock: Clock
+
+    def execute(self, commands: Iterable[Command]) -> list[Outcome]:
+        """See :meth:`Billing.execute`."""
+        raise NotImplementedError
+
+    def _do(self, command: Command, kind: type[_S]) -> _S:
+        raise NotImplementedError
+
+    # -- sandbox runs -----------------------------------------------------------
+
+    def start_run(
+        self,
+        org: str,
+        key: str,
+        spec: Usage,
+        *,
+        ahead: timedelta = timedelta(minutes=5),
+        least: timedelta = timedelta(seconds=1),
+        member: str | None = None,
+        project: str | None = None,
+        reference: str | None = None,
+        occurred_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> RunStands:
+        """Start a run, which its key names; see :class:`StartRun`.  Stop it by
+        ``funded_until``, or get that renewed by a heartbeat before."""
+        command = StartRun(
+            org, key, spec=spec, ahead=ahead, least=least, member=member, project=project,
+            reference=reference, occurred_at=occurred_at, at=at,
+        )  # fmt: skip
+        return self._do(command, RunStands)
+
+    def heartbeat(
+        self,
+        org: str,
+        run: str,
+        *,
+        key: str | None = None,
+        occurred_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> RunStands:
+        """A sign of life; see :class:`Heartbeat`.  Its default key is its time's."""
+        name = told_at(run, occurred_at or at, self.clock) if key is None else key
+        return self._do(Heartbeat(org, name, run=run, occurred_at=occurred_at, at=at), RunStands)
+
+    def suspend_run(
+        self,
+        org: str,
+        run: str,
+        *,
+        key: str | None = None,
+        until: datetime | None = None,
+        occurred_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> RunStands:
+        """The run does not run from then on; see :class:`SuspendRun`."""
+        name = told_at(run, occurred_at or at, self.clock) if key is None else key
+        command = SuspendRun(org, name, run=run, until=until, occurred_at=occurred_at, at=at)
+        return self._do(command, RunStands)
+
+    def resume_run(
+        self,
+        org: str,
+        run: str,
+        *,
+        key: str | None = None,
+        occurred_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> RunStands:
+        """The run runs again; see :class:`ResumeRun`."""
+        name = told_at(run, occurred_at or at, self.clock) if key is None else key
+        return self._do(ResumeRun(org, name, run=run, occurred_at=occurred_at, at=at), RunStands)
+
+    def stop_run(
+        self,
+        org: str,
+        run: str,
+        *,
+        key: str | None = None,
+        settle: bool = True,
+        occurred_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> RunStands:
+        """The run has ended; see :class:`StopRun`.  The run's key serves as this one's."""
+        command = StopRun(
+            org, run if key is None else key, run=run, settle=settle, occurred_at=occurred_at,
+            at=at,
+        )  # fmt: skip
+        return self._do(command, RunStands)
+
+    def settle_run(
+        self, org: str, run: str, *, key: str | None = None, at: datetime | None = None
+    ) -> RunStands:
+        """Settle a pending run; see :class:`SettleRun`."""
+        command = SettleRun(org, run if key is None else key, run=run, at=at)
+        return self._do(command, RunStands)
+
+    def forgive_run(
+        self,
+        org: str,
+        key: str,
+        run: str,
+        *,
+        reason: str,
+        amount: Money | None = None,
+        at: datetime | None = None,
+    ) -> RunStands:
+        """Give back what a run was charged, or a part of it; see :class:`ForgiveRun`."""
+        command = ForgiveRun(org, key, run=run, reason=reason, amount=amount, at=at)
+        return self._do(command, RunStands)
+
+    def undo_forgiveness(
+        self,
+        org: str,
+        key: str,
+        run: str,
+        *,
+        reason: str | None = None,
+        at: datetime | None = None,
+    ) -> RunStands:
+        """Charge again what was forgiven of a run; see :class:`UndoForgiveness`."""
+        return self._do(UndoForgiveness(org, key, run=run, reason=reason, at=at), RunStands)
+
+    def sweep_runs(
+        self, *, silent: timedelta = timedelta(minutes=15), limit: int = 1000
+    ) -> list[RunStands]:
+        """Close the runs of all orgs that gave no sign of life for so long, at their last one:
+        at most ``limit``, the longest silent first.  Its cost follows these."""
+        stale = silent_runs(self.store, self.clock(), silent, limit)
+        done = self.execute(stale) if stale else []
+        return [each for each in done if isinstance(each, RunStands)]
+
+    # -- storage ----------------------------------------------------------------
+
+    def report_storage(
+        self,
+        org: str,
+        workspace: str,
+        size: int,
+        *,
+        key: str | None = None,
+        occurred_at: datetime | None = None,
+        at: datetime | None = None,
+    ) -> StorageStands:
+        """A workspace has so many bytes from then on; see :class:`ReportStorage`.  Its default
+        key is its time's and size's."""
+        name = told_at(workspace, occurred_at or at, self.clock)
+        command = ReportStorage(
+            org, f"{name}:{size}" if key is None else key, workspace=workspace, size=size,
+            occurred_at=occurred_at, at=at,
+        )  # fmt: skip
+        return self._do(command, StorageStands)
+
+    def bill_storage(
+        self, org: str, workspace: str | None = None, *, until: datetime | None = None
+    ) -> list[StorageStands]:
+        """Charge storage up to a time (default: now), of one workspace or all; see
+        :class:`BillStorage`."""
+        stands: list[StorageStands] = []
+        for bills in storage_bills(self.store, self.clock(), org, workspace, until):
+            stands += [unwrapped([each], StorageStands) for each in self.execute(bills)]
+        return stands

@@ -1,0 +1,339 @@
+"""Top-ups: what callers ask, and one way to fulfil, whoever calls.
+
+The provider is called outside any transaction: what is to be asked is on record before,
+what it says is put on record after.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import frozen
+
+from billing_core.errors import BillingError, Conflict, NotFound, Outdated, PaymentError, Refused
+from billing_core.minor_units import to_minor, to_nanos
+from billing_core.money import Money
+from billing_core.outcomes import Changed, Ordered, Recorded, RefundAsked
+from billing_core.ports import IdSource, Wanted
+from billing_core.text import checked_name
+from billing_core.times import moment
+from billing_core.topup import TopUp
+from billing_core.topup_commands import (
+    AskRefund,
+    LoseMethod,
+    OrderTopUp,
+    RecordTopUp,
+    SetAutoTopUp,
+)
+
+if TYPE_CHECKING:
+    from billing_core.commands import Command
+    from billing_core.outcomes import Success
+    from billing_core.payments import Checkout, Notice, Payment, PaymentProvider
+
+from billing_core.engine.reads import Reads
+
+__all__ = ["AutoTopUpStatus", "TopUpPage", "TopUps"]
+
+_S = TypeVar("_S", bound="Success")
+
+_TIMES = 10  # that an answer may be outdated in a row
+
+
+@frozen
+class TopUpPage:
+    """Where to send a customer to pay.  ``session``: the provider's id of the page, which
+    comes back to ``success_url``; ``topup``: ours.  ``url``: None once it is closed."""
+
+    url: str | None
+    session: str
+    topup: str
+
+
+@frozen
+class AutoTopUpStatus:
+    """An org's automatic top-up.  Amounts in nanos; ``cap``, ``times``: of a billing period.
+
+    ``stopped``: why none begins until it is enabled again or has another method, such as
+    ``declined`` or ``authentication_required``; ``topup``: the attempt in flight.
+    """
+
+    enabled: bool
+    threshold: int
+    amount: int
+    cap: int | None
+    times: int | None
+    has_saved_method: bool
+    stopped: str | None
+    failures: int
+    topup: str | None
+    last_topup_at: datetime | None
+
+
+class TopUps(Reads):
+    """How money comes in and goes back; :class:`Billing` adds the rest."""
+
+    ids: IdSource
+    payments: PaymentProvider | None
+
+    def _do(self, command: Command, kind: type[_S]) -> _S:
+        raise NotImplementedError
+
+    def _provider(self) -> PaymentProvider:
+        if self.payments is None:
+            raise PaymentError(
+                "no provider of payments; give Billing(store, payments=…)", kind="invalid_request"
+            )
+        return self.payments
+
+    def _topup(self, org: str, topup: str) -> TopUp:
+        """As it is on record; raises NotFound."""
+        wanted = Wanted(until=0, topups={checked_name("topup", topup)})
+        found = self.store.snapshot({checked_name("org", org): wanted})[org].topups.get(topup)
+        if found is None:
+            raise NotFound("top-up", topup, f"org {org!r} has none of this name")
+        return found
+
+    # -- top-ups ----------------------------------------------------------------
+
+    def top_up(
+        self,
+        org: str,
+        key: str,
+        amount: Money,
+        *,
+        success_url: str,
+        cancel_url: str,
+        save_method: bool = False,
+        receipt_email: str | None = None,
+        automatic_tax: bool = False,
+        description: str = "Prepaid credit",
+        at: datetime | None = None,
+    ) -> TopUpPage:
+        """Let a customer pay for credit, on the provider's page.
+
+        ``amount``: of credit, before tax.  ``save_method``: keep the card for automatic
+        top-ups.  ``{CHECKOUT_SESSION_ID}`` in ``success_url`` becomes the session's id, for
+        :meth:`confirm`.  The order is on record before the provider hears of it; the same
+        key again gives the same page.  Raises PaymentError too.
+        """
+        from billing_core.payments import CheckoutOrder
+
+        provider = self._provider()
+        order = CheckoutOrder(
+            org=org, order=self.ids(), amount=to_minor(amount.nanos, amount.currency),
+            currency=amount.currency, description=description, success_url=success_url,
+            cancel_url=cancel_url, save_method=save_method, receipt_email=receipt_email,
+            automatic_tax=automatic_tax,
+        )  # fmt: skip
+        command = OrderTopUp(
+            org, key, amount=amount, order=order, livemode=provider.livemode, at=at
+        )
+        topup = self._topup(org, self._do(command, Ordered).topup)
+        if topup.checkout is not None:
+            page = provider.read_checkout(topup.checkout)
+        else:
+            self._check_fresh(provider, topup)
+            asked = CheckoutOrder(**json.loads(topup.asked))
+            page = provider.create_checkout(asked, key=topup.topup)
+            self._do(RecordTopUp(org, topup.topup, checkout=page), Recorded)
+        return TopUpPage(page.url, page.id, topup.topup)
+
+    def _check_fresh(self, provider: PaymentProvider, topup: TopUp) -> None:
+        """Once the provider may have forgotten the order, asking again could be a second."""
+        first = topup.created if topup.started is None else topup.started
+        if topup.state != "ordered" or self.clock() > first + provider.keys_kept // 2:
+            raise Conflict(f"top-up {topup.topup!r} was ordered long ago; order with a new key")
+
+    def recover(
+        self, org: str, key: str, *, success_url: str, cancel_url: str, at: datetime | None = None
+    ) -> TopUpPage:
+        """The page by which a customer makes good what an automatic top-up could not charge:
+        a top-up of its amount that saves the method, after which it goes on.
+
+        The failed payment itself cannot be paid any more: nobody was given its secret.
+        """
+        status = self.auto_topup(org)
+        if status.stopped is None:
+            raise Conflict(f"the automatic top-up of org {org!r} is not stopped")
+        amount = Money(status.amount, self._account(org).currency)
+        return self.top_up(
+            org, key, amount, success_url=success_url, cancel_url=cancel_url, save_method=True,
+            at=at,
+        )  # fmt: skip
+
+    def topup(self, org: str, topup: str) -> TopUp:
+        """A top-up as it is on record; raises NotFound."""
+        return self._topup(org, topup)
+
+    def confirm(self, org: str, session: str) -> Recorded:
+        """The customer is back: credit the session if it was paid and is not yet credited.
+
+        ``paid`` of the answer says whether it was; if not, it may still be.  Raises NotFound
+        for a session of another org, or none of ours.
+        """
+        checkout = self._provider().read_checkout(checked_name("session", session))
+        if checkout.org != org or checkout.order is None:
+            raise NotFound("session", session, f"org {org!r} has none of this name")
+        return self._fulfil(org, checkout.order, checkout=checkout.id)
+
+    def webhook(self, body: bytes, signature: str | None) -> Notice:
+        """Verify what the provider posted, and do what follows from it.
+
+        ``body``: exactly as received.  Raises PaymentError of a kind ``bad_signature``,
+        ``bad_webhook`` or ``wrong_mode``, for which the answer is 400; for any other error
+        answer 5xx, and the provider delivers again.
+        """
+        notice = self._provider().read_webhook(body, signature, now=self.clock())
+        self._heed(notice)
+        return notice
+
+    def _heed(self, notice: Notice) -> Recorded | None:
+        """Read back what a notice names, and put it on record; None where it is not ours."""
+        provider = self._provider()
+        if notice.kind == "method_detached" and notice.method is not None:
+            for org in () if notice.customer is None else self.store.paying(notice.customer):
+                self._do(LoseMethod(org, notice.method), Changed)
+        elif notice.checkout is not None:
+            checkout = provider.read_checkout(notice.checkout)
+            if checkout.org is not None and checkout.order is not None:
+                return self._ours(checkout.org, checkout.order, checkout=checkout.id)
+        elif notice.payment is not None:
+            payment = provider.read_payment(notice.payment)
+            name = payment.order or payment.attempt
+            if payment.org is not None and name is not None:
+                return self._ours(payment.org, name, payment=payment.id)
+        return None
+
+    def _ours(self, org: str, topup: str, **seen: str) -> Recorded | None:
+        if self.store.snapshot({org: Wanted(until=0)})[org].account is None:
+            return None  # of another database that shares the provider's account
+        return self._fulfil(org, topup, **seen)
+
+    # -- the one function that fulfils ------------------------------------------
+
+    def _fulfil(
+        self, org: str, topup: str, *, checkout: str | None = None, payment: str | None = None
+    ) -> Recorded:
+        """Make the record of a top-up what the provider says of it now, whoever calls.
+
+        Its version is read before the provider is asked: an answer that is older than what
+        somebody else has recorded meanwhile is thrown away, and asked for again.
+        """
+
+        def read(known: TopUp) -> RecordTopUp:
+            page, paid = self._read(known, checkout, payment)
+            return RecordTopUp(org, topup, version=known.changes, checkout=page, payment=paid)
+
+        return self._settle_topup(org, topup, read)
+
+    def _settle_topup(self, org: str, topup: str, read: Callable[[TopUp], RecordTopUp]) -> Recorded:
+        for _ in range(_TIMES):
+            with suppress(Outdated):
+                return self._do(read(self._topup(org, topup)), Recorded)
+        return self._do(read(self._topup(org, topup)), Recorded)
+
+    def _read(
+        self, known: TopUp, checkout: str | None, payment: str | None
+    ) -> tuple[Checkout | None, Payment | None]:
+        provider = self._provider()
+        page = None
+        if known.kind == "checkout":
+            name = checkout or known.checkout
+            if name is None and payment is not None:
+                name = provider.read_payment(payment).checkout
+            page = None if name is None else provider.read_checkout(name)
+        name = payment or (None if page is None else page.payment) or known.payment
+        return page, None if name is None else provider.read_payment(name)
+
+    # -- automatic top-up -------------------------------------------------------
+
+    def auto_topup(self, org: str) -> AutoTopUpStatus:
+        """How an org's automatic top-up stands."""
+        account = self._account(org)
+        auto = self.store.auto_topup(org)
+        if auto is None:
+            return AutoTopUpStatus(False, 0, 0, None, None, False, None, 0, None, None)
+        currency = account.currency
+        return AutoTopUpStatus(
+            enabled=auto.enabled,
+            threshold=auto.threshold,
+            amount=to_nanos(auto.amount, currency),
+            cap=None if auto.cap is None else to_nanos(auto.cap, currency),
+            times=auto.times,
+            has_saved_method=auto.method is not None,
+            stopped=auto.stopped,
+            failures=auto.failures,
+            topup=auto.open,
+            last_topup_at=None if auto.last is None else moment(auto.last),
+        )
+
+    def set_auto_topup(
+        self,
+        org: str,
+        key: str,
+        *,
+        enabled: bool,
+        threshold: Money,
+        amount: Money,
+        cap: Money | None = None,
+        times: int | None = None,
+        at: datetime | None = None,
+    ) -> Changed:
+        """Set when and how much to top up by itself; see :class:`SetAutoTopUp`.  Raises
+        Refused (``no_saved_method``)."""
+        command = SetAutoTopUp(
+            org, key, enabled=enabled, threshold=threshold, amount=amount, cap=cap, times=times,
+            at=at,
+        )  # fmt: skip
+        return self._do(command, Changed)
+
+    # -- refunds ----------------------------------------------------------------
+
+    def refund(
+        self,
+        org: str,
+        key: str,
+        *,
+        topup: str,
+        amount: Money | None = None,
+        at: datetime | None = None,
+    ) -> Recorded:
+        """Give back the money of a top-up, or ``amount`` of it, tax included; its credit is
+        taken back in proportion, and may leave debt.
+
+        It is on record before the provider hears of it, and background work goes on with
+        it where the answer is lost.  Raises Refused (``not_paid``) and PaymentError.
+        """
+        self._provider()
+        command = AskRefund(org, key, topup=topup, refund=self.ids(), amount=amount, at=at)
+        asked = self._do(command, RefundAsked)
+        return self._refund(org, topup, asked.refund)
+
+    def _refund(self, org: str, topup: str, refund: str) -> Recorded:
+        """Make a refund that is on record, if it is not made yet."""
+        provider = self._provider()
+        known = self._topup(org, topup)
+        [asked] = [each for each in known.refunds if each[0] == refund]
+        assert known.payment is not None
+        payment = provider.read_payment(known.payment)
+        made = any(each.key == refund for each in payment.refunds)
+        if asked[2] == "asked" and not made:
+            amount = asked[1]
+            assert not isinstance(amount, str)
+            try:
+                provider.refund(payment.id, key=refund, amount=amount)
+            except PaymentError as error:
+                if error.kind in ("invalid_request", "not_found", "declined"):
+                    self._do(RecordTopUp(org, topup, refused=refund), Recorded)
+                raise
+        return self._fulfil(org, topup)
+
+
+def refused_for(error: BillingError, reason: str) -> bool:
+    """Whether an error is a refusal for a reason."""
+    return isinstance(error, Refused) and error.refusal.reason == reason

@@ -1,0 +1,208 @@
+"""Until when credit funds a run, and of which lots that time is held.
+
+A run is funded at the dearest price that it can meet under what is published.  A lot counts
+for the time that it may pay for alone: not beyond its expiry, an allowance not beyond its
+billing period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from billing_core.catalogue import Priced
+from billing_core.errors import UnknownPrice
+from billing_core.ledger import Ledger, NeedMore, covers, spending_order
+from billing_core.limits import Bound, Use, bound, quotas, room
+from billing_core.quantities import PLATFORM
+from billing_core.records import Hold, Item
+from billing_core.runtime import Demand, Part
+from billing_core.times import Window
+
+__all__ = ["Funding", "demand", "fund", "reserve", "unfunded"]
+
+
+class Funding(NamedTuple):
+    """``until`` when a run is funded, what ``bound_by`` keeps it from being later
+    (``balance``, ``lot_expiry``, a limit's name, ``quota``, ``horizon`` or ``asked``), and the
+    ``parts`` of lots that fund it."""
+
+    until: int
+    bound_by: str
+    parts: list[list[int]]
+
+
+def demand(
+    ledger: Ledger,
+    resource: str,
+    spec: Iterable[tuple[str, int, str]],
+    item: Item,
+    span: Window,
+    *,
+    strict: bool = False,
+) -> Demand:
+    """What a run asks for in a span.  A component without a price counts nothing, or, with
+    ``strict``, raises UnknownPrice."""
+    account, catalogue = ledger.account, ledger.catalogue
+    currency = account.currency
+    times = [span.start, *catalogue.changes(currency, resource, account.org, *span)]
+    parts: list[Part] = []
+    for component, rate, payer in spec:
+        if payer != PLATFORM:
+            continue
+        found: list[Priced] = []
+        for time in times:
+            # A subscription may end at any time, and its prices with it.
+            for audiences in {ledger.audiences(time), catalogue.audiences(account.org, None)}:
+                priced = catalogue.price(currency, resource, component, time, audiences)
+                if priced is not None and priced not in found:
+                    found.append(priced)
+        if not found:
+            if strict and not ledger.terms.fresh:
+                raise NeedMore(None)
+            if strict:
+                known = ", ".join(catalogue.components(currency, resource))
+                expected = "a component with a price in force; known: " + (known or "none")
+                raise UnknownPrice("spec", f"{component} of {resource}", expected)
+            continue
+        raw, billed, version = item.components.get(component, (0, 0, found[0].version))
+        first = catalogue.priced_by(str(version), currency, resource, component) or found[0]
+        functions = tuple(each.price.function for each in found)
+        least, step = first.price.minimum, first.price.increment
+        parts.append(Part(component, rate, int(raw), int(billed), least, step, functions))
+    return Demand(tuple(parts))
+
+
+class _Purse(NamedTuple):
+    """What of each lot is free for a run: unreserved, or its own hold's."""
+
+    ledger: Ledger
+    use: Use
+    want: Demand
+    free: dict[int, int]
+    edges: list[int]  # times at which some lot can no longer pay
+
+    def plan(self, until: int) -> list[list[int]] | None:
+        """The lots that pay for the time up to ``until``, the latest of it first: what may
+        pay late may also pay early."""
+        start = self.use.at
+        edges = [start, *(edge for edge in self.edges if start < edge < until), until]
+        costs = [self.want.cost(edge - start) for edge in edges]
+        left, taken = dict(self.free), dict.fromkeys(self.free, 0)
+        for index in range(len(edges) - 1, 0, -1):
+            need = costs[index] - costs[index - 1]
+            for lot in self.ledger.lots if need else ():
+                if not left.get(lot.lot):
+                    continue
+                if lot.expires_at is not None and lot.expires_at < edges[index]:
+                    continue
+                if self.ledger.may_pay(lot, self.use.resource, edges[index - 1]):
+                    part = min(left[lot.lot], need)
+                    left[lot.lot] -= part
+                    taken[lot.lot] += part
+                    need -= part
+                    if not need:
+                        break
+            if need:
+                return None
+        lots = self.ledger.state.lots
+        parts = [[lot, amount] for lot, amount in taken.items() if amount]
+        return sorted(parts, key=lambda part: spending_order(lots[part[0]]))
+
+
+def _purse(ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int) -> _Purse:
+    free: dict[int, int] = {}
+    edges: set[int] = set()
+    for lot in ledger.lots:
+        if ledger.ended(lot.lot) or not covers(lot.scope, use.resource):
+            continue
+        if lot.period is not None and lot.period < ledger.period(use.at).start:
+            continue
+        free[lot.lot] = lot.remainder - lot.reserved
+        if lot.expires_at is not None:
+            edges.add(lot.expires_at)
+    for number, amount in () if hold is None else hold.parts:
+        if number in free:
+            free[number] += amount
+    at = ledger.period(use.at).end
+    while at < end:
+        edges.add(at)
+        at = ledger.period(at).end
+    return _Purse(ledger, use, want, free, sorted(edges))
+
+
+def fund(ledger: Ledger, use: Use, want: Demand, end: int, why: str, hold: Hold | None) -> Funding:
+    """How far from ``use.at`` towards ``end`` credit, limits and quotas fund a run.  What its
+    ``hold`` has counts as free.  Nothing changes."""
+    purse = _purse(ledger, use, want, hold, end)
+    stops = _stops(ledger, use, purse, hold)
+
+    def stopped(until: int) -> str | None:
+        for stop, name in stops:
+            if stop(until - use.at):
+                return name
+        return "lot_expiry" if purse.plan(until) is None else None
+
+    if end <= use.at:
+        return Funding(use.at, why, [])
+    if stopped(end) is None:
+        return Funding(end, why, purse.plan(end) or [])
+    low, high = use.at, end
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if stopped(middle) is None else (low, middle)
+    return Funding(low, stopped(high) or why, purse.plan(low) or [] if low > use.at else [])
+
+
+def _stops(
+    ledger: Ledger, use: Use, purse: _Purse, hold: Hold | None
+) -> list[tuple[Callable[[int], bool], str]]:
+    """What may stop a run after so many microseconds, and its name."""
+    want = purse.want
+    own = 0 if hold is None else sum(part[1] for part in hold.parts)
+    credit = sum(purse.free.values()) - ledger.account.debt
+    stops: list[tuple[Callable[[int], bool], str]] = []
+    limit = room(ledger, use)
+    if limit is not None:
+        left = own - limit.shortfall
+        stops.append((lambda us: want.cost(us) > max(0, left), limit.limit))
+    allowed = quotas(ledger, use.resource or "")
+    if allowed:
+        counter = ledger.count(use.resource or "", ledger.period(use.at).start)
+        mine = {} if hold is None else {part: quantity for _, part, quantity in hold.counted}
+
+        def over(us: int) -> bool:
+            for component, quantity in want.quantities(us).items():
+                standing = counter.components.get(component, [0, 0, 1, 0])
+                used = standing[0] + standing[3] - mine.get(component, 0)
+                if component in allowed and used + quantity > allowed[component]:
+                    return True
+            return False
+
+        stops.append((over, "quota"))
+    stops.append((lambda us: want.cost(us) > max(0, credit), "balance"))
+    return stops
+
+
+def unfunded(ledger: Ledger, use: Use, want: Demand, us: int) -> Bound:
+    """Why not even so many microseconds can be funded."""
+    cost = want.cost(us)
+    asked = use._replace(billed=want.quantities(us).items())
+    return bound(ledger, asked, cost) or Bound("balance", cost)
+
+
+def reserve(ledger: Ledger, hold: Hold, parts: list[list[int]]) -> None:
+    """Let a hold have these parts of lots instead of what it has."""
+    for number, amount in hold.parts:
+        if ledger.ended(number):
+            ledger.let_go(number, amount)
+        else:
+            lot = ledger.state.lots[number]
+            lot.reserved -= amount
+            ledger.touched_lots[number] = lot
+    for number, amount in parts:
+        lot = ledger.state.lots[number]
+        lot.reserved += amount
+        ledger.touched_lots[number] = lot
+    hold.parts = parts
+    ledger.touched_holds[hold.key] = hold

@@ -1,0 +1,279 @@
+"""Charging time: a span is cut where its price or billing period changes, and each piece is
+an entry of its own, ``piece:run:r1:7``, at its last microsecond.
+
+What a run, or a workspace, is charged in one billing period is one story (a *tab*): so what
+is given back of it, ``back:run:r1:8``, costs the same however often it was charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+from billing_core.charging import advance, price_usage
+from billing_core.errors import MoneyOverflow
+from billing_core.ledger import Ledger, NeedMore
+from billing_core.limits import count_spending, hold_spending
+from billing_core.metering import Correction, in_force
+from billing_core.money import MAX_NANOS
+from billing_core.quantities import PLATFORM, Payer, Usage
+from billing_core.records import Charge, Hold, Line, Run, Storage, Tab, UsageRecord
+from billing_core.text import compact
+from billing_core.times import Window
+
+__all__ = ["Piece", "Whose", "forgive", "post", "repost", "windows"]
+
+Parts = tuple[tuple[str, int, Payer], ...]
+
+
+class Whose(NamedTuple):
+    """Whose time it is, and the hold that pays for it first."""
+
+    owner: Run | Storage
+    hold: Hold | None
+    at: int  # the time of decision
+    member: int = 0
+    project: str | None = None
+
+    @property
+    def content(self) -> str:
+        """What its pieces' entries say."""
+        owner = self.owner
+        if isinstance(owner, Storage):
+            return compact({"workspace": owner.workspace})
+        said = {"run": owner.run}
+        return compact(said if owner.reference is None else said | {"reference": owner.reference})
+
+
+class Piece(NamedTuple):
+    """What is to be posted at one time: quantities, all positive or all negative, and the
+    microseconds of running time that they stand for."""
+
+    occurred: int
+    parts: Parts
+    us: int
+
+
+def windows(ledger: Ledger, resource: str, span: Window) -> list[Window]:
+    """A span cut at the ends of billing periods and wherever the org's price may change."""
+    start, end = span
+    if start >= end:
+        return []
+    account = ledger.account
+    cuts = set(ledger.catalogue.changes(account.currency, resource, account.org, start, end))
+    since = [each.since for each in ledger.state.subscriptions] + [account.plan_since]
+    cuts.update(at for at in since if start < at < end)
+    at = ledger.period(start).end
+    while at < end:
+        cuts.add(at)
+        at = ledger.period(at).end
+    edges = [start, *sorted(cuts), end]
+    return [Window(*each) for each in pairwise(edges)]
+
+
+def post(ledger: Ledger, whose: Whose, pieces: Iterable[Piece]) -> int:
+    """Charge pieces, or give back those that are negative; the nanos charged in all.
+
+    Raises MoneyOverflow before anything has moved.
+    """
+    every = [piece for piece in pieces if piece.parts or piece.us]
+    if len(every) > 1:
+        _check_room(ledger, whose.owner.resource, every)
+    total = 0
+    for piece in every:
+        down = piece.us < 0 or any(quantity < 0 for _, quantity, _ in piece.parts)
+        total += _give_back(ledger, whose, piece) if down else _charge(ledger, whose, piece)
+    return total
+
+
+def _check_room(ledger: Ledger, resource: str, pieces: Iterable[Piece]) -> None:
+    most = 0
+    for piece in pieces:
+        audiences = ledger.audiences(piece.occurred)
+        currency = ledger.account.currency
+        price_of = in_force(ledger.catalogue, currency, resource, piece.occurred, audiences)
+        for component, quantity, payer in piece.parts:
+            priced = price_of(component)
+            if priced is not None and payer == PLATFORM and quantity > 0:
+                nanos, per = priced.price.function.most(priced.price.billed(quantity))
+                most += -(-nanos // per)
+    if most > MAX_NANOS:
+        raise MoneyOverflow("usage", most, "a total within 64 bits of nanos")
+    ledger.check_room(used=most)
+
+
+def _charge(ledger: Ledger, whose: Whose, piece: Piece) -> int:
+    owner = whose.owner
+    usage = Usage(owner.resource, piece.parts, owner.item)
+    metered = price_usage(ledger, usage, piece.occurred)
+    advance(ledger, usage, piece.occurred, metered)
+    lines = metered.lines
+    if piece.us:
+        lines += (Line("running", piece.us, 0, PLATFORM, 0, ""),)
+    unpriced = [line.component for line in metered.lines if line.version is None]
+    if unpriced:
+        data = {"resource": owner.resource, "components": unpriced}
+        ledger.untold.append(("usage_unpriced", data))
+    tab = _tab(ledger, owner, piece.occurred)
+    tab.us += piece.us
+    tab.amount += metered.amount
+    tab.last = max(tab.last, piece.occurred)
+    _pay(ledger, whose, tab, metered.amount, piece.occurred, lines)
+    return metered.amount
+
+
+def _pay(
+    ledger: Ledger, whose: Whose, tab: Tab, amount: int, occurred: int, lines: tuple[Line, ...]
+) -> None:
+    """A charge is paid from the hold, then from what is available; the rest is owed."""
+    owner, hold = whose.owner, whose.hold
+    rest = amount
+    if hold is not None and hold.state == "open":
+        rest = ledger.capture(hold, amount, owner.resource)
+        hold_spending(ledger, hold, rest - amount)
+    ledger.account.used += amount
+    unpaid = ledger.pay(rest, owner.resource, occurred) if rest else 0
+    count_spending(ledger, whose.member, whose.project, occurred, amount)
+    story = _story(ledger, owner, tab)
+    story.amount += amount
+    for move in ledger.moves:
+        if move.kind in ("capture", "charge"):
+            _add_payment(story, int(move.debit.removeprefix("lot:")), move.amount)
+    if unpaid:
+        ledger.owe_more(story, unpaid)
+    record = UsageRecord(
+        occurred, whose.member, owner.resource, owner.item, 0, lines, whose.project
+    )
+    _record(ledger, whose, "piece", amount, tab, record)
+
+
+def _add_payment(story: Charge, lot: int, amount: int) -> None:
+    if story.payments and story.payments[-1][0] == lot:
+        story.payments[-1][1] += amount
+    else:
+        story.payments.append([lot, amount])
+
+
+def _record(
+    ledger: Ledger, whose: Whose, op: str, amount: int, tab: Tab, record: UsageRecord
+) -> None:
+    owner = whose.owner
+    owner.pieces += 1
+    key = f"{op}:{owner.item}:{owner.pieces}"
+    ledger.post(key, whose.at, whose.content, amount, {"story": tab.charge}, record)
+
+
+def _tab(ledger: Ledger, owner: Run | Storage, occurred: int) -> Tab:
+    period = ledger.period(occurred).start
+    for tab in owner.tabs:
+        if tab.period == period:
+            return tab
+    tab = Tab(period, ledger.account.seq + 1, occurred)
+    owner.tabs.append(tab)
+    return tab
+
+
+def _story(ledger: Ledger, owner: Run | Storage, tab: Tab) -> Charge:
+    story = ledger.state.charges.get(tab.charge)
+    if story is None:
+        story = Charge(tab.charge, owner.resource, 0, 0, 0, [], tab.period)
+        ledger.state.charges[tab.charge] = story
+    ledger.touched_charges[tab.charge] = story
+    return story
+
+
+def _refundable(ledger: Ledger, owner: Run | Storage, tab: Tab) -> Charge:
+    """A tab's story, with the lots that paid it; raises NeedMore."""
+    story = _story(ledger, owner, tab)
+    if any(lot not in ledger.state.lots for lot, _ in story.payments):
+        raise NeedMore(ledger.org, charges=frozenset(each.charge for each in owner.tabs))
+    return story
+
+
+# -- giving back ----------------------------------------------------------------
+
+
+def _give_back(ledger: Ledger, whose: Whose, piece: Piece) -> int:
+    """A correction of what was measured: by rule 5.4, and off this item's charges.
+
+    What of it was forgiven already is not given back again.
+    """
+    owner = whose.owner
+    tab = _tab(ledger, owner, piece.occurred)
+    story = _refundable(ledger, owner, tab)
+    correction = Correction(owner.resource, piece.parts, owner.item, -tab.amount)
+    metered = price_usage(ledger, correction, piece.occurred)
+    advance(ledger, correction, piece.occurred, metered)
+    amount = -metered.amount
+    given = min(amount, tab.amount - tab.forgiven)
+    absorbed = amount - given
+    whole = tab.forgiven_us == tab.us
+    tab.us += piece.us
+    tab.amount -= amount
+    tab.forgiven -= absorbed
+    lines = metered.lines
+    if piece.us:
+        lines += (Line("running", piece.us, 0, PLATFORM, 0, ""),)
+    less_us = _forgiven_us(tab, whole=whole) - tab.forgiven_us
+    if less_us or absorbed:
+        tab.forgiven_us += less_us
+        lines += (Line("forgiven", less_us, 0, PLATFORM, absorbed, ""),)
+    _back(ledger, whose, tab, story, given, piece.occurred, lines)
+    return -given
+
+
+def _back(
+    ledger: Ledger,
+    whose: Whose,
+    tab: Tab,
+    story: Charge,
+    amount: int,
+    occurred: int,
+    lines: tuple[Line, ...],
+) -> None:
+    owner = whose.owner
+    ledger.reverse(story, amount, None)
+    count_spending(ledger, whose.member, whose.project, occurred, -amount)
+    record = UsageRecord(
+        occurred, whose.member, owner.resource, owner.item, 0, lines, whose.project
+    )
+    _record(ledger, whose, "back", amount, tab, record)
+
+
+def _forgiven_us(tab: Tab, *, whole: bool) -> int:
+    """The running time that what is forgiven stands for: in proportion to the amounts."""
+    if whole:
+        return tab.us
+    return tab.us * tab.forgiven // tab.amount if tab.forgiven else 0
+
+
+def forgive(ledger: Ledger, whose: Whose, amount: int | None) -> int:
+    """Give back an amount of a run's charges, newest first, or (None) all; how much."""
+    total = 0
+    for tab in reversed(whose.owner.tabs):
+        left = tab.amount - tab.forgiven
+        part = left if amount is None else min(left, amount - total)
+        if not part and amount is not None:
+            continue
+        story = _refundable(ledger, whose.owner, tab)
+        tab.forgiven += part
+        us = _forgiven_us(tab, whole=amount is None) - tab.forgiven_us
+        tab.forgiven_us += us
+        if part or us:
+            lines = (Line("forgiven", us, 0, PLATFORM, -part, ""),)
+            _back(ledger, whose, tab, story, part, tab.last, lines)
+        total += part
+    return total
+
+
+def repost(ledger: Ledger, whose: Whose) -> int:
+    """Charge again all that was forgiven; how much."""
+    total = 0
+    for tab in whose.owner.tabs:
+        if tab.forgiven or tab.forgiven_us:
+            lines = (Line("forgiven", -tab.forgiven_us, 0, PLATFORM, tab.forgiven, ""),)
+            amount, tab.forgiven, tab.forgiven_us = tab.forgiven, 0, 0
+            _pay(ledger, whose, tab, amount, tab.last, lines)
+            total += amount
+    return total

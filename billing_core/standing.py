@@ -1,0 +1,169 @@
+"""How runs and storage stand, as a customer reads it; pure.  Amounts are nanos."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from attrs import frozen
+
+from billing_core.charging import price_usage
+from billing_core.funding import demand, fund
+from billing_core.ledger import Ledger
+from billing_core.limits import Use, quotas
+from billing_core.quantities import Usage
+from billing_core.records import Item, Run, Storage
+from billing_core.running import unposted
+from billing_core.runtime import measure
+from billing_core.times import Window, moment
+from billing_core.usage import Running
+
+__all__ = [
+    "RunQuote",
+    "RunView",
+    "StorageRoom",
+    "StorageView",
+    "quoted",
+    "run_view",
+    "running",
+    "storage_room",
+    "storage_view",
+]
+
+
+@frozen
+class RunQuote:
+    """The most that a run can cost until a time, if it starts now, and what keeps the time
+    from being later; see :class:`RunStands`."""
+
+    amount: int
+    until: datetime
+    bound_by: str
+
+
+@frozen
+class RunView:
+    """A run.  ``us``: microseconds of running time; each comes with its amount: what is
+    settled (less what was forgiven), what was forgiven, and, by an estimate, what is not
+    posted yet."""
+
+    run: str
+    resource: str
+    state: str
+    member: str | None
+    project: str | None
+    reference: str | None
+    started_at: datetime
+    seen_at: datetime
+    ended_at: datetime | None
+    swept: bool
+    settled_to: datetime
+    funded_until: datetime
+    bound_by: str
+    settled_us: int
+    settled: int
+    forgiven_us: int
+    forgiven: int
+    unposted_us: int
+    unposted: int
+
+
+@frozen
+class StorageView:
+    """A workspace: its ``size`` in bytes since a time, and up to when it is billed."""
+
+    workspace: str
+    size: int
+    since: datetime
+    billed_to: datetime
+    amount: int
+
+
+@frozen
+class StorageRoom:
+    """Whether a workspace may have the size asked for, by the plan's quotas of ``bytes``: of
+    the workspace's own resource, and of ``storage``, all workspaces together.  ``left``: bytes
+    that it may have more than it has now; None: no quota."""
+
+    allowed: bool
+    left: int | None
+
+
+def running(ledger: Ledger, run: Run, window: Window) -> Running:
+    """What of a run's time in a window is not posted yet, and an estimate of its cost."""
+    end = window.end if run.ended_at is None else min(window.end, run.ended_at)
+    span = Window(max(run.settled_to, window.start), end)
+    us = measure(span, run.suspensions, end).running
+    amount = 0
+    for piece in unposted(ledger, run, end):
+        if piece.parts and piece.occurred >= window.start:
+            usage = Usage(run.resource, piece.parts, run.item)
+            amount += price_usage(ledger, usage, piece.occurred).amount
+    return Running(run.member, "pending" if run.state == "pending" else "active", us, amount)
+
+
+def run_view(ledger: Ledger, run: Run, member: str | None, at: int) -> RunView:
+    """A run as it stands at a time."""
+    rest = running(ledger, run, Window(run.started_at, max(at, run.settled_to)))
+    forgiven_us = sum(tab.forgiven_us for tab in run.tabs)
+    forgiven = sum(tab.forgiven for tab in run.tabs)
+    if not run.unsettled:
+        rest = Running(run.member, "active", 0, 0)
+    return RunView(
+        run=run.run,
+        resource=run.resource,
+        state=run.state,
+        member=member,
+        project=run.project,
+        reference=run.reference,
+        started_at=moment(run.started_at),
+        seen_at=moment(run.seen_at),
+        ended_at=None if run.ended_at is None else moment(run.ended_at),
+        swept=run.swept,
+        settled_to=moment(run.settled_to),
+        funded_until=moment(run.until),
+        bound_by=run.bound_by,
+        settled_us=sum(tab.us for tab in run.tabs) - forgiven_us,
+        settled=sum(tab.amount for tab in run.tabs) - forgiven,
+        forgiven_us=forgiven_us,
+        forgiven=forgiven,
+        unposted_us=rest.us,
+        unposted=rest.amount,
+    )
+
+
+def quoted(ledger: Ledger, use: Use, spec: Usage, us: int, *, bounded: bool) -> RunQuote:
+    """What a run from ``use.at`` on can cost for so long, or, not ``bounded``, for as long as
+    credit lasts.  Raises UnknownPrice."""
+    span = Window(use.at, use.at + us)
+    item = Item("", spec.resource)
+    want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)
+    if bounded:
+        return RunQuote(want.cost(us), moment(span.end), "asked")
+    found = fund(ledger, use, want, span.end, "asked", None)
+    return RunQuote(want.cost(found.until - use.at), moment(found.until), found.bound_by)
+
+
+def storage_view(storage: Storage) -> StorageView:
+    """A workspace as it stands."""
+    return StorageView(
+        storage.workspace,
+        storage.size,
+        moment(storage.sized_at),
+        moment(storage.billed_to),
+        sum(tab.amount for tab in storage.tabs),
+    )
+
+
+def storage_room(ledger: Ledger, workspace: str, size: int, sizes: dict[str, int]) -> StorageRoom:
+    """Whether a workspace may have a size, where all have ``sizes`` now."""
+    has = sizes.get(workspace, 0)
+    left = [
+        allowed["bytes"] - used
+        for allowed, used in (
+            (quotas(ledger, f"storage:{workspace}"), has),
+            (quotas(ledger, "storage"), sum(sizes.values())),
+        )
+        if "bytes" in allowed
+    ]
+    most = min(left, default=None)
+    return StorageRoom(most is None or size - has <= max(0, most), most)

@@ -1,0 +1,130 @@
+"""The contract of top-ups, of what waits for background work, and of delivery."""
+
+from __future__ import annotations
+
+from billing_core.ports import Store, Wanted
+from billing_core.records import Event
+from billing_core.testing.drafts import Draft, save
+from billing_core.topup import AutoTopUp, TopUp
+
+__all__ = ["TopUpContract"]
+
+
+def _topup(name: str = "t-1", due_at: int | None = 50, **more: object) -> TopUp:
+    fields: dict[str, object] = {
+        "seq": 1,
+        "state": "paid",
+        "amount": 1000,
+        "created": 7,
+        "asked": '{"org":"ü"}',
+        "refunds": [["r-1", None, "asked"], ["r-2", 5, "made"]],
+        "clawbacks": [3, 4],
+        "strays": ["pi_2"],
+        **more,
+    }
+    return TopUp(name, "checkout", due_at=due_at, **fields)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class TopUpContract:
+    """What is kept of top-ups, found when due, and handed on as events."""
+
+    def test_top_ups_are_kept_as_given_and_replaced(self, store: Store) -> None:
+        draft = Draft()
+        auto = AutoTopUp(customer="cus", method="pm", enabled=True, cap=5, last=9)
+        save(store, draft.changes(topups=[_topup("t-2"), _topup("t-1")], auto=auto))
+        assert list(store.topups("acme")) == [_topup("t-1"), _topup("t-2")]
+        assert store.auto_topup("acme") == auto
+        assert list(store.topups("other")) == []
+        assert store.auto_topup("other") is None
+        paid = _topup("t-1", None, state="paid", payment="pi_1", lot=1, granted=10**10)
+        auto = AutoTopUp(method=None)
+        save(store, draft.changes(topups=[paid], auto=auto))
+        assert list(store.topups("acme")) == [paid, _topup("t-2")]
+        assert store.auto_topup("acme") == auto
+        save(store, draft.changes())
+        assert store.auto_topup("acme") == auto, "none in a commit leaves it"
+
+    def test_only_what_is_wanted_is_loaded(self, store: Store) -> None:
+        auto = AutoTopUp(customer="cus")
+        save(store, Draft().changes(topups=[_topup("t-1"), _topup("t-2")], auto=auto))
+        state = store.snapshot({"acme": Wanted(until=0, topups={"t-2", "none"}, auto=True)})
+        assert state["acme"].topups == {"t-2": _topup("t-2")}
+        assert state["acme"].auto == auto
+        state = store.snapshot({"acme": Wanted(until=0)})
+        assert (state["acme"].topups, state["acme"].auto) == ({}, None)
+
+    def test_the_accounts_own_words_about_them(self, store: Store) -> None:
+        draft = Draft()
+        draft.account.topup_below, draft.account.topup_from = 5, 6
+        draft.account.topup_open = True
+        save(store, draft.changes())
+        account = store.snapshot({"acme": Wanted(until=0)})["acme"].account
+        assert account is not None
+        assert (account.topup_below, account.topup_from) == (5, 6)
+        assert account.topup_open is True
+        draft.account.topup_below, draft.account.topup_open = None, False
+        save(store, draft.changes())
+        account = store.snapshot({"acme": Wanted(until=0)})["acme"].account
+        assert account is not None
+        assert (account.topup_below, account.topup_open) == (None, False)
+
+    def test_what_is_due_is_found_in_all_orgs_the_longest_due_first(self, store: Store) -> None:
+        rows = [_topup("t-1", 50), _topup("t-2", None), _topup("t-3", 30)]
+        save(store, Draft().changes(topups=rows), Draft("bolt").changes(topups=[_topup("t-1", 40)]))
+        due = [("acme", "t-3"), ("bolt", "t-1"), ("acme", "t-1")]
+        assert list(store.due_topups(50)) == due
+        assert list(store.due_topups(49)) == due[:2]
+        assert list(store.due_topups(100, limit=1)) == due[:1]
+
+    def test_orgs_in_which_something_lapses(self, store: Store) -> None:
+        drafts = [Draft(), Draft("bolt"), Draft("cog")]
+        drafts[0].account.next_lapse, drafts[1].account.next_lapse = 20, 10
+        save(store, *(each.changes() for each in drafts))
+        assert list(store.lapsing(20)) == ["bolt", "acme"]
+        assert list(store.lapsing(19)) == ["bolt"]
+        assert list(store.lapsing(20, limit=1)) == ["bolt"]
+
+    def test_who_pays_by_a_customer(self, store: Store) -> None:
+        for org, customer in (("acme", "cus_1"), ("bolt", "cus_2"), ("cog", "cus_1")):
+            save(store, Draft(org).changes(auto=AutoTopUp(customer=customer)))
+        assert list(store.paying("cus_1")) == ["acme", "cog"]
+        assert list(store.paying("none")) == []
+
+    def test_a_mark_never_goes_back(self, store: Store) -> None:
+        assert store.mark("news") is None
+        store.set_mark("news", 5)
+        store.set_mark("news", 3)
+        store.set_mark("other", 1)
+        assert (store.mark("news"), store.mark("other")) == (5, 1)
+
+    def test_events_wait_until_they_are_delivered(self, store: Store) -> None:
+        draft = Draft()
+        first = [Event(1, 1, "a", "{}"), Event(1, 2, "b", "{}")]
+        save(store, draft.changes(events=first), Draft("bolt").changes())
+        assert list(store.undelivered(10)) == ["acme"]
+        assert list(store.waiting_events("acme")) == first
+        assert list(store.waiting_events("acme", limit=1)) == first[:1]
+        assert store.lease_events("acme", "me", 10, 20)
+        assert store.delivered("acme", "me", 1, 1)
+        assert list(store.waiting_events("acme")) == first[1:]
+        assert store.delivered("acme", "me", 1, 2)
+        assert list(store.undelivered(30)) == []
+        later = [Event(2, 1, "c", "{}")]
+        save(store, draft.changes(events=later))
+        assert list(store.undelivered(30)) == ["acme"]
+        assert list(store.waiting_events("acme")) == later
+        assert list(store.events("acme")) == [*first, *later], "they stay on record"
+
+    def test_one_deliverer_at_a_time(self, store: Store) -> None:
+        save(store, Draft().changes(events=[Event(1, 1, "a", "{}")]))
+        assert store.lease_events("acme", "one", 10, 20)
+        assert not store.lease_events("acme", "two", 19, 40)
+        assert list(store.undelivered(19)) == []
+        assert store.lease_events("acme", "one", 19, 30), "its own is renewed"
+        assert not store.delivered("acme", "two", 1, 1)
+        assert len(store.waiting_events("acme")) == 1
+        assert list(store.undelivered(30)) == ["acme"]
+        assert store.lease_events("acme", "two", 30, 40), "one that has ended is taken"
+        assert not store.delivered("acme", "one", 1, 1)
+        assert store.lease_events("acme", "two", 35, 35), "and given up"
+        assert list(store.undelivered(35)) == ["acme"]

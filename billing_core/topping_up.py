@@ -1,0 +1,477 @@
+"""Deciding about top-ups: orders, attempts, what the provider says, refunds.
+
+Whatever the provider says goes through :func:`record`, whoever asked it; it credits a
+payment once, in the entry ``credit:PAYMENT``, and takes back or gives back the difference
+to what the provider holds for us now.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any, cast
+
+import attrs
+
+from billing_core.asked import Ask, finish, refuse
+from billing_core.clawback import claw_back, reinstate
+from billing_core.errors import InvalidCommand, NotFound, Outdated
+from billing_core.lapsing import lapse
+from billing_core.ledger import Ledger, NeedMore
+from billing_core.minor_units import to_minor, to_nanos
+from billing_core.outcomes import Changed, Outcome, Recorded, Refusal
+from billing_core.records import Lot
+from billing_core.text import compact
+from billing_core.times import DAY, HOUR, duration, moment
+from billing_core.topup import (
+    AutoTopUp,
+    TopUp,
+    arm,
+    attempt_begins,
+    attempt_ends,
+    held_share,
+    mismatch,
+    resumes,
+    stopped,
+    why_not,
+)
+from billing_core.topup_commands import AskRefund, OrderTopUp, RecordTopUp, SetAutoTopUp
+
+if TYPE_CHECKING:
+    from billing_core.payments import Checkout, CheckoutOrder, Payment
+
+__all__ = [
+    "ask_refund",
+    "claim",
+    "consider",
+    "in_flight",
+    "lapse_only",
+    "lose_method",
+    "order",
+    "record",
+    "set_auto",
+]
+
+_RETRY_AFTER = 5.0  # seconds in which an attempt in flight has mostly ended
+_LOOK_AGAIN = DAY + HOUR  # when a page has surely closed
+
+
+def told(topup: TopUp | None = None, auto: AutoTopUp | None = None) -> dict[str, Any]:
+    """What the journal says of them."""
+    effects: dict[str, Any] = {}
+    if topup is not None:
+        effects["topup"] = attrs.asdict(topup)
+        del effects["topup"]["asked"]
+    if auto is not None:
+        effects["auto"] = attrs.asdict(auto)
+    return effects
+
+
+def _keep(ledger: Ledger, topup: TopUp) -> TopUp:
+    topup.changes += 1
+    ledger.state.topups[topup.topup] = ledger.touched_topups[topup.topup] = topup
+    return topup
+
+
+def _keep_auto(ledger: Ledger, auto: AutoTopUp) -> AutoTopUp:
+    ledger.state.auto = ledger.touched_auto = auto
+    arm(ledger.account, auto)
+    return auto
+
+
+def _auto(ledger: Ledger) -> AutoTopUp:
+    return ledger.state.auto or AutoTopUp()
+
+
+def _topup(ledger: Ledger, name: str) -> TopUp:
+    topup = ledger.state.topups.get(name)
+    if topup is None:
+        raise NotFound("top-up", name, f"org {ledger.org!r} has none of this name")
+    return topup
+
+
+def _post(ledger: Ledger, ask: Ask, key: str, content: object, amount: int, effects: object) -> int:
+    """An entry under a name of the engine's own; its number."""
+    return ledger.post(key, ask.time, compact(content), amount, effects).seq
+
+
+def _stop(ledger: Ledger, auto: AutoTopUp, why: str) -> None:
+    if stopped(auto, why):
+        ledger.untold.append(("auto_topup_stopped", {"reason": why}))
+
+
+# -- what callers ask -----------------------------------------------------------
+
+
+def order(ledger: Ledger, ask: Ask) -> Outcome:
+    command: OrderTopUp = ask.command
+    _check_size(ledger, command.order.amount)
+    if command.livemode is not ledger.account.livemode:
+        expected = f"{ledger.account.livemode}, the livemode of org {ledger.org!r}"
+        raise InvalidCommand("livemode", command.livemode, expected)
+    lapse(ledger, ask.time)
+    asked = command.order
+    customer = _auto(ledger).customer
+    if customer is not None:
+        asked = attrs.evolve(asked, customer=customer)
+    topup = TopUp(
+        asked.order, "checkout", ledger.account.seq + 1, "ordered", asked.amount, ask.time,
+        _asked(asked), due_at=ledger.terms.now + _LOOK_AGAIN, started=ledger.terms.now,
+    )  # fmt: skip
+    return finish(ledger, ask, 0, told(_keep(ledger, topup)))
+
+
+def _asked(order: CheckoutOrder) -> str:
+    return compact(attrs.asdict(order))
+
+
+def _check_size(ledger: Ledger, minor: int) -> None:
+    rules = ledger.terms.topups
+    if not rules.minimum <= minor <= rules.maximum:
+        currency = ledger.account.currency
+        expected = f"{rules.minimum} to {rules.maximum} minor units of {currency}"
+        raise InvalidCommand("amount", minor, expected)
+
+
+def set_auto(ledger: Ledger, ask: Ask) -> Outcome:
+    command: SetAutoTopUp = ask.command
+    currency = ledger.account.currency
+    for name in ("threshold", "cap"):
+        money = getattr(command, name)
+        if money is not None and money.currency != currency:
+            raise InvalidCommand(name, money.currency, currency)
+    amount = to_minor(command.amount.nanos, currency)
+    _check_size(ledger, amount)
+    lapse(ledger, ask.time)
+    auto = _auto(ledger)
+    if command.enabled and auto.method is None:
+        return refuse(ask, "no_saved_method")
+    auto.enabled, auto.threshold, auto.amount = command.enabled, command.threshold.nanos, amount
+    auto.cap = None if command.cap is None else to_minor(command.cap.nanos, currency)
+    auto.times = command.times
+    auto.stopped, auto.failures = None, 0
+    cooldown = duration("cooldown", ledger.terms.topups.cooldown)
+    auto.not_before = 0 if auto.last is None else auto.last + cooldown
+    return finish(ledger, ask, 0, told(auto=_keep_auto(ledger, auto)))
+
+
+def ask_refund(ledger: Ledger, ask: Ask) -> Outcome:
+    command: AskRefund = ask.command
+    topup = _topup(ledger, command.topup)
+    currency = ledger.account.currency
+    minor = None if command.amount is None else to_minor(command.amount.nanos, currency)
+    if topup.payment is None or topup.paid_at is None:
+        return refuse(ask, "not_paid")
+    lapse(ledger, ask.time)
+    auto = _auto(ledger)
+    topup.refunds.append([command.refund, minor, "asked"])
+    topup.due_at = ledger.terms.now + duration("lease", ledger.terms.topups.lease)
+    _stop(ledger, auto, "refund")
+    effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
+    return finish(ledger, ask, 0, effects | {"refund": command.refund})
+
+
+# -- automatic top-up -----------------------------------------------------------
+
+
+def consider(ledger: Ledger, time: int) -> None:
+    """Begin an automatic top-up if what is available has fallen below the threshold."""
+    account = ledger.account
+    if account.topup_below is None or time < account.topup_from or account.closed_at is not None:
+        return
+    available = ledger.available(None, time)
+    if available >= account.topup_below:
+        return
+    auto = ledger.state.auto
+    if auto is None:
+        raise NeedMore(ledger.org, auto=True)
+    period = ledger.period(time)
+    cap = why_not(auto, period, ledger.terms.topups)
+    key = f"auto:{account.seq + 1}"
+    content: dict[str, Any] = {"available": available}
+    if cap is not None:
+        auto.not_before = period.end
+        ledger.untold.append(("auto_topup_capped", {"cap": cap, "until": period.end}))
+        effects = told(auto=_keep_auto(ledger, auto))
+        ledger.post(key, time, compact(content | {"cap": cap}), 0, effects)
+        return
+    ids = ledger.terms.ids
+    assert ids is not None, "who decides about automatic top-ups gives ids"
+    name = ids()
+    attempt_begins(auto, name, period)
+    topup = TopUp(
+        name, "auto", account.seq + 1, "due", auto.amount, time,
+        _attempt(ledger, auto, name, auto.amount), due_at=ledger.terms.now,
+    )  # fmt: skip
+    effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
+    ledger.post(key, time, compact(content), 0, effects)
+
+
+def _attempt(ledger: Ledger, auto: AutoTopUp, name: str, amount: int) -> str:
+    return compact(
+        {
+            "org": ledger.org,
+            "attempt": name,
+            "amount": amount,
+            "currency": ledger.account.currency,
+            "customer": auto.customer,
+            "method": auto.method,
+            "description": "Automatic top-up",
+        }
+    )
+
+
+def in_flight(refusal: Refusal, *, open: bool) -> Refusal:
+    """The refusal, retryable where an automatic top-up is under way."""
+    if not open or refusal.reason != "insufficient_credit":
+        return refusal
+    return attrs.evolve(refusal, retryable=True, retry_after=_RETRY_AFTER)
+
+
+def claim(ledger: Ledger, ask: Ask) -> Outcome:
+    """Give a due top-up to one worker, for the lease."""
+    topup = _topup(ledger, ask.command.key)
+    now = ledger.terms.now
+    if topup.due_at is None or topup.due_at > now:
+        return refuse(ask, "not_due")
+    lapse(ledger, ask.time)
+    auto = _auto(ledger)
+    before = topup.state
+    why = _stale(ledger, auto) if before == "due" else None
+    if why is not None:
+        topup.move("dropped", why)
+        topup.due_at = None
+        attempt_ends(auto, topup, before, ask.time, ledger.terms.topups)
+    else:
+        if topup.move("calling"):
+            topup.asked = _attempt(
+                ledger, auto, topup.topup, topup.amount
+            )  # the method may have changed
+        topup.tries += 1
+        topup.started = topup.started or now
+        lease = duration("lease", ledger.terms.topups.lease)
+        topup.due_at = now + lease * 2 ** min(topup.tries - 1, 5)
+    effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
+    content = {"topup": topup.topup, "tries": topup.tries}
+    seq = _post(ledger, ask, f"call:{topup.topup}/{topup.changes}", content, 0, effects)
+    return refuse(ask, "dropped") if why is not None else _recorded(ledger, ask, topup, seq)
+
+
+def _stale(ledger: Ledger, auto: AutoTopUp) -> str | None:
+    """Why an attempt that nobody has been asked for is not to be made any more."""
+    if ledger.account.closed_at is not None:
+        return "closed"
+    if not auto.enabled:
+        return "disabled"
+    return auto.stopped or ("method" if auto.method is None else None)
+
+
+def lose_method(ledger: Ledger, ask: Ask) -> Outcome:
+    """The saved method cannot be charged any more."""
+    lapse(ledger, ask.time)
+    auto, seq = _auto(ledger), ledger.account.seq
+    if auto.method == ask.command.key:
+        auto.method = None
+        _stop(ledger, auto, "method")
+        effects = told(auto=_keep_auto(ledger, auto))
+        key = f"method:{ledger.account.seq + 1}"
+        seq = _post(ledger, ask, key, {"lost": ask.command.key}, 0, effects)
+    return _changed(ledger, ask, seq)
+
+
+def lapse_only(ledger: Ledger, ask: Ask) -> Outcome:
+    """Put on record what has lapsed."""
+    lapse(ledger, ask.time)
+    return _changed(ledger, ask, ledger.account.seq)
+
+
+def _changed(ledger: Ledger, ask: Ask, seq: int) -> Changed:
+    balance = ledger.account.balance
+    return Changed(ledger.org, ask.command.key, seq, moment(ask.time), balance, False)
+
+
+# -- what the provider says -----------------------------------------------------
+
+
+def record(ledger: Ledger, ask: Ask) -> Outcome:
+    """Fulfil, fail, claw back or reinstate: make the record what the provider says."""
+    command: RecordTopUp = ask.command
+    topup = _topup(ledger, command.key)
+    if command.version not in (None, topup.changes):
+        raise Outdated(f"top-up {topup.topup!r} has changed since the provider was asked")
+    lapse(ledger, ask.time)
+    auto = _auto(ledger)
+    before, auto_before = attrs.asdict(topup), copy(auto)
+    payment = command.payment
+    _see(ledger, topup, command)
+    key, amount, effects = "", 0, cast(dict[str, Any], {})
+    if payment is not None and topup.state == "paid" and topup.lot is None:
+        amount = _credit(ledger, topup, payment)
+        key, effects = f"credit:{payment.id}", {"lot": topup.lot}
+        _save_method(topup, auto, command.checkout, payment)
+    if topup.state != before["state"]:
+        _tell(ledger, topup, amount)
+        if topup.kind == "auto":
+            attempt_ends(auto, topup, before["state"], ask.time, ledger.terms.topups)
+    if payment is not None and payment.id == topup.payment:
+        _see_taken(topup, auto, payment)
+    if auto.stopped is not None and auto_before.stopped != auto.stopped:
+        data = {"reason": auto.stopped, "topup": topup.topup, "failures": auto.failures}
+        ledger.untold.append(("auto_topup_stopped", data))
+    topup.due_at = _due(ledger, topup)
+    seq = ledger.account.seq
+    if attrs.asdict(topup) != before or auto != auto_before:
+        effects |= told(_keep(ledger, topup), _keep_auto(ledger, auto))
+        key = key or f"payment:{topup.topup}/{topup.changes}"
+        seq = _post(ledger, ask, key, _content(topup, payment), amount, effects)
+    if payment is not None and topup.lot is not None and payment.id == topup.payment:
+        seq = _balance(ledger, ask, topup, payment) or seq
+    return _recorded(ledger, ask, topup, seq)
+
+
+def _recorded(ledger: Ledger, ask: Ask, topup: TopUp, seq: int) -> Recorded:
+    return Recorded(
+        ledger.org, topup.topup, seq, moment(ask.time), ledger.account.balance, False,
+        topup.topup, topup.state, topup.granted, topup.clawed, topup.why,
+    )  # fmt: skip
+
+
+def _content(topup: TopUp, payment: Payment | None) -> dict[str, Any]:
+    content: dict[str, Any] = {"topup": topup.topup, "kind": topup.kind, "state": topup.state}
+    if payment is not None:
+        content |= {
+            "payment": payment.id,
+            "subtotal": payment.subtotal,
+            "received": payment.received,
+            "kept": payment.kept,
+            "currency": payment.currency,
+        }
+    return content
+
+
+def _see(ledger: Ledger, topup: TopUp, command: RecordTopUp) -> None:
+    """Take down what was seen of checkout, payment and refunds."""
+    checkout, payment = command.checkout, command.payment
+    if checkout is not None:
+        topup.checkout = topup.checkout or checkout.id
+        topup.asked = ""  # it has served, and may hold somebody's address
+        if checkout.paid == "no_payment_required":
+            topup.move("quarantined", "no payment was required")
+        elif checkout.state == "expired":
+            topup.move("expired")
+        else:
+            topup.move("open")
+    if payment is not None:
+        _see_payment(ledger, topup, payment)
+    if command.failed is not None:
+        topup.move("failed", command.failed)
+    for refund in topup.refunds:
+        made = payment is not None and any(each.key == refund[0] for each in payment.refunds)
+        if refund[2] == "asked" and (made or refund[0] == command.refused):
+            refund[2] = "made" if made else "refused"
+            if not made:
+                data = {"topup": topup.topup, "refund": refund[0]}
+                ledger.untold.append(("refund_failed", data))
+
+
+def _see_payment(ledger: Ledger, topup: TopUp, payment: Payment) -> None:
+    if topup.paid_at is not None and payment.id != topup.payment:
+        if payment.state == "succeeded" and payment.id not in topup.strays:
+            topup.strays.append(payment.id)
+            data = {"topup": topup.topup, "payment": payment.id, "why": "paid twice"}
+            ledger.untold.append(("payment_quarantined", data))
+        return
+    topup.payment = payment.id
+    account = ledger.account
+    match payment.state:
+        case "succeeded":
+            topup.paid_at = payment.created
+            why = mismatch(topup, payment, account.currency, account.livemode)
+            topup.move("paid" if why is None else "quarantined", why)
+        case "processing":
+            topup.move("processing")
+        case "authentication_required" if topup.kind == "auto":
+            topup.move("authentication_required", payment.failure)
+        case "declined" | "canceled" if topup.kind == "auto":
+            topup.move("declined", payment.failure or payment.state)
+        case "declined" | "canceled" if topup.state == "processing":
+            topup.move("failed", payment.failure or payment.state)
+        case _:  # the customer may yet pay
+            pass
+
+
+def _see_taken(topup: TopUp, auto: AutoTopUp, payment: Payment) -> None:
+    """Money newly taken back stops automatic top-ups; old news of it does not."""
+    withdrawn = sum(each.withdrawn for each in payment.disputes)
+    taken = payment.refunded + withdrawn
+    if taken > topup.taken:
+        stopped(auto, "dispute" if withdrawn else "refund")
+    topup.taken = max(topup.taken, taken)
+
+
+def _credit(ledger: Ledger, topup: TopUp, payment: Payment) -> int:
+    """The payment becomes credit; how much."""
+    amount = to_nanos(topup.amount, payment.currency)
+    ledger.check_room(granted=amount)
+    account = ledger.account
+    lot = Lot(
+        account.lots + 1, account.seq + 1, "purchased", 0, amount, 0, 0, None, None
+    )  # fmt: skip
+    topup.lot, topup.granted = lot.lot, amount
+    ledger.grant(lot)
+    ledger.repay()
+    return amount
+
+
+def _save_method(
+    topup: TopUp, auto: AutoTopUp, checkout: Checkout | None, payment: Payment
+) -> None:
+    """What was saved with a checkout is what is charged from now on."""
+    if checkout is not None and checkout.method is not None:
+        resumes(auto, checkout.customer, checkout.method)
+
+
+def _tell(ledger: Ledger, topup: TopUp, amount: int) -> None:
+    data: dict[str, Any] = {"topup": topup.topup, "kind": topup.kind}
+    match topup.state:
+        case "paid":
+            ledger.untold.append(("topup_succeeded", data | {"amount": amount}))
+        case "quarantined":
+            data |= {"payment": topup.payment, "why": topup.why}
+            ledger.untold.append(("payment_quarantined", data))
+        case "declined" | "failed" | "authentication_required":
+            data |= {"state": topup.state, "why": topup.why}
+            ledger.untold.append(("topup_failed", data))
+        case _:
+            pass
+
+
+def _due(ledger: Ledger, topup: TopUp) -> int | None:
+    """When a worker is to look at it again."""
+    if any(refund[2] == "asked" for refund in topup.refunds):
+        return topup.due_at
+    if topup.state in ("ordered", "open", "due", "calling"):
+        return topup.due_at
+    if topup.state == "processing":
+        return topup.due_at if topup.kind == "checkout" else ledger.terms.now + HOUR
+    return None
+
+
+def _balance(ledger: Ledger, ask: Ask, topup: TopUp, payment: Payment) -> int | None:
+    """Take back or give back, so that what is credited is what the provider holds for us;
+    the entry, if there is one."""
+    held = held_share(topup, payment)
+    delta = 0 if held is None else topup.granted - topup.clawed - held
+    if not delta:
+        return None
+    data = {"topup": topup.topup, "amount": abs(delta)}
+    effects: dict[str, Any] = {}
+    if delta > 0:
+        claw_back(ledger, topup, delta)
+        ledger.untold.append(("payment_clawed_back", data))
+    else:
+        effects["undone"] = reinstate(ledger, topup, -delta)
+        ledger.untold.append(("payment_reinstated", data))
+    effects |= told(_keep(ledger, topup))
+    key = f"payment:{topup.topup}/{topup.changes}"
+    content = _content(topup, payment) | {"taken": delta}
+    return _post(ledger, ask, key, content, abs(delta), effects)

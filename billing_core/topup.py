@@ -1,0 +1,303 @@
+"""Top-ups: what a store keeps of them, how they go from state to state, and when an
+automatic one is due.  Pure; no ledger, no provider.
+
+=============================  ==========================================================
+``ordered``                    on record; the provider may not have heard of it
+``open``                       has a page where the customer can pay
+``due``                        an automatic attempt is on record; nobody has been asked
+``calling``                    a worker asks, or did and has no answer yet
+``processing``                 the money is under way
+``paid``                       credited
+``declined``, ``failed``       no money; it may still come, and then it is credited
+``authentication_required``    the bank wants the customer; no money
+``expired``                    the page is closed and nothing was paid
+``quarantined``                money came, but not as it was asked for; not credited
+``dropped``                    stopped before anybody was asked
+=============================  ==========================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from billing_core.errors import InvalidCommand
+from billing_core.minor_units import to_nanos
+from billing_core.records import Account
+from billing_core.times import Window, duration
+
+if TYPE_CHECKING:
+    from billing_core.payments import Payment
+
+__all__ = [
+    "IN_FLIGHT",
+    "MOVES",
+    "AutoTopUp",
+    "TopUp",
+    "TopUpRules",
+    "arm",
+    "armed",
+    "attempt_begins",
+    "attempt_ends",
+    "held_share",
+    "mismatch",
+    "resumes",
+    "stopped",
+    "why_not",
+]
+
+_LATE = frozenset(("paid", "quarantined"))
+
+MOVES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "ordered": _LATE | {"open", "processing", "expired", "failed"},
+        "open": _LATE | {"processing", "expired", "failed"},
+        "due": frozenset(("calling", "dropped")),
+        "calling": _LATE | {"processing", "declined", "authentication_required", "failed"},
+        "processing": _LATE | {"declined", "authentication_required", "expired", "failed"},
+        "declined": _LATE,
+        "authentication_required": _LATE,
+        "failed": _LATE,
+        "expired": _LATE,
+        "quarantined": frozenset(("paid",)),
+        "paid": frozenset(),
+        "dropped": frozenset(),
+    }
+)
+"""From each state, those that it can go to."""
+
+IN_FLIGHT = frozenset(("due", "calling", "processing"))
+"""The states of an automatic attempt in which the org has no other."""
+
+
+@frozen(kw_only=True)
+class TopUpRules:
+    """The platform's own limits to top-ups, whatever an org asks for.
+
+    ``minimum``, ``maximum``: of one top-up, in minor units of its currency.
+    ``cooldown``: from one automatic top-up to the next.  ``failures``: after so many in a
+    row they stop.  ``backoff``: after the first failure; each further one doubles it.
+    ``times``: automatic attempts in a billing period.  ``lease``: for how long a worker has
+    an attempt to itself: longer than a call of the provider can take.
+    """
+
+    minimum: int = 500
+    maximum: int = 1_000_000
+    cooldown: timedelta = timedelta(minutes=1)
+    failures: int = 3
+    backoff: timedelta = timedelta(hours=1)
+    times: int = 50
+    lease: timedelta = timedelta(minutes=3)
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("minimum", "maximum", "failures", "times"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise InvalidCommand(name, value, "an int of 1 or more")
+        if self.minimum > self.maximum:
+            raise InvalidCommand("minimum", self.minimum, f"{self.maximum}, the maximum, at most")
+        for name in ("cooldown", "backoff", "lease"):
+            duration(name, getattr(self, name))
+
+
+@define
+class TopUp:
+    """One top-up of an org, by a checkout or automatic.
+
+    ``topup``: our id of it, which is the provider's key and metadata.  ``kind``:
+    ``checkout`` or ``auto``.  ``seq``: the entry that made it.  ``amount``: the subtotal
+    asked for, in minor units.  ``asked``: the CheckoutOrder or ChargeAttempt as JSON; it
+    may hold a person's address, and is not in the journal, nor kept once a page is open.
+    ``changes``: how often it has changed: who read it before asking the provider can tell
+    whether the answer is news.  ``due_at``: when a worker is to look at it; None: no more.
+    ``tries``, ``started``: how often, and when first, the provider was asked.
+
+    ``lot``: what it granted; ``granted``, ``clawed``: nanos, so far.  ``taken``:
+    minor units that refunds and disputes have ever taken.  ``clawbacks``: the entries that
+    took credit back.  ``refunds``: ``[our id, minor units or None for all,
+    "asked", "made" or "refused"]``.  ``strays``: further payments for the same order.
+    ``why``: of the state.  ``paid_at``: when the provider made the payment.
+    """
+
+    topup: str
+    kind: str
+    seq: int
+    state: str
+    amount: int
+    created: int
+    asked: str = ""
+    changes: int = 0
+    due_at: int | None = None
+    tries: int = 0
+    started: int | None = None
+    checkout: str | None = None
+    payment: str | None = None
+    paid_at: int | None = None
+    lot: int | None = None
+    granted: int = 0
+    clawed: int = 0
+    taken: int = 0
+    clawbacks: list[int] = field(factory=list)
+    refunds: list[list[str | int | None]] = field(factory=list)
+    strays: list[str] = field(factory=list)
+    why: str | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        return self.kind == "auto" and self.state in IN_FLIGHT
+
+    def move(self, state: str, why: str | None = None) -> bool:
+        """Go to another state, where there is a way; whether it went."""
+        if state == self.state or state not in MOVES[self.state]:
+            return False
+        self.state, self.why = state, why
+        return True
+
+
+@define
+class AutoTopUp:
+    """An org's automatic top-up: how it pays, what it asked for, and how that goes.
+
+    ``customer``, ``method``: the provider's; None: there is none to charge.
+    ``threshold``: nanos; ``amount``: minor units; ``cap``, ``times``: minor units and
+    attempts in a billing period at most, None: as the platform has it.
+    ``stopped``: why, None where it goes on: ``declined``, ``authentication_required``,
+    ``failed`` and ``method`` until there is another method; ``refund``, ``dispute`` and
+    ``quarantined`` until it is enabled again.  ``failures``: in a row.
+    ``not_before``: cooldown, back-off, or a cap.  ``open``: the attempt in flight.
+    ``period``: the billing period in which ``spent`` minor units were or may yet be
+    charged, in ``begun`` attempts.  ``last``: when one was last paid.
+    """
+
+    customer: str | None = None
+    method: str | None = None
+    enabled: bool = False
+    threshold: int = 0
+    amount: int = 0
+    cap: int | None = None
+    times: int | None = None
+    stopped: str | None = None
+    failures: int = 0
+    not_before: int = 0
+    open: str | None = None
+    period: int = 0
+    spent: int = 0
+    begun: int = 0
+    last: int | None = None
+
+
+# -- the policy -----------------------------------------------------------------
+
+
+def armed(auto: AutoTopUp) -> bool:
+    """Whether an attempt may begin, once available credit is below the threshold and
+    ``not_before`` has passed."""
+    wanted = auto.enabled and auto.stopped is None
+    return wanted and auto.method is not None and auto.open is None
+
+
+def arm(account: Account, auto: AutoTopUp) -> None:
+    """Let the account's row say what every decision needs to know."""
+    account.topup_below = auto.threshold if armed(auto) else None
+    account.topup_from = auto.not_before
+    account.topup_open = auto.open is not None
+
+
+def why_not(auto: AutoTopUp, period: Window, rules: TopUpRules) -> str | None:
+    """The cap that forbids another attempt in this billing period: ``times``, ``amount``."""
+    begun, spent = (auto.begun, auto.spent) if auto.period == period.start else (0, 0)
+    if begun >= min(rules.times, rules.times if auto.times is None else auto.times):
+        return "times"
+    if auto.cap is not None and spent + auto.amount > auto.cap:
+        return "amount"
+    return None
+
+
+def attempt_begins(auto: AutoTopUp, topup: str, period: Window) -> None:
+    """Count an attempt of ``auto.amount``."""
+    if auto.period != period.start:
+        auto.period, auto.spent, auto.begun = period.start, 0, 0
+    auto.open = topup
+    auto.spent += auto.amount
+    auto.begun += 1
+
+
+def attempt_ends(auto: AutoTopUp, topup: TopUp, before: str, at: int, rules: TopUpRules) -> None:
+    """What an attempt's new state means for the next one."""
+    after = topup.state
+    in_flight = before in IN_FLIGHT
+    if auto.open == topup.topup and not topup.in_flight:
+        auto.open = None
+    if after == "paid":
+        if not in_flight and before != "quarantined":
+            auto.spent += topup.amount  # it had failed, and was paid all the same
+        auto.failures = 0
+        auto.last = at
+        auto.not_before = at + duration("cooldown", rules.cooldown)
+    elif in_flight and not topup.in_flight and after != "quarantined":
+        if auto.period <= topup.created:
+            auto.spent -= topup.amount
+        if after != "dropped":
+            _failed(auto, after, at, rules)
+    if after == "quarantined":
+        stopped(auto, "quarantined")
+
+
+def _failed(auto: AutoTopUp, how: str, at: int, rules: TopUpRules) -> None:
+    auto.failures += 1
+    backoff = duration("backoff", rules.backoff)
+    auto.not_before = at + backoff * 2 ** (auto.failures - 1)
+    if how == "authentication_required" or auto.failures >= rules.failures:
+        stopped(auto, how)
+
+
+def stopped(auto: AutoTopUp, why: str) -> bool:
+    """Stop; whether it was going on.  What only enabling undoes outlives the rest."""
+    if not auto.enabled or auto.stopped in ("refund", "dispute", "quarantined"):
+        return False
+    was, auto.stopped = auto.stopped, why
+    return was is None
+
+
+def resumes(auto: AutoTopUp, customer: str | None, method: str) -> bool:
+    """Take a saved method; what the one before has stopped goes on.  Whether it is new."""
+    if auto.method == method:
+        return False
+    auto.customer, auto.method = customer or auto.customer, method
+    if auto.stopped in ("declined", "authentication_required", "failed", "method"):
+        auto.stopped = None
+    if auto.failures:
+        auto.failures, auto.not_before = 0, 0
+    return True
+
+
+# -- payments against top-ups ---------------------------------------------------
+
+
+def mismatch(topup: TopUp, payment: Payment, currency: str, livemode: bool) -> str | None:
+    """What of a payment is not as it was asked for: then it is quarantined."""
+    if payment.livemode is not livemode:
+        return "livemode"
+    if payment.currency != currency:
+        return "currency"
+    if payment.subtotal is None:
+        return "subtotal"
+    if payment.subtotal != topup.amount or payment.received != payment.amount:
+        return "amount"
+    return None
+
+
+def held_share(topup: TopUp, payment: Payment) -> int | None:
+    """Nanos of a credited top-up for what the provider holds of its payment: the subtotal in
+    the proportion of what is kept to the total, rounded down.  None where it cannot be told.
+
+    The subtotal was compared when it was credited; a checkout that cannot be found later
+    changes nothing.
+    """
+    if not payment.received:
+        return None
+    return to_nanos(topup.amount, payment.currency) * payment.kept // payment.received

@@ -1,0 +1,116 @@
+"""What the audit makes of entries about top-ups.  Pure.
+
+The journal has each top-up and automatic top-up as it then was; the audit follows these,
+and proves the money by the transfers: what a top-up granted and what was taken back of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from billing_core.ledger import CLAWBACK
+from billing_core.records import Charge, Entry, Lot
+from billing_core.topup import AutoTopUp, TopUp, arm
+
+if TYPE_CHECKING:
+    from billing_core.audit import Audit
+
+__all__ = ["follow_topup", "of_journal", "restored"]
+
+
+def of_journal(topup: TopUp) -> TopUp:
+    """The top-up as the journal has it: without what was asked of the provider."""
+    return attrs.evolve(topup, asked="")
+
+
+def restored(data: dict[str, Any]) -> TopUp:
+    """From what the journal or a checkpoint says."""
+    return TopUp(**data)
+
+
+def follow_topup(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
+    """Any entry about a top-up or automatic top-up."""
+    account = audit.account
+    assert account is not None
+    where = f"entry {entry.seq}"
+    if "topup" in effects:
+        topup = restored(effects["topup"])
+        before = audit.tables.topups.get(topup.topup)
+        audit.tables.topups[topup.topup] = topup
+        if topup.changes != (0 if before is None else before.changes) + 1:
+            audit.note(where, f"top-up {topup.topup} has changed {topup.changes} times")
+        _MONEY.get(entry.op, _no_money)(audit, entry, content, topup, before)
+        if "undone" in effects:
+            _undo(audit, entry, effects["undone"])
+    if "auto" in effects:
+        audit.tables.auto = AutoTopUp(**effects["auto"])
+        arm(account, audit.tables.auto)
+
+
+def _credit(audit: Audit, entry: Entry, content: Any, topup: TopUp, before: TopUp | None) -> None:
+    account = audit.account
+    assert account is not None and topup.lot is not None
+    where = f"entry {entry.seq}"
+    if before is None or before.lot is not None:
+        audit.note(where, f"credits top-up {topup.topup} again, or one never asked for")
+    if topup.granted != entry.amount or topup.amount != content["subtotal"]:
+        audit.note(where, f"credits {entry.amount} for top-up {topup.topup}")
+    audit._add_lot(  # pyright: ignore[reportPrivateUsage]
+        Lot(topup.lot, entry.seq, "purchased", 0, entry.amount, 0, 0, None, None)
+    )
+    account.granted += entry.amount
+
+
+def _payment(audit: Audit, entry: Entry, content: Any, topup: TopUp, before: TopUp | None) -> None:
+    clawed = 0 if before is None else before.clawed
+    taken = content.get("taken", 0)
+    if topup.clawed != clawed + taken or not 0 <= topup.clawed <= topup.granted:
+        audit.note(f"entry {entry.seq}", f"top-up {topup.topup} has {topup.clawed} taken back")
+    moved = sum(
+        t.amount * ((t.credit == "payments") - (t.debit == "payments")) for t in entry.transfers
+    )
+    if moved != taken:
+        audit.note(f"entry {entry.seq}", f"takes back {taken}; its transfers take {moved}")
+    if taken > 0:
+        paid = [t for t in entry.transfers if t.kind == "clawback"]
+        payments = [[int(t.debit[4:]), t.amount] for t in paid if t.debit.startswith("lot:")]
+        unpaid = sum(t.amount for t in paid if t.debit.startswith("debt:"))
+        story = Charge(entry.seq, CLAWBACK, taken, unpaid, 0, payments, 0)
+        audit.tables.charges[entry.seq] = story
+
+
+def _no_money(audit: Audit, entry: Entry, content: Any, topup: TopUp, before: TopUp | None) -> None:
+    if entry.transfers:
+        audit.note(f"entry {entry.seq}", "moves money, but only a payment does")
+
+
+_MONEY: dict[str, Callable[[Audit, Entry, Any, TopUp, TopUp | None], None]] = {
+    "credit": _credit,
+    "payment": _payment,
+}
+
+
+def _undo(audit: Audit, entry: Entry, undone: list[list[int]]) -> None:
+    """Clawbacks undone, newest first: what was owed, then the lots that paid."""
+    refills = [[int(t.credit[4:]), t.amount] for t in entry.transfers if t.kind == "refill"]
+    for number, amount in undone:
+        story = audit.tables.charges[number]
+        story.reversed += amount
+        if story.reversed > story.amount:
+            audit.note(f"entry {entry.seq}", f"clawback {number} is undone beyond its amount")
+        debt = f"debt:{number}"
+        left = amount - sum(
+            t.amount for t in entry.transfers if t.kind == "forgiveness" and t.credit == debt
+        )
+        while left > 0:
+            lot, part = refills.pop(0)
+            payment = story.payments[-1]
+            if payment[0] != lot:
+                audit.note(f"entry {entry.seq}", f"refills lot {lot}, which did not pay last")
+            payment[1] -= part
+            if not payment[1]:
+                story.payments.pop()
+            left -= part

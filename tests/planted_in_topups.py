@@ -1,0 +1,210 @@
+"""Faults for `planted_faults.py`, in top-ups, refunds and background work."""
+
+POLICY = "billing_core/topup.py"
+DECIDE = "billing_core/topping_up.py"
+CLAWBACK = "billing_core/clawback.py"
+LEDGER = "billing_core/ledger.py"
+AUDIT = "billing_core/topup_audit.py"
+ENGINE = "billing_core/engine/topups.py"
+WORK = "billing_core/engine/work.py"
+ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
+
+TOPUPS = "tests/test_topups.py::test_"
+AUTO = "tests/test_auto_topup.py::test_"
+REFUNDS = "tests/test_refunds.py::test_"
+CRASHES = "tests/test_topup_crashes.py::test_"
+SQLITE = "tests/test_sqlite_store.py::TestSqliteStore::test_"
+
+Planted = tuple[str, str, str, str, tuple[str, ...]]
+
+IN_TOPUPS: list[Planted] = [
+    (
+        "a payment is credited again",
+        DECIDE,
+        'topup.state == "paid" and topup.lot is None',
+        'topup.state == "paid"',
+        (TOPUPS + "a_duplicate_webhook_credits_once",),
+    ),
+    (
+        "another amount is credited",
+        POLICY,
+        "if payment.subtotal != topup.amount or payment.received != payment.amount:",
+        "if payment.received != payment.amount:",
+        (TOPUPS + "what_was_altered_on_the_way_is_quarantined",),
+    ),
+    (
+        "another currency is credited",
+        POLICY,
+        "if payment.currency != currency:",
+        "if False:",
+        (TOPUPS + "what_was_altered_on_the_way_is_quarantined",),
+    ),
+    (
+        "test money is credited",
+        POLICY,
+        "if payment.livemode is not livemode:",
+        "if False:",
+        (TOPUPS + "a_payment_of_the_wrong_mode_is_quarantined",),
+    ),
+    (
+        "a second payment is taken for the first",
+        DECIDE,
+        "if topup.paid_at is not None and payment.id != topup.payment:",
+        "if False:",
+        (TOPUPS + "a_second_payment_of_one_order_is_not_credited",),
+    ),
+    (
+        "an old answer is believed",
+        DECIDE,
+        "if command.version not in (None, topup.changes):",
+        "if False:",
+        (REFUNDS + "an_old_answer_does_not_undo_a_newer_one",),
+    ),
+    (
+        "the sweep goes on from where it failed",
+        WORK,
+        "        if complete:\n            self.store.set_mark",
+        "        if True:\n            self.store.set_mark",
+        (TOPUPS + "a_sweep_that_fails_is_made_again_from_where_it_was",),
+    ),
+    (
+        "what is clawed back is the money, tax included",
+        POLICY,
+        "return to_nanos(topup.amount, payment.currency) * payment.kept // payment.received",
+        "return to_nanos(payment.kept, payment.currency)",
+        (REFUNDS + "a_refund_takes_back_credit_in_proportion",),
+    ),
+    (
+        "free credit repays a clawback",
+        LEDGER,
+        'if charge.resource == CLAWBACK and lot.kind != "purchased":',
+        "if False:",
+        (REFUNDS + "free_credit_does_not_repay_a_clawback",),
+    ),
+    (
+        "held credit is taken back",
+        LEDGER,
+        "part = 0 if lot is None else min(lot.remainder - lot.reserved, amount)",
+        "part = 0 if lot is None else min(lot.remainder, amount)",
+        (REFUNDS + "held_credit_serves_its_hold",),
+    ),
+    (
+        "a refund is made at each call",
+        ENGINE,
+        'if asked[2] == "asked" and not made:',
+        "if True:",
+        (REFUNDS + "a_refund_is_made_once_per_key",),
+    ),
+    (
+        "old news pauses again",
+        DECIDE,
+        "if taken > topup.taken:",
+        "if taken:",
+        (REFUNDS + "taking_money_back_pauses_automatic_top_up_until_it_is_enabled_again",),
+    ),
+    (
+        "two attempts at a time",
+        POLICY,
+        "return wanted and auto.method is not None and auto.open is None",
+        "return wanted and auto.method is not None",
+        (AUTO + "one_at_a_time_and_a_cooldown_between",),
+    ),
+    (
+        "no cooldown",
+        POLICY,
+        'auto.not_before = at + duration("cooldown", rules.cooldown)',
+        "auto.not_before = 0",
+        (AUTO + "one_at_a_time_and_a_cooldown_between",),
+    ),
+    (
+        "a dead card is tried for ever",
+        POLICY,
+        'if how == "authentication_required" or auto.failures >= rules.failures:',
+        'if how == "authentication_required":',
+        (AUTO + "a_dead_card_is_tried_a_few_times_and_then_no_more",),
+    ),
+    (
+        "authentication is asked for again and again",
+        POLICY,
+        'if how == "authentication_required" or auto.failures >= rules.failures:',
+        "if auto.failures >= rules.failures:",
+        (AUTO + "authentication_required_stops_at_once_and_a_recovery_link_goes_on",),
+    ),
+    (
+        "the cap is passed by one",
+        POLICY,
+        "spent + auto.amount > auto.cap",
+        "spent > auto.cap",
+        (AUTO + "caps_hold",),
+    ),
+    (
+        "an unknown outcome counts as failed",
+        WORK,
+        'nothing = error.kind in ("invalid_request", "not_found", "declined")',
+        "nothing = True",
+        (AUTO + "an_unknown_outcome_is_found_out_and_charged_once",),
+    ),
+    (
+        "charged again once the key has lapsed",
+        WORK,
+        "if age < provider.keys_kept - _MARGIN:",
+        "if True:",
+        (AUTO + "one_that_was_never_made_fails_for_good_once_keys_have_lapsed",),
+    ),
+    (
+        "given up while it may be under way",
+        WORK,
+        "return found, age > provider.keys_kept + _MARGIN",
+        "return found, True",
+        (AUTO + "one_that_was_never_made_fails_for_good_once_keys_have_lapsed",),
+    ),
+    (
+        "what is disabled is charged",
+        DECIDE,
+        '    if not auto.enabled:\n        return "disabled"',
+        "",
+        (AUTO + "what_nobody_was_asked_for_is_dropped",),
+    ),
+    (
+        "a refusal does not say that trying again helps",
+        DECIDE,
+        'if not open or refusal.reason != "insufficient_credit":',
+        "if True:",
+        (AUTO + "a_refusal_begins_one_and_says_that_trying_again_can_help",),
+    ),
+    (
+        "a claim takes what another has",
+        DECIDE,
+        "if topup.due_at is None or topup.due_at > now:",
+        "if topup.due_at is None:",
+        ("tests/test_topup_claims.py",),
+    ),
+    (
+        "an event that the host did not take counts as delivered",
+        WORK,
+        "if not well or not self.store.delivered(",
+        "if not self.store.delivered(",
+        (AUTO + "events_reach_the_host_in_order_and_again_if_it_fails",),
+    ),
+    (
+        "two deliver the same org's events",
+        ROWS,
+        "WHERE org_id = ? AND (deliverer = ? OR until <= ?)",
+        "WHERE org_id = ? AND (deliverer = ? OR 0 <= ?)",
+        (SQLITE + "one_deliverer_at_a_time",),
+    ),
+    (
+        "the audit overlooks a credit of another amount",
+        AUDIT,
+        'if topup.granted != entry.amount or topup.amount != content["subtotal"]:',
+        "if False:",
+        ("tests/test_topup_claims.py",),
+    ),
+    (
+        "the audit overlooks what is taken twice",
+        AUDIT,
+        "if moved != taken:",
+        "if False:",
+        ("tests/test_topup_claims.py",),
+    ),
+]

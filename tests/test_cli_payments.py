@@ -1,0 +1,88 @@
+"""``billing worker`` and ``billing reconcile``, in the very process."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+from till import URLS
+
+from billing_adapters.cli import background
+from billing_adapters.cli.app import cli
+from billing_adapters.fake_payments import FakePayments
+from billing_adapters.sqlite import SqliteStore
+from billing_core import Billing, usd
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    made = FakePayments()
+    monkeypatch.setattr(background, "_provider", lambda: made)
+    return made
+
+
+@pytest.fixture
+def db(tmp_path, fake):
+    path = tmp_path / "b.db"
+    with SqliteStore(path) as store:
+        billing = Billing(store, payments=fake)
+        billing.open_account("acme", livemode=False)
+        page = billing.top_up("acme", "o", usd("10"), save_method=True, **URLS)
+        fake.pay(page.session)
+        billing.confirm("acme", page.session)
+        billing.set_auto_topup("acme", "a", enabled=True, threshold=usd("5"), amount=usd("20"))
+        billing.deduct("acme", "d", usd("6"), resource="x")
+    return path
+
+
+def invoke(*words):
+    done = CliRunner().invoke(cli, [str(word) for word in words])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+def test_a_worker_tops_up_and_delivers(db) -> None:
+    done = invoke("worker", "--once", "--events", "--db", db)
+    assert done.exit_code == 0
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(each["kind"], each["data"]["kind"]) for each in told] == [
+        ("topup_succeeded", "checkout"),
+        ("topup_succeeded", "auto"),
+    ]
+    assert invoke("worker", "--once", "--events", "--db", db).stdout == ""
+    with SqliteStore(db) as store:
+        assert str(Billing(store).balance("acme")) == "24.00 USD"
+
+
+def test_what_fails_is_told(db, fake) -> None:
+    fake.fault("timeout_before")
+    done = invoke("worker", "--once", "--db", db)
+    assert "acme: top-up " in done.stderr
+
+
+def test_without_a_key_the_rest_is_done(db, monkeypatch) -> None:
+    monkeypatch.setattr(background, "_provider", lambda: None)
+    done = invoke("worker", "--once", "--db", db)
+    assert (done.exit_code, "STRIPE_API_KEY" in done.stderr) == (0, True)
+    assert invoke("reconcile", "--db", db).exit_code == 1
+
+
+def test_reconcile_names_what_differs(db, fake) -> None:
+    until = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
+    done = invoke("reconcile", "--db", db, "--until", until)
+    assert done.exit_code == 0
+    assert "1 payments (0 none of ours) and 1 paid top-ups compared: 0 differences." in done.output
+    fake.refund_in_dashboard(next(iter(fake._payments)), 400)
+    done = invoke("reconcile", "--db", db, "--until", until, "--json")
+    assert done.exit_code == 1
+    [difference] = json.loads(done.stdout)["differences"]
+    assert "10 USD credited; the provider holds 6" in difference["what"].replace(".00", "")
+
+
+def test_the_key_comes_from_the_environment(monkeypatch) -> None:
+    monkeypatch.delenv("STRIPE_API_KEY", raising=False)
+    assert background._provider() is None
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_test_abc")
+    provider = background._provider()
+    assert provider is not None
+    assert not provider.livemode

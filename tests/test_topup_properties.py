@@ -1,0 +1,236 @@
+"""Any sequence: of outcomes for automatic top-ups, of refunds and disputes for credit."""
+
+from contextlib import suppress
+from datetime import timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from till import DAY, HOUR, MINUTE, URLS, Till, till
+
+from billing_core import BillingError, TopUpRules, usd
+from billing_core.minor_units import to_nanos
+from billing_core.times import billing_period
+from billing_core.topup import IN_FLIGHT
+
+CAP = usd("45")
+RULES = TopUpRules(failures=3, times=6)
+
+
+class Teller:
+    """Does what a sequence of words says, at the fake."""
+
+    def __init__(self, t: Till) -> None:
+        self.t = t
+        self.method = t.armed("10", threshold="8", amount="10", cap=CAP)
+        self.late: list[tuple[bytes, str]] = []
+
+    def do(self, step: str) -> None:
+        # The provider is away, or says no: what is on record must be right all the same.
+        with suppress(BillingError):
+            getattr(self, step)()
+        self.check()
+
+    def spend(self) -> None:
+        self.t.spend("4")
+
+    def settle_nothing(self) -> None:
+        self.t.billing.run_pending(1)
+
+    def run(self) -> None:
+        self.t.run()
+
+    def minute(self) -> None:
+        self.t.clock.advance(MINUTE)
+
+    def hour(self) -> None:
+        self.t.clock.advance(HOUR)
+
+    def day(self) -> None:
+        self.t.clock.advance(DAY)
+
+    def week(self) -> None:
+        self.t.clock.advance(7 * DAY)
+
+    def decline(self) -> None:
+        self.t.street.decline(self.method)
+
+    def authentication(self) -> None:
+        self.t.street.require_authentication(self.method)
+
+    def delay(self) -> None:
+        self.t.street.delay(self.method)
+
+    def timeout_before(self) -> None:
+        self.t.street.fault("timeout_before")
+
+    def timeout_after(self) -> None:
+        self.t.street.fault("timeout_after")
+
+    def error_after(self) -> None:
+        self.t.street.fault("error_after")
+
+    def error_before(self) -> None:
+        self.t.street.fault("error_before")
+
+    def rate_limited(self) -> None:
+        self.t.street.fault("rate_limited")
+
+    def arrive(self) -> None:
+        for payment in self._in("processing")[:1]:
+            self.t.street.arrive(payment.id, succeeded=True)
+
+    def bounce(self) -> None:
+        for payment in self._in("processing")[:1]:
+            self.t.street.arrive(payment.id, succeeded=False)
+
+    def authenticate(self) -> None:
+        for payment in self._in("authentication_required")[:1]:
+            self.t.street.authenticate(payment.id)
+
+    def refund(self) -> None:
+        for payment in [each for each in self._in("succeeded") if each.kept >= 300][:1]:
+            self.t.street.refund_in_dashboard(payment.id, 300)
+
+    def our_refund(self) -> None:
+        for topup in [each for each in self.t.store.topups("acme") if each.lot][:1]:
+            self.t.billing.refund("acme", self.t.key(), topup=topup.topup, amount=usd("1"))
+
+    def hold_refunds(self) -> None:
+        self.t.street.hold_refunds(True)
+
+    def refund_fails(self) -> None:
+        for payment in self._in("succeeded"):
+            for refund in payment.refunds:
+                if refund.state != "failed":
+                    self.t.street.settle_refund(refund.id, succeeded=False)
+                    return
+
+    def dispute(self) -> None:
+        for payment in self._in("succeeded")[:1]:
+            self.t.street.dispute(payment.id, 400)
+
+    def win(self) -> None:
+        self._close(won=True)
+
+    def win_in_part(self) -> None:
+        self._close(won=True, reinstated=150)
+
+    def lose(self) -> None:
+        self._close(won=False)
+
+    def _close(self, **how) -> None:
+        for payment in self._in("succeeded"):
+            for dispute in payment.disputes:
+                if dispute.state == "open":
+                    self.t.street.close_dispute(dispute.id, **how)
+                    return
+
+    def new_method(self) -> None:
+        page = self.t.order("10", save_method=True)
+        self.t.street.pay(page.session, tax=77)
+        self.t.billing.confirm("acme", page.session)
+        self.method = self.t.store.auto_topup("acme").method or self.method
+
+    def detach(self) -> None:
+        if self.method in self.t.street._methods:
+            self.t.street.detach(self.method)
+
+    def enable(self) -> None:
+        self.t.enable(threshold="8", amount="10", cap=CAP)
+
+    def disable(self) -> None:
+        self.t.billing.set_auto_topup(
+            "acme", self.t.key(), enabled=False, threshold=usd("8"), amount=usd("10"), cap=CAP
+        )
+
+    def deliver_backwards(self) -> None:
+        self.late += self.t.street.deliveries()
+        for body, signed in reversed(self.late):
+            self.t.billing.webhook(body, signed)
+
+    def lose_deliveries(self) -> None:
+        self.t.street.deliveries()
+
+    def _in(self, state):
+        return [each for each in self.t.street._payments.values() if each.state == state]
+
+    def check(self) -> None:
+        """What holds at any moment."""
+        t = self.t
+        topups = list(t.store.topups("acme"))
+        attempts = [each for each in topups if each.kind == "auto"]
+        assert sum(each.state in IN_FLIGHT for each in attempts) <= 1
+        for each in topups:
+            assert 0 <= each.clawed <= each.granted
+            assert each.granted in (0, to_nanos(each.amount, "USD"))
+        charged: dict[str, int] = {}
+        periods: dict[int, list[int]] = {}
+        anchor = t.store._orgs["acme"].account.anchor
+        made = {each.topup: each.created for each in attempts}
+        for payment in t.street._payments.values():
+            if payment.attempt and payment.state == "succeeded":
+                charged[payment.attempt] = charged.get(payment.attempt, 0) + 1
+        assert all(count == 1 for count in charged.values()), "one charge per attempt"
+        for created in made.values():
+            periods.setdefault(billing_period(anchor, created).start, []).append(1)
+        assert all(len(begun) <= RULES.times for begun in periods.values())
+        auto = t.store.auto_topup("acme")
+        assert auto.failures <= RULES.failures
+        assert auto.failures < RULES.failures or auto.stopped is not None
+        assert t.wrong() == []
+
+    def quiet(self) -> None:
+        """All is heard of and nothing is under way: the ledger is what the provider holds."""
+        self.t.street._faults.clear()
+        for payment in self._in("processing"):
+            self.t.street.arrive(payment.id, succeeded=True)
+        for _ in range(3):
+            self.t.clock.advance(timedelta(hours=30))
+            self.t.run()
+        assert self.t.run().failures == []
+        self.check()
+        assert [str(each) for each in self.t.differences()] == []
+
+
+STEPS = [name for name in vars(Teller) if name[0] != "_" and name not in ("do", "check", "quiet")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(STEPS), max_size=40))
+def test_any_sequence_of_outcomes_charges_once_and_credits_what_the_provider_holds(steps) -> None:
+    with till("fake", topups=RULES) as t:
+        teller = Teller(t)
+        for step in steps:
+            teller.do(step)
+        teller.quiet()
+
+
+MONEY = [
+    "refund", "our_refund", "hold_refunds", "refund_fails", "dispute", "win", "win_in_part", "lose",
+    "deliver_backwards", "lose_deliveries", "spend", "new_method", "day", "run", "timeout_after",
+]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(MONEY), max_size=40))
+def test_any_sequence_of_refunds_and_disputes_keeps_what_is_held(steps) -> None:
+    with till("fake", topups=RULES) as t:
+        teller = Teller(t)
+        teller.new_method()
+        for step in steps:
+            teller.do(step)
+        teller.quiet()
+
+
+def test_the_words_are_heard() -> None:
+    """Each step does something: a property of nothing would hold."""
+    with till("fake", topups=RULES) as t:
+        teller = Teller(t)
+        for step in ("decline", "spend", "run", "hour", "hour", "spend", "run"):
+            teller.do(step)
+        assert t.attempts() == ["declined", "paid"]
+        for step in ("refund", "dispute", "deliver_backwards", "win", "deliver_backwards"):
+            teller.do(step)
+        assert {"clawback", "reinstatement"} <= set(t.kinds())
+        assert t.billing.recover("acme", "k", **URLS).url
+        teller.quiet()
