@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+from threading import Thread
 
 import waitress
 from django.conf import settings
@@ -12,25 +12,25 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
-from host import open_api
+from host import PORT, Site, open_site
 
 from billing_adapters import http
-from billing_adapters.http import MAX_BODY, Api
+from billing_adapters.http import MAX_BODY
 
 
-@csrf_exempt  # callers are known by their keys, which no browser sends by itself
+@csrf_exempt  # callers are known by keys, which no browser sends by itself, or by signatures
 def billing(request: HttpRequest) -> HttpResponse:
     query = request.META["QUERY_STRING"]
     body = request.read(MAX_BODY + 1)
     asked = http.Request(request.method or "", request.path, query, request.headers, body)
-    answer = settings.BILLING_API(asked)
+    answer = settings.BILLING_SITE(asked)
     return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
 
 
 urlpatterns = [re_path("", billing)]  # the host's own come before
 
 
-def make_app(api: Api) -> WSGIHandler:
+def make_app(site: Site) -> WSGIHandler:
     """A project in one file, which serves the billing API."""
     if not settings.configured:
         settings.configure(
@@ -40,12 +40,13 @@ def make_app(api: Api) -> WSGIHandler:
             SECRET_KEY="nothing is signed",
             USE_TZ=True,
         )
-    settings.BILLING_API = api
+    settings.BILLING_SITE = site
     return get_wsgi_application()
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    port = os.environ.get("PORT", "8000")
+    site = open_site()
+    Thread(target=site.work_on, daemon=True).start()
     # Requests that come at once share a commit: a thread for each.
-    waitress.serve(make_app(open_api()), host="127.0.0.1", port=port, threads=16)
+    waitress.serve(make_app(site), host="127.0.0.1", port=PORT, threads=16)

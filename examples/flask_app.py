@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
+from threading import Thread
 
 import waitress
 from flask import Flask, Response, request
-from host import open_api
+from host import PORT, Site, open_site
 
 from billing_adapters import http
-from billing_adapters.http import MAX_BODY, Api
+from billing_adapters.http import MAX_BODY
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def make_app(api: Api) -> Flask:
+def make_app(site: Site) -> Flask:
     """An app that serves the billing API; the host's own routes are found before this one."""
     app = Flask(__name__, static_folder=None)
 
@@ -24,7 +24,7 @@ def make_app(api: Api) -> Flask:
         query = request.query_string.decode("latin-1")
         body = request.stream.read(MAX_BODY + 1)
         asked = http.Request(request.method, request.path, query, request.headers, body)
-        answer = api(asked)
+        answer = site(asked)
         return Response(answer.body, answer.status, answer.headers)
 
     return app
@@ -32,6 +32,7 @@ def make_app(api: Api) -> Flask:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    port = os.environ.get("PORT", "8000")
+    site = open_site()
+    Thread(target=site.work_on, daemon=True).start()
     # Requests that come at once share a commit: a thread for each.
-    waitress.serve(make_app(open_api()), host="127.0.0.1", port=port, threads=16)
+    waitress.serve(make_app(site), host="127.0.0.1", port=PORT, threads=16)

@@ -1,17 +1,40 @@
-"""What the examples share: the engine, its prices, and whose API key is whose.
+"""What the examples share: the engine, its prices, whose API key is whose, and who takes payments.
 
 BILLING_DB chooses the database: a file of SQLite (default: billing-example.db), or the DSN of a
-PostgreSQL server (postgresql://...).
+PostgreSQL server (postgresql://...).  PORT is where an example listens (default: 8000), and
+BILLING_ADDRESS the URL that its customers use.  With STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET, both
+of test mode, Stripe takes the payments; without, a fake does, which has a page of its own.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+from urllib.parse import parse_qsl
 
-from billing_adapters.http import Api, Caller
-from billing_core import Billing, Flat, Price, PriceBook, Settle, Usage, model, tokens, usd
+from billing_adapters.fake_payments import CheckoutPage, FakePayments
+from billing_adapters.http import Api, Caller, Request, Response
+from billing_core import (
+    Billing,
+    BillingError,
+    Flat,
+    Price,
+    PriceBook,
+    Settle,
+    Usage,
+    model,
+    tokens,
+    usd,
+)
+from billing_core.payments import PaymentProvider
 from billing_core.ports import Store
+
+PORT = os.environ.get("PORT", "8000")
+ADDRESS = os.environ.get("BILLING_ADDRESS", f"http://127.0.0.1:{PORT}")
+LOG = logging.getLogger("host")
 
 # A host asks its own table of keys or sessions; a revoked key is not in it.
 KEYS = {
@@ -53,14 +76,26 @@ def open_store(setting: str) -> Store:
     return SqliteStore(setting)
 
 
+def open_payments() -> PaymentProvider:
+    """Stripe, or a fake."""
+    key = os.environ.get("STRIPE_API_KEY")
+    if key is None:
+        return FakePayments(address=f"{ADDRESS}/fake-checkout")
+    from billing_adapters.stripe_payments import StripePayments
+
+    secret = os.environ["STRIPE_WEBHOOK_SECRET"]  # of the endpoint ADDRESS/v1/webhooks/stripe
+    return StripePayments(key, livemode=False, webhook_secrets=[secret])
+
+
 def open_billing() -> Billing:
     """The engine, with prices, two orgs and some usage to look at."""
-    billing = Billing(open_store(os.environ.get("BILLING_DB", "billing-example.db")))
+    store = open_store(os.environ.get("BILLING_DB", "billing-example.db"))
+    billing = Billing(store, payments=open_payments())
     billing.publish(PRICES)
     began = datetime.now(UTC) - timedelta(days=20)
     known = set(billing.orgs())
     for org in {"acme", "globex"} - known:
-        billing.open_account(org, at=began)
+        billing.open_account(org, livemode=False, at=began)
         billing.grant(org, "welcome", usd("5"), kind="promotional", at=began)
         billing.grant(org, "first-order", usd("20"), reference="order-1", at=began)
     if "acme" not in known:
@@ -85,5 +120,38 @@ def _usage(began: datetime) -> list[Settle]:
     return made
 
 
-def open_api() -> Api:
-    return Api(open_billing(), KEYS.get)
+class Site:
+    """What an example serves: the billing API and, beside it, the fake provider's page."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        payments = api.billing.payments
+        self.fake = payments if isinstance(payments, FakePayments) else None
+
+    def __call__(self, request: Request) -> Response:
+        if self.fake is None or not request.path.startswith("/fake-checkout/"):
+            return self.api(request)
+        form = dict(parse_qsl(request.body.decode("utf-8", "replace")))
+        return Response(*CheckoutPage(self.fake)(request.method, request.path, form))
+
+    def work(self) -> None:
+        """A round of background work: automatic top-ups, lost answers, what has lapsed."""
+        if self.fake is not None:  # as Stripe would, over the network
+            for body, signature in self.fake.deliveries():
+                headers = {"Stripe-Signature": signature}
+                self.api(Request("POST", "/v1/webhooks/stripe", headers=headers, body=body))
+        try:
+            for failure in self.api.billing.run_pending().failures:
+                LOG.warning("%s of %s: %s", failure.what, failure.org, failure.error)
+        except BillingError:
+            LOG.exception("background work")
+
+    def work_on(self) -> NoReturn:
+        """All rounds, for a thread; any number of threads and processes may."""
+        while True:
+            self.work()
+            time.sleep(1)
+
+
+def open_site() -> Site:
+    return Site(Api(open_billing(), KEYS.get, address=ADDRESS))

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -63,8 +64,9 @@ class Answer:
 class Client:
     """Sends requests by ``send(method, path, query, headers, body) -> Answer``."""
 
-    def __init__(self, send, api=None):
-        self.send, self.api = send, api
+    def __init__(self, send, site=None):
+        self.send, self.site = send, site
+        self.api = None if site is None else site.api
 
     def __call__(self, method, path, key=MEMBER, *, query=(), body=None, idem=None, headers=()):
         """``query``: pairs, or text as it is sent.  ``body``: bytes, or what is sent as JSON."""
@@ -181,7 +183,7 @@ def in_process(framework, database):
     before = os.environ.get("BILLING_DB")
     os.environ["BILLING_DB"] = str(database)
     try:
-        api = import_module("host").open_api()
+        api = import_module("host").open_site().api
     finally:
         os.environ.pop("BILLING_DB")
         if before is not None:
@@ -193,11 +195,12 @@ def in_process(framework, database):
 
 
 def mounted(framework, api):
-    """A client of an API that a framework serves in this process."""
+    """A client of an API that a framework serves in this process, as the examples do."""
+    site = import_module("host").Site(api)
     if framework == "plain":
-        return Client(plain(api), api)
-    app = import_module(f"{framework}_app").make_app(api)
-    return Client(by_asgi(app) if framework == "fastapi" else by_wsgi(app), api)
+        return Client(plain(site), site)
+    app = import_module(f"{framework}_app").make_app(site)
+    return Client(by_asgi(app) if framework == "fastapi" else by_wsgi(app), site)
 
 
 # -- as a server ----------------------------------------------------------------
@@ -205,11 +208,12 @@ def mounted(framework, api):
 
 @contextmanager
 def served(example, database):
-    """A client of an example that runs as its first line says, at a port of the system's
-    choice; the address is what it prints."""
+    """A client of an example that runs as its first line says; the address is what it prints."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-u", str(EXAMPLES / example)],
-        env=os.environ | {"BILLING_DB": str(database), "PORT": "0"},
+        env=os.environ | {"BILLING_DB": str(database), "PORT": str(port)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

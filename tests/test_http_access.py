@@ -30,7 +30,14 @@ FIELDS = {
     "settle_model": {"modelCall": CALL},
     "run_tool": {"tool": "search"},
     "run_code": {"runtime": "python", "durationMicroseconds": 1},
+    "topup": {"amountCents": 500},
+    "topup_success": {"session_id": "cs_unknown"},
+    "set_auto_topup": {"enabled": False, "thresholdCents": 0, "topupAmountCents": 0},
+    "recover_auto_topup": {},
 }
+# What is answered to who may ask, where it is not done: there is no such hold or session, and
+# nothing to recover from.
+ELSE = {"release": 404, "topup_success": 404, "recover_auto_topup": 409}
 KEYS = {"member": MEMBER, "admin": ADMIN, "service": SERVICE}
 MAY = {"member": ("member", "admin"), "admin": ("admin",), "service": ("service",)}
 # Headers by which nobody is known, and the key itself where one was revoked.
@@ -43,7 +50,10 @@ NOBODY = {
     "two that differ": {"X-API-Key": MEMBER, "Authorization": f"Bearer {ADMIN}"},
     "revoked": {"X-API-Key": "key-revoked"},
 }
-routes = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+[WEBHOOK] = (route for route in ROUTES if route.who == "provider")
+routes = pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route != WEBHOOK], ids=lambda route: route.name
+)
 
 
 @pytest.fixture(scope="module", params=IN_PROCESS)
@@ -63,7 +73,8 @@ def ask(client, route, key, org=None, headers=()):
     path = route.path.replace("{chargeId}", "4")  # ana's
     about = {} if org is None else {"orgId": org}
     if route.method == "GET":
-        return client(route.method, path, key, query=about, headers=headers)
+        query = FIELDS.get(route.name, {}) | about
+        return client(route.method, path, key, query=query, headers=headers)
     if route.name == "settle_batch":
         body = {"settlements": [{**about, "key": "1", "modelCall": CALL}]}
     else:
@@ -76,8 +87,7 @@ def ask(client, route, key, org=None, headers=()):
 def test_own_org(client, route, role) -> None:
     answer = ask(client, route, KEYS[role], "acme")
     if role in MAY[route.who]:
-        # There is no such hold.
-        assert answer.status == (404 if route.name == "release" else 200), answer.body
+        assert answer.status == ELSE.get(route.name, 200), answer.body
     elif route.internal:
         assert (answer.status, answer.code) == (404, "not_found")
     else:
@@ -107,6 +117,15 @@ def test_nobody(client, route, nobody) -> None:
     # Nor can anything be learnt of what there is.
     unknown = client("GET", "/v1/internal/nothing", None, headers=NOBODY[nobody])
     assert without_id(unknown) == without_id(answer)
+
+
+@pytest.mark.parametrize("key", [None, MEMBER, ADMIN, SERVICE, "key-unknown"])
+def test_a_webhook_is_believed_for_its_signature_alone(client, key) -> None:
+    answer = client("POST", WEBHOOK.path, key, body={"orgId": "globex"})
+    assert (answer.status, answer.code) == (400, "bad_signature")
+    assert "globex" not in answer.json["error"]["message"]
+    other = client("GET", WEBHOOK.path, key)
+    assert (other.status, other.headers["allow"]) == (405, "POST")
 
 
 @routes

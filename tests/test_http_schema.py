@@ -23,10 +23,11 @@ DEPTH = settings.default.max_examples // 50
 def schema(tmp_path_factory):
     """The description as a framework serves it, with the internal routes in it."""
     from flask_app import make_app
+    from host import Site
 
     with in_process("plain", tmp_path_factory.mktemp("http") / "billing.db") as client:
         client.api.description = description(ROUTES)
-        yield schemathesis.openapi.from_wsgi("/openapi.json", make_app(client.api))
+        yield schemathesis.openapi.from_wsgi("/openapi.json", make_app(Site(client.api)))
 
 
 @pytest.mark.parametrize("mode", GenerationMode, ids=lambda mode: mode.name.lower())

@@ -12,16 +12,17 @@ from billing_adapters.http.messages import Problem
 from billing_core.errors import InvalidCommand
 from billing_core.text import checked_name
 
-__all__ = ["Caller", "Role", "Who", "check_org", "credential", "namespaced_key"]
+__all__ = ["PROVIDER", "Caller", "Role", "Who", "check_org", "credential", "namespaced_key"]
 
-Role = Literal["member", "admin", "service"]
-Who = Literal["member", "admin", "service"]
+Role = Literal["member", "admin", "service", "provider"]
+Who = Role
 """Who may call a route; an org's admin is a member of it too."""
 
 _MAY: Mapping[Who, frozenset[Role]] = {
     "member": frozenset(("member", "admin")),
     "admin": frozenset(("admin",)),
     "service": frozenset(("service",)),
+    "provider": frozenset(("provider",)),
 }
 
 
@@ -32,7 +33,7 @@ class Caller:
     ``id``: of the credential or the person, never the secret: idempotency keys are the
     caller's own by it, so it stays the same for as long as requests are repeated.  Members
     and admins have an ``org`` and a ``member``; a service has neither, or an ``org`` that it
-    is confined to.
+    is confined to.  The role ``provider`` is :data:`PROVIDER`'s, which has no key.
     """
 
     id: str
@@ -42,15 +43,20 @@ class Caller:
 
     def __attrs_post_init__(self) -> None:
         checked_name("id", self.id)
-        if self.role not in ("member", "admin", "service"):
+        if self.role not in _MAY:
             raise InvalidCommand("role", self.role, '"member", "admin" or "service"')
-        if self.org is not None or self.role != "service":
+        in_org = self.role in ("member", "admin")
+        if in_org or self.org is not None:
             checked_name("org", self.org)
-        if self.role != "service":
+        if in_org:
             checked_name("member", self.member)
 
     def may(self, who: Who) -> bool:
         return self.role in _MAY[who]
+
+
+PROVIDER = Caller("provider", "provider")
+"""Whoever posts to a webhook: the signature is looked at there."""
 
 
 def credential(headers: Mapping[str, str]) -> str | None:

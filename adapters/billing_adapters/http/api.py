@@ -6,21 +6,22 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from billing_adapters.http.access import Caller, check_org, credential
+from billing_adapters.http.access import PROVIDER, Caller, check_org, credential
 from billing_adapters.http.internal import INTERNAL
 from billing_adapters.http.messages import Problem, Request, Response, json_response
 from billing_adapters.http.openapi import description
 from billing_adapters.http.page import page
 from billing_adapters.http.parsing import body_fields, query_fields
+from billing_adapters.http.paying import PAYING
 from billing_adapters.http.problems import problem_of
 from billing_adapters.http.public import PUBLIC
-from billing_adapters.http.routes import Call, Listed, Route
+from billing_adapters.http.routes import Call, Listed, Posted, Route
 from billing_adapters.http.shapes import read, shown
 from billing_core import Billing, BillingError
 
 __all__ = ["ROUTES", "Api", "Authenticate"]
 
-ROUTES: tuple[Route, ...] = PUBLIC + INTERNAL
+ROUTES: tuple[Route, ...] = PUBLIC + PAYING + INTERNAL
 
 Authenticate = Callable[[str], Caller | None]
 """Whose API key it is; None for one that is unknown or revoked."""
@@ -36,16 +37,24 @@ class Api:
         response = api(Request("GET", "/v1/billing/credits", headers={"X-API-Key": "key-ana"}))
 
     It serves the table of routes under ``/v1``, ``/openapi.json`` and the page ``/billing``.
+    ``address``: the URL under which customers reach it (``https://you.example``); they come
+    back to the page there after paying, where a request does not say otherwise.
     Each request is logged with ``org``, ``request_id``, ``route``, ``status`` and ``code`` as
     fields; keys, queries and bodies are not.
     """
 
     def __init__(
-        self, billing: Billing, authenticate: Authenticate, *, routes: Sequence[Route] = ROUTES
+        self,
+        billing: Billing,
+        authenticate: Authenticate,
+        *,
+        address: str | None = None,
+        routes: Sequence[Route] = ROUTES,
     ) -> None:
         self.billing = billing
         self.routes = tuple(routes)
         self._authenticate = authenticate
+        self._address = None if address is None else address.rstrip("/")
         self._currencies: dict[str, str] = {}
         self.description = description(each for each in self.routes if not each.internal)
         """The OpenAPI description of the public routes, for a host that adds its own."""
@@ -102,6 +111,9 @@ class Api:
         return self.description
 
     def _caller(self, request: Request) -> Caller:
+        hooks = (route for route in self.routes if route.who == "provider")
+        if any(route.match(request.path) is not None for route in hooks):
+            return PROVIDER
         key = credential(request.headers)
         caller = None if key is None else self._authenticate(key)
         if caller is None:
@@ -135,6 +147,9 @@ class Api:
         named: dict[str, str],
         trace: _Trace,
     ) -> tuple[Call, Any]:
+        if route.asked is Posted:
+            posted = Posted(request.body, request.headers.get("stripe-signature"))
+            return self._call(route, caller, request, ""), posted
         query = query_fields(request)
         body = {} if route.method == "GET" else body_fields(request)
         # An org that is not the caller's is refused wherever it is named, before anything
@@ -149,15 +164,18 @@ class Api:
             if query:
                 raise Problem(400, "malformed_request", "Send the fields in the body alone.")
             asked = read(route.asked, body, "")
-        call = Call(
+        return self._call(route, caller, request, org or ""), asked
+
+    def _call(self, route: Route, caller: Caller, request: Request, org: str) -> Call:
+        return Call(
             billing=self.billing,
             caller=caller,
             route=route.name,
-            org=org or "",
+            org=org,
             given_key=request.headers.get("idempotency-key"),
             currencies=self._currencies,
+            address=self._address,
         )
-        return call, asked
 
 
 def _presented(answer: Any, request_id: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from billing_adapters.http.routes import Route
+from billing_adapters.http.routes import Posted, Route
 from billing_adapters.http.shapes import camel, properties, required, schema
 
 __all__ = ["description"]
@@ -19,7 +19,7 @@ _ERRORS = {
     "405": "No such method here",
     "422": "Well-formed, but invalid",
     "500": "Our fault",
-    "503": "The store is unavailable: send the same again",
+    "503": "Unavailable: send the same again",
 }
 _ERRORS_OF_WRITES = {
     "402": "Insufficient credits",
@@ -27,6 +27,18 @@ _ERRORS_OF_WRITES = {
     "413": "Too large",
     "415": "Not JSON",
     "429": "A limit is reached",
+}
+_ERRORS_OF_PAYMENTS = {
+    "501": "Payments are not set up here",
+    "502": "The payment provider refused what we asked of it",
+}
+_ERRORS_OF_WEBHOOKS = ("400", "405", "500", "501", "502", "503")
+_SIGNATURE = {
+    "name": "Stripe-Signature",
+    "in": "header",
+    "required": True,
+    "description": "Of the body as it is sent, by the endpoint's secret.",
+    "schema": {"type": "string"},
 }
 _KEY = {
     "name": "Idempotency-Key",
@@ -72,14 +84,21 @@ def _operation(route: Route, shapes: dict[str, Any]) -> dict[str, Any]:
         "responses": _responses(route, shapes),
     }
     parameters = _parameters(route, shapes)
-    if route.method != "GET":
-        content = {"schema": schema(route.asked, shapes, asked=True)}
-        found["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if route.asked is Posted:
+        found |= {"description": "For the payment provider.", "security": []}
+        found["requestBody"] = _json_body({"type": "object"})
+        parameters.append(_SIGNATURE)
+    elif route.method != "GET":
+        found["requestBody"] = _json_body(schema(route.asked, shapes, asked=True))
     if route.key is not None:
         parameters.append(_KEY | {"required": route.key == "required"})
     if parameters:
         found["parameters"] = parameters
     return found
+
+
+def _json_body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": content}}}
 
 
 def _parameters(route: Route, shapes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -113,6 +132,10 @@ def _responses(route: Route, shapes: dict[str, Any]) -> dict[str, Any]:
     body = _object({"data": data, "meta": _object(meta)})
     found: dict[str, Any] = {"200": _answer("Done", body)}
     errors = _ERRORS | (_ERRORS_OF_WRITES if route.method != "GET" else {})
+    if route.pays:
+        errors |= _ERRORS_OF_PAYMENTS
+    if route.asked is Posted:
+        errors = {status: errors[status] for status in _ERRORS_OF_WEBHOOKS}
     for status, text in sorted(errors.items()):
         found[status] = _answer(text, {"$ref": "#/components/schemas/Error"})
     found["503"]["headers"] = {"Retry-After": {"schema": {"type": "string"}}}

@@ -11,6 +11,7 @@ from billing_core.errors import (
     IdempotencyConflict,
     InvalidCommand,
     NotFound,
+    PaymentError,
     Refused,
     StoreError,
     UnknownPrice,
@@ -28,6 +29,11 @@ _REFUSED = {
     "hold_lapsed": (409, "hold_lapsed", "The hold has expired."),
     "hold_released": (409, "hold_released", "The hold was released."),
     "over_reversal": (409, "over_reversal", "More would be given back than was charged."),
+    "no_saved_method": (
+        409,
+        "no_saved_payment_method",
+        "There is no saved payment method. Top up with savePaymentMethod first.",
+    ),
 }
 
 
@@ -51,7 +57,10 @@ def problem_of(error: BillingError) -> Problem:
         case InvalidCommand():
             return Problem(422, "invalid_request", str(error), field=error.field)
         case NotFound():
-            return Problem(404, f"unknown_{error.kind}", f"There is no such {error.kind}.")
+            code = "unknown_" + error.kind.replace("-", "_")
+            return Problem(404, code, f"There is no such {error.kind}.")
+        case PaymentError():
+            return _payment_failed(error)
         case StoreError() if error.retryable or error.outcome_unknown:
             return Problem(
                 503,
@@ -61,6 +70,19 @@ def problem_of(error: BillingError) -> Problem:
             )
         case _:
             return Problem(500, "internal_error", "Something went wrong on our side.")
+
+
+def _payment_failed(error: PaymentError) -> Problem:
+    if error.kind in ("bad_signature", "bad_webhook", "wrong_mode"):
+        return Problem(400, error.kind, "This cannot be verified, and nothing was done.")
+    if error.retryable or error.outcome_unknown:
+        return Problem(
+            503,
+            "payments_unavailable",
+            "The payment provider did not answer. Send the same request again.",
+            headers={"Retry-After": "5"},
+        )
+    return Problem(502, "payments_failed", "The payment provider refused what we asked of it.")
 
 
 def _refused(refusal: Refusal) -> Problem:

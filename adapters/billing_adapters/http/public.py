@@ -114,6 +114,9 @@ class HistoryQuery:
 HistoryType = Annotated[str, Rule(enum=tuple(sorted(HISTORY_TYPES)))]
 _SAID: dict[str, str] = {
     "topup": "Credit bought",
+    "auto_topup": "Credit bought automatically",
+    "clawback": "Payment refunded or disputed",
+    "reinstatement": "Refund or dispute undone",
     "grant": "Credit granted",
     "allowance": "Allowance of the plan",
     "usage": "Usage",

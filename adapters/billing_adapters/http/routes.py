@@ -15,7 +15,7 @@ from billing_adapters.http.messages import Problem
 from billing_adapters.http.shapes import Rule
 from billing_core import Billing
 
-__all__ = ["Call", "Id", "Listed", "Name", "Route", "cursor_of", "position_in"]
+__all__ = ["Call", "Id", "Listed", "Name", "Posted", "Route", "cursor_of", "position_in"]
 
 Name = Annotated[str, Rule(min_length=1, max_length=200)]
 Id = Annotated[str, Rule(min_length=1, max_length=200, description="An opaque id.")]
@@ -26,6 +26,7 @@ class Call:
     """One request on its way to a handler: authorised, with the ``org`` that it is about.
 
     ``given_key``: the Idempotency-Key as sent.  ``currencies``: of orgs, as far as known.
+    ``address``: the URL under which the API is reached, where the host has said.
     """
 
     billing: Billing
@@ -34,6 +35,7 @@ class Call:
     org: str
     given_key: str | None
     currencies: MutableMapping[str, str]
+    address: str | None
 
     @property
     def key(self) -> str:
@@ -43,6 +45,12 @@ class Call:
                 400, "idempotency_key_missing", "This request needs an Idempotency-Key header."
             )
         return self.key_of(self.given_key)
+
+    @property
+    def key_or_new(self) -> str:
+        """The engine's key for this write; a new one where the client sent none."""
+        given = self.billing.ids() if self.given_key is None else self.given_key
+        return self.key_of(given)
 
     def key_of(self, given: str) -> str:
         """The engine's key for a key of the caller's."""
@@ -65,10 +73,19 @@ class Listed:
 
 
 @frozen
+class Posted:
+    """What a provider posts, as it came: its signature says whether to believe it."""
+
+    body: bytes
+    signature: str | None
+
+
+@frozen
 class Route:
     """``name``: its operation, and the namespace of its keys.  ``asked``, ``answer``: the
-    shapes of what comes in (query and path on GET, else the body) and goes out (of a row,
-    where it ``lists``).  ``key``: whether it takes an Idempotency-Key."""
+    shapes of what comes in (query and path on GET, else the body; :class:`Posted` as it came)
+    and goes out (of a row, where it ``lists``).  ``key``: whether it takes an
+    Idempotency-Key.  ``pays``: whether the payment provider is asked."""
 
     method: Literal["GET", "POST", "PUT"]
     path: str
@@ -80,6 +97,7 @@ class Route:
     summary: str
     lists: bool = False
     key: Literal["required", "optional"] | None = None
+    pays: bool = False
 
     def match(self, path: str) -> dict[str, str] | None:
         """The fields that a path of this route names, or None."""

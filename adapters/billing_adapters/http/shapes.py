@@ -4,6 +4,8 @@ A field's type says what its JSON is: ``str``, ``int``, ``bool``, ``datetime`` (
 ``Literal``, ``X | None``, ``tuple[X, ...]``, ``Mapping[str, X]``, another such value, and
 ``Annotated[X, Rule(...)]`` for further JSON Schema keywords.  Names are camelCase in JSON.
 
+A field's metadata may say another: ``field(metadata={"json": "session_id"})``.
+
 ``Money``, in answers alone, is three fields: ``balance: Money`` is ``balanceCents`` (minor
 units, rounded toward minus infinity), ``balance`` (the exact decimal) and ``currency``.
 """
@@ -86,8 +88,15 @@ def types(shape: type) -> Mapping[str, Any]:
 
 
 @cache
+def _json_names(shape: type) -> Mapping[str, str]:
+    """The JSON name of each field, by its name in Python."""
+    return {each.name: each.metadata.get("json", camel(each.name)) for each in fields(shape)}
+
+
+@cache
 def _by_json_name(shape: type) -> Mapping[str, tuple[str, Any]]:
-    return {camel(name): (name, kind) for name, kind in types(shape).items()}
+    names = _json_names(shape)
+    return {names[name]: (name, kind) for name, kind in types(shape).items()}
 
 
 @cache
@@ -98,7 +107,8 @@ def _moneys(shape: type) -> frozenset[str]:
 @cache
 def required(shape: type) -> tuple[str, ...]:
     """The JSON names of the fields that a request must have."""
-    return tuple(camel(each.name) for each in fields(shape) if each.default is NOTHING)
+    names = _json_names(shape)
+    return tuple(names[each.name] for each in fields(shape) if each.default is NOTHING)
 
 
 # -- reading --------------------------------------------------------------------
@@ -203,13 +213,13 @@ def shown(value: Any) -> Any:
     if not has(shape):
         return value
     found: dict[str, Any] = {}
-    moneys = _moneys(shape)
+    moneys, names = _moneys(shape), _json_names(shape)
     for name in types(shape):
         each = getattr(value, name)
         if name in moneys:
-            found |= _shown_money(camel(name), each)
+            found |= _shown_money(names[name], each)
         else:
-            found[camel(name)] = shown(each)
+            found[names[name]] = shown(each)
     return found
 
 
@@ -279,14 +289,16 @@ def _schema_of_shape(kind: Any, shapes: dict[str, Any], *, asked: bool) -> dict[
 def properties(kind: Any, shapes: dict[str, Any], *, asked: bool) -> dict[str, Any]:
     """The JSON Schema of each field of a shape, by its JSON name."""
     found: dict[str, Any] = {}
-    for name, each in types(kind).items():
+    names = _json_names(kind)
+    for python_name, each in types(kind).items():
+        name = names[python_name]
         if _is_money(each):
             cents: dict[str, Any] = {"type": "integer"}
             none = [{"type": "null"}] if each is not Money else []
-            found[f"{camel(name)}Cents"] = {"anyOf": [cents, *none]} if none else cents
-            found[camel(name)] = {"anyOf": [_DECIMAL, *none]} if none else _DECIMAL
+            found[f"{name}Cents"] = {"anyOf": [cents, *none]} if none else cents
+            found[name] = {"anyOf": [_DECIMAL, *none]} if none else _DECIMAL
             if not none:
                 found["currency"] = _CURRENCY
         else:
-            found[camel(name)] = schema(each, shapes, asked=asked)
+            found[name] = schema(each, shapes, asked=asked)
     return found
