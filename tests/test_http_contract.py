@@ -391,7 +391,9 @@ def test_writes_need_a_key_and_two_callers_or_routes_share_none(client) -> None:
 def test_the_description_is_the_public_routes(client) -> None:
     found = client("GET", "/openapi.json", None)
     assert found.status == 200 and found.json["openapi"] == "3.1.0"
-    assert all(path.startswith("/v1/billing/") for path in found.json["paths"])
+    paths = set(found.json["paths"])
+    assert "/v1/webhooks/stripe" in paths
+    assert all(path.startswith("/v1/billing/") for path in paths - {"/v1/webhooks/stripe"})
     assert b"internal" not in found.body and b"service" not in found.body
     assert client("POST", "/openapi.json", None, body={}).status == 405
 
@@ -402,6 +404,9 @@ def test_the_page(client) -> None:
         ("/billing/page.css", "text/css"),
         ("/billing/page.js", "text/javascript"),
         ("/billing/chart.js", "text/javascript"),
+        ("/billing/client.js", "text/javascript"),
+        ("/billing/elements.js", "text/javascript"),
+        ("/billing/paying.js", "text/javascript"),
     ):
         found = client("GET", path, None)
         assert found.status == 200 and found.body

@@ -1,6 +1,7 @@
 """The billing page in a real browser: as member and as admin, on a desk and on a phone."""
 
 import json
+from decimal import Decimal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -121,7 +122,7 @@ def test_an_admin_sees_everyone_s(page) -> None:
     page.get_by_label("Everyone").uncheck()
     expect(page.locator("#total")).to_contain_text("used by you (bo)")
     expect(page.locator("#byMember")).to_be_hidden()
-    page.get_by_label("Period").select_option("7d")
+    page.get_by_label("Period", exact=True).select_option("7d")
     expect(page.locator("#chart tbody tr")).to_have_count(8)
 
 
@@ -191,13 +192,148 @@ def test_what_others_named_is_text(page, server) -> None:
     assert page.title() == "Billing" and page.locator("main img").count() == 0
 
 
+# -- paying ---------------------------------------------------------------------
+
+
+def who_pays(page):
+    """The admin and a member of an org that only this size of window has to do with."""
+    return ("gus", "eve") if page.viewport_size == DESK else ("bo", "ana")
+
+
+def amount(text):
+    return Decimal(text.removesuffix(" USD"))
+
+
+def test_buying_credit(page) -> None:
+    admin, _ = who_pays(page)
+    opened(page, admin)
+    field, go = page.get_by_label("Amount in USD"), page.get_by_text("Continue to payment")
+    expect(page.locator("#least")).to_have_text("From 5.00 USD to 10000.00 USD.")
+    for typed, said in (
+        ("", "Enter an amount, such as 20.00 USD."),
+        ("12.345", "Enter an amount"),
+        ("1e3", "Enter an amount"),
+        ("4.99", "At least 5.00 USD."),
+        ("10000.01", "At most 10000.00 USD."),
+    ):
+        field.fill(typed)
+        go.click()
+        expect(page.locator("#buyProblem")).to_contain_text(said)
+        expect(field).to_be_focused()
+        expect(field).to_have_attribute("aria-invalid", "true")
+    check_layout(page)
+    balance = page.locator("#cards dd").first
+    before = amount(balance.inner_text())
+    field.fill("12,50")
+    page.route("**/v1/billing/topup", lambda route: route.abort())
+    go.click()
+    expect(page.locator("#buyProblem")).to_contain_text("cannot be reached")
+    page.unroute("**/v1/billing/topup")
+    go.click()
+    expect(page.get_by_role("heading", name="Checkout")).to_be_visible()
+    expect(page.locator("dl")).to_contain_text("12.50 USD")
+    check_layout(page)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#rows table")).to_be_visible()
+    expect(page.locator("#notice")).to_be_hidden()
+    page.get_by_label("Amount in USD").fill("12.5")
+    page.get_by_text("Continue to payment").click()
+    page.get_by_role("button", name="Pay 12.50 USD").click()
+    expect(page.locator("#notice")).to_have_text("12.50 USD were added to your credit.")
+    expect(page.locator("#rows tbody tr").first).to_contain_text("Credit bought")
+    assert amount(balance.inner_text()) == before + Decimal("12.50")
+    assert page.url.endswith("/billing")
+    check_layout(page)
+    page.goto(f"{page.url}?session_id=cs_none")
+    expect(page.locator("#alert")).to_contain_text("no such session")
+    expect(page.locator("#rows table")).to_be_visible()
+    assert page.url.endswith("/billing")
+
+
+def save(page, enabled=True, **typed):
+    """Fill in the settings and save them."""
+    page.get_by_label("Top up automatically").set_checked(enabled)
+    for name, text in typed.items():
+        page.locator(f"#{name}").fill(text)
+    page.get_by_role("button", name="Save").click()
+
+
+def test_settings_that_cannot_be(page) -> None:
+    admin, _ = who_pays(page)
+    opened(page, admin)
+    problem = page.locator("#settingsProblem")
+    good = {"below": "9000", "buys": "20", "cap": "", "times": ""}
+    for field, text, said in (
+        ("below", "", "Enter an amount"),
+        ("buys", "4", "At least 5.00 USD."),
+        ("cap", "0", "At least 0.01 USD."),
+        ("times", "many", "a number of 1 or more"),
+    ):
+        save(page, **good | {field: text})
+        expect(problem).to_contain_text(said)
+        expect(page.locator(f"#{field}")).to_be_focused()
+    check_layout(page)
+    save(page, **good)
+    expect(problem).to_contain_text("no saved payment method")
+    expect(page.locator("#needsCard")).to_be_visible()
+    check_layout(page)
+    save(page, enabled=False, below="", buys="", cap="", times="")
+    expect(page.locator("#saved")).to_have_text("Saved.")
+
+
+def test_automatic_top_ups_and_the_way_to_recover(page) -> None:
+    admin, member = who_pays(page)
+    opened(page, admin)
+    facts, paused = page.locator("#facts"), page.locator("#paused")
+    expect(facts).to_contain_text("Off")
+    page.get_by_label("Amount in USD").fill("5")
+    page.get_by_label("Keep the card").check()
+    page.get_by_text("Continue to payment").click()
+    page.get_by_role("button", name="the next time").click()
+    expect(page.locator("#notice")).to_contain_text("5.00 USD were added")
+    expect(facts).to_contain_text("Yes")
+    save(page, below="9000", buys="20", cap="1000", times="9")
+    # A worker tries, and the page looks until it is known.
+    expect(paused).to_contain_text("The bank wants the payment to be confirmed.", timeout=20_000)
+    expect(facts).to_contain_text("Paused")
+    check_layout(page)
+
+    page.get_by_role("button", name="Sign out").click()
+    opened(page, member)
+    expect(paused).to_contain_text("An admin of your organisation can let them go on.")
+    for text in ("20.00 USD", "9000.00 USD", "1000.00 USD", "9"):
+        expect(facts.get_by_text(text, exact=True)).to_be_visible()
+    for hidden in ("#buying", "#settings", "#recover"):
+        expect(page.locator(hidden)).to_be_hidden()
+    check_layout(page)
+
+    page.get_by_role("button", name="Sign out").click()
+    opened(page, admin)
+    page.get_by_role("button", name="Pay 20.00 USD with another card").click()
+    expect(page.get_by_role("heading", name="Checkout")).to_be_visible()
+    check_layout(page)
+    page.get_by_role("button", name="Pay 20.00 USD").click()
+    expect(page.locator("#notice")).to_contain_text("20.00 USD were added")
+    expect(paused).to_be_hidden()
+    # It goes on with the new card, by itself.
+    expect(page.locator("#rows")).to_contain_text("Credit bought automatically", timeout=20_000)
+    expect(facts.locator("dd").last).not_to_have_text("None yet")
+    save(page, enabled=False)
+    expect(page.locator("#saved")).to_have_text("Saved.")
+    expect(facts).to_contain_text("Off")
+    check_layout(page)
+    page.reload()
+    expect(page.locator("#below")).to_have_value("9000.00")
+    expect(page.locator("#times")).to_have_value("9")
+
+
 def test_a_server_that_is_gone_is_said(page) -> None:
     opened(page, "ana")
     page.route("**/v1/billing/**", lambda route: route.abort())
-    page.get_by_label("Period").select_option("30d")
+    page.get_by_label("Period", exact=True).select_option("30d")
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
     check_layout(page)
     page.unroute("**/v1/billing/**")
-    page.get_by_label("Period").select_option("7d")
+    page.get_by_label("Period", exact=True).select_option("7d")
     expect(page.get_by_role("alert")).to_be_hidden()
     assert MEMBER not in page.content()

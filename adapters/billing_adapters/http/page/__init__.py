@@ -1,4 +1,4 @@
-"""The billing page: three files, served as they are.  It uses the public API alone."""
+"""The billing page: a few files, served as they are.  It uses the public API alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ __all__ = ["page"]
 _FILES = {
     "/billing": ("index.html", "text/html"),
     "/billing/page.css": ("page.css", "text/css"),
-    "/billing/page.js": ("page.js", "text/javascript"),
-    "/billing/chart.js": ("chart.js", "text/javascript"),
+    **{
+        f"/billing/{name}.js": (f"{name}.js", "text/javascript")
+        for name in ("page", "client", "elements", "chart", "paying")
+    },
 }
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "

@@ -1,66 +1,11 @@
 // The billing page: what the public API says, and nothing else.
 
 import { draw, legend, ranked, series } from "/billing/chart.js";
+import { Failed, KEY, api } from "/billing/client.js";
+import { $, count, element, money, table, time } from "/billing/elements.js";
+import { forgetPaying, preparePaying, returned, showPaying } from "/billing/paying.js";
 
-const $ = (id) => document.getElementById(id);
-const KEY = "billing-key";
 const state = { cursor: null, usage: null, days: [], asked: 0 };
-
-class Failed extends Error {
-  constructor(status, error) {
-    super(error.message);
-    Object.assign(this, { status, code: error.code, requestId: error.requestId });
-  }
-}
-
-async function api(path, query = {}) {
-  const text = new URLSearchParams(query).toString();
-  let answer, body;
-  try {
-    answer = await fetch(`/v1/billing/${path}${text && "?"}${text}`, {
-      headers: { "X-API-Key": sessionStorage.getItem(KEY) ?? "" }, cache: "no-store",
-    });
-    body = await answer.json();
-  } catch {
-    throw new Failed(0, { code: "unreachable", message: "The server cannot be reached. Try again in a moment." });
-  }
-  if (!answer.ok) throw new Failed(answer.status, body.error);
-  return body;
-}
-
-// -- elements -------------------------------------------------------------------
-
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key === "onclick") made.addEventListener("click", value);
-    else made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
-
-// columns: [heading, how a row's cell reads, "number" or nothing]; the first is the row's name.
-function table(caption, columns, rows) {
-  if (!rows.length) return element("p", { class: "soft" }, "Nothing yet.");
-  const cell = (row, [heading, read, kind], index) => {
-    const name = index ? "td" : "th";
-    const attributes = index ? { "data-label": heading } : { scope: "row" };
-    if (kind) attributes.class = kind;
-    const inner = element("span", {});
-    inner.append(...[read(row)].flat());
-    return element(name, attributes, inner);
-  };
-  return element("table", {},
-    element("caption", { class: "hidden" }, caption),
-    element("thead", {}, element("tr", {}, ...columns.map(([heading, , kind]) =>
-      element("th", kind ? { scope: "col", class: kind } : { scope: "col" }, heading)))),
-    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...columns.map((column, index) => cell(row, column, index))))));
-}
-
-const money = (of, name) => `${of[name]} ${of.currency}`;
-const time = (text) => new Date(text).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-const count = (number) => number.toLocaleString();
 
 function alarm(error) {
   const reference = error.requestId ? ` (reference ${error.requestId})` : "";
@@ -235,13 +180,17 @@ async function enter() {
   $("all").checked = admin;
   $("enter").hidden = true;
   for (const id of ["portal", "who", "leave"]) $(id).hidden = false;
-  await Promise.all([showCredit(), showUsage(), showHistory(false)]);
+  await asking(returned)();
+  await Promise.all([changed(), showUsage(), showPaying(admin)]);
 }
+
+const changed = () => Promise.all([showCredit(), showHistory(false)]);
 
 function leave(cleared = true) {
   sessionStorage.removeItem(KEY);
   state.usage = null;
   if ($("story").open) $("story").close();
+  forgetPaying();
   for (const id of ["cards", "models", "members", "chart", "rows", "total", "told", "said", "who"]) $(id).replaceChildren();
   for (const id of ["portal", "who", "leave"]) $(id).hidden = true;
   if (cleared) $("alert").hidden = true;
@@ -255,6 +204,7 @@ $("enter").addEventListener("submit", (event) => {
   sessionStorage.setItem(KEY, $("key").value.trim());
   asking(enter)();
 });
+preparePaying({ alarm, asking, changed });
 $("leave").addEventListener("click", () => leave());
 $("period").addEventListener("change", asking(showUsage));
 $("all").addEventListener("change", asking(showUsage));
