@@ -240,6 +240,7 @@ def test_callers_are_whole() -> None:
         {"id": "a", "role": "admin", "member": "a"},
         {"id": "a", "role": "owner", "org": "acme", "member": "a"},
         {"id": "", "role": "service"},
+        {"id": "a", "role": "member", "org": "", "member": "a"},
     ):
         with pytest.raises(InvalidCommand):
             Caller(**wrong)

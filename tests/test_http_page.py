@@ -2,12 +2,19 @@
 
 import json
 from decimal import Decimal
+from threading import Thread
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import find
-from http_world import MEMBER, SERVICE, served
+from http_world import ADMIN, MEMBER, SERVICE, served
 from playwright.sync_api import expect, sync_playwright
+from werkzeug.serving import make_server
+
+from billing_adapters.fake_payments import FakePayments
+from billing_adapters.http import Api, Caller
+from billing_core import Billing
+from billing_core.testing import MemoryStore
 
 DESK, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 740}
 # What is wider than what it is in, cut off, or beyond the window.
@@ -190,6 +197,43 @@ def test_what_others_named_is_text(page, server) -> None:
     expect(page.get_by_role("dialog")).to_contain_text("<img src=x")
     check_layout(page)
     assert page.title() == "Billing" and page.locator("main img").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("currency", "least", "typed", "cents"),
+    [
+        ("JPY", "500.00", "501", 501),
+        ("KWD", "0.50", "1.23", 1_230),
+        ("ISK", "5.00", "12.00", 1_200),
+    ],
+)
+def test_amounts_in_the_org_s_currency(browser, currency, least, typed, cents) -> None:
+    """What is typed is exactly what is ordered, however many decimals there are."""
+    from flask_app import make_app
+    from host import Site
+
+    billing = Billing(MemoryStore(), payments=FakePayments())
+    billing.open_account("acme", currency=currency, livemode=False)
+    api = Api(billing, {ADMIN: Caller("bo", "admin", org="acme", member="bo")}.get)
+    server = make_server("127.0.0.1", 0, make_app(Site(api)), threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    page = browser.new_page()
+    try:
+        page.goto(f"http://127.0.0.1:{server.server_port}/billing")
+        enter(page, ADMIN)
+        expect(page.locator("#least")).to_contain_text(f"From {least} {currency}")
+        page.get_by_label(f"Amount in {currency}").fill("1.2345")
+        page.get_by_text("Continue to payment").click()
+        expect(page.locator("#buyProblem")).to_contain_text("Enter an amount, such as 20")
+        page.get_by_label(f"Amount in {currency}").fill(typed)
+        with page.expect_response("**/v1/billing/topup") as answered:
+            page.get_by_text("Continue to payment").click()
+        assert answered.value.status == 200
+        assert [topup.amount for topup in billing.store.topups("acme")] == [cents]
+    finally:
+        page.close()
+        server.shutdown()
+        server.server_close()
 
 
 # -- paying ---------------------------------------------------------------------

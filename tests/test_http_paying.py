@@ -305,6 +305,9 @@ def test_automatic_top_ups_from_the_first_card_to_recovery(client) -> None:
         assert (answer.status, answer.code) == (422, "invalid_request"), answer.body
         assert answer.json["error"]["field"] == field
     capped = put(periodCapCents=100_000, periodTimes=9).data
+    used = str({"periodCapCents": 100_000, "periodTimes": 9})
+    reused = client("PUT", AUTO, OTHER_ADMIN, body=wanted | {"periodTimes": 8}, idem=used)
+    assert (reused.status, reused.code) == (409, "idempotency_conflict")
     check(capped, AUTO_TOPUP | money("periodCap"))
     assert (capped["enabled"], capped["thresholdCents"]) == (True, 900_000)
     assert (capped["topupAmount"], capped["periodCap"]) == ("20.00", "1000.00")
@@ -329,6 +332,21 @@ def test_automatic_top_ups_from_the_first_card_to_recovery(client) -> None:
     assert bought["description"] == "Credit bought automatically"
     assert bought["amountCents"] == 2_000
     assert put(enabled=False).data["enabled"] is False
+
+
+def test_what_the_description_says_of_payments(client) -> None:
+    paths = client("GET", "/openapi.json", None).json["paths"]
+    hook = paths[WEBHOOK]["post"]
+    assert hook["security"] == [] and hook["description"] == "For the payment provider."
+    assert [each["name"] for each in hook["parameters"]] == ["Stripe-Signature"]
+    assert hook["responses"].keys() == {"200", "400", "405", "500", "501", "502", "503"}
+    asked = {each["name"]: each["required"] for each in paths[SUCCESS]["get"]["parameters"]}
+    assert asked == {"session_id": True, "orgId": False}
+    for path, method in ((TOPUP, "post"), (AUTO, "put"), (RECOVER, "post")):
+        [key] = paths[path][method]["parameters"]
+        assert (key["name"], key["required"]) == ("Idempotency-Key", False)
+    assert "502" in paths[TOPUP]["post"]["responses"]
+    assert "502" not in paths[AUTO]["put"]["responses"]
 
 
 # -- providers that fail --------------------------------------------------------
@@ -429,6 +447,8 @@ def test_what_a_refund_stops_is_enabled_again() -> None:
         client("POST", WEBHOOK, None, body=body, headers={"Stripe-Signature": signature})
     found = auto(client, MEMBER)
     assert (found["pausedReason"], found["recovery"]) == ("refund", "enable")
+    no = client.post(RECOVER, {}, ADMIN)  # another card is not what is missing
+    assert (no.status, no.code) == (409, "conflict") and "enable it again" in no.body.decode()
     [row] = client.get("/v1/billing/credits/history", limit=1).data
     assert (row["type"], row["amountCents"]) == ("clawback", -2_500)
     assert row["description"] == "Payment refunded or disputed"

@@ -21,7 +21,7 @@ from billing_core.outcomes import Changed, Ordered, Recorded, RefundAsked
 from billing_core.ports import IdSource, Wanted
 from billing_core.text import checked_name
 from billing_core.times import moment
-from billing_core.topup import AutoTopUp, TopUp, TopUpRules
+from billing_core.topup import NEEDS_METHOD, AutoTopUp, TopUp, TopUpRules
 from billing_core.topup_commands import (
     AskRefund,
     LoseMethod,
@@ -164,6 +164,11 @@ class TopUps(Reads):
         status = self.auto_topup(org)
         if status.stopped is None:
             raise Conflict(f"the automatic top-up of org {org!r} is not stopped")
+        if status.stopped not in NEEDS_METHOD:
+            raise Conflict(
+                f"the automatic top-up of org {org!r} is stopped ({status.stopped}), which no "
+                "payment mends; enable it again"
+            )
         amount = Money(status.amount, self._account(org).currency)
         return self.top_up(
             org, key, amount, success_url=success_url, cancel_url=cancel_url, save_method=True,

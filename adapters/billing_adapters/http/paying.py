@@ -16,15 +16,12 @@ from billing_core import AutoTopUpStatus, Billing, BillingError, InvalidCommand,
 from billing_core.errors import StoreError
 from billing_core.minor_units import to_nanos
 from billing_core.money import Money
-from billing_core.topup import MOVES
+from billing_core.topup import MOVES, NEEDS_METHOD
 
 __all__ = ["PAYING"]
 
 Url = Annotated[str, Rule(min_length=1, max_length=2000)]
 Minor = Annotated[int, Rule(minimum=0, maximum=2**53 - 1)]
-
-# What a new card mends; whatever else stops automatic top-ups, an admin enables them again.
-_MENDED_BY_PAYING = ("declined", "authentication_required", "failed", "method")
 
 
 def _billing(call: Call) -> Billing:
@@ -206,7 +203,7 @@ def _auto_topup(call: Call, _: object) -> AutoTopUp:
 def _recovery(found: AutoTopUpStatus) -> Literal["checkout", "enable"] | None:
     if found.stopped is None:
         return None
-    return "checkout" if found.stopped in _MENDED_BY_PAYING else "enable"
+    return "checkout" if found.stopped in NEEDS_METHOD else "enable"
 
 
 def _set_auto_topup(call: Call, asked: AutoTopUpBody) -> AutoTopUp:

@@ -13,7 +13,7 @@ const WHY = {
   quarantined: "A payment came that was not as ordered.",
 };
 const LOOK_AGAIN = 1500; // milliseconds, while a top-up is under way
-let host = null, admin = false, auto = null, timer = 0;
+let host = null, admin = false, auto = null, timer = 0, visit = 0;
 
 // -- amounts --------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ function show(data) {
   $("facts").replaceChildren(...facts.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
   showPaused();
   clearTimeout(timer);
-  if (auto.inFlight) timer = setTimeout(host.asking(load), LOOK_AGAIN);
+  if (auto.inFlight) timer = setTimeout(look, LOOK_AGAIN);
   if (ended) host.asking(host.changed)();
 }
 
@@ -136,11 +136,22 @@ function fill() {
   for (const each of document.querySelectorAll(".currency")) each.textContent = auto.currency;
 }
 
-const load = async () => show((await api("auto-topup")).data);
+// Whether it was shown: not to who has signed out meanwhile.
+async function load() {
+  const asked = visit;
+  const { data } = await api("auto-topup");
+  if (asked === visit) show(data);
+  return asked === visit;
+}
+
+// By itself: what fails is not what a person asked for.
+const look = () => load().catch((error) => {
+  if (!(error instanceof Failed)) throw error;
+});
 
 export async function showPaying(isAdmin) {
   admin = isAdmin;
-  await load();
+  if (!(await load())) return;
   fill();
   $("buying").hidden = $("settings").hidden = !admin;
 }
@@ -178,6 +189,7 @@ export function preparePaying(given) {
 
 export function forgetPaying() {
   clearTimeout(timer);
+  visit += 1;
   auto = null;
   for (const id of ["buy", "settings"]) {
     $(id).reset();
