@@ -155,6 +155,18 @@ def test_a_top_up_from_the_button_to_the_credit(client) -> None:
     )
 
 
+def test_admins_pay_and_set_and_members_look(client) -> None:
+    settings = {"enabled": False, "thresholdCents": 0, "topupAmountCents": 0}
+    for method, path, body in (
+        ("POST", TOPUP, {"amountCents": 500}),
+        ("POST", RECOVER, {}),
+        ("PUT", AUTO, settings),
+    ):
+        answer = client(method, path, MEMBER, body=body)
+        assert (answer.status, answer.code) == (403, "not_allowed")
+    assert client.get(AUTO, MEMBER).data == client.get(AUTO, ADMIN).data
+
+
 def test_where_the_customer_comes_back_to(client) -> None:
     page = order(
         client,
