@@ -50,4 +50,5 @@ clean:
 
 .venv/dev.stamp: pyproject.toml | .venv/bin/pip
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python tests/browser.py
 	@touch $@ .venv/demo.stamp

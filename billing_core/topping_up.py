@@ -141,7 +141,8 @@ def set_auto(ledger: Ledger, ask: Ask) -> Outcome:
         if money is not None and money.currency != currency:
             raise InvalidCommand(name, money.currency, currency)
     amount = to_minor(command.amount.nanos, currency)
-    _check_size(ledger, amount)
+    if amount:  # only what is disabled may have none
+        _check_size(ledger, amount)
     lapse(ledger, ask.time)
     auto = _auto(ledger)
     if command.enabled and auto.method is None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IN_FLIGHT",
     "MOVES",
+    "NEEDS_METHOD",
     "AutoTopUp",
     "TopUp",
     "TopUpRules",
@@ -69,6 +70,9 @@ MOVES: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """From each state, those that it can go to."""
+
+NEEDS_METHOD = frozenset(("declined", "authentication_required", "failed", "method"))
+"""What stops automatic top-ups until there is another method; the rest, until enabled again."""
 
 IN_FLIGHT = frozenset(("due", "calling", "processing"))
 """The states of an automatic attempt in which the org has no other."""
@@ -268,7 +272,7 @@ def resumes(auto: AutoTopUp, customer: str | None, method: str) -> bool:
     if auto.method == method:
         return False
     auto.customer, auto.method = customer or auto.customer, method
-    if auto.stopped in ("declined", "authentication_required", "failed", "method"):
+    if auto.stopped in NEEDS_METHOD:
         auto.stopped = None
     if auto.failures:
         auto.failures, auto.not_before = 0, 0

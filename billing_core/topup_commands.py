@@ -89,7 +89,7 @@ class SetAutoTopUp(Command):
     """Top up ``amount`` by itself whenever available credit falls below ``threshold``.
 
     ``cap``, ``times``: at most so much, and so often, in a billing period.  Enabling needs
-    a saved method, and lets go on what was stopped.
+    a saved method, and lets go on what was stopped; disabled, ``amount`` may be 0.
     """
 
     op: ClassVar[str] = "auto_topup"
@@ -107,7 +107,7 @@ class SetAutoTopUp(Command):
         if type(self.enabled) is not bool:
             raise InvalidCommand("enabled", self.enabled, "True or False")
         _check_amount("threshold", self.threshold, least=0)
-        _check_amount("amount", self.amount)
+        _check_amount("amount", self.amount, least=1 if self.enabled else 0)
         to_minor(self.amount.nanos, self.amount.currency)
         if self.cap is not None:
             _check_amount("cap", self.cap)

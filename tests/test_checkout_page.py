@@ -6,6 +6,7 @@ import pytest
 from payment_worlds import fake_world
 
 from billing_adapters.fake_payments import CheckoutPage
+from billing_core.payments import ChargeAttempt
 from billing_core.testing.payment_world import order
 
 
@@ -51,7 +52,7 @@ def test_the_page_shows_what_is_paid_and_works_without_scripts(world, page) -> N
     assert status == 200 and "50.00 USD" in html
     assert "50 &lt;b&gt;dollars&lt;/b&gt; &amp; more" in html and "<b>" not in html
     found = Buttons(html)
-    assert found.values == ["pay", "decline", "cancel"]
+    assert found.values == ["pay", "pay_once", "decline", "cancel"]
     assert not {"script", "style", "img", "iframe", "link"} & set(found.tags)
     assert not {"style", "onclick", "onload"} & set(found.attributes)
     assert '<html lang="en">' in html and "<title>" in html and "<main>" in html
@@ -70,6 +71,24 @@ def test_paying_sends_the_customer_to_the_success_page(world, page) -> None:
     assert page("POST", path_of(checkout), {"do": "pay"})[:2] == (status, headers)
     assert len(world.provider.payments(0, world.clock() + 1).items) == 1
     assert page("GET", path_of(checkout), {})[0] == 410
+
+
+def test_a_card_that_the_bank_asks_about_the_next_time(world, page) -> None:
+    checkout = opened(world, save_method=True)
+    assert page("POST", path_of(checkout), {"do": "pay_once"})[0] == 303
+    paid = world.provider.read_checkout(checkout.id)
+    assert paid.paid == "paid"
+    again = ChargeAttempt(
+        org="acme", attempt="a-1", amount=5000, currency="USD", customer=paid.customer,
+        method=paid.method, description="Prepaid credit",
+    )  # fmt: skip
+    assert world.provider.charge(again).state == "authentication_required"
+
+
+def test_without_a_saved_card_there_is_no_next_time(world, page) -> None:
+    checkout = opened(world)
+    assert b"pay_once" not in page("GET", path_of(checkout), {})[2]
+    assert page("POST", path_of(checkout), {"do": "pay_once"})[0] == 303
 
 
 def test_cancelling_sends_the_customer_back_and_pays_nothing(world, page) -> None:

@@ -3,11 +3,12 @@
 from contextlib import suppress
 from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from till import DAY, HOUR, MINUTE, URLS, Till, till
 
-from billing_core import BillingError, TopUpRules, usd
+from billing_core import BillingError, Conflict, TopUpRules, usd
 from billing_core.minor_units import to_nanos
 from billing_core.times import billing_period
 from billing_core.topup import IN_FLIGHT
@@ -232,5 +233,6 @@ def test_the_words_are_heard() -> None:
         for step in ("refund", "dispute", "deliver_backwards", "win", "deliver_backwards"):
             teller.do(step)
         assert {"clawback", "reinstatement"} <= set(t.kinds())
-        assert t.billing.recover("acme", "k", **URLS).url
+        with pytest.raises(Conflict, match="enable it again"):
+            t.billing.recover("acme", "k", **URLS)
         teller.quiet()

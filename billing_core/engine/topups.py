@@ -21,7 +21,7 @@ from billing_core.outcomes import Changed, Ordered, Recorded, RefundAsked
 from billing_core.ports import IdSource, Wanted
 from billing_core.text import checked_name
 from billing_core.times import moment
-from billing_core.topup import TopUp
+from billing_core.topup import NEEDS_METHOD, AutoTopUp, TopUp, TopUpRules
 from billing_core.topup_commands import (
     AskRefund,
     LoseMethod,
@@ -60,6 +60,7 @@ class AutoTopUpStatus:
 
     ``stopped``: why none begins until it is enabled again or has another method, such as
     ``declined`` or ``authentication_required``; ``topup``: the attempt in flight.
+    ``least``, ``most``: of one top-up, as the platform has it.
     """
 
     enabled: bool
@@ -72,6 +73,8 @@ class AutoTopUpStatus:
     failures: int
     topup: str | None
     last_topup_at: datetime | None
+    least: int
+    most: int
 
 
 class TopUps(Reads):
@@ -79,6 +82,7 @@ class TopUps(Reads):
 
     ids: IdSource
     payments: PaymentProvider | None
+    _topups: TopUpRules
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
         raise NotImplementedError
@@ -160,6 +164,11 @@ class TopUps(Reads):
         status = self.auto_topup(org)
         if status.stopped is None:
             raise Conflict(f"the automatic top-up of org {org!r} is not stopped")
+        if status.stopped not in NEEDS_METHOD:
+            raise Conflict(
+                f"the automatic top-up of org {org!r} is stopped ({status.stopped}), which no "
+                "payment mends; enable it again"
+            )
         amount = Money(status.amount, self._account(org).currency)
         return self.top_up(
             org, key, amount, success_url=success_url, cancel_url=cancel_url, save_method=True,
@@ -176,9 +185,14 @@ class TopUps(Reads):
         ``paid`` of the answer says whether it was; if not, it may still be.  Raises NotFound
         for a session of another org, or none of ours.
         """
-        checkout = self._provider().read_checkout(checked_name("session", session))
+        try:
+            checkout = self._provider().read_checkout(checked_name("session", session))
+        except PaymentError as error:
+            if error.kind != "not_found":
+                raise
+            raise _no_session(org, session) from error
         if checkout.org != org or checkout.order is None:
-            raise NotFound("session", session, f"org {org!r} has none of this name")
+            raise _no_session(org, session)
         return self._fulfil(org, checkout.order, checkout=checkout.id)
 
     def webhook(self, body: bytes, signature: str | None) -> Notice:
@@ -255,9 +269,7 @@ class TopUps(Reads):
     def auto_topup(self, org: str) -> AutoTopUpStatus:
         """How an org's automatic top-up stands."""
         account = self._account(org)
-        auto = self.store.auto_topup(org)
-        if auto is None:
-            return AutoTopUpStatus(False, 0, 0, None, None, False, None, 0, None, None)
+        auto = self.store.auto_topup(org) or AutoTopUp()
         currency = account.currency
         return AutoTopUpStatus(
             enabled=auto.enabled,
@@ -270,6 +282,8 @@ class TopUps(Reads):
             failures=auto.failures,
             topup=auto.open,
             last_topup_at=None if auto.last is None else moment(auto.last),
+            least=to_nanos(self._topups.minimum, currency),
+            most=to_nanos(self._topups.maximum, currency),
         )
 
     def set_auto_topup(
@@ -332,6 +346,10 @@ class TopUps(Reads):
                     self._do(RecordTopUp(org, topup, refused=refund), Recorded)
                 raise
         return self._fulfil(org, topup)
+
+
+def _no_session(org: str, session: str) -> NotFound:
+    return NotFound("session", session, f"org {org!r} has none of this name")
 
 
 def refused_for(error: BillingError, reason: str) -> bool:

@@ -19,7 +19,7 @@ from billing_core.outcomes import Changed, Recorded
 from billing_core.ports import Wanted
 from billing_core.records import Account, Event
 from billing_core.times import DAY, micros
-from billing_core.topup import TopUp, TopUpRules
+from billing_core.topup import TopUp
 from billing_core.topup_commands import ClaimTopUp, Lapse, RecordTopUp
 
 if TYPE_CHECKING:
@@ -79,8 +79,6 @@ class Pending:
 
 class Work(TopUps):
     """What is done in the background."""
-
-    _topups: TopUpRules
 
     def run_pending(
         self,

@@ -45,19 +45,22 @@ class CheckoutPage:
         match form.get("do"):
             case "cancel":
                 return _redirect(order.cancel_url)
-            case "pay":
-                return self._pay(name, order)
+            case "pay" | "pay_once" as choice:
+                return self._pay(name, order, once=choice == "pay_once")
             case "decline":
                 return self._decline(name, order)
             case _:
                 return _page(400, "Not understood", "<p>Choose one of the buttons.</p>")
 
-    def _pay(self, name: str, order: CheckoutOrder) -> Response:
+    def _pay(self, name: str, order: CheckoutOrder, *, once: bool) -> Response:
         # Two clicks are one payment: whoever comes second is sent on as well.
         with self._payments.lock:
             checkout = self._payments.checkout(name)
             if checkout.state == "open":
                 self._payments.pay(name)
+                method = self._payments.checkout(name).method
+                if once and method is not None:
+                    self._payments.require_authentication(method)
             elif checkout.state == "expired":
                 return self._show(name, order)
         return _redirect(order.success_url.replace("{CHECKOUT_SESSION_ID}", name))
@@ -79,13 +82,20 @@ class CheckoutPage:
 def _form(checkout: Checkout, order: CheckoutOrder, said: str | None) -> str:
     amount = f"{decimal_text(to_nanos(checkout.total, checkout.currency))} {checkout.currency}"
     alert = f'<p role="alert">{escape(said)}</p>' if said else ""
-    keep = "<p>The card is kept for later payments.</p>" if order.save_method else ""
+    keep = once = ""
+    if order.save_method:
+        keep = "<p>The card is kept for later payments.</p>"
+        once = (
+            '<button name="do" value="pay_once">Pay with a card whose bank asks for you the '
+            "next time</button> "
+        )
     return (
         f"{alert}<p>This is a fake checkout: no money moves.</p>"
         f"<dl><dt>For</dt><dd>{escape(order.description)}</dd>"
         f"<dt>Amount</dt><dd>{escape(amount)}</dd></dl>{keep}"
         '<form method="post">'
         f'<button name="do" value="pay">Pay {escape(amount)}</button> '
+        f"{once}"
         '<button name="do" value="decline">Pay with a card that is declined</button> '
         '<button name="do" value="cancel">Cancel</button>'
         "</form>"

@@ -1,0 +1,107 @@
+"""Who calls, and what they may: the host names the caller, the route says who may call it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from billing_adapters.http.messages import Problem
+from billing_core.errors import InvalidCommand
+from billing_core.text import checked_name
+
+__all__ = ["PROVIDER", "Caller", "Role", "Who", "check_org", "credential", "namespaced_key"]
+
+Role = Literal["member", "admin", "service", "provider"]
+Who = Role
+"""Who may call a route; an org's admin is a member of it too."""
+
+_MAY: Mapping[Who, frozenset[Role]] = {
+    "member": frozenset(("member", "admin")),
+    "admin": frozenset(("admin",)),
+    "service": frozenset(("service",)),
+    "provider": frozenset(("provider",)),
+}
+
+
+@frozen
+class Caller:
+    """Who calls.
+
+    ``id``: of the credential or the person, never the secret: idempotency keys are the
+    caller's own by it, so it stays the same for as long as requests are repeated.  Members
+    and admins have an ``org`` and a ``member``; a service has neither, or an ``org`` that it
+    is confined to.  The role ``provider`` is :data:`PROVIDER`'s, which has no key.
+    """
+
+    id: str
+    role: Role = "member"
+    org: str | None = field(default=None, kw_only=True)
+    member: str | None = field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        checked_name("id", self.id)
+        if self.role not in _MAY:
+            raise InvalidCommand("role", self.role, '"member", "admin" or "service"')
+        in_org = self.role in ("member", "admin")
+        if in_org or self.org is not None:
+            checked_name("org", self.org)
+        if in_org:
+            checked_name("member", self.member)
+
+    def may(self, who: Who) -> bool:
+        return self.role in _MAY[who]
+
+
+PROVIDER = Caller("provider", "provider")
+"""Whoever posts to a webhook: the signature is looked at there."""
+
+
+def credential(headers: Mapping[str, str]) -> str | None:
+    """The API key of a request, or None.  Two that differ are no key."""
+    found: set[str] = set()
+    if "x-api-key" in headers:
+        found.add(headers["x-api-key"].strip())
+    if "authorization" in headers:
+        scheme, _, token = headers["authorization"].strip().partition(" ")
+        found.add(token.strip() if scheme.lower() == "bearer" else "")
+    if len(found) != 1:
+        return None
+    [key] = found
+    return key if key.isascii() and key.isprintable() and key else None
+
+
+def check_org(caller: Caller, *places: Mapping[str, Any]) -> str | None:
+    """The org that a request is about: the one that it names, or the caller's own.
+
+    Raises a Problem 403 for another org than the caller's, wherever it is named; the answer
+    does not depend on whether there is such an org.
+    """
+    org = caller.org
+    for place in places:
+        named = place.get("orgId")
+        if named is None:
+            continue
+        if not isinstance(named, str):
+            raise Problem(422, "invalid_request", "orgId: expected a string.", field="orgId")
+        if caller.org is not None and named != caller.org:
+            raise Problem(403, "not_allowed", "You may not act for this org.")
+        if org is not None and named != org:
+            raise Problem(400, "malformed_request", "The request names two orgs.")
+        org = named
+    return org
+
+
+def namespaced_key(caller: Caller, route: str, given: str) -> str:
+    """The engine's key for a key that a caller gave.
+
+    It names the route and the caller, so that no two callers or routes share one, and starts
+    with ``http:``, with which no key of the engine's own does.
+    """
+    if not (0 < len(given) <= 128 and given.isascii() and given.isprintable()):
+        raise Problem(
+            400, "malformed_request", "Idempotency-Key: expected 1 to 128 printable characters."
+        )
+    return f"http:{route}:{sha256(caller.id.encode()).hexdigest()[:32]}:{given}"

@@ -1,0 +1,471 @@
+"""The internal routes: the engine for platform services that do not run Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from attrs import frozen
+
+from billing_adapters.http.access import check_org
+from billing_adapters.http.messages import Problem
+from billing_adapters.http.problems import problem_of
+from billing_adapters.http.routes import Call, Id, Listed, Name, Route
+from billing_adapters.http.shapes import Rule
+from billing_core import BillingError, Charged, Refusal, Refused, Settle, Usage
+from billing_core.engine.over_time import unwrapped
+from billing_core.metering import describe
+from billing_core.money import Money
+from billing_core.quantities import tokens
+
+__all__ = ["INTERNAL"]
+
+Count = Annotated[int, Rule(minimum=0, maximum=2**53 - 1)]
+Quantity = Count | Annotated[str, Rule(pattern=r"^\d{1,36}$")]
+Key = Annotated[str, Rule(min_length=1, max_length=128, pattern="^[ -~]*$")]
+
+
+# -- what was used, or is to be paid --------------------------------------------
+
+
+@frozen
+class Cost:
+    """An exact amount of the org's currency, such as `{"amount": "0.25", "currency": "USD"}`."""
+
+    amount: Annotated[str, Rule(max_length=40)]
+    currency: Annotated[str, Rule(pattern="^[A-Z]{3}$")]
+
+    def money(self) -> Money:
+        return Money.of(self.amount, self.currency)
+
+
+@frozen(kw_only=True)
+class ModelCall:
+    """One call of a model, as its provider reported it.  Say whether the input includes the
+    cached tokens, and the output the reasoning ones, wherever there are any."""
+
+    model: Name
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cached_read_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    reasoning_tokens: Count = 0
+    input_includes_cached: bool | None = None
+    output_includes_reasoning: bool | None = None
+    byok: bool = False
+
+
+@frozen(kw_only=True)
+class Quantities:
+    """What was used of any resource, by component; integers, or text where they are large."""
+
+    resource: Name
+    quantities: Mapping[str, Quantity]
+    byok: bool = False
+    item: Name | None = None
+
+
+def _tokens(call: ModelCall) -> Usage:
+    return tokens(
+        call.model,
+        input=call.input_tokens,
+        output=call.output_tokens,
+        cached_read=call.cached_read_tokens,
+        cache_write=call.cache_write_tokens,
+        reasoning=call.reasoning_tokens,
+        input_includes_cached=call.input_includes_cached,
+        output_includes_reasoning=call.output_includes_reasoning,
+        payer="customer" if call.byok else "platform",
+    )
+
+
+def _used(model_call: ModelCall | None, usage: Quantities | None) -> Usage:
+    if model_call is not None and usage is None:
+        return _tokens(model_call)
+    if usage is None or model_call is not None:
+        raise _choose("modelCall", "usage")
+    return Usage.of(
+        usage.resource,
+        {name: int(quantity) for name, quantity in usage.quantities.items()},
+        payer="customer" if usage.byok else "platform",
+        item=usage.item,
+    )
+
+
+def _choose(*names: str) -> Problem:
+    return Problem(422, "invalid_request", f"Give exactly one of {', '.join(names)}.")
+
+
+@frozen(kw_only=True)
+class _For:
+    org_id: Name
+    member_id: Name | None = None
+    project_id: Name | None = None
+    reference_id: Name | None = None
+
+    def labels(self) -> dict[str, Any]:
+        return {
+            "member": self.member_id,
+            "project": self.project_id,
+            "reference": self.reference_id,
+        }
+
+
+@frozen(kw_only=True)
+class _Priced(_For):
+    cost: Cost | None = None
+    model_call: ModelCall | None = None
+    usage: Quantities | None = None
+    resource: Name | None = None
+
+    def what(self) -> Money | Usage:
+        """The amount or the usage that it is about."""
+        if self.cost is None:
+            return _used(self.model_call, self.usage)
+        if self.model_call is not None or self.usage is not None:
+            raise _choose("cost", "modelCall", "usage")
+        return self.cost.money()
+
+
+# -- credit ---------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class HoldFor:
+    """How long the hold lives unless it is settled or released."""
+
+    life_seconds: Annotated[int, Rule(minimum=1, maximum=3660 * 86_400)]
+
+
+@frozen(kw_only=True)
+class CheckBody(_Priced):
+    """A cost, or the most that a use can come to; with `hold`, it is reserved too."""
+
+    hold: HoldFor | None = None
+
+
+@frozen
+class Held:
+    """A hold: settle or release it by its id."""
+
+    id: Id
+    expires_at: datetime
+
+
+@frozen
+class Checked:
+    """Whether the cost may be incurred.  `available` is null where it was held."""
+
+    org_id: str
+    allowed: bool
+    needed: Money
+    available: Money | None
+    reason: str | None
+    hold: Held | None
+
+
+def _check(call: Call, asked: CheckBody) -> Checked:
+    cost = asked.what()
+    if asked.hold is not None:
+        life = timedelta(seconds=asked.hold.life_seconds)
+        made = call.billing.hold(
+            call.org, cost, key=call.key, life=life, resource=asked.resource, **asked.labels()
+        )
+        currency = _currency(call, cost)
+        held = Held(made.key, made.expires_at)
+        return Checked(call.org, True, Money(made.amount, currency), None, None, held)
+    found = call.billing.check(
+        call.org, cost, resource=asked.resource, member=asked.member_id, project=asked.project_id
+    )
+    currency = _currency(call, cost)
+    return Checked(
+        org_id=call.org,
+        allowed=found.allowed,
+        needed=Money(found.needed, currency),
+        available=Money(found.available, currency),
+        reason=None if found.refusal is None else problem_of(Refused(found.refusal)).code,
+        hold=None,
+    )
+
+
+def _currency(call: Call, cost: Money | Usage) -> str:
+    return cost.currency if isinstance(cost, Money) else call.currency()
+
+
+@frozen(kw_only=True)
+class ReleaseBody:
+    """A hold of which nothing was used."""
+
+    org_id: Name
+    hold_id: Id
+
+
+@frozen
+class ReleasedHold:
+    """What went back to the org's credit."""
+
+    org_id: str
+    freed: Money
+    balance: Money
+
+
+def _release(call: Call, asked: ReleaseBody) -> ReleasedHold:
+    made = call.billing.release(call.org, asked.hold_id)
+    currency = call.currency()
+    return ReleasedHold(call.org, Money(made.freed, currency), Money(made.balance, currency))
+
+
+@frozen(kw_only=True)
+class DeductBody(_Priced):
+    """A charge before the thing happens: refused beyond what is available."""
+
+    occurred_at: datetime | None = None
+
+
+@frozen
+class ChargeMade:
+    """A charge.  `amount` was `captured` from the hold, `paid` from what was available, and is
+    `unpaid` for the rest, which is debt.  `unpriced`: components without a price in force."""
+
+    id: Id
+    org_id: str
+    amount: Money
+    captured: Money
+    paid: Money
+    unpaid: Money
+    balance: Money
+    unpriced: tuple[str, ...]
+    created_at: datetime
+
+
+def _deduct(call: Call, asked: DeductBody) -> ChargeMade:
+    cost = asked.what()
+    made = call.billing.deduct(
+        call.org, call.key, cost, resource=asked.resource, occurred_at=asked.occurred_at,
+        **asked.labels(),
+    )  # fmt: skip
+    return _made(made, _currency(call, cost))
+
+
+def _made(made: Charged, currency: str) -> ChargeMade:
+    return ChargeMade(
+        id=str(made.seq),
+        org_id=made.org,
+        amount=Money(made.amount, currency),
+        captured=Money(made.captured, currency),
+        paid=Money(made.paid, currency),
+        unpaid=Money(made.unpaid, currency),
+        balance=Money(made.balance, currency),
+        unpriced=made.unpriced,
+        created_at=made.at,
+    )
+
+
+# -- prices ---------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class PriceQuery:
+    org_id: Name
+    resource: Name | None = None
+
+
+@frozen
+class PriceRow:
+    """A price in force for an org now, of one component of a resource."""
+
+    resource: str
+    component: str
+    unit: str
+    price: str
+    price_version: str
+
+
+def _prices(call: Call, asked: PriceQuery) -> Listed:
+    found = call.billing.balance(call.org)
+    catalogue = call.billing.catalogue()
+    audiences = catalogue.audiences(call.org, found.plan)
+    now = call.billing.clock()
+    rows: list[PriceRow] = []
+    for resource in catalogue.resources(found.currency):
+        if asked.resource not in (None, resource):
+            continue
+        for component in catalogue.components(found.currency, resource):
+            priced = catalogue.price(found.currency, resource, component, now, audiences)
+            if priced is not None:
+                text = describe(priced.price, found.currency)
+                rows.append(PriceRow(resource, component, priced.price.unit, text, priced.version))
+    return Listed(tuple(rows), None)
+
+
+# -- settlements ----------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class _Settling(_For):
+    hold_id: Id | None = None
+    more: bool = False
+    occurred_at: datetime | None = None
+
+    def settle(self, key: str, usage: Usage) -> Settle:
+        return Settle(
+            self.org_id, key, usage=usage, hold=self.hold_id, more=self.more,
+            occurred_at=self.occurred_at, **self.labels(),
+        )  # fmt: skip
+
+
+@frozen(kw_only=True)
+class ModelSettlement(_Settling):
+    """A model call to charge, by the hold that was made for it, or without one.  `more`: the
+    hold stays open for further settlements."""
+
+    model_call: ModelCall
+
+
+@frozen(kw_only=True)
+class ToolRun(_Settling):
+    """Use of a tool to charge, by `calls`, by time, or both, as its price counts them;
+    neither: one call."""
+
+    tool: Name
+    calls: Count | None = None
+    duration_microseconds: Count | None = None
+
+
+@frozen(kw_only=True)
+class CodeRun(_Settling):
+    """Executions of code to charge, like those of a tool."""
+
+    runtime: Name
+    calls: Count | None = None
+    duration_microseconds: Count | None = None
+
+
+def _settle_model(call: Call, asked: ModelSettlement) -> ChargeMade:
+    return _settled(call, asked, _tokens(asked.model_call))
+
+
+def _run_tool(call: Call, asked: ToolRun) -> ChargeMade:
+    return _settled(call, asked, _run("tool:" + asked.tool, asked))
+
+
+def _run_code(call: Call, asked: CodeRun) -> ChargeMade:
+    return _settled(call, asked, _run("code:" + asked.runtime, asked))
+
+
+def _run(resource: str, asked: ToolRun | CodeRun) -> Usage:
+    took = asked.duration_microseconds
+    calls = 1 if asked.calls is None and took is None else asked.calls
+    counted = {"call": calls, "duration": took}
+    return Usage.of(resource, {name: count for name, count in counted.items() if count is not None})
+
+
+def _settled(call: Call, asked: _Settling, usage: Usage) -> ChargeMade:
+    made = unwrapped(call.billing.execute([asked.settle(call.key, usage)]), Charged)
+    return _made(made, call.currency())
+
+
+def _error(outcome: object) -> BillingError:
+    if isinstance(outcome, Refusal):
+        return Refused(outcome)
+    assert isinstance(outcome, BillingError), outcome
+    return outcome
+
+
+@frozen(kw_only=True)
+class BatchItem(_Settling):
+    """One settlement of a batch, with an idempotency key of its own."""
+
+    key: Key
+    model_call: ModelCall | None = None
+    usage: Quantities | None = None
+
+
+@frozen
+class BatchBody:
+    """Settlements of any orgs, decided in order, in one commit."""
+
+    settlements: Annotated[tuple[BatchItem, ...], Rule(min_items=1, max_items=1000)]
+
+
+@frozen
+class ItemError:
+    """Why one settlement was not made."""
+
+    status: int
+    code: str
+    message: str
+
+
+@frozen
+class ItemOutcome:
+    """A settlement's charge, or its error; neither disturbs the others."""
+
+    key: str
+    charge: ChargeMade | None
+    error: ItemError | None
+
+
+@frozen
+class BatchOutcome:
+    """One outcome for each settlement, in order."""
+
+    outcomes: tuple[ItemOutcome, ...]
+
+
+def _settle_batch(call: Call, asked: BatchBody) -> BatchOutcome:
+    commands: list[Settle | BillingError | Problem] = []
+    for item in asked.settlements:
+        try:
+            check_org(call.caller, {"orgId": item.org_id})
+            usage = _used(item.model_call, item.usage)
+            commands.append(item.settle(call.key_of(item.key), usage))
+        except (BillingError, Problem) as error:
+            commands.append(error)
+    good = [each for each in commands if isinstance(each, Settle)]
+    outcomes = iter(call.billing.execute(good))
+    answers: list[ItemOutcome] = []
+    for item, command in zip(asked.settlements, commands, strict=True):
+        outcome = next(outcomes) if isinstance(command, Settle) else command
+        if isinstance(outcome, Charged):
+            made = _made(outcome, call.currency(item.org_id))
+            answers.append(ItemOutcome(item.key, made, None))
+        else:
+            no = outcome if isinstance(outcome, Problem) else problem_of(_error(outcome))
+            answers.append(ItemOutcome(item.key, None, ItemError(no.status, no.code, no.message)))
+    return BatchOutcome(tuple(answers))
+
+
+def _post(path: str, name: str, asked: type, answer: type, handle: Any, summary: str) -> Route:
+    return Route(
+        "POST", f"/v1/internal/{path}", name, "service", asked, answer, handle, summary,
+        key="required",
+    )  # fmt: skip
+
+
+INTERNAL: tuple[Route, ...] = (
+    Route(
+        "POST", "/v1/internal/credits/check", "check", "service", CheckBody, Checked, _check,
+        "Whether a cost may be incurred, and reserve it", key="optional",
+    ),
+    Route(
+        "POST", "/v1/internal/credits/release", "release", "service", ReleaseBody, ReleasedHold,
+        _release, "End a hold of which nothing was used",
+    ),
+    _post("credits/deduct", "deduct", DeductBody, ChargeMade, _deduct,
+          "Charge at once, within what is available"),
+    Route(
+        "GET", "/v1/internal/prices", "prices", "service", PriceQuery, PriceRow, _prices,
+        "The prices in force for an org", lists=True,
+    ),
+    _post("models/settle", "settle_model", ModelSettlement, ChargeMade, _settle_model,
+          "Charge a model call"),
+    _post("tools/execute", "run_tool", ToolRun, ChargeMade, _run_tool, "Charge calls of a tool"),
+    _post("code/execute", "run_code", CodeRun, ChargeMade, _run_code,
+          "Charge executions of code"),
+    Route(
+        "POST", "/v1/internal/settlements", "settle_batch", "service", BatchBody, BatchOutcome,
+        _settle_batch, "Charge many uses at once",
+    ),
+)  # fmt: skip

@@ -1,0 +1,81 @@
+"""What crosses the door: a request, a response, and a problem that is answered as an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+__all__ = ["MAX_BODY", "Problem", "Request", "Response", "json_response"]
+
+MAX_BODY = 1_000_000
+"""The largest body in bytes.  A host reads one byte more at most, and passes on what it read."""
+
+
+class Headers(Protocol):
+    """What any framework's headers are, be they a mapping or not."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
+def _lowered(headers: Headers) -> Mapping[str, str]:
+    """Names in lower case; values of a repeated one joined, as RFC 9110 has it."""
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        low = name.lower()
+        found[low] = f"{found[low]}, {value}" if low in found else value
+    return found
+
+
+@frozen
+class Request:
+    """``path`` without the query, decoded; ``query`` as it was sent; ``headers`` of any case."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(factory=dict, converter=_lowered)
+    body: bytes = b""
+
+
+@frozen
+class Response:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Problem(Exception):
+    """A request that is answered with an error: ``code`` for programs, the message for
+    people.  ``headers`` and ``details`` (fields of the error's body) say more."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **details: object,
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers or {}
+        self.details = {name: value for name, value in details.items() if value is not None}
+        super().__init__(message)
+
+
+def json_response(status: int, value: Any, headers: Mapping[str, str]) -> Response:
+    return Response(
+        status,
+        {
+            "Content-Type": "application/json",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            **headers,
+        },
+        json.dumps(value, separators=(",", ":"), allow_nan=False).encode(),
+    )

@@ -1,0 +1,133 @@
+"""What a route is: one row of the table that serves, authorises and describes."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, MutableMapping
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from attrs import frozen
+
+from billing_adapters.http.access import Caller, Who, namespaced_key
+from billing_adapters.http.messages import Problem
+from billing_adapters.http.shapes import Rule
+from billing_core import Billing
+
+__all__ = ["Call", "Id", "Listed", "Name", "Posted", "Route", "cursor_of", "position_in"]
+
+Name = Annotated[str, Rule(min_length=1, max_length=200)]
+Id = Annotated[str, Rule(min_length=1, max_length=200, description="An opaque id.")]
+
+
+@frozen
+class Call:
+    """One request on its way to a handler: authorised, with the ``org`` that it is about.
+
+    ``given_key``: the Idempotency-Key as sent.  ``currencies``: of orgs, as far as known.
+    ``address``: the URL under which the API is reached, where the host has said.
+    """
+
+    billing: Billing
+    caller: Caller
+    route: str
+    org: str
+    given_key: str | None
+    currencies: MutableMapping[str, str]
+    address: str | None
+
+    @property
+    def key(self) -> str:
+        """The engine's key for this write; a Problem 400 where the client sent none."""
+        if self.given_key is None:
+            raise Problem(
+                400, "idempotency_key_missing", "This request needs an Idempotency-Key header."
+            )
+        return self.key_of(self.given_key)
+
+    @property
+    def key_or_new(self) -> str:
+        """The engine's key for this write; a new one where the client sent none."""
+        given = self.billing.ids() if self.given_key is None else self.given_key
+        return self.key_of(given)
+
+    def key_of(self, given: str) -> str:
+        """The engine's key for a key of the caller's."""
+        return namespaced_key(self.caller, self.route, given)
+
+    def currency(self, org: str | None = None) -> str:
+        """An org's currency, which never changes; raises NotFound."""
+        name = self.org if org is None else org
+        if name not in self.currencies:
+            self.currencies[name] = self.billing.balance(name).currency
+        return self.currencies[name]
+
+
+@frozen
+class Listed:
+    """A page of rows; ``cursor`` leads to the next, None: there is none."""
+
+    rows: tuple[Any, ...]
+    cursor: str | None
+
+
+@frozen
+class Posted:
+    """What a provider posts, as it came: its signature says whether to believe it."""
+
+    body: bytes
+    signature: str | None
+
+
+@frozen
+class Route:
+    """``name``: its operation, and the namespace of its keys.  ``asked``, ``answer``: the
+    shapes of what comes in (query and path on GET, else the body; :class:`Posted` as it came)
+    and goes out (of a row, where it ``lists``).  ``key``: whether it takes an
+    Idempotency-Key.  ``pays``: whether the payment provider is asked."""
+
+    method: Literal["GET", "POST", "PUT"]
+    path: str
+    name: str
+    who: Who
+    asked: type
+    answer: type
+    handle: Callable[[Call, Any], Any]
+    summary: str
+    lists: bool = False
+    key: Literal["required", "optional"] | None = None
+    pays: bool = False
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """The fields that a path of this route names, or None."""
+        found = _pattern(self.path).fullmatch(path)
+        return None if found is None else found.groupdict()
+
+    @property
+    def internal(self) -> bool:
+        return self.who == "service"
+
+
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
+
+
+def cursor_of(kind: str, position: int) -> str:
+    """The opaque cursor of a place in a list: a row's number, which no new row moves."""
+    return urlsafe_b64encode(f"{kind}.{position}".encode()).decode().rstrip("=")
+
+
+def position_in(kind: str, cursor: str) -> int:
+    """The place that a cursor names; a Problem 422 for what is none of this list's."""
+    try:
+        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:  # of base64 and of ASCII
+        text = ""
+    found = re.fullmatch(kind + r"\.(\d{1,18})", text, re.ASCII)
+    if found is None or cursor_of(kind, int(found[1])) != cursor:
+        raise Problem(
+            422, "invalid_request", "cursor: expected one that this list gave.", field="cursor"
+        )
+    return int(found[1])

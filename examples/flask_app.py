@@ -1,0 +1,38 @@
+"""The billing API and page in Flask: python examples/flask_app.py"""
+
+from __future__ import annotations
+
+import logging
+from threading import Thread
+
+import waitress
+from flask import Flask, Response, request
+from host import PORT, Site, open_site
+
+from billing_adapters import http
+from billing_adapters.http import MAX_BODY
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def make_app(site: Site) -> Flask:
+    """An app that serves the billing API; the host's own routes are found before this one."""
+    app = Flask(__name__, static_folder=None)
+
+    @app.route("/<path:path>", methods=METHODS, provide_automatic_options=False)
+    def billing(path: str) -> Response:
+        query = request.query_string.decode("latin-1")
+        body = request.stream.read(MAX_BODY + 1)
+        asked = http.Request(request.method, request.path, query, request.headers, body)
+        answer = site(asked)
+        return Response(answer.body, answer.status, answer.headers)
+
+    return app
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    site = open_site()
+    Thread(target=site.work_on, daemon=True).start()
+    # Requests that come at once share a commit: a thread for each.
+    waitress.serve(make_app(site), host="127.0.0.1", port=PORT, threads=16)

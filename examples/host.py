@@ -1,0 +1,157 @@
+"""What the examples share: the engine, its prices, whose API key is whose, and who takes payments.
+
+BILLING_DB chooses the database: a file of SQLite (default: billing-example.db), or the DSN of a
+PostgreSQL server (postgresql://...).  PORT is where an example listens (default: 8000), and
+BILLING_ADDRESS the URL that its customers use.  With STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET, both
+of test mode, Stripe takes the payments; without, a fake does, which has a page of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+from urllib.parse import parse_qsl
+
+from billing_adapters.fake_payments import CheckoutPage, FakePayments
+from billing_adapters.http import Api, Caller, Request, Response
+from billing_core import (
+    Billing,
+    BillingError,
+    Flat,
+    Price,
+    PriceBook,
+    Settle,
+    Usage,
+    model,
+    tokens,
+    usd,
+)
+from billing_core.payments import PaymentProvider
+from billing_core.ports import Store
+
+PORT = os.environ.get("PORT", "8000")
+ADDRESS = os.environ.get("BILLING_ADDRESS", f"http://127.0.0.1:{PORT}")
+LOG = logging.getLogger("host")
+
+# A host asks its own table of keys or sessions; a revoked key is not in it.
+KEYS = {
+    "key-ana": Caller("ana", org="acme", member="ana"),
+    "key-bo": Caller("bo", "admin", org="acme", member="bo"),
+    "key-eve": Caller("eve", org="globex", member="eve"),
+    "key-gus": Caller("gus", "admin", org="globex", member="gus"),
+    "key-gateway": Caller("gateway", "service"),
+}
+
+PRICES = PriceBook(
+    "example-1",
+    datetime(2026, 1, 1, tzinfo=UTC),
+    {
+        model("small"): {
+            "input": Price(Flat.of("0.15", 1_000_000)),
+            "output": Price(Flat.of("0.60", 1_000_000)),
+        },
+        model("large"): {
+            "input": Price(Flat.of("3", 1_000_000)),
+            "output": Price(Flat.of("15", 1_000_000)),
+        },
+        "tool:search": {"call": Price(Flat.of("0.004"), unit="call")},
+        "code:python": {"duration": Price(Flat.of("0.0001", 1_000_000), unit="microsecond")},
+    },
+)
+
+
+def open_store(setting: str) -> Store:
+    """The store of a file's path or of a DSN."""
+    if setting.startswith(("postgres://", "postgresql://")):
+        from billing_adapters.postgres import PostgresStore
+
+        store = PostgresStore(setting)
+        store.migrate()
+        return store
+    from billing_adapters.sqlite import SqliteStore
+
+    return SqliteStore(setting)
+
+
+def open_payments() -> PaymentProvider:
+    """Stripe, or a fake."""
+    key = os.environ.get("STRIPE_API_KEY")
+    if key is None:
+        return FakePayments(address=f"{ADDRESS}/fake-checkout")
+    from billing_adapters.stripe_payments import StripePayments
+
+    secret = os.environ["STRIPE_WEBHOOK_SECRET"]  # of the endpoint ADDRESS/v1/webhooks/stripe
+    return StripePayments(key, livemode=False, webhook_secrets=[secret])
+
+
+def open_billing() -> Billing:
+    """The engine, with prices, two orgs and some usage to look at."""
+    store = open_store(os.environ.get("BILLING_DB", "billing-example.db"))
+    billing = Billing(store, payments=open_payments())
+    billing.publish(PRICES)
+    began = datetime.now(UTC) - timedelta(days=20)
+    known = set(billing.orgs())
+    for org in {"acme", "globex"} - known:
+        billing.open_account(org, livemode=False, at=began)
+        billing.grant(org, "welcome", usd("5"), kind="promotional", at=began)
+        billing.grant(org, "first-order", usd("20"), reference="order-1", at=began)
+    if "acme" not in known:
+        billing.execute(_usage(began))
+    return billing
+
+
+def _usage(began: datetime) -> list[Settle]:
+    """Twenty days of work."""
+    made: list[Settle] = []
+    for hour in range(0, 20 * 24, 5):
+        at = began + timedelta(hours=hour)
+        busy = 1 + (hour * 7) % 11
+        used: dict[str, Usage] = {
+            "ana": tokens("small", input=9_000 * busy, output=1_500 * busy),
+            "bo": tokens("large", input=800 * busy, output=250 * busy),
+            "cy": Usage.of("tool:search", {"call": busy}),
+        }
+        for member, usage in used.items():
+            key = f"seed-{hour}-{member}"
+            made.append(Settle("acme", key, usage=usage, member=member, at=at, occurred_at=at))
+    return made
+
+
+class Site:
+    """What an example serves: the billing API and, beside it, the fake provider's page."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        payments = api.billing.payments
+        self.fake = payments if isinstance(payments, FakePayments) else None
+
+    def __call__(self, request: Request) -> Response:
+        if self.fake is None or not request.path.startswith("/fake-checkout/"):
+            return self.api(request)
+        form = dict(parse_qsl(request.body.decode("utf-8", "replace")))
+        return Response(*CheckoutPage(self.fake)(request.method, request.path, form))
+
+    def work(self) -> None:
+        """A round of background work: automatic top-ups, lost answers, what has lapsed."""
+        if self.fake is not None:  # as Stripe would, over the network
+            for body, signature in self.fake.deliveries():
+                headers = {"Stripe-Signature": signature}
+                self.api(Request("POST", "/v1/webhooks/stripe", headers=headers, body=body))
+        try:
+            for failure in self.api.billing.run_pending().failures:
+                LOG.warning("%s of %s: %s", failure.what, failure.org, failure.error)
+        except BillingError:
+            LOG.exception("background work")
+
+    def work_on(self) -> NoReturn:
+        """All rounds, for a thread; any number of threads and processes may."""
+        while True:
+            self.work()
+            time.sleep(1)
+
+
+def open_site() -> Site:
+    return Site(Api(open_billing(), KEYS.get, address=ADDRESS))

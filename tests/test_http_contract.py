@@ -1,0 +1,426 @@
+"""The HTTP contract, over every framework in this process and every example as a server."""
+
+import re
+from datetime import datetime
+
+import pytest
+from http_world import (
+    ADMIN,
+    IN_PROCESS,
+    MEMBER,
+    OTHER,
+    OTHER_ADMIN,
+    SERVERS,
+    SERVICE,
+    in_process,
+    served,
+)
+
+from billing_adapters.http.public import _SAID
+from billing_core.statements import HISTORY_TYPES
+
+DATABASES = ("sqlite",)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(host, database) for host in IN_PROCESS + SERVERS for database in DATABASES],
+    ids="-".join,
+)
+def client(request, tmp_path_factory):
+    host, _ = request.param
+    path = tmp_path_factory.mktemp("http") / "billing.db"
+    with (in_process if host in IN_PROCESS else served)(host, path) as found:
+        yield found
+
+
+# -- shapes of the contract -----------------------------------------------------
+
+CENTS = int
+TEXT = str
+
+
+def nullable(kind):
+    return (kind, type(None))
+
+
+def time(text):
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", text), text
+    return datetime.fromisoformat(text)
+
+
+def money(*names):
+    return {
+        "currency": TEXT,
+        **{f"{name}Cents": CENTS for name in names},
+        **dict.fromkeys(names, TEXT),
+    }
+
+
+PLAN = {"orgId": TEXT, "plan": nullable(TEXT), **money("balance", "totalGranted", "totalUsed")}
+CREDITS = {
+    "orgId": TEXT,
+    "freeCreditsUsed": bool,
+    **money("balance", "available", "held", "debt", "totalGranted", "totalUsed"),
+}
+MOVEMENT = {
+    "id": TEXT,
+    "orgId": TEXT,
+    "type": TEXT,
+    "resource": nullable(TEXT),
+    "description": TEXT,
+    "referenceId": nullable(TEXT),
+    "createdAt": time,
+    **money("amount", "balanceAfter"),
+}
+ROW = {
+    "tokens": {"input": int, "output": int, "total": int},
+    "modelUsage": [
+        {
+            "model": TEXT,
+            "requests": int,
+            "inputTokens": int,
+            "outputTokens": int,
+            "totalTokens": int,
+            "byok": bool,
+            **money("amount"),
+        }
+    ],
+    "toolExecutions": int,
+    "resourceCharges": [{"resource": TEXT, "quantity": int, "unit": TEXT, **money("amount")}],
+    **money("total"),
+}
+USAGE = {
+    "orgId": TEXT,
+    "memberId": nullable(TEXT),
+    "period": {"name": TEXT, "start": time, "end": time},
+    "credits": CREDITS,
+    "members": (list, type(None)),
+    **ROW,
+}
+CHARGE = {
+    "id": TEXT,
+    "orgId": TEXT,
+    "memberId": nullable(TEXT),
+    "resource": TEXT,
+    "occurredAt": time,
+    "createdAt": time,
+    "lines": [
+        {
+            "component": TEXT,
+            "quantity": TEXT,
+            "billed": TEXT,
+            "byok": bool,
+            "priceVersion": nullable(TEXT),
+            "price": TEXT,
+            "arithmetic": TEXT,
+            **money("amount"),
+        }
+    ],
+    "payments": [{"lotId": TEXT, "credit": TEXT, "how": TEXT, **money("amount")}],
+    **money("amount", "unpaid", "reversed"),
+}
+
+
+def check(value, shape, where="data"):
+    """Every field is there, with its type, and no other; cents are the floor of the decimal."""
+    if isinstance(shape, dict):
+        assert isinstance(value, dict) and value.keys() == shape.keys(), (where, value)
+        for name, kind in shape.items():
+            check(value[name], kind, f"{where}.{name}")
+            if name.endswith("Cents"):
+                assert re.fullmatch(r"-?\d+\.\d{2,9}", value[name.removesuffix("Cents")])
+                exact = value[name.removesuffix("Cents")].partition(".")
+                nanos = int((exact[0] + exact[2].ljust(9, "0")).replace("-", ""))
+                nanos = -nanos if exact[0].startswith("-") else nanos
+                assert value[name] == nanos // 10_000_000, (where, value)
+    elif isinstance(shape, list):
+        assert isinstance(value, list) and value, where
+        for number, each in enumerate(value):
+            check(each, shape[0], f"{where}[{number}]")
+    elif shape is time:
+        time(value)
+    else:
+        kinds = shape if isinstance(shape, tuple) else (shape,)
+        assert type(value) in kinds, (where, value)
+
+
+def test_every_type_of_history_has_its_words() -> None:
+    assert _SAID.keys() == HISTORY_TYPES
+
+
+# -- public ---------------------------------------------------------------------
+
+
+def test_plan_and_credits(client) -> None:
+    for key in (MEMBER, ADMIN):
+        check(client.get("/v1/billing/plan", key).data, PLAN)
+        check(client.get("/v1/billing/credits", key).data, CREDITS)
+    assert client.get("/v1/billing/plan", OTHER).data["orgId"] == "globex"
+    found = client.get("/v1/billing/credits", orgId="acme")
+    # Of acme's free credit nothing is left.
+    assert found.data["orgId"] == "acme" and found.data["freeCreditsUsed"] is True
+    assert client.get("/v1/billing/credits", OTHER).data["freeCreditsUsed"] is False
+    assert found.json["meta"] == {"requestId": found.headers["x-request-id"]}
+    assert found.headers["cache-control"] == "no-store"
+
+
+def test_what_is_held_is_not_available(client) -> None:
+    before = client.get("/v1/billing/credits").data
+    body = {
+        "orgId": "acme",
+        "cost": {"amount": "0.015", "currency": "USD"},
+        "hold": {"lifeSeconds": 600},
+    }
+    made = client.post("/v1/internal/credits/check", body).data
+    assert (made["allowed"], made["needed"], made["available"]) == (True, "0.015", None)
+    after = client.get("/v1/billing/credits").data
+    assert after["balance"] == before["balance"]
+    assert (before["held"], after["held"], after["heldCents"]) == ("0.00", "0.015", 1)
+    released = client.post(
+        "/v1/internal/credits/release", {"orgId": "acme", "holdId": made["hold"]["id"]}
+    ).data
+    assert released["freed"] == "0.015"
+    assert client.get("/v1/billing/credits").data == before
+
+
+def test_history_in_pages_that_new_rows_do_not_move(client) -> None:
+    first = client.get("/v1/billing/credits/history", limit=2)
+    for row in first.data:
+        check(row, MOVEMENT)
+        assert row["type"] in HISTORY_TYPES and row["orgId"] == "acme"
+    meta = first.json["meta"]
+    assert meta["hasMore"] is True and isinstance(meta["nextCursor"], str)
+    second = client.get("/v1/billing/credits/history", limit=2, cursor=meta["nextCursor"])
+    client.settle()
+    again = client.get("/v1/billing/credits/history", limit=2, cursor=meta["nextCursor"])
+    assert again.data == second.data
+    ids = [int(row["id"]) for row in first.data + second.data]
+    assert ids == sorted(set(ids), reverse=True)
+
+
+def test_history_ends_with_no_cursor(client) -> None:
+    rows, cursor = [], None
+    while True:
+        query = {"limit": 100} | ({} if cursor is None else {"cursor": cursor})
+        page = client.get("/v1/billing/credits/history", **query)
+        rows += page.data
+        assert page.data
+        cursor = page.json["meta"]["nextCursor"]
+        assert page.json["meta"]["hasMore"] is (cursor is not None)
+        if cursor is None:
+            break
+    assert [row["type"] for row in rows[-2:]] == ["topup", "grant"]
+    assert rows[-2]["referenceId"] == "order-1" and rows[-2]["amountCents"] == 2000
+    assert rows[0]["balanceAfter"] == client.get("/v1/billing/credits").data["balance"]
+    # Two rows on two pages of one each: the second says that it is the last.
+    page = client.get("/v1/billing/credits/history", OTHER, limit=1)
+    assert page.json["meta"]["hasMore"] is True
+    page = client.get(
+        "/v1/billing/credits/history", OTHER, limit=1, cursor=page.json["meta"]["nextCursor"]
+    )
+    assert page.json["meta"] | {"requestId": ""} == {
+        "requestId": "",
+        "hasMore": False,
+        "nextCursor": None,
+    }
+
+
+@pytest.mark.parametrize("period", ["current", "7d", "30d", "all_time"])
+def test_a_member_sees_their_own_usage(client, period) -> None:
+    client.settle("ana", model="large")
+    found = client.get("/v1/billing/my-usage", period=period).data
+    assert found["memberId"] == "ana" and found["members"] is None
+    assert found["period"]["name"] == period
+    assert time(found["period"]["start"]) < time(found["period"]["end"])
+    assert not any(row["resource"] == "tool:search" for row in found["resourceCharges"])
+    check(found, USAGE | {"resourceCharges": list})
+
+
+def test_an_admin_sees_everyone_s_usage(client) -> None:
+    run = {"orgId": "acme", "tool": "search", "calls": 3}
+    client.post("/v1/internal/tools/execute", run)
+    client.settle("ana", byok=True)
+    before = client.get("/v1/billing/my-usage", ADMIN, all="true", period="30d").data
+    check(before, USAGE)
+    names = [row["memberId"] for row in before["members"]]
+    assert before["memberId"] is None and names == [None, "ana", "bo", "cy"]
+    for row in before["members"]:
+        check(row, {"memberId": nullable(TEXT), **ROW} | dict.fromkeys(
+            ("modelUsage", "resourceCharges"), list))  # fmt: skip
+    assert sum(row["tokens"]["total"] for row in before["members"]) == before["tokens"]["total"]
+    assert [row["amount"] for row in before["modelUsage"] if row["byok"]] == ["0.00"]
+    own = client.get("/v1/billing/my-usage", ADMIN, period="30d").data
+    assert own["memberId"] == "bo" and own["total"] != before["total"]
+    denied = client.get("/v1/billing/my-usage", MEMBER, all="true")
+    assert (denied.status, denied.code) == (403, "not_allowed")
+
+
+def test_usage_by_day(client) -> None:
+    client.settle("ana")
+    found = client.get("/v1/billing/my-usage/daily", period="30d").data
+    assert found.keys() == {"orgId", "memberId", "days"} and found["memberId"] == "ana"
+    days = [each["day"] for each in found["days"]]
+    assert len(days) > 15 and days == sorted(days)
+    for each in found["days"]:
+        check(each, {"day": TEXT, **ROW, "resourceCharges": list})
+    everyone = client.get("/v1/billing/my-usage/daily", ADMIN, period="30d", all="true").data
+    whole = client.get("/v1/billing/my-usage", ADMIN, period="30d", all="true").data
+    total = sum(int(each["tokens"]["total"]) for each in everyone["days"])
+    assert total == whole["tokens"]["total"]
+
+
+def test_a_charge_explains_itself_to_whose_it_is(client) -> None:
+    charge = client.settle("ana").data["id"]
+    found = client.get(f"/v1/billing/charges/{charge}").data
+    check(found, CHARGE)
+    assert found["memberId"] == "ana" and found["resource"] == "model:small"
+    [row] = client.get("/v1/billing/credits/history", limit=1).data
+    assert row["id"] == charge and row["amount"] == "-" + found["amount"]
+    assert client.get(f"/v1/billing/charges/{charge}", ADMIN).data == found
+    others = client.settle("bo").data["id"]
+    assert client.get(f"/v1/billing/charges/{others}").code == "not_allowed"
+    # Of another org, there is no such charge, be there one of its own by that number or not.
+    answers = [
+        client.get(f"/v1/billing/charges/{each}", OTHER_ADMIN)
+        for each in (charge, "999999999", "0", "-1", "x", "9" * 40, "٣")
+    ]
+    assert {(each.status, each.code) for each in answers} == {(404, "unknown_charge")}
+    own = client.settle("eve", "globex").data["id"]
+    assert client.get(f"/v1/billing/charges/{own}", OTHER).data["orgId"] == "globex"
+
+
+# -- internal -------------------------------------------------------------------
+
+
+def test_a_hold_is_settled_by_its_id(client) -> None:
+    call = {"model": "small", "inputTokens": 1_000, "outputTokens": 1_000}
+    check_body = {"orgId": "acme", "memberId": "ana", "modelCall": call}
+    asked = client.post("/v1/internal/credits/check", check_body).data
+    assert asked["allowed"] and asked["hold"] is None and asked["needed"] == "0.00075"
+    body = check_body | {"hold": {"lifeSeconds": 60}}
+    made = client.post("/v1/internal/credits/check", body, idem="hold-1").data
+    assert client.post("/v1/internal/credits/check", body, idem="hold-1").data == made
+    settle = {
+        "orgId": "acme",
+        "memberId": "ana",
+        "holdId": made["hold"]["id"],
+        "modelCall": {"model": "small", "inputTokens": 1_000, "outputTokens": 10},
+    }
+    charge = client.post("/v1/internal/models/settle", settle, idem="hold-1").data
+    assert charge["captured"] == charge["amount"] == "0.000156" and charge["unpriced"] == []
+    assert client.post("/v1/internal/models/settle", settle, idem="hold-1").data == charge
+    again = client.post("/v1/internal/models/settle", settle, idem="hold-2")
+    assert (again.status, again.code) == (409, "conflict")
+    other = settle | {"memberId": "bo"}
+    again = client.post("/v1/internal/models/settle", other, idem="hold-1")
+    assert (again.status, again.code) == (409, "idempotency_conflict")
+
+
+def test_deducting_is_refused_beyond_what_is_available(client) -> None:
+    cost = {"amount": "0.25", "currency": "USD"}
+    body = {"orgId": "acme", "cost": cost, "resource": "video", "referenceId": "v-1"}
+    found = client.post("/v1/internal/credits/deduct", body).data
+    assert (found["amount"], found["paid"], found["unpaid"]) == ("0.25", "0.25", "0.00")
+    dear = body | {"cost": cost | {"amount": "1000"}}
+    refused = client.post("/v1/internal/credits/deduct", dear)
+    assert (refused.status, refused.code) == (402, "insufficient_credits")
+    assert refused.json["error"]["limit"] == "balance"
+    no = client.post("/v1/internal/credits/check", dear).data
+    assert (no["allowed"], no["reason"]) == (False, "insufficient_credits")
+    euros = client.post("/v1/internal/credits/deduct", body | {"cost": cost | {"currency": "EUR"}})
+    assert (euros.status, euros.code) == (422, "invalid_request")
+    unknown = {"orgId": "acme", "usage": {"resource": "nothing", "quantities": {"x": 1}}}
+    answer = client.post("/v1/internal/credits/deduct", unknown)
+    assert (answer.status, answer.code) == (422, "unknown_price")
+
+
+def test_tools_and_code(client) -> None:
+    tool = client.post("/v1/internal/tools/execute", {"orgId": "acme", "tool": "search"}).data
+    assert tool["amount"] == "0.004"
+    run = {"orgId": "acme", "runtime": "python", "durationMicroseconds": 2_500_000}
+    assert client.post("/v1/internal/code/execute", run).data["amount"] == "0.00025"
+
+
+def test_prices(client) -> None:
+    found = client.get("/v1/internal/prices", SERVICE, orgId="acme", resource="tool:search")
+    [row] = found.data
+    assert row == {
+        "resource": "tool:search",
+        "component": "call",
+        "unit": "call",
+        "price": "0.004 USD per call",
+        "priceVersion": row["priceVersion"],
+    }
+    assert len(client.get("/v1/internal/prices", SERVICE, orgId="acme").data) == 6
+
+
+def test_a_batch_answers_for_each_settlement(client) -> None:
+    good = {"orgId": "acme", "key": "b-1", "modelCall": {"model": "small", "inputTokens": 20}}
+    items = [
+        good,
+        good | {"orgId": "nowhere"},
+        good | {"modelCall": {"model": "small", "inputTokens": 21}},
+        good | {"key": "b-2", "usage": {"resource": "x", "quantities": {"y": "12"}}},
+        {"orgId": "acme", "key": "b-3", "usage": {"resource": "x", "quantities": {"y": "9" * 36}}},
+    ]
+    found = client("POST", "/v1/internal/settlements", SERVICE, body={"settlements": items}).data
+    outcomes = found["outcomes"]
+    assert [each["key"] for each in outcomes] == ["b-1", "b-1", "b-1", "b-2", "b-3"]
+    assert outcomes[0]["charge"]["amount"] == "0.000003"
+    codes = [each["error"] and each["error"]["code"] for each in outcomes]
+    assert codes == [None, "unknown_org", "idempotency_conflict", "invalid_request", None]
+    assert outcomes[4]["charge"]["unpriced"] == ["y"]
+
+
+def test_writes_need_a_key_and_two_callers_or_routes_share_none(client) -> None:
+    body = {"orgId": "acme", "cost": {"amount": "0.01", "currency": "USD"}, "resource": "x"}
+    answer = client("POST", "/v1/internal/credits/deduct", SERVICE, body=body)
+    assert (answer.status, answer.code) == (400, "idempotency_key_missing")
+    for bad in ("x" * 129, "tab\there"):
+        answer = client.post("/v1/internal/credits/deduct", body, idem=bad)
+        assert (answer.status, answer.code) == (400, "malformed_request")
+    deducted = client.post("/v1/internal/credits/deduct", body, idem="same").data["id"]
+    assert client.post("/v1/internal/credits/deduct", body, idem="same").data["id"] == deducted
+    assert client.settle(idem="same").data["id"] != deducted
+
+
+# -- the rest -------------------------------------------------------------------
+
+
+def test_the_description_is_the_public_routes(client) -> None:
+    found = client("GET", "/openapi.json", None)
+    assert found.status == 200 and found.json["openapi"] == "3.1.0"
+    paths = set(found.json["paths"])
+    assert "/v1/webhooks/stripe" in paths
+    assert all(path.startswith("/v1/billing/") for path in paths - {"/v1/webhooks/stripe"})
+    assert b"internal" not in found.body and b"service" not in found.body
+    assert client("POST", "/openapi.json", None, body={}).status == 405
+
+
+def test_the_page(client) -> None:
+    for path, kind in (
+        ("/billing", "text/html"),
+        ("/billing/page.css", "text/css"),
+        ("/billing/page.js", "text/javascript"),
+        ("/billing/chart.js", "text/javascript"),
+        ("/billing/client.js", "text/javascript"),
+        ("/billing/elements.js", "text/javascript"),
+        ("/billing/paying.js", "text/javascript"),
+    ):
+        found = client("GET", path, None)
+        assert found.status == 200 and found.body
+        assert found.headers["content-type"] == f"{kind}; charset=utf-8"
+        policy = found.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert client("GET", "/billing/secret.txt", MEMBER).status == 404
+
+
+def test_methods_that_a_path_does_not_have(client) -> None:
+    found = client("PUT", "/v1/billing/plan", body={})
+    assert (found.status, found.code) == (405, "method_not_allowed")
+    assert found.headers["allow"] == "GET, HEAD"
+    head = client("HEAD", "/v1/billing/plan")
+    assert (head.status, head.body) == (200, b"")
+    assert client("PUT", "/v1/internal/prices", body={}).status == 404
+    assert client("POST", "/v1/internal/prices", SERVICE, body={}).status == 405
