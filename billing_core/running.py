@@ -238,14 +238,16 @@ def demand_of(ledger: Ledger, run: Run, span: Window) -> Demand:
     return demand(ledger, run.resource, run.spec, item, span)
 
 
-def _horizon(ledger: Ledger, ask: Ask, run: Run) -> tuple[int, str]:
-    """How far a run may be funded, and why no further."""
-    asked, known = ask.at + run.ahead, ledger.terms.now + ledger.terms.horizon
+def _horizon(ledger: Ledger, ask: Ask, run: Run, start: int) -> tuple[int, str]:
+    """How far a run may be funded from a time on, by a clock that may be ahead; and why no
+    further."""
+    asked = max(ask.at, start) + run.ahead
+    known = ledger.terms.now + ledger.terms.horizon
     return (asked, "asked") if asked <= known else (known, "horizon")
 
 
 def _funding(ledger: Ledger, ask: Ask, run: Run, start: int, hold: Hold | None) -> Funding:
-    end, why = _horizon(ledger, ask, run)
+    end, why = _horizon(ledger, ask, run, start)
     want = demand_of(ledger, run, Window(start, max(start, end)))
     return fund(ledger, Use(run.member, run.project, run.resource, start), want, end, why, hold)
 
@@ -270,7 +272,7 @@ def start(ledger: Ledger, ask: Ask) -> Outcome:
         duration("ahead", command.ahead), state, began, began, began, began, "asked",
     )  # fmt: skip
     item = Item(run.item, run.resource)
-    end, _ = _horizon(ledger, ask, run)
+    end, _ = _horizon(ledger, ask, run, began)
     span = Window(began, max(began, end))
     want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)
     lapse(ledger, ask.time)

@@ -6,12 +6,21 @@ SPANS = "billing_core/spans.py"
 STORING = "billing_core/storing.py"
 RUNTIME = "billing_core/runtime.py"
 METERING = "billing_core/metering.py"
+PORTS = "billing_core/ports.py"
 ROWS = "adapters/billing_adapters/sqlite/rows.py"
+PG_LOADING = "adapters/billing_adapters/postgres/loading.py"
+PG_TABLES = "adapters/billing_adapters/postgres/tables.py"
+PG_WORK = "adapters/billing_adapters/postgres/work.py"
 
 R = "tests/test_runs.py::test_"
 S = "tests/test_storage.py::test_"
 DAY = "tests/test_a_day.py::test_a_day_in_the_life"
 STORE = "tests/test_sqlite_store.py::TestSqliteStore::test_"
+POSTGRES = "tests/test_postgres_store.py::TestPostgresStore::test_"
+FOUND = "tests/test_over_time_found.py::test_"
+MACHINE = (
+    "tests/test_memory_store.py::TestMemoryStore::test_runs_and_storage_are_the_same_as_in_memory"
+)
 PROPERTY = R + "any_grouping_and_order_costs_what_one_settlement_costs"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -178,5 +187,118 @@ RUNS: list[Planted] = [
         "    amount = excluded.amount, unpaid",
         "    unpaid",
         (DAY, STORE + "rows_replace_those_of_the_same_key"),
+    ),
+    (
+        "a run's span ends where it is settled, whatever was charged beyond",
+        PORTS,
+        "run.ended_at or 0, *(tab.last for tab in run.tabs)]",
+        "run.ended_at or 0]",
+        (FOUND + "forgiving_what_was_last_charged_after_the_runs_end_counts_in_that_day",),
+    ),
+    (
+        "a pending run's span ends before its end",
+        PORTS,
+        "run.ended_at or 0, *(tab.last for tab in run.tabs)]",
+        "*(tab.last for tab in run.tabs)]",
+        (FOUND + "forgiving_what_is_pending_beyond_its_period_counts_on_there", MACHINE),
+    ),
+    (
+        "a start wants the counters of its own period alone",
+        RUNNING,
+        "want.counters[resource] = min(first, time), FOREVER",
+        "want.counters[resource] = min(first, time), time",
+        (FOUND + "a_run_started_and_stopped_in_one_batch_counts_on_in_a_period_that_is_counted",),
+    ),
+    (
+        "what fails leaves its marks on a run",
+        RUNNING,
+        "return _Change(ledger, ask, copy(run))",
+        "return _Change(ledger, ask, run)",
+        (FOUND + "a_stop_that_fails_leaves_the_run_alone_for_what_follows_in_its_batch",),
+    ),
+    (
+        "a story adds up what was given back",
+        SPANS,
+        "    story.amount += amount - story.reversed  # else it would pass 64 bits some day\n"
+        "    story.reversed = 0\n",
+        "    story.amount += amount\n",
+        (FOUND + "forgiving_and_undoing_again_and_again_stays_within_64_bits",),
+    ),
+    (
+        "a piece that is priced later is owed again",
+        "billing_core/ledger.py",
+        "            story.unpaid = 0  #",
+        "            pass  #",
+        (FOUND + "pricing_a_piece_that_is_owed_does_not_owe_it_twice",),
+    ),
+    (
+        "a run that is settled up to now is not active",
+        "billing_core/engine/time_reads.py",
+        "run.started_at < span.end",
+        "run.settled_to < span.end",
+        (FOUND + "a_run_that_is_settled_up_to_now_counts_as_active",),
+    ),
+    (
+        "resuming forgets how long it was suspended",
+        RUNNING,
+        "ended: list[list[int | None]] = [[begin, again]] if begin < again else []",
+        "ended: list[list[int | None]] = []",
+        (MACHINE,),
+    ),
+    (
+        "a late resumption does not charge again what was given back",
+        RUNNING,
+        "    span = Window(again, run.settled_to)\n",
+        "    span = Window(again, again)\n",
+        (MACHINE,),
+    ),
+    (
+        "PostgreSQL loads no size after a span",
+        PG_LOADING,
+        "t.at <= coalesce((SELECT min(s.at) {sized} AND s.at > w.last), w.last)",
+        "t.at <= w.last",
+        (POSTGRES + "a_wanted_workspace_comes_with_the_sizes_of_its_span",),
+    ),
+    (
+        "PostgreSQL loads no size before a span",
+        PG_LOADING,
+        "t.at >= coalesce((SELECT max(s.at) {sized} AND s.at <= w.first), w.first)",
+        "t.at >= w.first",
+        (POSTGRES + "a_wanted_workspace_comes_with_the_sizes_of_its_span",),
+    ),
+    (
+        "PostgreSQL loads a run without its stories",
+        PG_LOADING,
+        "charges = {tab.charge for owner in owners for tab in owner.tabs}",
+        "charges: set[int] = {0 for owner in owners if False}",
+        (POSTGRES + "a_wanted_run_comes_with_what_charges_it",),
+    ),
+    (
+        "PostgreSQL loads a run without its counters",
+        PG_LOADING,
+        "spans += [(resource, span) for resource, _, span in over_time]",
+        "spans += []",
+        (POSTGRES + "a_wanted_run_comes_with_what_charges_it",),
+    ),
+    (
+        "PostgreSQL loads a run without what was spent on its days",
+        PG_LOADING,
+        "return [*times, *(at for span in spans for at in span)]",
+        "return times",
+        (FOUND + "forgiving_what_was_last_charged_after_the_runs_end_counts_in_that_day",),
+    ),
+    (
+        "PostgreSQL keeps a run's first state",
+        PG_TABLES,
+        '_replaced("state, seen_at, body")',
+        '_replaced("seen_at, body")',
+        (POSTGRES + "silent_runs_of_all_orgs_come_longest_silent_first",),
+    ),
+    (
+        "PostgreSQL finds silent runs that have ended",
+        PG_WORK,
+        "state IN ('active', 'suspended')",
+        "state <> 'settled'",
+        (POSTGRES + "silent_runs_of_all_orgs_come_longest_silent_first",),
     ),
 ]

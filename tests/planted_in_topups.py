@@ -8,11 +8,15 @@ AUDIT = "billing_core/topup_audit.py"
 ENGINE = "billing_core/engine/topups.py"
 WORK = "billing_core/engine/work.py"
 ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
+PG_LOADING = "adapters/billing_adapters/postgres/loading.py"
+PG_TABLES = "adapters/billing_adapters/postgres/tables.py"
+PG_WORK = "adapters/billing_adapters/postgres/work.py"
 
 TOPUPS = "tests/test_topups.py::test_"
 AUTO = "tests/test_auto_topup.py::test_"
 REFUNDS = "tests/test_refunds.py::test_"
 CRASHES = "tests/test_topup_crashes.py::test_"
+POSTGRES = "tests/test_postgres_store.py::TestPostgresStore::test_"
 SQLITE = "tests/test_sqlite_store.py::TestSqliteStore::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -206,5 +210,64 @@ IN_TOPUPS: list[Planted] = [
         "if moved != taken:",
         "if False:",
         ("tests/test_topup_claims.py",),
+    ),
+    (
+        "the sweep of lapses has the name of another command",
+        "billing_core/topup_commands.py",
+        'op: ClassVar[str] = "lapse"',
+        'op: ClassVar[str] = "sweep"',
+        (
+            "tests/test_over_time_found.py::test_a_run_closed_under_the_key_of_a_sweep_does_not"
+            "_stop_the_sweep_of_lapses",
+        ),
+    ),
+    (
+        "PostgreSQL asks what waits before it has the lock",
+        PG_WORK,
+        "return bool(self._write((work.delivering, whose), (work.delivered, (*whose, seq, n))))",
+        "return bool(self._write((work.delivered, (*whose, seq, n))))",
+        ("tests/test_postgres.py::test_events_written_while_others_are_delivered_still_wait",),
+    ),
+    (
+        "PostgreSQL leases events that another delivers",
+        PG_WORK,
+        "(deliverer = $2 OR until <= $3)",
+        "(deliverer = $2 OR until <> $3)",
+        (POSTGRES + "one_deliverer_at_a_time",),
+    ),
+    (
+        "PostgreSQL takes anybody's word that events are delivered",
+        PG_WORK,
+        '" WHERE org_id = $1 AND deliverer = $2 RETURNING org_id"',
+        "\" WHERE org_id = $1 AND $2 <> '' RETURNING org_id\"",
+        (POSTGRES + "one_deliverer_at_a_time",),
+    ),
+    (
+        "PostgreSQL delivers the first event again and again",
+        PG_WORK,
+        "SET seq = $3, n = $4,",
+        "SET seq = $3 - 1, n = $4,",
+        (POSTGRES + "events_wait_until_they_are_delivered",),
+    ),
+    (
+        "PostgreSQL lets a mark go back",
+        PG_WORK,
+        "value = greatest(kept.value, excluded.value)",
+        "value = excluded.value",
+        (POSTGRES + "a_mark_never_goes_back",),
+    ),
+    (
+        "PostgreSQL keeps when a top-up was first due",
+        PG_TABLES,
+        '_replaced("due_at, asked, body")',
+        '_replaced("asked, body")',
+        (POSTGRES + "what_is_due_is_found_in_all_orgs_the_longest_due_first",),
+    ),
+    (
+        "PostgreSQL loads no automatic top-up",
+        PG_LOADING,
+        "automatic = [org for org in orgs if wants[org].auto]",
+        "automatic = [org for org in orgs if not wants[org]]",
+        (POSTGRES + "top_ups_are_kept_as_given_and_replaced",),
     ),
 ]

@@ -172,3 +172,13 @@ def test_usage_of_storage_that_is_settled_by_hand_is_no_discrepancy() -> None:
     world.clock.advance(MINUTE)
     billing.bill_storage("acme")
     assert world.wrong(checkpoints=checkpoints) == []
+
+
+def test_a_run_whose_clock_is_further_ahead_than_it_asks_for_is_funded() -> None:
+    world = boxes()
+    ahead = world.clock.now + 2 * MINUTE
+    started = world.billing.start_run("acme", "r1", BOX, ahead=MINUTE, occurred_at=ahead)
+    assert started.funded_until == ahead + MINUTE
+    beat = world.billing.heartbeat("acme", "r1", occurred_at=ahead + MINUTE)
+    assert beat.funded_until == ahead + 2 * MINUTE
+    assert world.wrong() == []

@@ -25,6 +25,7 @@ from billing_core.testing.contract_time import TimeContract
 from billing_core.testing.contract_topups import TopUpContract
 from billing_core.testing.contract_writes import PublishContract, WriteContract
 from billing_core.testing.machine import STEPS, FewDebts, ledger_machine
+from billing_core.testing.time_machine import time_machine, time_settings
 
 __all__ = ["StoreConformance"]
 
@@ -60,3 +61,9 @@ class StoreConformance(
         even (:mod:`billing_core.testing.machine`)."""
         machine = ledger_machine(lambda: [FewDebts(), self.make_store()])
         run_state_machine_as_test(machine, settings=settings(stateful_step_count=STEPS))
+
+    def test_runs_and_storage_are_the_same_as_in_memory(self) -> None:
+        """Random batches about sandbox runs and storage: equal outcomes, and what they are by a
+        naive model (:mod:`billing_core.testing.time_machine`)."""
+        machine = time_machine(lambda: [FewDebts(), self.make_store()])
+        run_state_machine_as_test(machine, settings=time_settings())
