@@ -9,6 +9,7 @@ METERING = "billing_core/metering.py"
 PORTS = "billing_core/ports.py"
 ROWS = "adapters/billing_adapters/sqlite/rows.py"
 PG_LOADING = "adapters/billing_adapters/postgres/loading.py"
+PG_LOOKUPS = "adapters/billing_adapters/postgres/lookups.py"
 PG_TABLES = "adapters/billing_adapters/postgres/tables.py"
 PG_WORK = "adapters/billing_adapters/postgres/work.py"
 
@@ -254,14 +255,14 @@ RUNS: list[Planted] = [
     ),
     (
         "PostgreSQL loads no size after a span",
-        PG_LOADING,
+        PG_LOOKUPS,
         "t.at <= coalesce((SELECT min(s.at) {sized} AND s.at > w.last), w.last)",
         "t.at <= w.last",
         (POSTGRES + "a_wanted_workspace_comes_with_the_sizes_of_its_span",),
     ),
     (
         "PostgreSQL loads no size before a span",
-        PG_LOADING,
+        PG_LOOKUPS,
         "t.at >= coalesce((SELECT max(s.at) {sized} AND s.at <= w.first), w.first)",
         "t.at >= w.first",
         (POSTGRES + "a_wanted_workspace_comes_with_the_sizes_of_its_span",),

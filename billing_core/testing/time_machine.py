@@ -17,8 +17,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from billing_core.account_commands import OpenAccount, SetLimit
 from billing_core.books import PriceBook
-from billing_core.commands import Command, Grant, OpenAccount, SetLimit
+from billing_core.commands import Command, Grant
 from billing_core.engine import Billing
 from billing_core.errors import Conflict, ImpossibleTransition
 from billing_core.money import Money
