@@ -10,7 +10,23 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from billing_adapters.http import Api, Caller
-from billing_core import Billing, Flat, Price, PriceBook, Settle, Usage, model, tokens, usd
+from billing_core import (
+    Billing,
+    Command,
+    Flat,
+    ForgiveRun,
+    Price,
+    PriceBook,
+    ReportStorage,
+    Settle,
+    StartRun,
+    StopRun,
+    Usage,
+    model,
+    sandbox,
+    tokens,
+    usd,
+)
 from billing_core.ports import Store
 
 # A host asks its own table of keys or sessions; a revoked key is not in it.
@@ -36,6 +52,11 @@ PRICES = PriceBook(
         },
         "tool:search": {"call": Price(Flat.of("0.004"), unit="call")},
         "code:python": {"duration": Price(Flat.of("0.0001", 1_000_000), unit="microsecond")},
+        "sandbox:small": {"vcpu": Price(Flat.of("0.00002", 1_000_000), unit="vCPU-microsecond")},
+        # A tenth of a cent for a gigabyte-day.
+        "storage:*": {
+            "byte_us": Price(Flat.of("0.001", 86_400_000_000 * 10**9), unit="byte-microsecond")
+        },
     },
 )
 
@@ -65,12 +86,13 @@ def open_billing() -> Billing:
         billing.grant(org, "first-order", usd("20"), reference="order-1", at=began)
     if "acme" not in known:
         billing.execute(_usage(began))
+        billing.bill_storage("acme")
     return billing
 
 
-def _usage(began: datetime) -> list[Settle]:
+def _usage(began: datetime) -> list[Command]:
     """Twenty days of work."""
-    made: list[Settle] = []
+    made: list[Command] = []
     for hour in range(0, 20 * 24, 5):
         at = began + timedelta(hours=hour)
         busy = 1 + (hour * 7) % 11
@@ -82,7 +104,22 @@ def _usage(began: datetime) -> list[Settle]:
         for member, usage in used.items():
             key = f"seed-{hour}-{member}"
             made.append(Settle("acme", key, usage=usage, member=member, at=at, occurred_at=at))
+        if hour % 60 == 0:
+            size = (20 - hour // 60) * 10**9
+            made.append(ReportStorage("acme", key, workspace="docs", size=size, at=at))
+            made += _run(f"seed-{hour}", at, timedelta(minutes=7 * busy))
+    why = "the machine was slow"
+    made.append(ForgiveRun("acme", "seed", run="seed-60", reason=why, at=at))
     return made
+
+
+def _run(name: str, at: datetime, took: timedelta) -> list[Command]:
+    """A sandbox, and nothing heard of it before its end; the longest is still to be settled."""
+    spec, settle = sandbox("small", {"vcpu": 2}), took < timedelta(minutes=70)
+    return [
+        StartRun("acme", name, spec=spec, member="cy", at=at),
+        StopRun("acme", name, run=name, settle=settle, at=at + took),
+    ]
 
 
 def open_api() -> Api:

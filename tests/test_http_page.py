@@ -112,7 +112,11 @@ def test_a_member_sees_their_own(page) -> None:
 def test_an_admin_sees_everyone_s(page) -> None:
     opened(page, "bo")
     expect(page.locator("#total")).to_contain_text("used by everyone")
-    expect(page.locator("#members tbody th")).to_have_text(["ana", "bo", "cy"])
+    expect(page.locator("#members tbody th")).to_have_text(["No member", "ana", "bo", "cy"])
+    states = ["Settled", "Pendingestimate", "Activeestimate", "Forgivennot charged"]
+    expect(page.locator("#runtime tbody th")).to_have_text(states)
+    expect(page.locator("#runtime tbody tr").nth(1)).to_contain_text("1 h 17 min")
+    expect(page.locator("#storage tbody tr")).to_contain_text("7,920")
     assert page.locator("#chart rect").count() > 40
     check_layout(page)
     page.get_by_text("The same as a table").click()

@@ -10,6 +10,7 @@ from billing_adapters.http.access import Caller, check_org, credential
 from billing_adapters.http.internal import INTERNAL
 from billing_adapters.http.messages import Problem, Request, Response, json_response
 from billing_adapters.http.openapi import description
+from billing_adapters.http.over_time import OVER_TIME
 from billing_adapters.http.page import page
 from billing_adapters.http.parsing import body_fields, query_fields
 from billing_adapters.http.problems import problem_of
@@ -20,7 +21,7 @@ from billing_core import Billing, BillingError
 
 __all__ = ["ROUTES", "Api", "Authenticate"]
 
-ROUTES: tuple[Route, ...] = PUBLIC + INTERNAL
+ROUTES: tuple[Route, ...] = PUBLIC + INTERNAL + OVER_TIME
 
 Authenticate = Callable[[str], Caller | None]
 """Whose API key it is; None for one that is unknown or revoked."""

@@ -44,6 +44,11 @@ class Call:
             )
         return self.key_of(self.given_key)
 
+    @property
+    def key_or_none(self) -> str | None:
+        """The same, or None where the client sent none."""
+        return None if self.given_key is None else self.key_of(self.given_key)
+
     def key_of(self, given: str) -> str:
         """The engine's key for a key of the caller's."""
         return namespaced_key(self.caller, self.route, given)

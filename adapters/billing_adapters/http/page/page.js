@@ -4,6 +4,10 @@ import { draw, legend, ranked, series } from "/billing/chart.js";
 
 const $ = (id) => document.getElementById(id);
 const KEY = "billing-key";
+const STATES = [
+  ["Settled", "settled"], ["Pending", "pending", "estimate"], ["Active", "active", "estimate"],
+  ["Forgiven", "forgiven", "not charged"],
+];
 const state = { cursor: null, usage: null, days: [], asked: 0 };
 
 class Failed extends Error {
@@ -61,6 +65,19 @@ function table(caption, columns, rows) {
 const money = (of, name) => `${of[name]} ${of.currency}`;
 const time = (text) => new Date(text).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 const count = (number) => number.toLocaleString();
+
+// Byte-seconds may have more digits than a float keeps; gigabyte-hours, in thousandths, do not.
+function gigabyteHours(byteSeconds) {
+  const hours = Number(BigInt(byteSeconds) / 3_600_000_000n) / 1000;
+  return hours.toLocaleString(undefined, { maximumFractionDigits: 3 });
+}
+
+function duration(seconds) {
+  const hours = Math.floor(seconds / 3600), rest = Math.floor((seconds % 3600) / 60);
+  return [[hours, "h"], [rest, "min"], [seconds % 60, "s"]]
+    .filter(([number], index) => number || (index === 2 && seconds < 60))
+    .map(([number, unit]) => `${count(number)} ${unit}`).join(" ");
+}
 
 function alarm(error) {
   const reference = error.requestId ? ` (reference ${error.requestId})` : "";
@@ -126,12 +143,24 @@ async function showUsage() {
     ["Quantity", (row) => row.much, "number"],
     ["Amount", (row) => money(row, "amount"), "number"],
   ], used));
+  $("runtime").replaceChildren(table("Sandbox runtime by state", [
+    ["State", (row) => row.note ? [row.state, element("span", { class: "tag" }, row.note)] : row.state],
+    ["Runs", (row) => count(row.runs), "number"],
+    ["Running time", (row) => duration(row.seconds), "number"],
+    ["Amount", (row) => money(row, "amount"), "number"],
+  ], STATES.map(([state, name, note]) => ({ ...usage.sandboxRuntime[name], state, note }))));
+  $("storage").replaceChildren(table("Storage by workspace", [
+    ["Workspace", (row) => row.workspaceId],
+    ["Gigabyte-hours", (row) => gigabyteHours(row.byteSeconds), "number"],
+    ["Amount", (row) => money(row, "amount"), "number"],
+  ], usage.storageUsage));
   $("byMember").hidden = usage.members === null;
   if (usage.members !== null) {
     $("members").replaceChildren(table("Usage by member", [
       ["Member", (row) => row.memberId ?? "No member"],
       ["Tokens", (row) => count(row.tokens.total), "number"],
       ["Tool runs", (row) => count(row.toolExecutions), "number"],
+      ["Sandboxes", (row) => duration(row.sandboxRuntime.settled.seconds), "number"],
       ["Amount", (row) => money(row, "total"), "number"],
     ], usage.members));
   }
@@ -242,7 +271,7 @@ function leave(cleared = true) {
   sessionStorage.removeItem(KEY);
   state.usage = null;
   if ($("story").open) $("story").close();
-  for (const id of ["cards", "models", "members", "chart", "rows", "total", "told", "said", "who"]) $(id).replaceChildren();
+  for (const id of ["cards", "models", "runtime", "storage", "members", "chart", "rows", "total", "told", "said", "who"]) $(id).replaceChildren();
   for (const id of ["portal", "who", "leave"]) $(id).hidden = true;
   if (cleared) $("alert").hidden = true;
   $("enter").hidden = false;
