@@ -46,6 +46,11 @@ class Api:
     ) -> None:
         self.billing = billing
         self.routes = tuple(routes)
+        self._patterns = [each for each in self.routes if "{" in each.path]
+        self._by_path = {
+            path: [each for each in self.routes if each.match(path) is not None]
+            for path in {each.path for each in self.routes}
+        }
         self._authenticate = authenticate
         self._currencies: dict[str, str] = {}
         self.description = description(each for each in self.routes if not each.internal)
@@ -117,7 +122,7 @@ class Api:
     def _route(self, method: str, path: str, caller: Caller) -> tuple[Route, dict[str, str]]:
         """The route, and what the path names; an internal one is not there for others."""
         allowed: list[str] = []
-        for route in self.routes:
+        for route in self._by_path.get(path, self._patterns):
             named = route.match(path)
             if named is None or (route.internal and not caller.may("service")):
                 continue
