@@ -120,7 +120,7 @@ def run(*, smoke: bool) -> None:
 
 
 def measure(framework: str, database: str, setting: str, smoke: bool) -> None:
-    rounds, times = (3, 40) if smoke else (5, 1_000)
+    rounds, times = (3, 40) if smoke else (11, 1_000)
     with ExitStack() as stack:
         store = stack.enter_context(closing(open_store(setting)))
         billing = Billing(store)

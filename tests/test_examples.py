@@ -14,20 +14,39 @@ from http_world import EXAMPLES, database, served
 from billing_core import Billing, Money
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def said(example, setting):
+    """What a script prints."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / example],
+        env=os.environ | {"BILLING_DB": str(setting)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+databases = pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+
+
+@databases
 def test_the_plain_script(kind, tmp_path_factory) -> None:
     with database(kind, tmp_path_factory) as setting:
-        done = subprocess.run(
-            [sys.executable, EXAMPLES / "plain_script.py"],
-            env=os.environ | {"BILLING_DB": str(setting)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    assert "held 0.126\n" in done.stdout and "0.015165 USD" in done.stdout
-    assert done.stdout.endswith("verified: True\n")
+        printed = said("plain_script.py", setting)
+    assert "held 0.126\n" in printed and "0.015165 USD" in printed
+    assert printed.endswith("verified: True\n")
+
+
+@databases
+def test_a_row_of_django_s_and_its_charge_are_both_there_or_neither(kind, tmp_path_factory) -> None:
+    with database(kind, tmp_path_factory) as setting:
+        for _ in range(2):
+            assert said("django_jobs.py", setting).splitlines() == [
+                "no row, no charge: insufficient_credit",
+                "1 job, 0.25 charged, verified: True",
+            ]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
