@@ -11,6 +11,7 @@ from benchmarks import (
     batches,
     growth,
     hanging,
+    http,
     imports,
     postgres,
     reads,
@@ -31,6 +32,7 @@ ALL = {
     "imports": imports.run,
     "postgres": postgres.run,
     "hanging": hanging.run,
+    "http": http.run,
 }
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

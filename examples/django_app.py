@@ -24,7 +24,8 @@ def billing(request: HttpRequest) -> HttpResponse:
     body = request.read(MAX_BODY + 1)
     asked = http.Request(request.method or "", request.path, query, request.headers, body)
     answer = settings.BILLING_SITE(asked)
-    return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
+    headers = {**answer.headers, "Content-Length": str(len(answer.body))}  # connections stay open
+    return HttpResponse(answer.body, status=answer.status, headers=headers)
 
 
 urlpatterns = [re_path("", billing)]  # the host's own come before

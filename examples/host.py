@@ -20,12 +20,19 @@ from billing_adapters.http import Api, Caller, Request, Response
 from billing_core import (
     Billing,
     BillingError,
+    BillStorage,
+    Command,
     Flat,
+    ForgiveRun,
     Price,
     PriceBook,
+    ReportStorage,
     Settle,
+    StartRun,
+    StopRun,
     Usage,
     model,
+    sandbox,
     tokens,
     usd,
 )
@@ -59,6 +66,11 @@ PRICES = PriceBook(
         },
         "tool:search": {"call": Price(Flat.of("0.004"), unit="call")},
         "code:python": {"duration": Price(Flat.of("0.0001", 1_000_000), unit="microsecond")},
+        "sandbox:small": {"vcpu": Price(Flat.of("0.00002", 1_000_000), unit="vCPU-microsecond")},
+        # A tenth of a cent for a gigabyte-day.
+        "storage:*": {
+            "byte_us": Price(Flat.of("0.001", 86_400_000_000 * 10**9), unit="byte-microsecond")
+        },
     },
 )
 
@@ -103,11 +115,11 @@ def open_billing() -> Billing:
     return billing
 
 
-def _usage(began: datetime) -> list[Settle]:
+def _usage(began: datetime) -> list[Command]:
     """Twenty days of work."""
-    made: list[Settle] = []
+    made: list[Command] = []
     for hour in range(0, 20 * 24, 5):
-        at = began + timedelta(hours=hour)
+        key, at = f"seed-{hour}", began + timedelta(hours=hour)
         busy = 1 + (hour * 7) % 11
         used: dict[str, Usage] = {
             "ana": tokens("small", input=9_000 * busy, output=1_500 * busy),
@@ -115,9 +127,25 @@ def _usage(began: datetime) -> list[Settle]:
             "cy": Usage.of("tool:search", {"call": busy}),
         }
         for member, usage in used.items():
-            key = f"seed-{hour}-{member}"
-            made.append(Settle("acme", key, usage=usage, member=member, at=at, occurred_at=at))
+            its = f"{key}-{member}"
+            made.append(Settle("acme", its, usage=usage, member=member, at=at, occurred_at=at))
+        if hour % 60 == 0:
+            size = (20 - hour // 60) * 10**9
+            made.append(ReportStorage("acme", key, workspace="docs", size=size, at=at))
+            made += _run(key, at, timedelta(minutes=7 * busy))
+        if hour == 65:
+            made.append(ForgiveRun("acme", key, run="seed-60", reason="it was slow", at=at))
+        made.append(BillStorage("acme", key, workspace="docs", at=at))
     return made
+
+
+def _run(name: str, at: datetime, took: timedelta) -> list[Command]:
+    """A sandbox of which nothing was heard before its end."""
+    spec = sandbox("small", {"vcpu": 2})
+    return [
+        StartRun("acme", name, spec=spec, member="cy", at=at),
+        StopRun("acme", name, run=name, at=at + took),
+    ]
 
 
 class Site:

@@ -98,6 +98,18 @@ def dumped(value):
     return json.dumps(value).encode()
 
 
+@contextmanager
+def database(kind, folders):
+    """The setting of a database: a file of SQLite, or the DSN of one of PostgreSQL."""
+    if kind == "sqlite":
+        yield folders.mktemp("http") / "billing.db"
+        return
+    from servers import fresh_database
+
+    with fresh_database() as dsn:
+        yield dsn
+
+
 # -- in this process ------------------------------------------------------------
 
 

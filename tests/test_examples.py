@@ -5,37 +5,58 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
+from importlib import import_module
 
 import pytest
-from http_world import EXAMPLES, served
+from http_world import EXAMPLES, database, served
 
-from billing_adapters.sqlite import SqliteStore
 from billing_core import Billing, Money
 
 
-def test_the_plain_script(tmp_path) -> None:
+def said(example, setting):
+    """What a script prints."""
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "plain_script.py"],
-        env=os.environ | {"BILLING_DB": str(tmp_path / "billing.db")},
+        [sys.executable, EXAMPLES / example],
+        env=os.environ | {"BILLING_DB": str(setting)},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "held 0.126\n" in done.stdout and "0.015165 USD" in done.stdout
-    assert done.stdout.endswith("verified: True\n")
+    return done.stdout
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
-    path = tmp_path_factory.mktemp("gateway") / "billing.db"
-    with served("model_gateway.py", path) as client:
-        store = SqliteStore(path)
-        try:
-            yield client.send.port, Billing(store)
-        finally:
-            store.close()
+databases = pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+
+
+@databases
+def test_the_plain_script(kind, tmp_path_factory) -> None:
+    with database(kind, tmp_path_factory) as setting:
+        printed = said("plain_script.py", setting)
+    assert "held 0.126\n" in printed and "0.015165 USD" in printed
+    assert printed.endswith("verified: True\n")
+
+
+@databases
+def test_a_row_of_django_s_and_its_charge_are_both_there_or_neither(kind, tmp_path_factory) -> None:
+    with database(kind, tmp_path_factory) as setting:
+        for _ in range(2):
+            assert said("django_jobs.py", setting).splitlines() == [
+                "no row, no charge: insufficient_credit",
+                "1 job, 0.25 charged, verified: True",
+            ]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def gateway(request, tmp_path_factory):
+    with (
+        database(request.param, tmp_path_factory) as setting,
+        served("model_gateway.py", setting) as client,
+        closing(import_module("host").open_store(str(setting))) as store,
+    ):
+        yield client.send.port, Billing(store)
 
 
 def chat(port, prompt, key="key-ana"):

@@ -18,11 +18,12 @@ from world import World
 
 from billing_adapters.http import MAX_BODY, ROUTES, Api, Caller, Problem
 from billing_adapters.http.access import check_org, credential, namespaced_key
-from billing_adapters.http.internal import INTERNAL
 from billing_core import InvalidCommand
 
 # What a request of each route says, beside whose org it is about.
 CALL = {"model": "small", "inputTokens": 10}
+SPEC = {"sandbox": "small", "rates": {"vcpu": 1}}
+RUN = {"runId": "unknown"}
 FIELDS = {
     "check": {"modelCall": CALL},
     "release": {"holdId": "unknown"},
@@ -34,10 +35,24 @@ FIELDS = {
     "topup_success": {"session_id": "cs_unknown"},
     "set_auto_topup": {"enabled": False, "thresholdCents": 0, "topupAmountCents": 0},
     "recover_auto_topup": {},
+    "quote_run": {"spec": SPEC},
+    "start_run": {"spec": SPEC, "runId": "new"},
+    "heartbeat": RUN,
+    "suspend_run": RUN,
+    "resume_run": RUN,
+    "stop_run": RUN,
+    "settle_run": RUN,
+    "forgive_run": RUN | {"reason": "slow"},
+    "undo_forgiveness": RUN,
+    "run": RUN,
+    "report_storage": {"workspaceId": "docs", "bytes": 1},
+    "storage_quota": {"workspaceId": "docs", "bytes": 1},
+    "bill_storage": {},
 }
-# What is answered to who may ask, where it is not done: there is no such hold or session, and
+# What is answered to who may ask, where it is not done: there is no such hold, session or run, and
 # nothing to recover from.
-ELSE = {"release": 404, "topup_success": 404, "recover_auto_topup": 409}
+ELSE = {name: 404 for name, said in FIELDS.items() if said.get("runId") == "unknown"}
+ELSE |= {"release": 404, "topup_success": 404, "recover_auto_topup": 409}
 KEYS = {"member": MEMBER, "admin": ADMIN, "service": SERVICE}
 MAY = {"member": ("member", "admin"), "admin": ("admin",), "service": ("service",)}
 # Headers by which nobody is known, and the key itself where one was revoked.
@@ -146,7 +161,9 @@ def world():
     return World().billing
 
 
-@pytest.mark.parametrize("route", INTERNAL, ids=lambda route: route.name)
+@pytest.mark.parametrize(
+    "route", [each for each in ROUTES if each.internal], ids=lambda route: route.name
+)
 def test_a_service_of_one_org_is_kept_to_it(route) -> None:
     keys = {SERVICE: Caller("gateway", "service", org="acme")}
     client = mounted("plain", Api(world(), keys.get))

@@ -1,7 +1,8 @@
 """The HTTP contract, over every framework in this process and every example as a server."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from http_world import (
@@ -12,6 +13,7 @@ from http_world import (
     OTHER_ADMIN,
     SERVERS,
     SERVICE,
+    database,
     in_process,
     served,
 )
@@ -19,7 +21,7 @@ from http_world import (
 from billing_adapters.http.public import _SAID
 from billing_core.statements import HISTORY_TYPES
 
-DATABASES = ("sqlite",)
+DATABASES = ("sqlite", "postgres")
 
 
 @pytest.fixture(
@@ -28,9 +30,11 @@ DATABASES = ("sqlite",)
     ids="-".join,
 )
 def client(request, tmp_path_factory):
-    host, _ = request.param
-    path = tmp_path_factory.mktemp("http") / "billing.db"
-    with (in_process if host in IN_PROCESS else served)(host, path) as found:
+    host, kind = request.param
+    with (
+        database(kind, tmp_path_factory) as name,
+        (in_process if host in IN_PROCESS else served)(host, name) as found,
+    ):
         yield found
 
 
@@ -73,6 +77,7 @@ MOVEMENT = {
     "createdAt": time,
     **money("amount", "balanceAfter"),
 }
+RUNTIME = {"runs": int, "seconds": int, **money("amount")}
 ROW = {
     "tokens": {"input": int, "output": int, "total": int},
     "modelUsage": [
@@ -86,6 +91,8 @@ ROW = {
             **money("amount"),
         }
     ],
+    "sandboxRuntime": dict.fromkeys(("settled", "pending", "forgiven", "active"), RUNTIME),
+    "storageUsage": [{"workspaceId": TEXT, "byteSeconds": TEXT, **money("amount")}],
     "toolExecutions": int,
     "resourceCharges": [{"resource": TEXT, "quantity": int, "unit": TEXT, **money("amount")}],
     **money("total"),
@@ -97,6 +104,41 @@ USAGE = {
     "credits": CREDITS,
     "members": (list, type(None)),
     **ROW,
+}
+RUN_NOW = {
+    "runId": TEXT,
+    "orgId": TEXT,
+    "state": TEXT,
+    "settledTo": time,
+    "fundedUntil": time,
+    "boundBy": TEXT,
+    "createdAt": time,
+    **money("charged", "balance"),
+}
+RUN = {
+    "runId": TEXT,
+    "orgId": TEXT,
+    "resource": TEXT,
+    "state": TEXT,
+    "memberId": nullable(TEXT),
+    "projectId": nullable(TEXT),
+    "referenceId": nullable(TEXT),
+    "startedAt": time,
+    "seenAt": time,
+    "endedAt": time,
+    "swept": bool,
+    "settledTo": time,
+    "fundedUntil": time,
+    "boundBy": TEXT,
+    **{f"{each}Microseconds": int for each in ("settled", "forgiven", "unposted")},
+    **money("settled", "forgiven", "unposted"),
+}
+WORKSPACE = {
+    "workspaceId": TEXT,
+    "orgId": TEXT,
+    "bytes": TEXT,
+    "billedTo": time,
+    **money("charged", "balance"),
 }
 CHARGE = {
     "id": TEXT,
@@ -234,7 +276,7 @@ def test_a_member_sees_their_own_usage(client, period) -> None:
     assert found["period"]["name"] == period
     assert time(found["period"]["start"]) < time(found["period"]["end"])
     assert not any(row["resource"] == "tool:search" for row in found["resourceCharges"])
-    check(found, USAGE | {"resourceCharges": list})
+    check(found, USAGE | {"resourceCharges": list, "storageUsage": list})
 
 
 def test_an_admin_sees_everyone_s_usage(client) -> None:
@@ -247,7 +289,7 @@ def test_an_admin_sees_everyone_s_usage(client) -> None:
     assert before["memberId"] is None and names == [None, "ana", "bo", "cy"]
     for row in before["members"]:
         check(row, {"memberId": nullable(TEXT), **ROW} | dict.fromkeys(
-            ("modelUsage", "resourceCharges"), list))  # fmt: skip
+            ("modelUsage", "resourceCharges", "storageUsage"), list))  # fmt: skip
     assert sum(row["tokens"]["total"] for row in before["members"]) == before["tokens"]["total"]
     assert [row["amount"] for row in before["modelUsage"] if row["byok"]] == ["0.00"]
     own = client.get("/v1/billing/my-usage", ADMIN, period="30d").data
@@ -263,7 +305,7 @@ def test_usage_by_day(client) -> None:
     days = [each["day"] for each in found["days"]]
     assert len(days) > 15 and days == sorted(days)
     for each in found["days"]:
-        check(each, {"day": TEXT, **ROW, "resourceCharges": list})
+        check(each, {"day": TEXT, **ROW, "resourceCharges": list, "storageUsage": list})
     everyone = client.get("/v1/billing/my-usage/daily", ADMIN, period="30d", all="true").data
     whole = client.get("/v1/billing/my-usage", ADMIN, period="30d", all="true").data
     total = sum(int(each["tokens"]["total"]) for each in everyone["days"])
@@ -342,6 +384,147 @@ def test_tools_and_code(client) -> None:
     assert client.post("/v1/internal/code/execute", run).data["amount"] == "0.00025"
 
 
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def hours_ago(hours):
+    at = NOW - timedelta(hours=hours)
+    return at.isoformat().replace("+00:00", "Z")
+
+
+@pytest.fixture
+def run(client):
+    """Asks for something of a run of eve's, who has no other."""
+    name = uuid4().hex
+
+    def run(what, **more):
+        body = {"orgId": "globex", "runId": name} | more
+        return client.post(f"/v1/internal/runs/{what}", body)
+
+    run.spec = {"sandbox": "small", "rates": {"vcpu": 4}}
+    run.read = lambda: (
+        client.get("/v1/internal/runs/read", SERVICE, orgId="globex", runId=name).data
+    )
+    return run
+
+
+def runtime(client, state, key=OTHER, **query):
+    found = client.get("/v1/billing/my-usage", key, period="7d", **query).data
+    row = found["sandboxRuntime"][state]
+    return row["runs"], row["seconds"], row["amount"]
+
+
+def test_a_run_from_its_quote_to_its_forgiveness(client, run) -> None:
+    before = runtime(client, "settled")
+    quote = {"orgId": "globex", "spec": run.spec, "seconds": 3_600}
+    found = client.post("/v1/internal/runs/quote", quote).data
+    check(found, {"orgId": TEXT, "until": time, "boundBy": TEXT, **money("amount")})
+    assert (found["amount"], found["boundBy"]) == ("0.288", "asked")
+    lasting = client.post("/v1/internal/runs/quote", quote | {"seconds": None}).data
+    assert lasting["boundBy"] == "balance" and time(lasting["until"]) > time(found["until"])
+
+    start = {"spec": run.spec, "memberId": "eve", "occurredAt": hours_ago(3)}
+    made = run("start", **start).data
+    check(made, RUN_NOW)
+    assert (made["state"], made["boundBy"], made["charged"]) == ("active", "asked", "0.00")
+    again = run("start", **start)
+    assert again.data == made
+    other = run("start", **start | {"memberId": None})
+    assert (other.status, other.code) == (409, "idempotency_conflict")
+    assert runtime(client, "active")[0] == 1
+
+    made = run("heartbeat", occurredAt=hours_ago(2)).data
+    assert (made["charged"], made["settledTo"]) == ("0.288", hours_ago(2))
+    assert run("suspend", occurredAt=hours_ago(1.5)).data["state"] == "suspended"
+    assert run("resume", occurredAt=hours_ago(1)).data["state"] == "active"
+    made = run("stop", settle=False, occurredAt=hours_ago(0.5)).data
+    check(made, RUN_NOW)
+    assert made["state"] == "pending"
+    runs, seconds, amount = runtime(client, "pending")
+    assert (runs, seconds, amount) == (1, 1_800, "0.144")
+    assert run("settle").data["state"] == "settled"
+    assert run("heartbeat").data["state"] == "settled"
+    found = run.read()
+    check(found, RUN)
+    assert (found["settled"], found["settledMicroseconds"]) == ("0.576", 2 * 3_600 * 10**6)
+    assert runtime(client, "settled")[:2] == (before[0] + 1, before[1] + 7_200)
+
+    part = {"reason": "slow", "part": {"amount": "0.288", "currency": "USD"}}
+    assert run("forgive", **part).data["charged"] == "-0.288"
+    whole = run("forgive", reason="slow").data
+    assert (whole["charged"], whole["state"]) == ("-0.288", "forgiven")
+    assert runtime(client, "settled") == before
+    made = run("undo", reason="it was not").data
+    assert (made["charged"], made["state"]) == ("0.576", "settled")
+    everything = client.post("/v1/internal/runs/forgive", {
+        "orgId": "globex", "runId": made["runId"], "reason": "x",
+        "part": {"amount": "1", "currency": "USD"},
+    })  # fmt: skip
+    assert (everything.status, everything.code) == (409, "over_reversal")
+    run("forgive", reason="to be as before")
+
+
+def test_a_run_that_credit_does_not_reach(client, run) -> None:
+    dear = {"sandbox": "small", "rates": {"vcpu": 10**9}}
+    refused = run("start", spec=dear)
+    assert (refused.status, refused.code) == (402, "insufficient_credits")
+    assert run("heartbeat").code == "unknown_run"
+    unpriced = run("start", spec={"sandbox": "unknown", "rates": {"x": 1}})
+    assert (unpriced.status, unpriced.code) == (422, "unknown_price")
+    for wrong in ({"vcpu": -1}, {"vcpu": 0}, {}):
+        answer = run("start", spec={"sandbox": "small", "rates": wrong})
+        assert (answer.status, answer.code) == (422, "invalid_request"), wrong
+    assert run("start", spec=run.spec, byok=True).status == 422
+
+
+def test_what_the_customer_pays_of_a_run_is_not_charged(run) -> None:
+    run("start", spec=run.spec | {"byok": ["vcpu"]}, occurredAt=hours_ago(1))
+    assert run("stop").data["charged"] == "0.00"
+    assert run.read()["settledMicroseconds"] >= 3_600 * 10**6
+
+
+def test_a_stop_that_is_told_twice_is_one(run) -> None:
+    run("start", spec=run.spec, occurredAt=hours_ago(1))
+    ended = {"occurredAt": hours_ago(0.5)}
+    assert run("stop", **ended).data["charged"] == "0.144"
+    assert run("stop", **ended).data["charged"] == "0.00"
+    assert run("settle").code == "conflict"
+
+
+def test_storage_is_reported_late_and_billed_once(client) -> None:
+    workspace = {"orgId": "acme", "workspaceId": f"w-{uuid4().hex}"}
+
+    def size(much, hours):
+        body = workspace | {"bytes": much, "occurredAt": hours_ago(hours)}
+        return client.post("/v1/internal/storage/size", body)
+
+    def bill(**more):
+        return client.post("/v1/internal/storage/bill", workspace | more).data["workspaces"]
+
+    assert client.post("/v1/internal/storage/bill", workspace).code == "unknown_workspace"
+    made = size(24 * 10**9, 3).data
+    check(made, WORKSPACE)
+    assert (made["charged"], made["bytes"]) == ("0.00", "24000000000")
+    [made] = bill(until=hours_ago(1))
+    check(made, WORKSPACE)
+    assert (made["charged"], made["billedTo"]) == ("0.002", hours_ago(1))
+    assert bill(until=hours_ago(1)) == [made]
+    assert [each["charged"] for each in bill(until=hours_ago(1.5))] == ["0.00"]
+    assert size("0", 2).data["charged"] == "-0.001"
+    used = client.get("/v1/billing/my-usage", ADMIN, all="true", period="7d").data["storageUsage"]
+    [row] = [row for row in used if row["workspaceId"] == workspace["workspaceId"]]
+    assert (row["byteSeconds"], row["amount"]) == (str(24 * 10**9 * 3_600), "0.001")
+    assert len(client.post("/v1/internal/storage/bill", {"orgId": "acme"}).data["workspaces"]) > 1
+    for wrong in (-1, "1.5", "9" * 36, None, True):
+        assert size(wrong, 1).status == 422
+
+
+def test_storage_s_quota(client) -> None:
+    query = {"orgId": "acme", "workspaceId": "docs", "bytes": str(10**18)}
+    found = client.get("/v1/internal/storage/quota", SERVICE, **query).data
+    assert found == {"orgId": "acme", "workspaceId": "docs", "allowed": True, "left": None}
+
+
 def test_prices(client) -> None:
     found = client.get("/v1/internal/prices", SERVICE, orgId="acme", resource="tool:search")
     [row] = found.data
@@ -352,7 +535,7 @@ def test_prices(client) -> None:
         "price": "0.004 USD per call",
         "priceVersion": row["priceVersion"],
     }
-    assert len(client.get("/v1/internal/prices", SERVICE, orgId="acme").data) == 6
+    assert len(client.get("/v1/internal/prices", SERVICE, orgId="acme").data) == 8
 
 
 def test_a_batch_answers_for_each_settlement(client) -> None:

@@ -1,6 +1,7 @@
 """The billing page in a real browser: as member and as admin, on a desk and on a phone."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from threading import Thread
 
@@ -42,9 +43,19 @@ OVERLAPPING = """() => {
 }"""
 
 
+SPEC = {"sandbox": "small", "rates": {"vcpu": 2}}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with served("flask_app.py", tmp_path_factory.mktemp("page") / "billing.db") as client:
+        run = {"orgId": "acme", "runId": "r"}
+        began = datetime.now(UTC) - timedelta(minutes=77)
+        for what, more in (
+            ("start", {"spec": SPEC, "memberId": "cy", "occurredAt": began.isoformat()}),
+            ("stop", {"settle": False}),
+        ):
+            assert client.post(f"/v1/internal/runs/{what}", run | more).status == 200
         client.settle("ana", idem="charged")
         yield client
 
@@ -120,7 +131,11 @@ def test_a_member_sees_their_own(page) -> None:
 def test_an_admin_sees_everyone_s(page) -> None:
     opened(page, "bo")
     expect(page.locator("#total")).to_contain_text("used by everyone")
-    expect(page.locator("#members tbody th")).to_have_text(["ana", "bo", "cy"])
+    expect(page.locator("#members tbody th")).to_have_text(["No member", "ana", "bo", "cy"])
+    states = ["Settled", "Pendingestimate", "Activeestimate", "Forgivennot charged"]
+    expect(page.locator("#runtime tbody th")).to_have_text(states)
+    expect(page.locator("#runtime tbody tr").nth(1)).to_contain_text("1 h 17 min")
+    expect(page.locator("#storage tbody tr")).to_contain_text("docs")
     assert page.locator("#chart rect").count() > 40
     check_layout(page)
     page.get_by_text("The same as a table").click()
@@ -190,9 +205,13 @@ def test_what_others_named_is_text(page, server) -> None:
     cost = {"cost": {"amount": "0.01", "currency": "USD"}, "resource": nasty}
     body = {"orgId": "globex", "memberId": nasty} | cost
     assert server.post("/v1/internal/credits/deduct", body, idem="nasty").status == 200
+    body = {"orgId": "globex", "workspaceId": nasty, "bytes": "9" * 18}
+    assert server.post("/v1/internal/storage/size", body).status == 200
+    assert server.post("/v1/internal/storage/bill", {"orgId": "globex"}).status == 200
     opened(page, "gus")
     expect(page.locator("#rows tbody tr").first).to_contain_text("<img src=x")
     expect(page.locator("#members")).to_contain_text("<img src=x")
+    expect(page.locator("#storage")).to_contain_text("<img src=x")
     page.get_by_role("button", name="Explain").first.click()
     expect(page.get_by_role("dialog")).to_contain_text("<img src=x")
     check_layout(page)

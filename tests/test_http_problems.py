@@ -2,7 +2,7 @@
 
 import pytest
 from http_world import MEMBER, SERVICE, mounted
-from world import FailingStore, World, nanos
+from world import LONG_AGO, FailingStore, World, nanos
 
 from billing_adapters.http import ROUTES, Api, Caller, Problem, Request
 from billing_adapters.http.problems import problem_of
@@ -13,6 +13,8 @@ from billing_core import (
     InvalidCommand,
     MoneyOverflow,
     NotFound,
+    Plan,
+    Quota,
     Refusal,
     Refused,
     StoreError,
@@ -84,6 +86,20 @@ def test_a_limit_says_when_it_ends() -> None:
     assert answer.json["error"]["limit"] == "member_limit"
     found = client.post("/v1/internal/credits/check", body).data
     assert (found["allowed"], found["reason"]) == (False, "limit_reached")
+
+
+def test_storage_s_quota_is_of_the_plan() -> None:
+    world = World()
+    quotas = [Quota("storage", "bytes", 100)]
+    world.billing.publish(Plan("pro-1", "pro", LONG_AGO, quotas=quotas))
+    world.billing.set_plan("acme", "pro-1", "pro")
+    client = mounted("plain", Api(world.billing, KEYS.get))
+    body = {"orgId": "acme", "workspaceId": "docs", "bytes": 130}
+    assert client.post("/v1/internal/storage/size", body).status == 200  # it is measured
+    for size, allowed in ((120, True), (131, False)):
+        query = {"orgId": "acme", "workspaceId": "docs", "bytes": size}
+        found = client.get("/v1/internal/storage/quota", SERVICE, **query).data
+        assert (found["allowed"], found["left"]) == (allowed, "-30")
 
 
 def test_a_closed_account() -> None:

@@ -10,6 +10,7 @@ from billing_adapters.http.access import PROVIDER, Caller, check_org, credential
 from billing_adapters.http.internal import INTERNAL
 from billing_adapters.http.messages import Problem, Request, Response, json_response
 from billing_adapters.http.openapi import description
+from billing_adapters.http.over_time import OVER_TIME
 from billing_adapters.http.page import page
 from billing_adapters.http.parsing import body_fields, query_fields
 from billing_adapters.http.paying import PAYING
@@ -21,7 +22,7 @@ from billing_core import Billing, BillingError
 
 __all__ = ["ROUTES", "Api", "Authenticate"]
 
-ROUTES: tuple[Route, ...] = PUBLIC + PAYING + INTERNAL
+ROUTES: tuple[Route, ...] = PUBLIC + PAYING + INTERNAL + OVER_TIME
 
 Authenticate = Callable[[str], Caller | None]
 """Whose API key it is; None for one that is unknown or revoked."""
@@ -53,6 +54,11 @@ class Api:
     ) -> None:
         self.billing = billing
         self.routes = tuple(routes)
+        self._patterns = [each for each in self.routes if "{" in each.path]
+        self._by_path = {
+            path: [each for each in self.routes if each.match(path) is not None]
+            for path in {each.path for each in self.routes}
+        }
         self._authenticate = authenticate
         self._address = None if address is None else address.rstrip("/")
         self._currencies: dict[str, str] = {}
@@ -128,7 +134,7 @@ class Api:
     def _route(self, method: str, path: str, caller: Caller) -> tuple[Route, dict[str, str]]:
         """The route, and what the path names; an internal one is not there for others."""
         allowed: list[str] = []
-        for route in self.routes:
+        for route in self._by_path.get(path, self._patterns):
             named = route.match(path)
             if named is None or (route.internal and not caller.may("service")):
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from attrs import frozen
 
@@ -19,7 +19,7 @@ from billing_core.metering import describe
 from billing_core.money import Money
 from billing_core.quantities import tokens
 
-__all__ = ["INTERNAL"]
+__all__ = ["INTERNAL", "Cost", "For", "Quantity", "written"]
 
 Count = Annotated[int, Rule(minimum=0, maximum=2**53 - 1)]
 Quantity = Count | Annotated[str, Rule(pattern=r"^\d{1,36}$")]
@@ -98,7 +98,9 @@ def _choose(*names: str) -> Problem:
 
 
 @frozen(kw_only=True)
-class _For:
+class For:
+    """Whose it is."""
+
     org_id: Name
     member_id: Name | None = None
     project_id: Name | None = None
@@ -113,7 +115,7 @@ class _For:
 
 
 @frozen(kw_only=True)
-class _Priced(_For):
+class _Priced(For):
     cost: Cost | None = None
     model_call: ModelCall | None = None
     usage: Quantities | None = None
@@ -303,7 +305,7 @@ def _prices(call: Call, asked: PriceQuery) -> Listed:
 
 
 @frozen(kw_only=True)
-class _Settling(_For):
+class _Settling(For):
     hold_id: Id | None = None
     more: bool = False
     occurred_at: datetime | None = None
@@ -437,35 +439,38 @@ def _settle_batch(call: Call, asked: BatchBody) -> BatchOutcome:
     return BatchOutcome(tuple(answers))
 
 
-def _post(path: str, name: str, asked: type, answer: type, handle: Any, summary: str) -> Route:
+def written(
+    path: str,
+    name: str,
+    asked: type,
+    answer: type,
+    handle: Any,
+    summary: str,
+    key: Literal["required", "optional"] | None = "required",
+) -> Route:
+    """An internal route that writes."""
     return Route(
-        "POST", f"/v1/internal/{path}", name, "service", asked, answer, handle, summary,
-        key="required",
-    )  # fmt: skip
+        "POST", f"/v1/internal/{path}", name, "service", asked, answer, handle, summary, key=key
+    )
 
 
 INTERNAL: tuple[Route, ...] = (
-    Route(
-        "POST", "/v1/internal/credits/check", "check", "service", CheckBody, Checked, _check,
-        "Whether a cost may be incurred, and reserve it", key="optional",
-    ),
-    Route(
-        "POST", "/v1/internal/credits/release", "release", "service", ReleaseBody, ReleasedHold,
-        _release, "End a hold of which nothing was used",
-    ),
-    _post("credits/deduct", "deduct", DeductBody, ChargeMade, _deduct,
-          "Charge at once, within what is available"),
+    written("credits/check", "check", CheckBody, Checked, _check,
+            "Whether a cost may be incurred, and reserve it", key="optional"),
+    written("credits/release", "release", ReleaseBody, ReleasedHold, _release,
+            "End a hold of which nothing was used", key=None),
+    written("credits/deduct", "deduct", DeductBody, ChargeMade, _deduct,
+            "Charge at once, within what is available"),
     Route(
         "GET", "/v1/internal/prices", "prices", "service", PriceQuery, PriceRow, _prices,
         "The prices in force for an org", lists=True,
     ),
-    _post("models/settle", "settle_model", ModelSettlement, ChargeMade, _settle_model,
-          "Charge a model call"),
-    _post("tools/execute", "run_tool", ToolRun, ChargeMade, _run_tool, "Charge calls of a tool"),
-    _post("code/execute", "run_code", CodeRun, ChargeMade, _run_code,
-          "Charge executions of code"),
-    Route(
-        "POST", "/v1/internal/settlements", "settle_batch", "service", BatchBody, BatchOutcome,
-        _settle_batch, "Charge many uses at once",
-    ),
+    written("models/settle", "settle_model", ModelSettlement, ChargeMade, _settle_model,
+            "Charge a model call"),
+    written("tools/execute", "run_tool", ToolRun, ChargeMade, _run_tool,
+            "Charge calls of a tool"),
+    written("code/execute", "run_code", CodeRun, ChargeMade, _run_code,
+            "Charge executions of code"),
+    written("settlements", "settle_batch", BatchBody, BatchOutcome, _settle_batch,
+            "Charge many uses at once", key=None),
 )  # fmt: skip

@@ -68,6 +68,9 @@ class Problem(Exception):
         super().__init__(message)
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
+
+
 def json_response(status: int, value: Any, headers: Mapping[str, str]) -> Response:
     return Response(
         status,
@@ -77,5 +80,5 @@ def json_response(status: int, value: Any, headers: Mapping[str, str]) -> Respon
             "X-Content-Type-Options": "nosniff",
             **headers,
         },
-        json.dumps(value, separators=(",", ":"), allow_nan=False).encode(),
+        _ENCODER.encode(value).encode(),
     )

@@ -20,6 +20,8 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 def query_fields(request: Request) -> dict[str, str]:
     """The query's fields; a Problem 400 for a repeated one, or one that is not UTF-8."""
+    if not request.query:
+        return {}
     try:
         pairs = parse_qsl(
             request.query,
@@ -48,13 +50,7 @@ def body_fields(request: Request) -> dict[str, Any]:
         raise _malformed("The body is not UTF-8.") from None
     _check_depth(text)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=lambda pairs: _once(pairs, "body"),
-            parse_constant=_not_finite,
-            parse_int=_integer,
-            parse_float=_float,
-        )
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise _malformed(f"The body is not JSON: {error}.") from None
     if not isinstance(value, dict):
@@ -72,6 +68,8 @@ def _check_type(headers: Mapping[str, str]) -> None:
 
 
 def _check_depth(text: str) -> None:
+    if text.count("{") + text.count("[") <= _MAX_DEPTH:
+        return
     depth = 0
     for match in re.finditer(r"[\[\]{}]", _STRING.sub("", text)):
         depth += 1 if match.group() in "[{" else -1
@@ -107,3 +105,11 @@ def _not_finite(text: str) -> NoReturn:
 
 def _malformed(message: str) -> Problem:
     return Problem(400, "malformed_request", message)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=lambda pairs: _once(pairs, "body"),
+    parse_constant=_not_finite,
+    parse_int=_integer,
+    parse_float=_float,
+)

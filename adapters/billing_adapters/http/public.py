@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,11 +10,11 @@ from attrs import frozen
 from billing_adapters.http.messages import Problem
 from billing_adapters.http.routes import Call, Id, Listed, Name, Route, cursor_of, position_in
 from billing_adapters.http.shapes import Rule
-from billing_core import Balance, Explanation, HistoryRow, NotFound, UsageRow
+from billing_core import Balance, Explanation, HistoryRow, NotFound
 from billing_core.money import Money
 from billing_core.statements import HISTORY_TYPES
 from billing_core.times import PeriodName
-from billing_core.usage import DayUsage, summary
+from billing_core.usage import DayUsage, UsageSummary, summary
 
 __all__ = ["PUBLIC"]
 
@@ -221,10 +220,41 @@ class ResourceUse:
     amount: Money
 
 
+@frozen
+class Runtime:
+    """So many sandbox runs, whole seconds of their running time, and what it cost."""
+
+    runs: int
+    seconds: int
+    amount: Money
+
+
+@frozen
+class RuntimeByState:
+    """Sandboxes' running time: `settled` is what is posted less what was `forgiven`; `pending`
+    and `active`, by an estimate, what is not posted yet.  Runs count by their state."""
+
+    settled: Runtime
+    pending: Runtime
+    forgiven: Runtime
+    active: Runtime
+
+
+@frozen
+class StorageUse:
+    """What a workspace stored, as far as it is billed."""
+
+    workspace_id: str
+    byte_seconds: Annotated[str, Rule(pattern=r"^-?\d+$")]
+    amount: Money
+
+
 @frozen(kw_only=True)
 class _Row:
     tokens: Tokens
     model_usage: tuple[ModelTokens, ...]
+    sandbox_runtime: RuntimeByState
+    storage_usage: tuple[StorageUse, ...]
     tool_executions: int
     resource_charges: tuple[ResourceUse, ...]
     total: Money
@@ -250,7 +280,7 @@ class UsageOf(_Row):
 
 @frozen(kw_only=True)
 class Day(_Row):
-    """What was used on one UTC day."""
+    """What was used on one UTC day; what is not posted yet is of none."""
 
     day: Annotated[str, Rule(pattern=r"^\d{4}-\d\d-\d\d$")]
 
@@ -264,9 +294,8 @@ class Days:
     days: tuple[Day, ...]
 
 
-def _row(rows: Iterable[UsageRow], currency: str) -> dict[str, Any]:
+def _row(found: UsageSummary, currency: str) -> dict[str, Any]:
     """The fields of a :class:`_Row`."""
-    found = summary(rows)
     amount = _amounts(currency)
     return {
         "tokens": Tokens(found.input_tokens, found.output_tokens, found.total_tokens),
@@ -281,6 +310,21 @@ def _row(rows: Iterable[UsageRow], currency: str) -> dict[str, Any]:
                 amount(each.amount),
             )
             for each in found.models
+        ),
+        "sandbox_runtime": RuntimeByState(
+            *(
+                Runtime(each.runs, each.seconds, amount(each.amount))
+                for each in (
+                    found.sandbox_runtime.settled,
+                    found.sandbox_runtime.pending,
+                    found.sandbox_runtime.forgiven,
+                    found.sandbox_runtime.active,
+                )
+            )
+        ),
+        "storage_usage": tuple(
+            StorageUse(each.workspace, str(each.byte_seconds), amount(each.amount))
+            for each in found.storage
         ),
         "tool_executions": found.tool_executions,
         "resource_charges": tuple(
@@ -303,15 +347,16 @@ def _whose(call: Call, asked: UsageQuery) -> str | None:
 def _my_usage(call: Call, asked: UsageQuery) -> UsageOf:
     member = _whose(call, asked)
     found = call.billing.usage(call.org, asked.period, member=member)
+    # Whose runs are not posted yet may have used nothing else.
+    names = sorted({*found.members, *found.running}, key=lambda name: name or "")
     members = tuple(
-        MemberUsage(member_id=name, **_row(rows, found.currency))
-        for name, rows in found.members.items()
+        MemberUsage(member_id=name, **_row(found.of_member(name), found.currency)) for name in names
     )
     return UsageOf(
         org_id=found.org,
         member_id=member,
         period=Period(asked.period, found.start, found.end),
-        **_row(found.rows, found.currency),
+        **_row(found.summary, found.currency),
         credits=_credits(call, OrgQuery()),
         members=members if asked.all else None,
     )
@@ -326,7 +371,7 @@ def _daily(call: Call, asked: UsageQuery) -> Days:
 
 def _day(found: DayUsage, currency: str) -> Day:
     day = found.day.date().isoformat()
-    return Day(day=day, **_row(found.rows, currency))
+    return Day(day=day, **_row(summary(found.rows), currency))
 
 
 # -- a charge -------------------------------------------------------------------

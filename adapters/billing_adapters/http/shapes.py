@@ -13,7 +13,7 @@ units, rounded toward minus infinity), ``balance`` (the exact decimal) and ``cur
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from types import NoneType, UnionType
@@ -28,9 +28,12 @@ from billing_core.money import Money, decimal_text
 
 __all__ = ["Rule", "camel", "properties", "read", "required", "schema", "shown"]
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_IS_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _DECIMAL = {"type": "string", "pattern": r"^-?\d+\.\d{2,9}$"}
 _CURRENCY = {"type": "string", "pattern": "^[A-Z]{3}$"}
+
+_Reader = Callable[[Any, str], Any]
+"""``(JSON, where it stands)`` → the value; raises a Problem 422 that names the field."""
 
 
 @frozen
@@ -94,17 +97,6 @@ def _json_names(shape: type) -> Mapping[str, str]:
 
 
 @cache
-def _by_json_name(shape: type) -> Mapping[str, tuple[str, Any]]:
-    names = _json_names(shape)
-    return {names[name]: (name, kind) for name, kind in types(shape).items()}
-
-
-@cache
-def _moneys(shape: type) -> frozenset[str]:
-    return frozenset(name for name, kind in types(shape).items() if _is_money(kind))
-
-
-@cache
 def required(shape: type) -> tuple[str, ...]:
     """The JSON names of the fields that a request must have."""
     names = _json_names(shape)
@@ -119,73 +111,121 @@ def read(kind: Any, value: Any, where: str, *, text: bool = False) -> Any:
 
     Raises a Problem 422 that names the field.
     """
+    return _reader(kind, text)(value, where)
+
+
+@cache
+def _reader(kind: Any, text: bool) -> _Reader:
+    """How values of a type are read; made once, since types do not change."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        found = read(arguments[0], value, where, text=text)
-        expected = arguments[1].broken(found)
-        return found if expected is None else _wrong(where, expected)
+        return _ruled(_reader(arguments[0], text), arguments[1])
     if origin in (Union, UnionType):
-        return _read_any(arguments, value, where, text)
+        kinds = [_reader(each, text) for each in arguments if each is not NoneType]
+        return _any_of(kinds, nullable=NoneType in arguments)
     if origin is Literal:
-        names = ", ".join(str(each) for each in arguments)
-        return value if value in arguments else _wrong(where, f"one of {names}")
+        return _one_of(arguments)
     if origin is tuple:
+        return _array_of(_reader(arguments[0], text))
+    if origin is not None:
+        return _object_of(_reader(arguments[1], text))
+    return _shape_of(kind, text) if has(kind) else _plain(kind, text)
+
+
+def _ruled(inner: _Reader, rule: Rule) -> _Reader:
+    def read(value: Any, where: str) -> Any:
+        found = inner(value, where)
+        expected = rule.broken(found)
+        return found if expected is None else _wrong(where, expected)
+
+    return read
+
+
+def _any_of(kinds: list[_Reader], *, nullable: bool) -> _Reader:
+    *others, last = kinds
+
+    def read(value: Any, where: str) -> Any:
+        if value is None and nullable:
+            return None
+        for each in others:
+            try:
+                return each(value, where)
+            except Problem:
+                continue
+        return last(value, where)
+
+    return read
+
+
+def _one_of(values: tuple[Any, ...]) -> _Reader:
+    names = ", ".join(str(each) for each in values)
+    return lambda value, where: value if value in values else _wrong(where, f"one of {names}")
+
+
+def _array_of(inner: _Reader) -> _Reader:
+    def read(value: Any, where: str) -> Any:
         if not isinstance(value, list):
             _wrong(where, "an array")
-        return tuple(read(arguments[0], each, f"{where}[{n}]") for n, each in enumerate(value))
-    if origin is not None:
+        return tuple(inner(each, f"{where}[{number}]") for number, each in enumerate(value))
+
+    return read
+
+
+def _object_of(inner: _Reader) -> _Reader:
+    def read(value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             _wrong(where, "an object")
-        return {name: read(arguments[1], each, f"{where}.{name}") for name, each in value.items()}
-    if has(kind):
-        return _read_shape(kind, value, where, text)
-    return _read_plain(kind, value, where, text)
+        return {name: inner(each, f"{where}.{name}") for name, each in value.items()}
+
+    return read
 
 
-def _read_any(kinds: tuple[Any, ...], value: Any, where: str, text: bool) -> Any:
-    if value is None and NoneType in kinds:
-        return None
-    *others, last = (each for each in kinds if each is not NoneType)
-    for kind in others:
-        try:
-            return read(kind, value, where, text=text)
-        except Problem:
-            continue
-    return read(last, value, where, text=text)
+def _shape_of(shape: Any, text: bool) -> _Reader:
+    names = _json_names(shape)
+    named = {names[name]: (name, _reader(kind, text)) for name, kind in types(shape).items()}
+    needed = required(shape)
+    known = ", ".join(sorted(named)) or "none"
+
+    def read(value: Any, where: str) -> Any:
+        if not isinstance(value, dict):
+            _wrong(where, "an object")
+        prefix = f"{where}." if where else ""
+        for name in value:
+            if name not in named:
+                _wrong(f"{prefix}{name[:50]}", f"no such field; there are {known}")
+        for name in needed:
+            if name not in value:
+                _wrong(prefix + name, "a value: it is required")
+        found: dict[str, Any] = {}
+        for name, each in value.items():
+            own, inner = named[name]
+            found[own] = inner(each, prefix + name)
+        return shape(**found)
+
+    return read
 
 
-def _read_shape(kind: Any, value: Any, where: str, text: bool) -> Any:
-    if not isinstance(value, dict):
-        _wrong(where, "an object")
-    prefix = f"{where}." if where else ""
-    named = _by_json_name(kind)
-    for name in value:
-        if name not in named:
-            known = ", ".join(sorted(named)) or "none"
-            _wrong(f"{prefix}{name[:50]}", f"no such field; there are {known}")
-    for name in required(kind):
-        if name not in value:
-            _wrong(prefix + name, "a value: it is required")
-    found = {
-        named[name][0]: read(named[name][1], each, prefix + name, text=text)
-        for name, each in value.items()
-    }
-    return kind(**found)
+def _plain(kind: Any, text: bool) -> _Reader:
+    if kind is datetime:
+        return _time
+    if text and kind is not str:
+        return _integer_of_text if kind is int else _truth_of_text
+    expected = {str: "a string", int: "an integer", bool: "true or false"}[kind]
+    return lambda value, where: value if type(value) is kind else _wrong(where, expected)
 
 
-def _read_plain(kind: Any, value: Any, where: str, text: bool) -> Any:
-    if kind is str:
-        return value if isinstance(value, str) else _wrong(where, "a string")
-    if kind is int:
-        if text and re.fullmatch(r"-?\d{1,40}", value, re.ASCII):
-            return int(value)
-        return value if type(value) is int else _wrong(where, "an integer")
-    if kind is bool:
-        if text and value in ("true", "false"):
-            return value == "true"
-        return value if type(value) is bool else _wrong(where, "true or false")
-    assert kind is datetime, kind
-    if isinstance(value, str) and _TIME.fullmatch(value):
+def _integer_of_text(value: str, where: str) -> int:
+    if not re.fullmatch(r"-?\d{1,40}", value, re.ASCII):
+        _wrong(where, "an integer")
+    return int(value)
+
+
+def _truth_of_text(value: str, where: str) -> bool:
+    return value == "true" if value in ("true", "false") else _wrong(where, "true or false")
+
+
+def _time(value: Any, where: str) -> datetime:
+    if isinstance(value, str) and _IS_TIME.fullmatch(value):
         try:
             return datetime.fromisoformat(value)
         except ValueError:
@@ -203,38 +243,47 @@ def _wrong(where: str, expected: str) -> NoReturn:
 
 def shown(value: Any) -> Any:
     """The JSON of a value."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, tuple):
-        return [shown(each) for each in value]
-    if isinstance(value, Mapping):
-        return {name: shown(each) for name, each in value.items()}
-    shape: Any = type(value)
-    if not has(shape):
-        return value
-    found: dict[str, Any] = {}
-    moneys, names = _moneys(shape), _json_names(shape)
-    for name in types(shape):
-        each = getattr(value, name)
-        if name in moneys:
-            found |= _shown_money(names[name], each)
-        else:
-            found[names[name]] = shown(each)
-    return found
+    kind: Any = type(value)
+    return _writer(kind)(value)
 
 
-def _shown_money(name: str, money: Money | None) -> dict[str, Any]:
+@cache
+def _writer(kind: Any) -> Callable[[Any], Any]:
+    """How values of a type are shown."""
+    if issubclass(kind, datetime):
+        return lambda value: value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if issubclass(kind, tuple):
+        return lambda value: [shown(each) for each in value]
+    if issubclass(kind, Mapping):
+        return lambda value: {name: shown(each) for name, each in value.items()}
+    if not has(kind):
+        return lambda value: value
+    names = _json_names(kind)
+    plan = [(name, names[name], _is_money(each)) for name, each in types(kind).items()]
+
+    def write(value: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, shown_name, is_money in plan:
+            each = getattr(value, name)
+            if is_money:
+                _show_money(found, shown_name, each)
+            else:
+                found[shown_name] = shown(each)
+        return found
+
+    return write
+
+
+def _show_money(found: dict[str, Any], name: str, money: Money | None) -> None:
     if money is None:
-        return {f"{name}Cents": None, name: None}
+        found[f"{name}Cents"] = found[name] = None
+        return
     try:
-        cents = floor_minor(money.nanos, money.currency)
+        found[f"{name}Cents"] = floor_minor(money.nanos, money.currency)
     except InvalidCommand as error:  # no request can mend it
         raise LookupError(f"the minor units of {money.currency} are not known") from error
-    return {
-        f"{name}Cents": cents,
-        name: decimal_text(money.nanos),
-        "currency": money.currency,
-    }
+    found[name] = decimal_text(money.nanos)
+    found["currency"] = money.currency
 
 
 def _is_money(kind: Any) -> bool:

@@ -25,6 +25,10 @@ export function series(days, from, to) {
       parts.set(model.model, (parts.get(model.model) ?? 0) + Number(model.amount));
     }
     for (const other of day?.resourceCharges ?? []) parts.set(other.resource, Number(other.amount));
+    if (day) {
+      parts.set("sandboxes", Number(day.sandboxRuntime.settled.amount));
+      parts.set("storage", day.storageUsage.reduce((sum, each) => sum + Number(each.amount), 0));
+    }
     found.push({ name, parts, total: day?.total ?? "0.00" });
   }
 }

@@ -33,3 +33,16 @@ export function table(caption, columns, rows) {
 export const money = (of, name) => `${of[name]} ${of.currency}`;
 export const time = (text) => new Date(text).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 export const count = (number) => number.toLocaleString();
+
+// Byte-seconds may have more digits than a float keeps; gigabyte-hours, in thousandths, do not.
+export function gigabyteHours(byteSeconds) {
+  const hours = Number(BigInt(byteSeconds) / 3_600_000_000n) / 1000;
+  return hours.toLocaleString(undefined, { maximumFractionDigits: 3 });
+}
+
+export function duration(seconds) {
+  const hours = Math.floor(seconds / 3600), rest = Math.floor((seconds % 3600) / 60);
+  return [[hours, "h"], [rest, "min"], [seconds % 60, "s"]]
+    .filter(([number], index) => number || (index === 2 && seconds < 60))
+    .map(([number, unit]) => `${count(number)} ${unit}`).join(" ");
+}

@@ -2,9 +2,13 @@
 
 import { draw, legend, ranked, series } from "/billing/chart.js";
 import { Failed, KEY, api } from "/billing/client.js";
-import { $, count, element, money, table, time } from "/billing/elements.js";
+import { $, count, duration, element, gigabyteHours, money, table, time } from "/billing/elements.js";
 import { forgetPaying, preparePaying, returned, showPaying } from "/billing/paying.js";
 
+const STATES = [
+  ["Settled", "settled"], ["Pending", "pending", "estimate"], ["Active", "active", "estimate"],
+  ["Forgiven", "forgiven", "not charged"],
+];
 const state = { cursor: null, usage: null, days: [], asked: 0 };
 
 function alarm(error) {
@@ -71,12 +75,24 @@ async function showUsage() {
     ["Quantity", (row) => row.much, "number"],
     ["Amount", (row) => money(row, "amount"), "number"],
   ], used));
+  $("runtime").replaceChildren(table("Sandbox runtime by state", [
+    ["State", (row) => row.note ? [row.state, element("span", { class: "tag" }, row.note)] : row.state],
+    ["Runs", (row) => count(row.runs), "number"],
+    ["Running time", (row) => duration(row.seconds), "number"],
+    ["Amount", (row) => money(row, "amount"), "number"],
+  ], STATES.map(([state, name, note]) => ({ ...usage.sandboxRuntime[name], state, note }))));
+  $("storage").replaceChildren(table("Storage by workspace", [
+    ["Workspace", (row) => row.workspaceId],
+    ["Gigabyte-hours", (row) => gigabyteHours(row.byteSeconds), "number"],
+    ["Amount", (row) => money(row, "amount"), "number"],
+  ], usage.storageUsage));
   $("byMember").hidden = usage.members === null;
   if (usage.members !== null) {
     $("members").replaceChildren(table("Usage by member", [
       ["Member", (row) => row.memberId ?? "No member"],
       ["Tokens", (row) => count(row.tokens.total), "number"],
       ["Tool runs", (row) => count(row.toolExecutions), "number"],
+      ["Sandboxes", (row) => duration(row.sandboxRuntime.settled.seconds), "number"],
       ["Amount", (row) => money(row, "total"), "number"],
     ], usage.members));
   }
@@ -191,7 +207,7 @@ function leave(cleared = true) {
   state.usage = null;
   if ($("story").open) $("story").close();
   forgetPaying();
-  for (const id of ["cards", "models", "members", "chart", "rows", "total", "told", "said", "who"]) $(id).replaceChildren();
+  for (const id of ["cards", "models", "runtime", "storage", "members", "chart", "rows", "total", "told", "said", "who"]) $(id).replaceChildren();
   for (const id of ["portal", "who", "leave"]) $(id).hidden = true;
   if (cleared) $("alert").hidden = true;
   $("enter").hidden = false;
