@@ -201,7 +201,7 @@ RUNS: list[Planted] = [
         PORTS,
         "run.ended_at or 0, *(tab.last for tab in run.tabs)]",
         "*(tab.last for tab in run.tabs)]",
-        (FOUND + "forgiving_what_is_pending_beyond_its_period_counts_on_there", MACHINE),
+        (FOUND + "forgiving_what_is_pending_beyond_its_period_counts_on_there",),
     ),
     (
         "a start wants the counters of its own period alone",
@@ -293,7 +293,7 @@ RUNS: list[Planted] = [
         PG_TABLES,
         '_replaced("state, seen_at, body")',
         '_replaced("seen_at, body")',
-        (POSTGRES + "silent_runs_of_all_orgs_come_longest_silent_first",),
+        (POSTGRES + "a_run_that_ends_or_gives_a_sign_of_life_is_silent_no_more",),
     ),
     (
         "PostgreSQL finds silent runs that have ended",

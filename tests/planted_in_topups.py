@@ -261,13 +261,13 @@ IN_TOPUPS: list[Planted] = [
         PG_TABLES,
         '_replaced("due_at, asked, body")',
         '_replaced("asked, body")',
-        (POSTGRES + "what_is_due_is_found_in_all_orgs_the_longest_due_first",),
+        (POSTGRES + "what_is_seen_to_is_due_no_more",),
     ),
     (
         "PostgreSQL loads no automatic top-up",
         PG_LOADING,
         "automatic = [org for org in orgs if wants[org].auto]",
         "automatic = [org for org in orgs if not wants[org]]",
-        (POSTGRES + "top_ups_are_kept_as_given_and_replaced",),
+        (POSTGRES + "only_what_is_wanted_is_loaded",),
     ),
 ]

@@ -66,6 +66,12 @@ class TimeContract:
         save(store, Draft("third").changes(runs=[run("b", "settled", 10)]))
         assert _names(store, 31, 1) == [("acme", "b")]
 
+    def test_a_run_that_ends_or_gives_a_sign_of_life_is_silent_no_more(self, store: Store) -> None:
+        draft = Draft()
+        save(store, draft.changes(runs=[run("a", seen=10), run("b", seen=20), run("c", seen=30)]))
+        save(store, draft.changes(runs=[run("a", "settled", 10), run("b", seen=50)]))
+        assert _names(store, 50) == [("acme", "c")]
+
     def test_a_wanted_run_comes_with_what_charges_it(self, store: Store) -> None:
         draft = Draft()
         for _ in range(3):

@@ -76,6 +76,13 @@ class TopUpContract:
         assert list(store.due_topups(49)) == due[:2]
         assert list(store.due_topups(100, limit=1)) == due[:1]
 
+    def test_what_is_seen_to_is_due_no_more(self, store: Store) -> None:
+        draft = Draft()
+        save(store, draft.changes(topups=[_topup("t-1", 10), _topup("t-2", 20)]))
+        save(store, draft.changes(topups=[_topup("t-1", None), _topup("t-2", 40)]))
+        assert list(store.due_topups(39)) == []
+        assert list(store.due_topups(40)) == [("acme", "t-2")]
+
     def test_orgs_in_which_something_lapses(self, store: Store) -> None:
         drafts = [Draft(), Draft("bolt"), Draft("cog")]
         drafts[0].account.next_lapse, drafts[1].account.next_lapse = 20, 10

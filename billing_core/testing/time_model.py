@@ -21,7 +21,8 @@ _OPEN = ("active", "suspended")
 
 @define
 class RunFact:
-    """``off``: when it was suspended; ``posted``: its time is posted up to there."""
+    """``off``: when it was suspended; ``posted``: its time is posted up to there; ``told``:
+    how often it was told of since its deadline ``until`` was given."""
 
     begin: int
     state: str = "active"
@@ -32,6 +33,7 @@ class RunFact:
     forgiven: bool = False
     off: list[tuple[int, int]] = field(factory=list)
     until: int = 0
+    told: int = 0
 
     @property
     def open(self) -> bool:
