@@ -51,27 +51,42 @@ def demand(
     for component, rate, payer in spec:
         if payer != PLATFORM:
             continue
-        found: list[Priced] = []
-        for time in times:
-            # A subscription may end at any time, and its prices with it.
-            for audiences in {ledger.audiences(time), catalogue.audiences(account.org, None)}:
-                priced = catalogue.price(currency, resource, component, time, audiences)
-                if priced is not None and priced not in found:
-                    found.append(priced)
-        if not found:
-            if strict and not ledger.terms.fresh:
-                raise NeedMore(None)
-            if strict:
-                known = ", ".join(catalogue.components(currency, resource))
-                expected = "a component with a price in force; known: " + (known or "none")
-                raise UnknownPrice("spec", f"{component} of {resource}", expected)
+        idle = _part(ledger, resource, f"suspended_{component}", rate, item, times)
+        part = _part(ledger, resource, component, rate, item, times)
+        if part is not None:
+            parts.append(part._replace(idle=idle))
             continue
-        raw, billed, version = item.components.get(component, (0, 0, found[0].version))
-        first = catalogue.priced_by(str(version), currency, resource, component) or found[0]
-        functions = tuple(each.price.function for each in found)
-        least, step = first.price.minimum, first.price.increment
-        parts.append(Part(component, rate, int(raw), int(billed), least, step, functions))
+        if strict and not ledger.terms.fresh:
+            raise NeedMore(None)
+        if strict:
+            known = ", ".join(catalogue.components(currency, resource))
+            expected = "a component with a price in force; known: " + (known or "none")
+            raise UnknownPrice("spec", f"{component} of {resource}", expected)
+        if idle is not None:
+            parts.append(idle)
     return Demand(tuple(parts))
+
+
+def _part(
+    ledger: Ledger, resource: str, component: str, rate: int, item: Item, times: Iterable[int]
+) -> Part | None:
+    """A component at every price that it may have at these times; None without any."""
+    account, catalogue = ledger.account, ledger.catalogue
+    found: list[Priced] = []
+    for time in times:
+        # A subscription may end at any time, and its prices with it.
+        for audiences in {ledger.audiences(time), catalogue.audiences(account.org, None)}:
+            priced = catalogue.price(account.currency, resource, component, time, audiences)
+            if priced is not None and priced not in found:
+                found.append(priced)
+    if not found:
+        return None
+    raw, billed, version = item.components.get(component, (0, 0, found[0].version))
+    known = catalogue.priced_by(str(version), account.currency, resource, component)
+    first = known or found[0]
+    functions = tuple(each.price.function for each in found)
+    least, step = first.price.minimum, first.price.increment
+    return Part(component, rate, int(raw), int(billed), least, step, functions)
 
 
 class _Purse(NamedTuple):

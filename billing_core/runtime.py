@@ -108,7 +108,8 @@ def measure(window: Window, suspensions: Iterable[Sequence[int | None]], end: in
 
 class Part(NamedTuple):
     """A component of a run, paid by the platform: ``rate`` of it in a microsecond, ``raw``
-    and ``billed`` so far, by a ``minimum`` and ``increment``, and every price reachable."""
+    and ``billed`` so far, by a ``minimum`` and ``increment``, and every price reachable.
+    ``idle``: what is billed instead while the run is suspended."""
 
     component: str
     rate: int
@@ -117,6 +118,7 @@ class Part(NamedTuple):
     minimum: int
     increment: int
     prices: tuple[PriceFunction, ...]
+    idle: Part | None = None
 
     def more(self, us: int) -> int:
         """What would be billed beyond what is, for so much more running time."""
@@ -125,6 +127,22 @@ class Part(NamedTuple):
             return 0
         return max(0, -(-max(raw, self.minimum) // self.increment) * self.increment - self.billed)
 
+    def cost(self, us: int) -> int:
+        """The most nanos that so much more time can cost, running or suspended."""
+        if us <= 0 or self.idle is None:
+            return self._most(self.more(us))
+        # Part of the time is one, part the other, and each is rounded up by itself.
+        both = (self, self.idle)
+        rounding = sum(each._most(max(each.minimum, each.increment)) for each in both)
+        return max(each._most(each.more(us)) for each in both) + rounding
+
+    def _most(self, billed: int) -> int:
+        most = 0
+        for function in self.prices:
+            nanos, per = function.most(billed)
+            most = max(most, -(-nanos // per))
+        return most
+
 
 class Demand(NamedTuple):
     """What a run asks for, from now on."""
@@ -132,17 +150,10 @@ class Demand(NamedTuple):
     parts: tuple[Part, ...]
 
     def cost(self, us: int) -> int:
-        """The most nanos that so much more running time can cost."""
-        total = 0
-        for part in self.parts:
-            more = part.more(us)
-            most = 0
-            for function in part.prices:
-                nanos, per = function.most(more)
-                most = max(most, -(-nanos // per))
-            total += most
-        return total
+        """The most nanos that so much more time can cost."""
+        return sum(part.cost(us) for part in self.parts)
 
     def quantities(self, us: int) -> dict[str, int]:
-        """What would be billed, by component."""
-        return {part.component: part.more(us) for part in self.parts}
+        """What would be billed at most, by component."""
+        idle = [part.idle for part in self.parts if part.idle is not None]
+        return {part.component: part.more(us) for part in (*self.parts, *idle)}

@@ -35,6 +35,20 @@ RUNS: list[Planted] = [
         (R + "suspended_time_is_not_billed_unless_a_price_says_so", PROPERTY),
     ),
     (
+        "a deadline forgets that suspended time may be dearer",
+        RUNTIME,
+        "return max(each._most(each.more(us)) for each in both) + rounding",
+        "return self._most(self.more(us)) + rounding",
+        (FOUND + "a_run_is_funded_at_the_price_of_suspended_time_if_that_is_dearer",),
+    ),
+    (
+        "a deadline forgets that suspended time is rounded by itself",
+        RUNTIME,
+        "return max(each._most(each.more(us)) for each in both) + rounding",
+        "return max(each._most(each.more(us)) for each in both)",
+        (FOUND + "a_run_is_funded_at_the_price_of_suspended_time_if_that_is_dearer",),
+    ),
+    (
         "a heartbeat's time is settled again by the next",
         RUNNING,
         "            run.settled_to = to\n",

@@ -182,3 +182,35 @@ def test_a_run_whose_clock_is_further_ahead_than_it_asks_for_is_funded() -> None
     beat = world.billing.heartbeat("acme", "r1", occurred_at=ahead + MINUTE)
     assert beat.funded_until == ahead + 2 * MINUTE
     assert world.wrong() == []
+
+
+@pytest.mark.parametrize(("minimum", "increment"), [(1, 1), (30_000_000, 7_000_000)])
+@pytest.mark.parametrize("turns", [1, 4])
+def test_a_run_is_funded_at_the_price_of_suspended_time_if_that_is_dearer(
+    turns: int, minimum: int, increment: int
+) -> None:
+    world = World(priced=False)
+    rounding = {"unit": "microsecond", "minimum": minimum, "increment": increment}
+    world.publish(
+        {
+            "sandbox:box": {
+                "second": Price(Flat(1000, 1_000_000), **rounding),
+                "suspended_second": Price(Flat(3001, 1_000_000), **rounding),
+            }
+        }
+    )
+    world.grant(600_000)
+    billing, began = world.billing, world.clock.now
+    started = billing.start_run("acme", "r1", BOX, ahead=HOUR)
+    assert started.bound_by == "balance"
+    span = started.funded_until - began
+    assert 600_000 / 3001 - 80 < span.total_seconds() < 600_000 / 3001
+    for turn in range(turns):  # running for a moment of each
+        billing.suspend_run("acme", "r1", occurred_at=began + span * turn / turns + SECOND)
+        world.clock.set(began + span * (turn + 1) / turns)
+        if turn + 1 < turns:
+            billing.resume_run("acme", "r1")
+    billing.heartbeat("acme", "r1", occurred_at=started.funded_until)
+    assert world.balance().debt == 0
+    assert world.balance().balance < 600_000 * 0.3
+    assert world.wrong() == []
