@@ -680,6 +680,20 @@ FAULTS = [
         "if free:",
         "concurrency.py::test_one_let_lead_has_one_place_until_it_takes_its_own",
     ),
+    fault(
+        "begin a batch while another is on its way",
+        "engine/coalescing",
+        "if any(now - each.led < _SLOW for each in self._leaders):",
+        "if False:",
+        "concurrency.py::test_a_batch_waits_for_one_that_is_quick_and_not_for_one_that_is_slow",
+    ),
+    fault(
+        "let an org that is locked stall the others",
+        "engine/coalescing",
+        "if any(now - each.led < _SLOW for each in self._leaders):",
+        "if self._leaders:",
+        "concurrency.py::test_a_batch_waits_for_one_that_is_quick_and_not_for_one_that_is_slow",
+    ),
     # -- the SQLite store
     sqlite_fault(
         "believe rows that somebody else has changed",

@@ -40,6 +40,7 @@ from billing_core import (
     Usage,
     usd,
 )
+from billing_core.engine import coalescing
 from billing_core.engine.coalescing import Coalescer, Part
 from billing_core.ports import Changes, Loaded, Transaction, Wanted
 from billing_core.testing import MemoryStore, SettableClock
@@ -425,6 +426,7 @@ def test_one_let_lead_has_one_place_until_it_takes_its_own(
 
         def _lead(self, call: Any) -> None:
             assert both_joined.wait(10)
+            time.sleep(0.1)  # long enough for the other to be let lead as well
             super()._lead(call)
 
     def run(commands: Sequence[Command]) -> list[Any]:
@@ -438,6 +440,36 @@ def test_one_let_lead_has_one_place_until_it_takes_its_own(
     )
     assert answers == [[None], [None]]
     assert len(sizes) == batches and sum(sizes) == 2
+
+
+@pytest.mark.parametrize(("slow", "sizes"), [(1e9, [1, 7]), (0, [1] * 8)])
+def test_a_batch_waits_for_one_that_is_quick_and_not_for_one_that_is_slow(
+    monkeypatch: pytest.MonkeyPatch, slow: float, sizes: list[int]
+) -> None:
+    monkeypatch.setattr(coalescing, "_SLOW", slow)
+    joined, found = threading.Semaphore(0), list[int]()
+    meeting = threading.Barrier(len(sizes))
+
+    class Counting(Coalescer):
+        def _join(self, call: Any) -> None:
+            super()._join(call)
+            joined.release()
+
+    def run(commands: Sequence[Command]) -> list[Any]:
+        found.append(len(commands))
+        if slow and len(found) == 1:
+            for _ in range(8):
+                assert joined.acquire(timeout=10)
+        if not slow:
+            meeting.wait(10)
+        return [None for _ in commands]
+
+    coalescer = Counting(run, width=8)
+    answers = in_threads(
+        8, lambda who: coalescer.submit([Deduct(f"org-{who}", "k", cost=DIME, resource="x")])
+    )
+    assert answers == [[None]] * 8
+    assert found == sizes
 
 
 def test_one_interrupted_at_any_call_harms_nobody(tmp_path: Path) -> None:

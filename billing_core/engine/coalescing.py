@@ -17,6 +17,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 from billing_core.commands import Command
 from billing_core.errors import StoreError
@@ -30,7 +31,8 @@ Run = Callable[[Sequence[Command]], list[Outcome]]
 _MOST = 1000  # commands in a batch, unless one call alone has more
 _GATHER = 0.001  # seconds that a leader waits for as many callers as there just were
 _IN_VAIN = 3  # calls that wait for the store one after another, where it does not answer
-_LOOK = 0.05  # seconds after which a sleeper looks whether its leader is still alive
+_LOOK = 0.02  # seconds after which a sleeper looks whether its leader is still alive
+_SLOW = 0.01  # seconds after which a batch may be waiting for a lock, and nobody waits for it
 
 
 class Part:
@@ -54,7 +56,7 @@ class Part:
 class _Call:
     """One thread's parts: it sleeps, or leads, until all are done."""
 
-    __slots__ = ("batch", "done", "gate", "leads", "orgs", "parts", "size", "thread")
+    __slots__ = ("batch", "done", "gate", "leads", "led", "orgs", "parts", "size", "thread")
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
@@ -62,6 +64,7 @@ class _Call:
         self.orgs = {command.org for part in parts for command in part.commands}
         self.done = False
         self.leads = False
+        self.led = 0.0  # when it was let lead
         self.batch: list[_Call] | None = None  # of a leader: what it has taken
         self.thread = threading.current_thread()
         self.gate = threading.Lock()
@@ -73,8 +76,8 @@ class _Call:
 
 
 class Coalescer:
-    """Runs calls in shared batches; ``width`` batches at once, never two with an org in
-    common."""
+    """Runs calls in shared batches: one after another, but ``width`` at once where they take
+    long, never two with an org in common."""
 
     def __init__(self, run: Run, *, width: int) -> None:
         self._run = run
@@ -131,6 +134,9 @@ class Coalescer:
         may already, and has taken nothing yet, is not let again: it would fill two places."""
         if len(self._leaders) >= self._width or self._gathering is not None:
             return
+        now = monotonic()
+        if any(now - each.led < _SLOW for each in self._leaders):
+            return  # a batch more at once is a smaller one
         ahead: set[str] = set()
         for call in self._waiting:
             if call.done:
@@ -138,6 +144,7 @@ class Coalescer:
             free = self._busy.isdisjoint(call.orgs) and ahead.isdisjoint(call.orgs)
             if free and not call.leads:
                 call.leads = True
+                call.led = now
                 self._leaders.append(call)
                 call.wake()
                 return

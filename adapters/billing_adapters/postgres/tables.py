@@ -46,7 +46,7 @@ def joined(values: Iterable[Value]) -> bytes:
 
 
 _USED = re.compile(r"excluded\.(\w+)")
-_FEW = 12
+_FEW = 6
 
 
 @define
