@@ -19,12 +19,13 @@ from pathlib import Path
 from queue import Queue
 from typing import NamedTuple
 
+from planted_in_http import IN_HTTP
 from planted_in_payments import PAYMENTS
 from planted_in_runs import RUNS
 from planted_in_topups import IN_TOPUPS
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("billing_core", "adapters", "tests", "pyproject.toml")
+COPIED = ("billing_core", "adapters", "examples", "tests", "pyproject.toml")
 WORKERS = 2
 PATIENCE = 60  # seconds for one fault's tests: one that hangs is caught as well
 
@@ -868,6 +869,7 @@ FAULTS = [
     *(Fault(*each) for each in PAYMENTS),
     *(Fault(*each) for each in RUNS),
     *(Fault(*each) for each in IN_TOPUPS),
+    *(Fault(*each) for each in IN_HTTP),
 ]
 
 

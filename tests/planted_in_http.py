@@ -1,0 +1,111 @@
+"""Faults of the HTTP routes; `tests/planted_faults.py` plants them."""
+
+from __future__ import annotations
+
+Planted = tuple[str, str, str, str, tuple[str, ...]]
+
+HTTP = "adapters/billing_adapters/http/"
+ACCESS = "tests/test_http_access.py"
+CONTRACT = "tests/test_http_contract.py"
+PAYING = "tests/test_http_paying.py"
+
+IN_HTTP: list[Planted] = [
+    (
+        "a member may what an admin may",
+        HTTP + "access.py",
+        '"admin": frozenset(("admin",)),',
+        '"admin": frozenset(("admin", "member")),',
+        (ACCESS,),
+    ),
+    (
+        "another org is reached",
+        HTTP + "access.py",
+        "if caller.org is not None and named != caller.org:",
+        "if False:",
+        (ACCESS,),
+    ),
+    (
+        "the org that the body names is not looked at",
+        HTTP + "api.py",
+        "org = check_org(caller, query, body)",
+        "org = check_org(caller, query)",
+        (ACCESS,),
+    ),
+    (
+        "a member learns of internal routes",
+        HTTP + "api.py",
+        'if named is None or (route.internal and not caller.may("service")):',
+        "if named is None:",
+        (ACCESS,),
+    ),
+    (
+        "two keys that differ are one of them",
+        HTTP + "access.py",
+        "if len(found) != 1:",
+        "if not found:",
+        (ACCESS,),
+    ),
+    (
+        "a name may come twice",
+        HTTP + "parsing.py",
+        "if len(fields) < len(pairs):",
+        "if False:",
+        (ACCESS,),
+    ),
+    (
+        "a body may be as deep as it likes",
+        HTTP + "parsing.py",
+        "if depth > _MAX_DEPTH:",
+        "if False:",
+        (ACCESS,),
+    ),
+    (
+        "callers share their idempotency keys",
+        HTTP + "access.py",
+        "{sha256(caller.id.encode()).hexdigest()[:32]}",
+        "all",
+        (ACCESS,),
+    ),
+    (
+        "a webhook that cannot be followed yet is taken for heard",
+        HTTP + "paying.py",
+        'raise Problem(503, "webhook_failed", message, headers={"Retry-After": "60"}) from error',
+        'return Heeded("", "")',
+        (PAYING,),
+    ),
+    (
+        "what cannot be verified is to be delivered again",
+        HTTP + "problems.py",
+        'if error.kind in ("bad_signature", "bad_webhook", "wrong_mode"):',
+        "if False:",
+        (PAYING,),
+    ),
+    (
+        "a member sees another's charge",
+        HTTP + "public.py",
+        'if found.member != call.caller.member and not call.caller.may("admin"):',
+        "if False:",
+        (CONTRACT,),
+    ),
+    (
+        "a member sees everybody's usage",
+        HTTP + "public.py",
+        'if not call.caller.may("admin"):',
+        "if False:",
+        (CONTRACT,),
+    ),
+    (
+        "money is shown that is not there",
+        HTTP + "shapes.py",
+        'found[f"{name}Cents"] = floor_minor(money.nanos, money.currency)',
+        'found[f"{name}Cents"] = -floor_minor(-money.nanos, money.currency)',
+        (CONTRACT,),
+    ),
+    (
+        "a list says that there is more where there is none",
+        HTTP + "api.py",
+        '"hasMore": answer.cursor is not None',
+        '"hasMore": True',
+        (CONTRACT,),
+    ),
+]
