@@ -147,7 +147,7 @@ class Checkpoint:
     org: str
     seq: int
     head: str
-    state: str
+    state: str = field(repr=False)
 
     def to_json(self) -> str:
         return compact(attrs.asdict(self))

@@ -18,6 +18,7 @@ from billing_core.errors import InvalidCommand, NotFound, Outdated
 from billing_core.lapsing import lapse
 from billing_core.ledger import Ledger
 from billing_core.minor_units import to_minor, to_nanos
+from billing_core.money import decimal_text
 from billing_core.outcomes import Changed, Outcome, Recorded, Refusal
 from billing_core.records import Lot
 from billing_core.terms import NeedMore
@@ -107,8 +108,9 @@ def order(ledger: Ledger, ask: Ask) -> Outcome:
     command: OrderTopUp = ask.command
     _check_size(ledger, command.order.amount)
     if command.livemode is not ledger.account.livemode:
-        expected = f"{ledger.account.livemode}, the livemode of org {ledger.org!r}"
-        raise InvalidCommand("livemode", command.livemode, expected)
+        modes = ("test mode", "live mode")
+        expected = f"a provider of payments in the {modes[ledger.account.livemode]} of the account"
+        raise InvalidCommand("livemode", modes[command.livemode], expected)
     lapse(ledger, ask.time)
     asked = command.order
     customer = _auto(ledger).customer
@@ -129,8 +131,12 @@ def _check_size(ledger: Ledger, minor: int) -> None:
     rules = ledger.terms.topups
     if not rules.minimum <= minor <= rules.maximum:
         currency = ledger.account.currency
-        expected = f"{rules.minimum} to {rules.maximum} minor units of {currency}"
-        raise InvalidCommand("amount", minor, expected)
+
+        def shown(minor: int) -> str:
+            return decimal_text(to_nanos(minor, currency))
+
+        expected = f"{shown(rules.minimum)} to {shown(rules.maximum)} {currency}"
+        raise InvalidCommand("amount", f"{shown(minor)} {currency}", expected)
 
 
 def set_auto(ledger: Ledger, ask: Ask) -> Outcome:

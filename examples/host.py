@@ -182,4 +182,5 @@ class Site:
 
 
 def open_site() -> Site:
+    print(f"{ADDRESS}/billing, as key-bo (an admin) or key-ana", flush=True)
     return Site(Api(open_billing(), KEYS.get, address=ADDRESS))

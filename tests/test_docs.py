@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from servers import fresh_database
 from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
+from billing_adapters.http.api import ROUTES
+from billing_adapters.http.routes import Posted, Route
+from billing_adapters.http.shapes import json_names, required
 from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
 
@@ -64,6 +68,28 @@ def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             for value in document.namespace.values():
                 if isinstance(value, SqliteStore | PostgresStore):
                     value.close()
+
+
+def routes_of(routes: Iterable[Route]) -> str:
+    """The table of routes as the documentation has it."""
+    lines = ["| route | who | what | fields |", "|---|---|---|---|"]
+    for route in routes:
+        needed = required(route.asked)
+        names = [f"{name}{'*' * (name in needed)}" for name in json_names(route.asked).values()]
+        key = {"required": " *key*", "optional": " *(key)*", None: ""}[route.key]
+        fields = ", ".join(f"`{name}`" for name in names)
+        if route.asked is Posted:
+            fields = "the body as it was signed"
+        lines.append(
+            f"| `{route.method} {route.path}`{key} | {route.who} | {route.summary} | {fields} |"
+        )
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("internal", [False, True])
+def test_every_route_is_documented(internal: bool) -> None:
+    routes = [route for route in ROUTES if route.internal is internal]
+    assert routes_of(routes) in (DOCS / "docs" / "http.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_shows_python() -> None:

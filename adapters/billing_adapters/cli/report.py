@@ -108,6 +108,7 @@ def sandboxes(out: Console, billing: Billing) -> None:
 def report_demo(demo: Demo, verification: Verification) -> None:
     """The orgs, their charges, the ledger's tail, balances, one charge, and the proof."""
     from billing_adapters.cli.demo import MARKUP, PRICED_AT
+    from billing_adapters.cli.demo_sandboxes import ORG
     from billing_adapters.cli.traffic import ORGS, SEED, START
 
     billing = demo.billing
@@ -119,19 +120,24 @@ def report_demo(demo: Demo, verification: Verification) -> None:
             f"Model prices are real: genai-prices of {PRICED_AT:%F}, times {MARKUP}.\n",
         )
     )
-    orgs = table(
-        "Orgs", "Org", ">Calls", ">Own key", ">Refused", ">Lost", ">Bought", ">Charged", ">Balance"
+    calls_made = table("Calls", "Org", ">Calls", ">Own key", ">Refused", ">Lost")
+    for org, tally in demo.tallies.items():
+        counts = (tally.settled, tally.own_key, tally.refused, tally.lost)
+        calls_made.add_row(org, *(f"{each:,}" for each in counts))
+    out.print(calls_made)
+    out.print(
+        "A refused call found too little credit. A lost one reported nothing: its hold expired by "
+        "itself.\n",
+        style="dim",
     )
-    for org in ORGS:
-        tally, balance = demo.tallies[org], billing.balance(org)
-        automatic = len(billing.history(org, limit=500, types=("auto_topup",)))
-        purchases = tally.purchases + automatic
-        counts = (tally.settled, tally.own_key, tally.refused, tally.lost, purchases)
-        orgs.add_row(
-            org, *(f"{each:,}" for each in counts), money(balance.used), money(balance.balance)
-        )
-    out.print(orgs)
-    out.print("A lost call reported nothing: its hold expired by itself.\n", style="dim")
+    credit = table("Credit (USD)", "Org", ">Granted", ">Charged", ">Expired", ">Balance")
+    for org in (*ORGS, ORG):
+        balance = billing.balance(org)
+        expired = -sum(row.amount for row in billing.history(org, limit=500, types=("expiry",)))
+        amounts = (balance.granted, balance.used, expired, balance.balance)
+        assert balance.granted - balance.used - expired == balance.balance
+        credit.add_row(org, *map(money, amounts))
+    out.print(credit)
     out.print(usage_table("Charges", merged(billing, ORGS)))
     members = table("Members", "Org", "Member", ">Calls", ">Charged")
     for org in ORGS:

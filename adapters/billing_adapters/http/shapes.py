@@ -26,7 +26,7 @@ from billing_core.errors import InvalidCommand
 from billing_core.minor_units import floor_minor
 from billing_core.money import Money, decimal_text
 
-__all__ = ["Rule", "camel", "properties", "read", "required", "schema", "shown"]
+__all__ = ["Rule", "camel", "json_names", "properties", "read", "required", "schema", "shown"]
 
 _IS_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _DECIMAL = {"type": "string", "pattern": r"^-?\d+\.\d{2,9}$"}
@@ -91,7 +91,7 @@ def types(shape: type) -> Mapping[str, Any]:
 
 
 @cache
-def _json_names(shape: type) -> Mapping[str, str]:
+def json_names(shape: type) -> Mapping[str, str]:
     """The JSON name of each field, by its name in Python."""
     return {each.name: each.metadata.get("json", camel(each.name)) for each in fields(shape)}
 
@@ -99,7 +99,7 @@ def _json_names(shape: type) -> Mapping[str, str]:
 @cache
 def required(shape: type) -> tuple[str, ...]:
     """The JSON names of the fields that a request must have."""
-    names = _json_names(shape)
+    names = json_names(shape)
     return tuple(names[each.name] for each in fields(shape) if each.default is NOTHING)
 
 
@@ -181,7 +181,7 @@ def _object_of(inner: _Reader) -> _Reader:
 
 
 def _shape_of(shape: Any, text: bool) -> _Reader:
-    names = _json_names(shape)
+    names = json_names(shape)
     named = {names[name]: (name, _reader(kind, text)) for name, kind in types(shape).items()}
     needed = required(shape)
     known = ", ".join(sorted(named)) or "none"
@@ -258,7 +258,7 @@ def _writer(kind: Any) -> Callable[[Any], Any]:
         return lambda value: {name: shown(each) for name, each in value.items()}
     if not has(kind):
         return lambda value: value
-    names = _json_names(kind)
+    names = json_names(kind)
     plan = [(name, names[name], _is_money(each)) for name, each in types(kind).items()]
 
     def write(value: Any) -> dict[str, Any]:
@@ -338,7 +338,7 @@ def _schema_of_shape(kind: Any, shapes: dict[str, Any], *, asked: bool) -> dict[
 def properties(kind: Any, shapes: dict[str, Any], *, asked: bool) -> dict[str, Any]:
     """The JSON Schema of each field of a shape, by its JSON name."""
     found: dict[str, Any] = {}
-    names = _json_names(kind)
+    names = json_names(kind)
     for python_name, each in types(kind).items():
         name = names[python_name]
         if _is_money(each):
