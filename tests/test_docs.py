@@ -5,6 +5,7 @@ lie beside the tests, or where BILLING_DOCS_DIR says.
 """
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from servers import fresh_database
 from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
+import billing_core
 from billing_adapters.http.api import ROUTES
 from billing_adapters.http.routes import Posted, Route
 from billing_adapters.http.shapes import json_names, required
@@ -90,6 +92,14 @@ def routes_of(routes: Iterable[Route]) -> str:
 def test_every_route_is_documented(internal: bool) -> None:
     routes = [route for route in ROUTES if route.internal is internal]
     assert routes_of(routes) in (DOCS / "docs" / "http.md").read_text(encoding="utf-8")
+
+
+def test_every_event_is_documented() -> None:
+    core = Path(billing_core.__file__).parent
+    source = "".join(path.read_text(encoding="utf-8") for path in core.glob("*.py"))
+    told = set(re.findall(r'untold\.append\(\("(\w+)"', source))
+    text = (DOCS / "docs" / "events.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == told
 
 
 def test_the_readme_shows_python() -> None:
