@@ -182,5 +182,7 @@ class Site:
 
 
 def open_site() -> Site:
-    print(f"{ADDRESS}/billing, as key-bo (an admin) or key-ana", flush=True)
+    print(
+        "The page is /billing: sign in with key-bo, an admin's, or key-ana, a member's", flush=True
+    )
     return Site(Api(open_billing(), KEYS.get, address=ADDRESS))
