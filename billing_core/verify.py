@@ -80,9 +80,9 @@ class Recorded:
     spends: Iterable[Spend]
     topups: Iterable[TopUp]
     auto: AutoTopUp | None
-    runs: Iterable[Run] = ()
-    storages: Iterable[Storage] = ()
-    sizes: Iterable[Size] = ()
+    runs: Iterable[Run]
+    storages: Iterable[Storage]
+    sizes: Iterable[Size]
 
 
 def compare(audit: Audit, recorded: Recorded) -> None:

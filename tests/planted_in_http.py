@@ -67,6 +67,13 @@ IN_HTTP: list[Planted] = [
         (ACCESS,),
     ),
     (
+        "what a service says twice without a key is two things",
+        HTTP + "routes.py",
+        "return None if self.given_key is None else self.key_of(self.given_key)",
+        "return self.key_or_new",
+        (CONTRACT,),
+    ),
+    (
         "a webhook that cannot be followed yet is taken for heard",
         HTTP + "paying.py",
         'raise Problem(503, "webhook_failed", message, headers={"Retry-After": "60"}) from error',

@@ -354,10 +354,13 @@ def test_the_demo_has_what_it_promises(demo: tuple[Path, str]) -> None:
         types: set[str] = set()
         events: set[str] = set()
         for org in store.orgs():
-            before = None
+            before, expired = None, 0
             while rows := billing.history(org, limit=500, before=before):
                 types |= {row.type for row in rows}
+                expired -= sum(row.amount for row in rows if row.type == "expiry")
                 before = rows[-1].seq
+            balance = billing.balance(org)  # the columns that it shows add up
+            assert balance.granted - balance.used - expired == balance.balance
             after = 0
             while page := billing.events(org, after=after):
                 events |= {event.kind for event in page}

@@ -491,6 +491,27 @@ def test_a_stop_that_is_told_twice_is_one(run) -> None:
     assert run("settle").code == "conflict"
 
 
+def test_without_a_key_what_is_said_twice_is_one_thing(client) -> None:
+    of = {"orgId": "globex", "runId": uuid4().hex}
+    spec = {"spec": {"sandbox": "small", "rates": {"vcpu": 4}}}
+    at = {"occurredAt": hours_ago(0.5)}
+    shelf = {"orgId": "acme", "workspaceId": f"w-{uuid4().hex}", "bytes": 10**9, **at}
+
+    def said(path, body):
+        return client("POST", f"/v1/internal/{path}", SERVICE, body=body).data
+
+    said("runs/start", of | spec | {"occurredAt": hours_ago(1)})
+    for path, body in (
+        ("runs/heartbeat", of | {"occurredAt": hours_ago(0.75)}),
+        ("runs/stop", of | at),
+        ("storage/size", shelf),
+    ):
+        first = said(path, body)
+        assert said(path, body) == first, path
+    assert first["charged"] == "0.00"
+    assert said("runs/stop", of | at)["charged"] == "0.072"
+
+
 def test_storage_is_reported_late_and_billed_once(client) -> None:
     workspace = {"orgId": "acme", "workspaceId": f"w-{uuid4().hex}"}
 

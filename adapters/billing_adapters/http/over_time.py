@@ -93,7 +93,7 @@ class OfRun:
     occurred_at: datetime | None = None
 
     def told(self, call: Call) -> dict[str, Any]:
-        return {"key": call.key_or_new, "occurred_at": self.occurred_at}
+        return {"key": call.key_or_none, "occurred_at": self.occurred_at}
 
 
 @frozen(kw_only=True)
@@ -185,7 +185,7 @@ def _stop(call: Call, asked: StopBody) -> RunNow:
 
 
 def _settle(call: Call, asked: SettleBody) -> RunNow:
-    made = call.billing.settle_run(call.org, asked.run_id, key=call.key_or_new)
+    made = call.billing.settle_run(call.org, asked.run_id, key=call.key_or_none)
     return _run_now(call, made)
 
 
@@ -341,7 +341,7 @@ def _size(call: Call, asked: SizeBody) -> WorkspaceNow:
         call.org,
         asked.workspace_id,
         int(asked.bytes),
-        key=call.key_or_new,
+        key=call.key_or_none,
         occurred_at=asked.occurred_at,
     )
     return _workspace_now(call, made)

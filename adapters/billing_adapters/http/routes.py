@@ -47,6 +47,12 @@ class Call:
         return self.key_of(self.given_key)
 
     @property
+    def key_or_none(self) -> str | None:
+        """The engine's key for this write; None where the client sent none, and the engine
+        makes one of what is said."""
+        return None if self.given_key is None else self.key_of(self.given_key)
+
+    @property
     def key_or_new(self) -> str:
         """The engine's key for this write; a new one where the client sent none."""
         given = self.billing.ids() if self.given_key is None else self.given_key
