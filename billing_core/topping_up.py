@@ -170,11 +170,9 @@ def ask_refund(ledger: Ledger, ask: Ask) -> Outcome:
     if topup.payment is None or topup.paid_at is None:
         return refuse(ask, "not_paid")
     lapse(ledger, ask.time)
-    auto = _auto(ledger)
     topup.refunds.append([command.refund, minor, "asked"])
     topup.due_at = ledger.terms.now + duration("lease", ledger.terms.topups.lease)
-    _stop(ledger, auto, "refund")
-    effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
+    effects = told(_keep(ledger, topup))
     return finish(ledger, ask, 0, effects | {"refund": command.refund})
 
 

@@ -53,9 +53,11 @@ def test_a_refund_whose_answer_is_lost_is_made_once(t, fault) -> None:
 
 
 def test_a_refund_that_the_provider_will_not_make_is_given_up(t) -> None:
-    page = t.paid("10")
+    page = t.paid("10", save_method=True)
+    t.enable()
     with pytest.raises(PaymentError):
         t.billing.refund("acme", "r", topup=page.topup, amount=usd("11"))
+    assert t.billing.auto_topup("acme").stopped is None, "no money was taken back"
     assert t.billing.topup("acme", page.topup).refunds[0][2] == "refused"
     assert t.store.due_topups(2**60) == []
     assert t.events()[-1] == "refund_failed"
