@@ -262,9 +262,10 @@ class Audit:
         if "hold" in content:
             self.end(self.tables.holds[content["hold"]], "lapsed")
         elif "period" in content:
-            granted = self._allowance(entry, effects)
-            account.period, account.allowance = content["period"], granted
-            account.granted += granted
+            self._begin_period(content["period"])
+            self._granted(self._allowance(entry, effects))
+        elif "ahead" in content:
+            account.ahead -= entry.amount
         else:
             self._allowance(entry, effects)
 
@@ -275,10 +276,24 @@ class Audit:
         account.paused = content["paused"]
         start = billing_period(account.anchor, entry.at).start
         if account.period != start:
-            account.period, account.allowance = start, 0
-        granted = self._allowance(entry, effects)
-        account.allowance += granted
-        account.granted += granted
+            self._begin_period(start)
+        self._granted(self._allowance(entry, effects))
+
+    def _begin_period(self, start: int) -> None:
+        account = self._account()
+        follows = billing_period(account.anchor, start - 1).start == account.period
+        account.allowance = account.ahead if follows else 0
+        account.period, account.ahead = start, 0
+
+    def _granted(self, amount: int) -> None:
+        account = self._account()
+        account.allowance += amount
+        account.granted += amount
+
+    def _ahead(self, entry: Entry, content: Any, effects: Any) -> None:
+        account = self._account()
+        account.ahead += self._allowance(entry, effects)
+        account.granted += entry.amount
 
     def _subscribe(self, entry: Entry, plan: str | None) -> None:
         account = self._account()
@@ -433,6 +448,7 @@ _FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {
     "extend": Audit._extend,
     "release": Audit._release,
     "lapse": Audit._lapse,
+    "ahead": Audit._ahead,
     "settle": Audit._charge,
     "deduct": Audit._charge,
     "price": Audit._charge,

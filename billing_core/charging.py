@@ -111,7 +111,7 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
     effects = None
     freed = 0
     if hold is not None and hold.state == "open":
-        rest = ledger.capture(hold, rest, usage.resource)
+        rest = ledger.capture(hold, rest, usage.resource, max(occurred, ask.time))
         hold_spending(ledger, hold, rest - metered.amount)
         effects = {"ended": not command.more}
         if not command.more:

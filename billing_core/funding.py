@@ -1,8 +1,8 @@
 """Until when credit funds a run, and of which lots that time is held.
 
 A run is funded at the dearest price that it can meet under what is published.  A lot counts
-for the time that it may pay for alone: not beyond its expiry, an allowance not beyond its
-billing period.
+for the time that it may pay for alone: not beyond its expiry, an allowance within its billing
+period, which may be the next one.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from billing_core.catalogue import Priced
 from billing_core.errors import UnknownPrice
+from billing_core.lapsing import grant_ahead, next_allowance
 from billing_core.ledger import Ledger, covers, spending_order
 from billing_core.limits import Bound, Use, bound, quotas, room
 from billing_core.quantities import PLATFORM
-from billing_core.records import Hold, Item
+from billing_core.records import Hold, Item, Lot
 from billing_core.runtime import Demand, Part
 from billing_core.terms import NeedMore
 from billing_core.times import Window
@@ -26,11 +27,12 @@ __all__ = ["Funding", "demand", "fund", "reserve", "unfunded"]
 class Funding(NamedTuple):
     """``until`` when a run is funded, what ``bound_by`` keeps it from being later
     (``balance``, ``lot_expiry``, a limit's name, ``quota``, ``horizon`` or ``asked``), and the
-    ``parts`` of lots that fund it."""
+    ``parts`` of lots that fund it.  ``ahead``: one of them, to be granted first."""
 
     until: int
     bound_by: str
     parts: list[list[int]]
+    ahead: Lot | None = None
 
 
 def demand(
@@ -95,8 +97,10 @@ class _Purse(NamedTuple):
     ledger: Ledger
     use: Use
     want: Demand
+    lots: dict[int, Lot]  # in spending order
     free: dict[int, int]
-    edges: list[int]  # times at which some lot can no longer pay
+    edges: list[int]  # times at which some lot can no longer pay, or not yet
+    ahead: Lot | None  # the next period's allowance, if it is reached
 
     def plan(self, until: int) -> list[list[int]] | None:
         """The lots that pay for the time up to ``until``, the latest of it first: what may
@@ -107,8 +111,8 @@ class _Purse(NamedTuple):
         left, taken = dict(self.free), dict.fromkeys(self.free, 0)
         for index in range(len(edges) - 1, 0, -1):
             need = costs[index] - costs[index - 1]
-            for lot in self.ledger.lots if need else ():
-                if not left.get(lot.lot):
+            for lot in self.lots.values() if need else ():
+                if not left[lot.lot]:
                     continue
                 if lot.expires_at is not None and lot.expires_at < edges[index]:
                     continue
@@ -121,22 +125,30 @@ class _Purse(NamedTuple):
                         break
             if need:
                 return None
-        lots = self.ledger.state.lots
-        parts = [[lot, amount] for lot, amount in taken.items() if amount]
-        return sorted(parts, key=lambda part: spending_order(lots[part[0]]))
+        return [[lot, amount] for lot, amount in taken.items() if amount]
+
+    def funding(self, until: int, why: str) -> Funding:
+        parts = self.plan(until) or [] if until > self.use.at else []
+        ahead = self.ahead
+        granted = ahead is None or all(part[0] != ahead.lot for part in parts)
+        return Funding(until, why, parts, None if granted else ahead)
 
 
 def _purse(ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int) -> _Purse:
-    free: dict[int, int] = {}
+    lots: dict[int, Lot] = {}
     edges: set[int] = set()
-    for lot in ledger.lots:
-        if ledger.ended(lot.lot) or not covers(lot.scope, use.resource):
+    reached = ledger.period(ledger.time).end < end
+    ahead = next_allowance(ledger) if reached else None
+    every = ledger.lots if ahead is None else sorted([*ledger.lots, ahead], key=spending_order)
+    for lot in every:
+        if ledger.ended(lot) or not covers(lot.scope, use.resource):
             continue
         if lot.period is not None and lot.period < ledger.period(use.at).start:
             continue
-        free[lot.lot] = lot.remainder - lot.reserved
+        lots[lot.lot] = lot
         if lot.expires_at is not None:
             edges.add(lot.expires_at)
+    free = {number: lot.remainder - lot.reserved for number, lot in lots.items()}
     for number, amount in () if hold is None else hold.parts:
         if number in free:
             free[number] += amount
@@ -144,7 +156,7 @@ def _purse(ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int) 
     while at < end:
         edges.add(at)
         at = ledger.period(at).end
-    return _Purse(ledger, use, want, free, sorted(edges))
+    return _Purse(ledger, use, want, lots, free, sorted(edges), ahead)
 
 
 def fund(ledger: Ledger, use: Use, want: Demand, end: int, why: str, hold: Hold | None) -> Funding:
@@ -162,12 +174,12 @@ def fund(ledger: Ledger, use: Use, want: Demand, end: int, why: str, hold: Hold 
     if end <= use.at:
         return Funding(use.at, why, [])
     if stopped(end) is None:
-        return Funding(end, why, purse.plan(end) or [])
+        return purse.funding(end, why)
     low, high = use.at, end
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if stopped(middle) is None else (low, middle)
-    return Funding(low, stopped(high) or why, purse.plan(low) or [] if low > use.at else [])
+    return purse.funding(low, stopped(high) or why)
 
 
 def _stops(
@@ -177,6 +189,12 @@ def _stops(
     want = purse.want
     own = 0 if hold is None else sum(part[1] for part in hold.parts)
     credit = sum(purse.free.values()) - ledger.account.debt
+    later = 0 if purse.ahead is None else purse.free[purse.ahead.lot]
+    begins = ledger.period(ledger.time).end
+
+    def spent(us: int) -> bool:
+        return want.cost(us) > max(0, credit - (later if use.at + us <= begins else 0))
+
     stops: list[tuple[Callable[[int], bool], str]] = []
     limit = room(ledger, use)
     if limit is not None:
@@ -196,7 +214,7 @@ def _stops(
             return False
 
         stops.append((over, "quota"))
-    stops.append((lambda us: want.cost(us) > max(0, credit), "balance"))
+    stops.append((spent, "balance"))
     return stops
 
 
@@ -207,13 +225,16 @@ def unfunded(ledger: Ledger, use: Use, want: Demand, us: int) -> Bound:
     return bound(ledger, asked, cost) or Bound("balance", cost)
 
 
-def reserve(ledger: Ledger, hold: Hold, parts: list[list[int]]) -> None:
+def reserve(ledger: Ledger, hold: Hold, found: Funding) -> None:
     """Let a hold have these parts of lots instead of what it has."""
+    if found.ahead is not None:
+        grant_ahead(ledger, found.ahead)
+    parts = found.parts
     for number, amount in hold.parts:
-        if ledger.ended(number):
+        lot = ledger.state.lots[number]
+        if ledger.ended(lot):
             ledger.let_go(number, amount)
         else:
-            lot = ledger.state.lots[number]
             lot.reserved -= amount
             ledger.touched_lots[number] = lot
     for number, amount in parts:

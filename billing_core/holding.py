@@ -90,14 +90,14 @@ def extend(ledger: Ledger, ask: Ask) -> Outcome:
     if hold.state != "open":
         return refuse(ask, f"hold_{hold.state}")
     # Parts whose lot has ended cannot live on: live lots replace them, or nothing changes.
-    ended = [part for part in hold.parts if ledger.ended(part[0])]
+    ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part[0]])]
     replaced = sum(part[1] for part in ended)
     added = 0 if command.add is None else command.add.nanos
     use = Use(hold.member, hold.project, hold.resource, ask.at)
     no = bound(ledger, use, added, replaced=replaced)
     if no is not None:
         return refused(command.org, command.key, no, ask.time)
-    hold.parts = [part for part in hold.parts if not ledger.ended(part[0])]
+    hold.parts = [part for part in hold.parts if not ledger.ended(ledger.state.lots[part[0]])]
     for lot, amount in ended:
         ledger.let_go(lot, amount)
     if replaced + added:

@@ -13,10 +13,20 @@ from billing_core.ledger import Ledger
 from billing_core.limits import hold_spending
 from billing_core.money import MAX_NANOS
 from billing_core.plans import Plan
-from billing_core.records import Hold, Lot
+from billing_core.records import Account, Hold, Lot
 from billing_core.text import compact
+from billing_core.times import billing_period
 
-__all__ = ["allowance_lot", "free", "grant_allowance", "lapse"]
+__all__ = [
+    "allowance_lot",
+    "begin_period",
+    "free",
+    "grant_ahead",
+    "grant_allowance",
+    "keep_ahead",
+    "lapse",
+    "next_allowance",
+]
 
 _End = tuple[int, int, str, Lot | Hold | None]
 """``(time, 0 for a lot, 1 a hold, 2 a period's begin, name, what)``"""
@@ -36,7 +46,7 @@ def lapse(ledger: Ledger, time: int) -> bool:
         if isinstance(what, Hold):
             _end_hold(ledger, what, end)
         elif what is None:
-            made = _begin_period(ledger, end)
+            made = _next_period(ledger, end)
             _push(ends, made, time)
             following = ledger.period(end).end
             if following <= time:
@@ -132,11 +142,18 @@ def allowance_lot(ledger: Ledger, plan: Plan, amount: int, at: int) -> Lot:
     )  # fmt: skip
 
 
-def _begin_period(ledger: Ledger, start: int) -> Lot | None:
+def begin_period(account: Account, start: int) -> None:
+    """The org's billing period is the one that starts then, and has had what was granted ahead."""
+    next_one = billing_period(account.anchor, account.period).end
+    account.allowance = account.ahead if next_one == start else 0
+    account.period, account.ahead = start, 0
+
+
+def _next_period(ledger: Ledger, start: int) -> Lot | None:
     """A billing period begins: grant its allowance."""
     account = ledger.account
     plan = ledger.plan(start)
-    account.period, account.allowance = start, 0
+    begin_period(account, start)
     lot, effects = grant_allowance(ledger, plan, start)
     amount = 0 if lot is None else lot.amount
     ledger.repay()
@@ -150,15 +167,64 @@ def grant_allowance(
     """Grant what the plan includes and the current period has not had yet: the lot, and
     what the journal says of it."""
     account = ledger.account
-    included = 0 if plan is None or plan.allowance is None else plan.allowance.nanos
-    # An org near 64 bits of credit gets what fits.
-    amount = min(included - account.allowance, MAX_NANOS - account.granted)
-    if plan is None or amount <= 0:
+    amount = _missing(account, plan, account.allowance)
+    if plan is None or not amount:
         return None, None
     account.allowance += amount
     lot = allowance_lot(ledger, plan, amount, at)
     ledger.grant(lot)
     return lot, _told(lot)
+
+
+def _included(plan: Plan | None) -> int:
+    return 0 if plan is None or plan.allowance is None else plan.allowance.nanos
+
+
+def _missing(account: Account, plan: Plan | None, had: int) -> int:
+    """What of its allowance a period has not had.  An org near 64 bits of credit gets what
+    fits."""
+    return max(0, min(_included(plan) - had, MAX_NANOS - account.granted))
+
+
+# -- the next period's allowance ------------------------------------------------
+
+
+def next_allowance(ledger: Ledger) -> Lot | None:
+    """The next period's allowance, as far as it has not had it: a lot that nobody has yet."""
+    account = ledger.account
+    current = ledger.period(ledger.time)
+    if account.plan is None or account.paused or account.period != current.start:
+        return None
+    plan = ledger.plan(current.end)
+    amount = _missing(account, plan, account.ahead)
+    if plan is None or not amount:
+        return None
+    lot = allowance_lot(ledger, plan, amount, current.end)
+    lot.remainder = amount
+    return lot
+
+
+def grant_ahead(ledger: Ledger, lot: Lot) -> None:
+    """Grant the next period's allowance now: an entry of its own."""
+    lot.seq, lot.remainder = ledger.account.seq + 1, 0
+    ledger.account.ahead += lot.amount
+    ledger.grant(lot)
+    content = compact({"period": lot.period})
+    ledger.post(f"ahead:{lot.lot}", ledger.time, content, lot.amount, _told(lot))
+
+
+def keep_ahead(ledger: Ledger, plan: Plan | None) -> None:
+    """A change of plan: what was granted ahead and the next period will not include expires,
+    but for what is held."""
+    account, start = ledger.account, ledger.period(ledger.time).end
+    excess = account.ahead - _included(plan)
+    for lot in [lot for lot in ledger.lots if lot.period == start and excess > 0]:
+        amount = ledger.expire(lot, excess)
+        excess -= amount
+        account.ahead -= amount
+        if amount:
+            content = compact({"ahead": lot.lot})
+            ledger.post(f"lapse:ahead:{account.seq + 1}", ledger.time, content, amount)
 
 
 def _told(lot: Lot) -> dict[str, object]:

@@ -243,14 +243,16 @@ class Ledger:
                 break
         return parts
 
-    def capture(self, hold: Hold, amount: int, resource: str) -> int:
-        """Pay a charge from a hold; what it did not cover.  What a hold has of an allowance
-        serves it to its end, be it in the next period."""
+    def capture(self, hold: Hold, amount: int, resource: str, at: int) -> int:
+        """Pay a charge for a use at a time from a hold; what it did not cover.  What a hold has
+        of an allowance serves it to its end, be it in the next period; not the other way."""
         for part in hold.parts:
             if not amount:
                 break
             lot = self.state.lots[part[0]]
             if not part[1] or not (lot.scope is None or covers(lot.scope, resource)):
+                continue
+            if lot.period is not None and lot.period > self.period(at).start:
                 continue
             paid = min(part[1], amount)
             part[1] -= paid
@@ -320,9 +322,9 @@ class Ledger:
         self.uncount(hold)
         return freed
 
-    def ended(self, number: int) -> bool:
+    def ended(self, lot: Lot) -> bool:
         """Whether a lot can no longer be spent, but by holds that have it."""
-        return self._ended(self.state.lots[number])
+        return lot.expires_at is not None and lot.expires_at <= self.time
 
     def let_go(self, number: int, amount: int) -> None:
         """Unreserve part of a lot; if the lot has ended, it expires."""
@@ -387,7 +389,7 @@ class Ledger:
                 charge.payments.pop()
             amount -= part
             lot = self.state.lots[payment[0]]
-            if expires_at is not None and self._ended(lot):
+            if expires_at is not None and self.ended(lot):
                 made.append([account.lots + 1, lot.lot])
                 lot = self._successor(lot, part, expires_at)
                 self._add_lot(lot)
@@ -505,9 +507,6 @@ class Ledger:
 
     # -- lots -------------------------------------------------------------------
 
-    def _ended(self, lot: Lot) -> bool:
-        return lot.expires_at is not None and lot.expires_at <= self.time
-
     def roll_over(self, lots: Iterable[Lot], into: Lot) -> None:
         """Move what is unreserved of ended allowances into a new lot, up to its amount."""
         self._add_lot(into)
@@ -520,9 +519,9 @@ class Ledger:
                 self.moves.append(Transfer(f"lot:{lot.lot}", f"lot:{into.lot}", part, "rollover"))
         self.touched_lots[into.lot] = into
 
-    def expire(self, lot: Lot) -> int:
-        """Let what is unreserved of an ended lot expire; how much."""
-        amount = lot.remainder - lot.reserved
+    def expire(self, lot: Lot, most: int = MAX_NANOS) -> int:
+        """Let what is unreserved of a lot expire, up to ``most``; how much."""
+        amount = min(lot.remainder - lot.reserved, most)
         if amount:
             self._out_of_lot(lot, amount, "expired", "expiry")
         return amount
@@ -537,7 +536,7 @@ class Ledger:
         """A lot that may have been used up gets a remainder again."""
         if not any(each is lot for each in self.lots):
             insort(self.lots, lot, key=spending_order)
-        if not self._ended(lot):
+        if not self.ended(lot):
             self.will_lapse(lot.expires_at)
 
     def _successor(self, old: Lot, amount: int, expires_at: int) -> Lot:
@@ -560,7 +559,7 @@ class Ledger:
 
     def _expire(self, lot: Lot) -> None:
         """What is unreserved of an ended lot expires at once (rule 6.7)."""
-        if self._ended(lot):
+        if self.ended(lot):
             self.expire(lot)
 
     def uncount(self, hold: Hold) -> None:

@@ -142,10 +142,11 @@ class Account:
 
     ``recorded_at``: the last entry's.  ``plan``, ``paused``: the subscription since
     ``plan_since`` (None: none).  ``period``: the start of the last billing period whose
-    ``allowance`` (nanos, so far) was dealt with.  ``limited_since``: from when spending is
-    added up for limits.  ``low_balance``: a balance below it raises an event.
-    ``topup_below``: available credit below it begins an automatic top-up, from ``topup_from``
-    on (None: none may begin).  ``topup_open``: whether one is in flight.
+    ``allowance`` (nanos, so far) was dealt with; ``ahead``: what the next one has had already.
+    ``limited_since``: from when spending is added up for limits.  ``low_balance``: a balance
+    below it raises an event.  ``topup_below``: available credit below it begins an automatic
+    top-up, from ``topup_from`` on (None: none may begin).  ``topup_open``: whether one is in
+    flight.
     """
 
     org: str
@@ -170,6 +171,7 @@ class Account:
     plan_since: int = 0
     period: int = 0
     allowance: int = 0
+    ahead: int = 0
     limited_since: int | None = None
     low_balance: int | None = None
     topup_below: int | None = None

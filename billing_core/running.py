@@ -166,14 +166,16 @@ class _Change:
 
     def _fund(self, hold: Hold, found: Funding) -> None:
         run, ledger = self.run, self.ledger
-        if found.until <= max(run.until, run.settled_to):
+        more = sum(part[1] for part in found.parts) - sum(part[1] for part in hold.parts)
+        if found.until > max(run.until, run.settled_to):
+            run.until, run.bound_by = found.until, found.bound_by
+        else:
             if found.bound_by not in ("asked", "horizon"):
                 run.bound_by = found.bound_by
-            return
-        run.until, run.bound_by = found.until, found.bound_by
-        had = sum(part[1] for part in hold.parts)
-        reserve(ledger, hold, found.parts)
-        hold_spending(ledger, hold, sum(part[1] for part in found.parts) - had)
+            if more <= 0:  # else time reported late has taken of what was held for this deadline
+                return
+        reserve(ledger, hold, found)
+        hold_spending(ledger, hold, more)
         us = found.until - run.settled_to
         want = demand_of(ledger, run, Window(run.settled_to, found.until))
         ledger.uncount(hold)
@@ -241,7 +243,7 @@ def demand_of(ledger: Ledger, run: Run, span: Window) -> Demand:
 def _horizon(ledger: Ledger, ask: Ask, run: Run, start: int) -> tuple[int, str]:
     """How far a run may be funded from a time on, by a clock that may be ahead; and why no
     further."""
-    asked = max(ask.at, start) + run.ahead
+    asked = max(max(ask.at, start) + run.ahead, run.until)
     known = ledger.terms.now + ledger.terms.horizon
     return (asked, "asked") if asked <= known else (known, "horizon")
 
@@ -423,10 +425,12 @@ def forgive_run(ledger: Ledger, ask: Ask) -> Outcome:
     left = sum(tab.amount - tab.forgiven for tab in run.tabs)
     if amount is not None and amount > left:
         return refuse(ask, "over_reversal", amount - left, "charge")
-    if run.state == "pending":
+    pending = run.state == "pending"
+    if pending:
         change.settle(run.ended_at or run.settled_to)
-        change.close()
     change.charged -= forgive(ledger, change.whose, amount)
+    if pending:
+        change.close()  # not before: what of the hold expires belongs to the command's own entry
     if amount is None:
         change.count(-1, 1)
     run.state = state

@@ -131,7 +131,7 @@ def _pay(
     owner, hold = whose.owner, whose.hold
     rest = amount
     if hold is not None and hold.state == "open":
-        rest = ledger.capture(hold, amount, owner.resource)
+        rest = ledger.capture(hold, amount, owner.resource, occurred)
         hold_spending(ledger, hold, rest - amount)
     ledger.account.used += amount
     unpaid = ledger.pay(rest, owner.resource, occurred) if rest else 0

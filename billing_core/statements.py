@@ -148,6 +148,7 @@ _TYPES = {
     "price": "usage",
     "reverse": "refund",
     "plan": "allowance",
+    "ahead": "allowance",
     "lapse": "expiry",
     "release": "release",
     "extend": "release",

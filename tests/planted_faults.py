@@ -175,7 +175,7 @@ FAULTS = [
     fault(
         "an extension keeps the part of a lot that ended",
         "holding",
-        "ended = [part for part in hold.parts if ledger.ended(part[0])]",
+        "ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part[0]])]",
         "ended = []",
         LOTS + "3_a_later_extension_replaces_the_expired_part_from_live_lots",
     ),
@@ -745,8 +745,8 @@ FAULTS = [
     fault(
         "an allowance twice for one period",
         "lapsing",
-        "min(included - account.allowance,",
-        "min(included,",
+        "_missing(account, plan, account.allowance)",
+        "_missing(account, plan, 0)",
         PLANS + "an_upgrade_brings_the_difference_and_a_downgrade_takes_nothing",
         MONTH,
     ),

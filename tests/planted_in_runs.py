@@ -1,6 +1,8 @@
 """Faults for `planted_faults.py`, in how sandbox runs and storage are funded and charged."""
 
 RUNNING = "billing_core/running.py"
+LAPSING = "billing_core/lapsing.py"
+LEDGER = "billing_core/ledger.py"
 FUNDING = "billing_core/funding.py"
 SPANS = "billing_core/spans.py"
 STORING = "billing_core/storing.py"
@@ -15,6 +17,7 @@ PG_WORK = "adapters/billing_adapters/postgres/work.py"
 
 R = "tests/test_runs.py::test_"
 S = "tests/test_storage.py::test_"
+AHEAD = "tests/test_allowance_ahead.py::test_"
 DAY = "tests/test_a_day.py::test_a_day_in_the_life"
 STORE = "tests/test_sqlite_store.py::TestSqliteStore::test_"
 POSTGRES = "tests/test_postgres_store.py::TestPostgresStore::test_"
@@ -101,15 +104,31 @@ RUNS: list[Planted] = [
     (
         "a deadline moves back",
         RUNNING,
-        "if found.until <= max(run.until, run.settled_to):",
-        "if found.until == run.until:",
+        "if found.until > max(run.until, run.settled_to):",
+        "if found.until != run.until:",
         (R + "a_deadline_once_given_stays_though_a_limit_comes_later",),
+    ),
+    (
+        "a hold ends before what is forgiven of its run",
+        RUNNING,
+        "    change.charged -= forgive(ledger, change.whose, amount)\n    if pending:\n"
+        "        change.close()",
+        "    if pending:\n        change.close()\n"
+        "    change.charged -= forgive(ledger, change.whose, amount)",
+        (FOUND + "forgiving_a_pending_run_whose_hold_is_of_an_ended_lot_is_no_discrepancy",),
+    ),
+    (
+        "a deadline's money that late time took stays away",
+        RUNNING,
+        "            if more <= 0:",
+        "            if more is not None:",
+        (FOUND + "time_told_late_takes_nothing_of_what_a_deadline_holds",),
     ),
     (
         "a deadline moves to where nothing is funded",
         RUNNING,
-        "if found.until <= max(run.until, run.settled_to):",
-        "if found.until <= run.until:",
+        "if found.until > max(run.until, run.settled_to):",
+        "if found.until > run.until:",
         (R + "above_hold_and_balance_it_is_billed_in_full",),
     ),
     (
@@ -131,7 +150,56 @@ RUNS: list[Planted] = [
         FUNDING,
         "if self.ledger.may_pay(lot, self.use.resource, edges[index - 1]):",
         "if self.ledger.may_pay(lot, self.use.resource, edges[0]):",
-        (R + "an_allowance_funds_no_further_than_its_period",),
+        (AHEAD + "without_a_plan_that_goes_on_nothing_is_granted_ahead",),
+    ),
+    (
+        "an allowance granted ahead is granted again when its period begins",
+        LAPSING,
+        "account.allowance = account.ahead if next_one == start else 0",
+        "account.allowance = 0",
+        (AHEAD + "a_period_has_its_allowance_once_whenever_it_was_granted",),
+    ),
+    (
+        "an allowance is granted ahead with every deadline",
+        LAPSING,
+        "    ledger.account.ahead += lot.amount\n",
+        "",
+        (AHEAD + "a_period_has_its_allowance_once_whenever_it_was_granted",),
+    ),
+    (
+        "an allowance is granted ahead though nothing of it is held",
+        FUNDING,
+        "granted = ahead is None or all(part[0] != ahead.lot for part in parts)",
+        "granted = ahead is None",
+        (AHEAD + "what_does_not_reach_it_is_granted_nothing_ahead",),
+    ),
+    (
+        "an allowance granted ahead pays for what was used before it began",
+        LEDGER,
+        "if lot.period is not None and lot.period > self.period(at).start:",
+        "if lot.period is None and lot.kind == '':",
+        (AHEAD + "each_period_s_time_is_paid_by_its_own_allowance",),
+    ),
+    (
+        "an allowance granted ahead outlives the plan",
+        LAPSING,
+        "    excess = account.ahead - _included(plan)\n",
+        "    excess = 0\n",
+        (AHEAD + "what_a_change_of_plan_no_longer_includes_is_taken_back",),
+    ),
+    (
+        "what is taken back of an allowance counts as had",
+        LAPSING,
+        "        account.ahead -= amount\n",
+        "",
+        (AHEAD + "what_a_change_of_plan_no_longer_includes_is_taken_back",),
+    ),
+    (
+        "a store forgets what was granted ahead",
+        ROWS,
+        "a.period, a.allowance, a.ahead,",
+        "a.period, a.allowance, 0,",
+        (AHEAD + "a_period_has_its_allowance_once_whenever_it_was_granted",),
     ),
     (
         "only the price of now is asked for",

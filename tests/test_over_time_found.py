@@ -214,3 +214,34 @@ def test_a_run_is_funded_at_the_price_of_suspended_time_if_that_is_dearer(
     assert world.balance().debt == 0
     assert world.balance().balance < 600_000 * 0.3
     assert world.wrong() == []
+
+
+def test_time_told_late_takes_nothing_of_what_a_deadline_holds() -> None:
+    """It was told suspended by a clock that was ahead, then running all the while: what the run's
+    hold pays for that is held again."""
+    world = boxes(grant=1000 * 1000)
+    billing = world.billing
+    billing.start_run("acme", "r1", BOX)
+    billing.suspend_run("acme", "r1", key="s1")
+    ahead = billing.resume_run("acme", "r1", occurred_at=T0 + 5 * MINUTE)
+    assert (ahead.funded_until, world.balance().held) == (T0 + 9 * MINUTE, 240 * 1000)
+    billing.suspend_run("acme", "r1", key="s2", occurred_at=T0)
+    again = billing.resume_run("acme", "r1", key="r2", occurred_at=T0)
+    assert (again.charged, again.funded_until) == (300 * 1000, T0 + 9 * MINUTE)
+    assert world.balance().held == 240 * 1000
+    assert world.wrong() == []
+
+
+def test_forgiving_a_pending_run_whose_hold_is_of_an_ended_lot_is_no_discrepancy() -> None:
+    world = World(priced=False)
+    world.publish({"sandbox:box": {"second": per_second(1000)}})
+    world.grant(10**6, expires_at=T0 + HOUR)
+    world.billing.start_run("acme", "r1", BOX)
+    world.clock.advance(MINUTE)
+    world.billing.stop_run("acme", "r1", settle=False)
+    world.clock.advance(2 * HOUR)
+    forgiven = world.billing.forgive_run("acme", "f", "r1", reason="theirs")
+    assert forgiven.state == "forgiven"
+    balance = world.balance()
+    assert (balance.used, balance.balance, balance.held) == (0, 0, 0)
+    assert world.wrong() == []

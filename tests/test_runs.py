@@ -1,7 +1,7 @@
 """Sandbox runs: quoted, held, settled by heartbeats, stopped, swept, forgiven."""
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -373,19 +373,6 @@ def test_it_is_funded_at_the_dearest_price_that_is_published() -> None:
     assert started.funded_until == world.clock.now + 100 * SECOND
     world.clock.advance(100 * SECOND)
     assert stop(world).charged == 60 * 1000 + 40 * 3000, "each second at its own price"
-    assert world.wrong() == []
-
-
-def test_an_allowance_funds_no_further_than_its_period() -> None:
-    world = boxes(grant=0)
-    world.billing.publish(Plan("pro-1", "pro", LONG_AGO, allowance=nanos(10**9), grace=DAY))
-    world.billing.set_plan("acme", "subscribe", "pro")
-    end = datetime(2026, 4, 10, 12, tzinfo=UTC)
-    world.clock.set(end - MINUTE)
-    started = start(world)
-    assert (started.funded_until, started.bound_by) == (end, "lot_expiry")
-    world.clock.set(end)
-    assert beat(world).funded_until == end + 5 * MINUTE
     assert world.wrong() == []
 
 

@@ -8,6 +8,7 @@ carry, their exact price; and a deadline that was given must stay and hold its m
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -17,15 +18,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from billing_core.account_commands import OpenAccount, SetLimit
+from billing_core.account_commands import OpenAccount, SetLimit, SetPlan
 from billing_core.books import PriceBook
 from billing_core.commands import Command, Grant
 from billing_core.engine import Billing
 from billing_core.errors import Conflict, ImpossibleTransition
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, Refusal, RunStands
+from billing_core.plans import Plan
 from billing_core.ports import Store
 from billing_core.pricing import Flat, Price
+from billing_core.records import Entry
 from billing_core.run_commands import (
     CloseSilentRun,
     ForgiveRun,
@@ -41,7 +44,7 @@ from billing_core.run_commands import (
 from billing_core.storage_commands import BillStorage, ReportStorage
 from billing_core.testing.clock import CountingIds, SettableClock
 from billing_core.testing.time_model import RunFact, ShelfFact, TimeModel
-from billing_core.times import micros, moment
+from billing_core.times import billing_period, micros, moment
 
 __all__ = ["TimeMachine", "time_machine", "time_settings"]
 
@@ -102,10 +105,21 @@ class TimeMachine(RuleBasedStateMachine):
 
     # -- rules ------------------------------------------------------------------
 
-    @initialize(begin=st.sampled_from(_BEGINS), credit=st.sampled_from([400_000, 10**12]))
-    def begin(self, begin: datetime, credit: int) -> None:
+    @initialize(
+        begin=st.sampled_from(_BEGINS),
+        credit=st.sampled_from([400_000, 10**12]),
+        allowance=st.sampled_from([0, 0, 150_000, 10**9]),
+        grace=st.sampled_from([timedelta(), 2 * _DAY]),
+    )
+    def begin(self, begin: datetime, credit: int, allowance: int, grace: timedelta) -> None:
         self._publish(_OPENED - _DAY, 1000, 7)
         self._execute([OpenAccount("acme")])
+        if allowance:
+            plan = Plan("p1", "p", _OPENED - _DAY, allowance=Money(allowance, "USD"), grace=grace)
+            for engine in self.engines:
+                engine.publish(plan)
+            self.model.allowance = allowance
+            self._execute([SetPlan("acme", "plan", plan="p")])
         self._execute([Grant("acme", "first", amount=Money(credit, "USD"))])
         self.clock.set(begin)
 
@@ -210,7 +224,7 @@ class TimeMachine(RuleBasedStateMachine):
     def _execute(self, batch: Sequence[Command]) -> None:
         self.sound = False
         free = None
-        if len(batch) == 1 and self.model.granted:
+        if len(batch) == 1 and self.model.granted and not self.model.allowance:
             standing = self.engines[0].balance("acme")
             free = standing.balance - standing.held
         first, *others = [engine.execute(batch) for engine in self.engines]
@@ -301,15 +315,41 @@ class TimeMachine(RuleBasedStateMachine):
         assert charged + sum(carried) == exact, (charged, carried, exact)
         balance = engine.balance("acme")
         assert balance.used == charged - sum(view.forgiven for view in views.values())
-        assert balance.balance == model.granted - balance.used
+        self._compare_sums(list(store.entries("acme")), balance.used)
         assert engine.usage("acme", "all_time").summary.sandbox_runtime == (
             self.engines[-1].usage("acme", "all_time").summary.sandbox_runtime
         )
         self._compare_deadlines(store)
 
+    def _compare_sums(self, entries: Sequence[Entry], used: int) -> None:
+        """Each billing period has its allowance once, whoever needed it first; an allowance pays
+        for no earlier one's time; and what came in, went or is left."""
+        opened = micros("opened", _OPENED)
+        periods: dict[str, int] = {}  # of each allowance's lot
+        had: dict[int, int] = {}
+        expired = 0
+        for entry in entries:
+            told = json.loads(entry.effects)
+            for debit, credit, amount, kind in entry.transfers:
+                if debit == "plans":
+                    period = periods[credit] = told["period"]
+                    had[period] = had.get(period, 0) + amount
+                elif kind in ("capture", "charge") and debit in periods:
+                    assert entry.usage is not None
+                    begins = billing_period(opened, entry.usage.occurred_at).start
+                    kept = kind == "capture"  # a hold keeps what it has of an earlier one
+                    assert periods[debit] == begins or (kept and periods[debit] < begins), entry
+                expired += amount * (kind == "expiry")
+        assert set(had.values()) <= {self.model.allowance}, had
+        assert max(had, default=0) <= micros("known", self.clock.now + _KNOWN), had
+        came = self.model.granted + sum(had.values())
+        assert entries[-1].balance == came - expired - used
+
     def _compare_deadlines(self, store: Store) -> None:
         """The money for every active run's time up to its deadline is in its hold."""
         holds = {hold.key: hold for hold in store.holds("acme")}
+        lots = [lot for lot in store.lots("acme") if lot.period is None]
+        free = sum(lot.remainder - lot.reserved for lot in lots)
         for name, run in self.model.runs.items():
             hold = holds[f"run:{name}"]
             assert (hold.state == "open") == (run.open or run.state == "pending")
@@ -318,7 +358,9 @@ class TimeMachine(RuleBasedStateMachine):
                 us = run.until - run.posted
                 # Each settlement may bring a nano of the fractions that others left.
                 need = self.model.dearest(us, run.posted, run.until) - run.told
-                assert held >= need, (name, run, held)
+                # Time that is reported late may take of it, and what could replace it.
+                assert held >= need or free < need - held or run.short, (name, run, held, free)
+                run.short = held < need
 
 
 def _done(outcome: Outcome) -> bool:

@@ -22,7 +22,8 @@ _OPEN = ("active", "suspended")
 @define
 class RunFact:
     """``off``: when it was suspended; ``posted``: its time is posted up to there; ``told``:
-    how often it was told of since its deadline ``until`` was given."""
+    how often it was told of since its deadline ``until`` was given; ``short``: credit did not
+    reach to hold all of it."""
 
     begin: int
     state: str = "active"
@@ -34,6 +35,7 @@ class RunFact:
     off: list[tuple[int, int]] = field(factory=list)
     until: int = 0
     told: int = 0
+    short: bool = False
 
     @property
     def open(self) -> bool:
@@ -132,18 +134,21 @@ class ShelfFact:
 
 @define
 class TimeModel:
-    """``rates``: from when on a microsecond, and a byte-microsecond, cost how many nanos."""
+    """``rates``: from when on a microsecond, and a byte-microsecond, cost how many nanos; of
+    the same time, the last holds.
+    ``granted``: nanos, beside a plan's ``allowance`` for each billing period."""
 
     rates: list[tuple[int, Fraction, Fraction]] = field(factory=list)
     runs: dict[str, RunFact] = field(factory=dict)
     shelves: dict[str, ShelfFact] = field(factory=dict)
     granted: int = 0
+    allowance: int = 0
 
     def _cut(self, first: int, last: int, which: int) -> Iterable[tuple[int, Fraction]]:
         """A span's parts, each with its rate, of running time (0) or of bytes (1)."""
         edges = sorted({first, last, *(at for at, _, _ in self.rates if first < at < last)})
         for begin, end in pairwise(edges):
-            _, *rates = max(rate for rate in self.rates if rate[0] <= begin)
+            _, *rates = [rate for rate in self.rates if rate[0] <= begin][-1]
             yield end - begin, rates[which]
 
     def run_cost(self, name: str) -> Fraction:

@@ -110,11 +110,11 @@ def entry(org: str, row: Sequence[Any]) -> Entry:
 _UPDATE_ACCOUNT = """
 UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = ?, debt = ?,
     granted = ?, used = ?, lots = ?, members = ?, closed_at = ?, recorded_at = ?, plan = ?,
-    paused = ?, plan_since = ?, period = ?, allowance = ?, limited_since = ?, low_balance = ?,
-    topup_below = ?, topup_from = ?, topup_open = ?
+    paused = ?, plan_since = ?, period = ?, allowance = ?, ahead = ?, limited_since = ?,
+    low_balance = ?, topup_below = ?, topup_from = ?, topup_open = ?
 WHERE org_id = ?
 """
-_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 27)})"
+_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 28)})"
 # OR FAIL: see the triggers of the schema.
 _INSERT_ENTRY = f"INSERT OR FAIL INTO entries VALUES ({', '.join('?' * 14)})"
 _INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
@@ -216,8 +216,8 @@ def _account_rows(
     row = (
         org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
         a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
-        a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance, a.limited_since,
-        a.low_balance, a.topup_below, a.topup_from, a.topup_open,
+        a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance, a.ahead,
+        a.limited_since, a.low_balance, a.topup_below, a.topup_from, a.topup_open,
     )  # fmt: skip
     if org in known.orgs or changes.opened:  # else its lots were not loaded
         known.orgs[org] = row, lots

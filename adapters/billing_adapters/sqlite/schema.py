@@ -51,6 +51,7 @@ CREATE TABLE accounts (
     plan_since INTEGER NOT NULL,
     period INTEGER NOT NULL,
     allowance INTEGER NOT NULL,
+    ahead INTEGER NOT NULL,
     limited_since INTEGER,
     low_balance INTEGER,
     topup_below INTEGER,

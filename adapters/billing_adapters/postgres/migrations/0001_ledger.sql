@@ -27,6 +27,7 @@ CREATE TABLE billing.accounts (
     plan_since bigint NOT NULL,
     period bigint NOT NULL,
     allowance bigint NOT NULL,
+    ahead bigint NOT NULL,
     limited_since bigint,
     low_balance bigint,
     topup_below bigint,

@@ -1,0 +1,199 @@
+"""A run whose deadline reaches the next billing period is funded by its allowance too, which is
+granted ahead: once, for its own period's time, and not to be had for nothing."""
+
+from datetime import UTC, datetime
+
+import pytest
+from world import DAY, HOUR, LONG_AGO, MINUTE, SECOND, World, nanos, units
+
+from billing_core import Flat, Plan, Price, Refused, sandbox
+
+pytestmark = pytest.mark.every_store
+
+END = datetime(2026, 4, 10, 12, tzinfo=UTC)  # of the billing period
+BOX = sandbox("box", {"second": 1})
+MINUTELY = 60 * 1000  # what a minute of the box costs
+ALLOWANCE = 3 * MINUTELY
+
+
+def planned(allowance: int = ALLOWANCE, *, bought: int = 0, **terms: object) -> World:
+    """An org with a plan, a minute before its billing period ends."""
+    world = World(priced=False)
+    second = Price(Flat(1000, 1_000_000), unit="microsecond")
+    world.publish({"sandbox:box": {"second": second}, "x": {"unit": Price(Flat(1), unit="unit")}})
+    for name, amount in (("pro", allowance), ("big", 2 * allowance), ("small", MINUTELY)):
+        world.billing.publish(Plan(f"{name}-1", name, LONG_AGO, allowance=nanos(amount), **terms))
+    world.billing.set_plan("acme", "subscribe", "pro")
+    if bought:
+        world.grant(bought, kind="purchased")
+    world.clock.set(END - MINUTE)
+    return world
+
+
+def start(world: World, key: str = "r1", **options):
+    return world.billing.start_run("acme", key, BOX, **options)
+
+
+def allowances(world: World) -> list[tuple[int, datetime]]:
+    """How much was granted, and for the period of when."""
+    lots = {lot.lot: lot for lot in world.store.lots("acme") if lot.kind == "allowance"}
+    starts = {lot.period for lot in lots.values()}
+    return [
+        (sum(lot.amount for lot in lots.values() if lot.period == start), start)
+        for start in sorted(starts)
+    ]
+
+
+def of_each_period(world: World) -> list[int]:
+    return [amount for amount, _ in allowances(world)]
+
+
+def test_the_next_allowance_funds_what_is_of_its_period() -> None:
+    world = planned()
+    quoted = world.billing.quote_run("acme", BOX)
+    started = start(world)
+    # A minute from this period's allowance, and three from the next one's.
+    assert (started.funded_until, started.bound_by) == (END + 3 * MINUTE, "lot_expiry")
+    assert (quoted.until, quoted.bound_by) == (started.funded_until, "lot_expiry")
+    assert world.balance().held == 4 * MINUTELY
+    assert world.wrong() == []
+    world.clock.set(END + MINUTE)
+    assert world.billing.heartbeat("acme", "r1").funded_until == END + 3 * MINUTE
+    world.clock.set(END + 3 * MINUTE)
+    stopped = world.billing.stop_run("acme", "r1")
+    assert world.balance().debt == 0
+    assert (stopped.settled_to, world.balance().used) == (END + 3 * MINUTE, 4 * MINUTELY)
+    assert of_each_period(world) == [ALLOWANCE, ALLOWANCE]
+    assert world.wrong() == []
+
+
+def test_it_is_granted_ahead_where_a_deadline_reaches_it_and_nowhere_else() -> None:
+    world = planned()
+    assert start(world, ahead=MINUTE).funded_until == END
+    assert of_each_period(world) == [ALLOWANCE]
+    world.clock.advance(SECOND)
+    assert world.billing.heartbeat("acme", "r1").funded_until == END + SECOND
+    assert of_each_period(world) == [ALLOWANCE, ALLOWANCE]
+    row = world.billing.history("acme", limit=1)[0]
+    assert (row.type, row.amount, row.at) == ("allowance", ALLOWANCE, world.clock.now)
+    assert world.wrong() == []
+
+
+def test_what_does_not_reach_it_is_granted_nothing_ahead() -> None:
+    world = planned()
+    world.deduct(units(ALLOWANCE - MINUTELY // 2))
+    started = start(world)
+    assert (started.funded_until, started.bound_by) == (END - 30 * SECOND, "balance")
+    assert of_each_period(world) == [ALLOWANCE]
+
+
+def test_nobody_else_has_it_before_its_period_begins() -> None:
+    world = planned()
+    start(world)
+    left = ALLOWANCE - MINUTELY
+    assert world.available() == world.balance().available == left
+    with pytest.raises(Refused):
+        world.deduct(units(left + 1))
+    world.deduct(units(left))
+    debt = world.settle(units(7))
+    assert world.balance().debt == 7, "and it repays no debt of the period before"
+    world.clock.set(END)
+    world.billing.stop_run("acme", "r1")
+    assert world.balance().debt == 7
+    assert world.available() == ALLOWANCE - 7
+    assert world.paid_by(debt) == []
+    assert world.wrong() == []
+
+
+def test_each_period_s_time_is_paid_by_its_own_allowance() -> None:
+    """It comes before what was bought, but does not pay for what was used before it began."""
+    world = planned(bought=10 * MINUTELY)
+    world.deduct(units(ALLOWANCE))
+    assert start(world).funded_until == END + 4 * MINUTE
+    assert {lot.lot: lot.reserved for lot in world.balance().lots} == {
+        2: 2 * MINUTELY,  # bought: a minute before, and a minute after the allowance
+        3: ALLOWANCE,
+    }
+    world.clock.set(END + MINUTE)
+    world.billing.heartbeat("acme", "r1")
+    assert world.left() == {2: 9 * MINUTELY, 3: 2 * MINUTELY}
+    world.billing.stop_run("acme", "r1")
+    assert world.wrong() == []
+
+
+def test_a_period_has_its_allowance_once_whenever_it_was_granted() -> None:
+    world = planned()
+    start(world)
+    start(world, "r2", least=SECOND)
+    world.clock.set(END + 2 * DAY)
+    world.billing.run_pending()
+    assert of_each_period(world) == [ALLOWANCE, ALLOWANCE]
+    world.clock.set(datetime(2026, 5, 10, 12, tzinfo=UTC))
+    world.billing.run_pending()
+    assert of_each_period(world) == [ALLOWANCE] * 3, "and the one after it has its own"
+    assert world.wrong() == []
+
+
+def test_a_larger_plan_brings_what_is_missing_in_each_period() -> None:
+    world = planned()
+    start(world)
+    world.billing.set_plan("acme", "more", "big")
+    assert of_each_period(world) == [2 * ALLOWANCE, ALLOWANCE]
+    world.clock.set(END)
+    world.billing.run_pending()
+    assert of_each_period(world) == [2 * ALLOWANCE, 2 * ALLOWANCE]
+    assert world.wrong() == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "paused", "kept"),
+    [(None, False, 0), ("pro", True, 0), ("small", False, MINUTELY), ("big", False, ALLOWANCE)],
+)
+def test_what_a_change_of_plan_no_longer_includes_is_taken_back(
+    plan: str | None, paused: bool, kept: int
+) -> None:
+    world = planned()
+    start(world, ahead=90 * SECOND)
+    held = MINUTELY // 2  # half a minute of the next period
+    world.billing.set_plan("acme", "change", plan, paused=paused)
+    next_one = [lot for lot in world.balance().lots if lot.lot == 2]
+    assert [(lot.remainder, lot.reserved) for lot in next_one] == [(max(held, kept), held)]
+    assert world.wrong() == []
+    assert start(world, "r2", ahead=MINUTE).funded_until == END
+    world.clock.set(END + MINUTE)
+    world.billing.stop_run("acme", "r1", occurred_at=END)
+    world.billing.set_plan("acme", "again", "pro")
+    has = 2 * ALLOWANCE if plan == "big" else ALLOWANCE
+    assert world.available() == has, "what was held counts towards the period's"
+    assert world.wrong() == []
+
+
+def test_without_a_plan_that_goes_on_nothing_is_granted_ahead() -> None:
+    world = planned(grace=DAY)
+    world.billing.set_plan("acme", "pause", "pro", paused=True)
+    started = start(world)
+    assert (started.funded_until, started.bound_by) == (END, "lot_expiry")
+    assert of_each_period(world) == [ALLOWANCE]
+    assert world.wrong() == []
+
+
+def test_what_is_left_of_it_is_the_period_s_and_ends_with_it() -> None:
+    world = planned(rollover=nanos(MINUTELY), grace=HOUR)
+    start(world)
+    world.billing.stop_run("acme", "r1")
+    assert world.balance().held == 0
+    world.clock.set(END + HOUR)
+    # What rolls over of the first comes to what was granted ahead.
+    assert world.available() == ALLOWANCE + MINUTELY
+    world.clock.set(datetime(2026, 5, 10, 13, tzinfo=UTC))
+    assert world.available() == ALLOWANCE + MINUTELY
+    assert world.wrong() == []
+
+
+def test_a_version_of_the_plan_to_come_says_how_much() -> None:
+    world = planned()
+    soon = END - MINUTE + 11 * MINUTE
+    world.billing.publish(Plan("pro-2", "pro", soon, allowance=nanos(5)))
+    assert start(world).funded_until == END + 3 * MINUTE, "the version of when it begins"
+    assert of_each_period(world) == [ALLOWANCE, ALLOWANCE]
+    assert world.wrong() == []
