@@ -446,7 +446,7 @@ def test_one_let_lead_has_one_place_until_it_takes_its_own(
 def test_a_batch_waits_for_one_that_is_quick_and_not_for_one_that_is_slow(
     monkeypatch: pytest.MonkeyPatch, slow: float, sizes: list[int]
 ) -> None:
-    monkeypatch.setattr(coalescing, "_SLOW", slow)
+    monkeypatch.setattr(coalescing, "SLOW", slow)
     joined, found = threading.Semaphore(0), list[int]()
     meeting = threading.Barrier(len(sizes))
 
@@ -543,6 +543,22 @@ def test_a_clean_up_after_cancelling_everything_is_not_stranded(tmp_path: Path) 
         assert all(isinstance(result, asyncio.CancelledError) for result in results)
         store.delay = 0
         assert Billing(store).verify().ok
+
+
+def test_a_pump_that_is_cancelled_before_it_runs_strands_nobody(tmp_path: Path) -> None:
+    async def main(store: SqliteStore) -> list[Any]:
+        engine = AsyncBilling(store)
+        one = asyncio.create_task(engine.deduct("acme", "one", DIME, resource="tool"))
+        while engine._loops.get(asyncio.get_running_loop()) is None:
+            await asyncio.sleep(0)
+        [pump] = asyncio.all_tasks() - {asyncio.current_task(), one}
+        pump.cancel()
+        two = engine.deduct("acme", "two", DIME, resource="tool")
+        return await asyncio.wait_for(asyncio.gather(one, two), 20)
+
+    with SqliteStore(tmp_path / "b.db") as store:
+        funded(store, 10)
+        assert [charged.amount for charged in asyncio.run(main(store))] == [DIME.nanos] * 2
 
 
 # -- forks ------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -29,6 +30,7 @@ from billing_adapters.postgres import PostgresStore, schema
 from billing_adapters.postgres.errors import Failure
 from billing_adapters.postgres.wire import Line, Query, Row
 from billing_core import (
+    AsyncBilling,
     Billing,
     Flat,
     Limit,
@@ -413,6 +415,50 @@ def test_callers_of_a_locked_org_do_not_wait_one_after_another(store: Disposable
                 assert sum(pool.map(work, range(20))) == 1  # another org's goes on
             assert tried.count("acme") < 10
     assert Billing(store).verify().ok
+
+
+def test_tasks_of_other_orgs_do_not_wait_for_a_locked_one(store: DisposableStore) -> None:
+    funded(store, ["acme", "bolt", "coil"])
+    batches: list[set[str]] = []
+
+    async def main(mine: PostgresStore, host: Any) -> None:
+        engine = AsyncBilling(mine)
+        finish = engine._billing.finish
+
+        def watched(parts: Sequence[Any]) -> None:
+            batches.append({command.org for part in parts for command in part.commands})
+            finish(parts)
+
+        engine._billing.finish = watched  # type: ignore[method-assign]
+
+        def deducts(org: str, turn: int) -> Any:
+            return [
+                asyncio.create_task(engine.deduct(org, f"k-{turn}-{n}", DIME, resource="tool"))
+                for n in range(3)
+            ]
+
+        locked = deducts("acme", 0)
+        await asyncio.sleep(0.05)
+        for turn in range(1, 6):
+            locked += deducts("acme", turn)
+            async with asyncio.timeout(10):
+                await asyncio.gather(*deducts("bolt", turn), *deducts("coil", turn))
+        assert not any(task.done() for task in locked)
+        assert sum("acme" in orgs for orgs in batches) == 1, "they wait in the loop, not in threads"
+        host.execute("ROLLBACK")
+        await asyncio.gather(*locked)
+
+    with (
+        PostgresStore(store.dsn, schema=store.schema, lock_seconds=60) as mine,
+        connect(store) as host,
+    ):
+        host.execute("BEGIN")
+        accounts = f'"{store.schema}".accounts'
+        host.execute(f"SELECT 1 FROM {accounts} WHERE org_id = 'acme' FOR UPDATE")
+        asyncio.run(main(mine, host))
+    assert [Billing(store).balance(org).used for org in ("acme", "bolt", "coil")] == [
+        each * DIME.nanos for each in (18, 15, 15)
+    ]
 
 
 # -- what is remembered -----------------------------------------------------------

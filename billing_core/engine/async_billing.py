@@ -135,7 +135,8 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
             return await self._in_thread(self._billing.execute, batch)
         gatherer = self._loops.get(loop)
         if gatherer is None:
-            gatherer = self._loops[loop] = Gatherer(self._billing.finish)
+            gatherer = Gatherer(self._billing.finish, self.store.concurrency)
+            self._loops[loop] = gatherer
         return await gatherer.submit(batch)
 
     async def execute_many(

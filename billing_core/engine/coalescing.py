@@ -23,7 +23,7 @@ from billing_core.commands import Command
 from billing_core.errors import StoreError
 from billing_core.outcomes import Outcome
 
-__all__ = ["Coalescer", "Part", "Run"]
+__all__ = ["SLOW", "Coalescer", "Part", "Run"]
 
 Run = Callable[[Sequence[Command]], list[Outcome]]
 """Decides commands in one transaction; raises StoreError."""
@@ -32,7 +32,7 @@ _MOST = 1000  # commands in a batch, unless one call alone has more
 _GATHER = 0.001  # seconds that a leader waits for as many callers as there just were
 _IN_VAIN = 3  # calls that wait for the store one after another, where it does not answer
 _LOOK = 0.02  # seconds after which a sleeper looks whether its leader is still alive
-_SLOW = 0.01  # seconds after which a batch may be waiting for a lock, and nobody waits for it
+SLOW = 0.01  # seconds after which a batch may be waiting for a lock, and nobody waits for it
 
 
 class Part:
@@ -135,7 +135,7 @@ class Coalescer:
         if len(self._leaders) >= self._width or self._gathering is not None:
             return
         now = monotonic()
-        if any(now - each.led < _SLOW for each in self._leaders):
+        if any(now - each.led < SLOW for each in self._leaders):
             return  # a batch more at once is a smaller one
         ahead: set[str] = set()
         for call in self._waiting:
