@@ -54,6 +54,11 @@ class Command:
     org: str
     key: str
     at: datetime | None
+    # What many have, and the rest answer with None: so nobody need ask who has what.
+    member: str | None = None
+    project: str | None = None
+    hold: Any = None  # a str, or None
+    occurred_at: datetime | None = None
 
     def content(self, member: int | None) -> dict[str, Any]:
         """What the caller means; ``member`` is the surrogate id."""
@@ -62,8 +67,8 @@ class Command:
     def meaning(self, member: int | None) -> str:
         """The content as canonical JSON.  What was not given is left out: a field that a
         later version adds changes no meaning on record."""
-        content = self.content(member)
-        return compact({name: content[name] for name in content if content[name] is not None})
+        given = self.content(member).items()
+        return compact({name: value for name, value in given if value is not None})
 
 
 def check_command(command: Any) -> None:

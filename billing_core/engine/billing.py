@@ -159,7 +159,14 @@ class Billing(OverTime, TimeReads, Work):
 
     def _run(self, batch: Sequence[Command]) -> list[Outcome]:
         now = self.clock()
-        terms = self._terms(now, self._tolerance)._replace(topups=self._topups, ids=self.ids)
+        terms = Terms(
+            self._prices.known(now),
+            now,
+            self._tolerance,
+            horizon=self._horizon,
+            topups=self._topups,
+            ids=self.ids,
+        )
         wants = wanted(batch, now)
         while True:
             try:
