@@ -104,9 +104,9 @@ class Ledger:
         self.catalogue = terms.catalogue
         self._prices: dict[tuple[str, int, tuple[str, ...]], InForce] = {}  # asked for so far
         self.time = 0  # of the decision being made
-        self.lots = sorted(
-            (lot for lot in state.lots.values() if lot.remainder), key=spending_order
-        )
+        self.lots = [lot for lot in state.lots.values() if lot.remainder]
+        if len(self.lots) > 1:
+            self.lots.sort(key=spending_order)
         self.moves: list[Transfer] = []
         self.rollup = Rollup()
         self.opened = False
@@ -471,6 +471,7 @@ class Ledger:
             self.org, seq, key, at, account.recorded_at, content, effects_text, amount,
             account.balance, transfers, usage,
         )  # fmt: skip
+        entry.write()
         account.seq = seq
         account.head = entry.hash = chained(account.head, entry)
         account.watermark = max(account.watermark, at)

@@ -444,7 +444,7 @@ def _from_memory(
 
 def checked_batch(commands: Iterable[Command]) -> list[Command]:
     """The commands as a list; raises InvalidCommand for anything else."""
-    if not isinstance(commands, Iterable):
+    if not isinstance(commands, (list, Iterable)):  # which answers for a list at once
         raise InvalidCommand("commands", commands, "commands, such as [Settle(...)]")
     batch = list(commands)
     for command in batch:

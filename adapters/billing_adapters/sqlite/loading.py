@@ -76,7 +76,8 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
         _load_terms(db, org, want, state, state.account)
     for key in want.sums:
         state.sums[key] = _sum(db, org, *key)
-    topup_rows.load(db, org, want, state)
+    if want.topups or want.auto:
+        topup_rows.load(db, org, want, state)
     return state
 
 
