@@ -704,6 +704,20 @@ FAULTS = [
         "sqlite.py::test_what_another_connection_wrote_is_seen",
     ),
     sqlite_fault(
+        "let a decision change what is remembered",
+        "loading",
+        "yield _copied(latest)",
+        "yield latest",
+        "sqlite.py::test_a_decision_that_is_made_again_counts_once",
+    ),
+    sqlite_fault(
+        "take a later period's counter for an earlier one's",
+        "loading",
+        "latest is not None and latest.start <= first",
+        "latest is not None",
+        "sqlite_store.py",
+    ),
+    sqlite_fault(
         "believe what a failed write would have written",
         "__init__",
         "version, known.version = known.version, None",
