@@ -112,6 +112,7 @@ class Catalogue:
             for discount in discounts.values():
                 discount.sort(key=lambda each: each[0])
         self._audiences = {key[0] for key in self._prices} | {key[0] for key in self._discounts}
+        self._own_books = bool(self._audiences - {""})
 
     def _add(self, name: str, book: PriceBook, effective: int) -> None:
         for resource, parts in book.prices.items():
@@ -131,6 +132,8 @@ class Catalogue:
     def audiences(self, org: str, plan: str | None) -> tuple[str, ...]:
         """Whose books an org's prices come from, beside everyone's: those that there are,
         the nearest first."""
+        if not self._own_books:
+            return ()
         found = (f"org:{org}",) if plan is None else (f"org:{org}", f"plan:{plan}")
         return tuple(each for each in found if each in self._audiences)
 
@@ -160,6 +163,8 @@ class Catalogue:
         self, audience: str, currency: str, resource: str, component: str, at: int
     ) -> Priced | None:
         """What an audience's own books say: of the resource itself, else of the longest prefix."""
+        if not self._patterns:
+            return _at(self._prices.get((audience, currency, resource, component)), at)
         for name in self._names(resource):
             found = _at(self._prices.get((audience, currency, name, component)), at)
             if found is not None:

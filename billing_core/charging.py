@@ -13,7 +13,7 @@ from billing_core.errors import Conflict, InvalidCommand, NotFound, UnknownPrice
 from billing_core.lapsing import free, lapse
 from billing_core.ledger import CHARGES, Ledger
 from billing_core.limits import Use, bound, count_spending, had_counted, hold_spending
-from billing_core.metering import Correction, Metered, Quote, billed, in_force, meter, quote
+from billing_core.metering import Correction, Metered, Quote, billed, meter, quote
 from billing_core.outcomes import Outcome
 from billing_core.quantities import PLATFORM, Payer, Usage
 from billing_core.records import Charge, Entry, Item, Line, UsageRecord
@@ -25,16 +25,16 @@ __all__ = ["advance", "deduct", "estimate", "item_of", "price", "price_usage", "
 
 def estimate(ledger: Ledger, usage: Usage, at: int) -> Quote:
     """The most that a usage at a time can cost the org; raises UnknownPrice."""
-    currency, catalogue = ledger.account.currency, ledger.catalogue
+    currency = ledger.account.currency
     counter = ledger.count(usage.resource, ledger.period(at).start)
     try:
         return quote(
             usage,
-            in_force(catalogue, currency, usage.resource, at, ledger.audiences(at)),
+            ledger.prices(usage.resource, at).__getitem__,
             _versions(ledger, usage.resource),
             counter,
             item_of(ledger, usage),
-            partial(catalogue.components, currency, usage.resource),
+            partial(ledger.catalogue.components, currency, usage.resource),
         )
     except UnknownPrice:
         if ledger.terms.fresh:
@@ -53,11 +53,10 @@ def price_usage(ledger: Ledger, usage: Usage | Correction, occurred: int) -> Met
     """What a usage at a time costs; its counter and item stay as they are."""
     resource = usage.resource
     counter = ledger.count(resource, ledger.period(occurred).start)
-    price_of = in_force(
-        ledger.catalogue, ledger.account.currency, resource, occurred, ledger.audiences(occurred)
-    )
-    metered = meter(usage, price_of, _versions(ledger, resource), counter, item_of(ledger, usage))
-    if not ledger.terms.fresh and any(line.version is None for line in metered.lines):
+    prices = ledger.prices(resource, occurred)
+    versions = _versions(ledger, resource)
+    metered = meter(usage, prices.__getitem__, versions, counter, item_of(ledger, usage))
+    if not ledger.terms.fresh and None in [line.version for line in metered.lines]:
         raise NeedMore(None)
     ledger.check_room(used=metered.amount)
     return metered

@@ -54,6 +54,11 @@ class Command:
     org: str
     key: str
     at: datetime | None
+    # What many have, and the rest answer with None: so nobody need ask who has what.
+    member: str | None = None
+    project: str | None = None
+    hold: Any = None  # a str, or None
+    occurred_at: datetime | None = None
 
     def content(self, member: int | None) -> dict[str, Any]:
         """What the caller means; ``member`` is the surrogate id."""
@@ -63,7 +68,9 @@ class Command:
         """The content as canonical JSON.  What was not given is left out: a field that a
         later version adds changes no meaning on record."""
         content = self.content(member)
-        return compact({name: content[name] for name in content if content[name] is not None})
+        if None in content.values():
+            content = {name: value for name, value in content.items() if value is not None}
+        return compact(content)
 
 
 def check_command(command: Any) -> None:
@@ -97,14 +104,17 @@ def check_occurred(command: Any) -> None:
         micros("occurred_at", command.occurred_at)
 
 
-def _labels(command: Any, member: int | None) -> dict[str, Any]:
-    occurred = command.occurred_at
-    return {
-        "member": member,
-        "project": command.project,
-        "reference": command.reference,
-        "occurred_at": None if occurred is None else micros("occurred_at", occurred),
-    }
+def _labelled(content: dict[str, Any], command: Any, member: int | None) -> dict[str, Any]:
+    """With the labels that were given: most commands have none."""
+    if member is not None:
+        content["member"] = member
+    if command.project is not None:
+        content["project"] = command.project
+    if command.reference is not None:
+        content["reference"] = command.reference
+    if command.occurred_at is not None:
+        content["occurred_at"] = micros("occurred_at", command.occurred_at)
+    return content
 
 
 def check_positive(field: str, amount: object, what: str = "a positive Money") -> None:
@@ -198,13 +208,9 @@ class Hold(Command):
         duration("life", self.life)
 
     def content(self, member: int | None) -> dict[str, Any]:
-        return {
-            **_cost_content(self.cost, self.resource),
-            "life": duration("life", self.life),
-            "member": member,
-            "project": self.project,
-            "reference": self.reference,
-        }
+        content = _cost_content(self.cost, self.resource)
+        content["life"] = duration("life", self.life)
+        return _labelled(content, self, member)
 
 
 def _check_cost(cost: object, resource: str | None) -> None:
@@ -219,7 +225,10 @@ def _check_cost(cost: object, resource: str | None) -> None:
 
 def _cost_content(cost: Money | Usage, resource: str | None) -> dict[str, Any]:
     if isinstance(cost, Money):
-        return {"amount": cost.nanos, "resource": resource}
+        content: dict[str, Any] = {"amount": cost.nanos}
+        if resource is not None:
+            content["resource"] = resource
+        return content
     return {"usage": cost.content()}
 
 
@@ -304,12 +313,11 @@ class Settle(Command):
             raise InvalidCommand("more", self.more, "True or False")
 
     def content(self, member: int | None) -> dict[str, Any]:
-        return {
-            "usage": self.usage.content(),
-            "hold": self.hold,
-            "more": self.more,
-            **_labels(self, member),
-        }
+        content: dict[str, Any] = {"usage": self.usage.content()}
+        if self.hold is not None:
+            content["hold"] = self.hold
+        content["more"] = self.more
+        return _labelled(content, self, member)
 
 
 @frozen(kw_only=True)
@@ -339,7 +347,7 @@ class Deduct(Command):
             raise InvalidCommand("resource", None, "the resource that the amount is charged for")
 
     def content(self, member: int | None) -> dict[str, Any]:
-        return {**_cost_content(self.cost, self.resource), **_labels(self, member)}
+        return _labelled(_cost_content(self.cost, self.resource), self, member)
 
 
 @frozen(kw_only=True)

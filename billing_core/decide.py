@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
 from billing_core.asked import Ask, check_future, finish
@@ -62,9 +63,6 @@ from billing_core.topup_commands import (
 __all__ = ["Terms", "decide", "estimate", "project", "wanted"]
 
 
-_TIMED = (Settle, Deduct, Hold, Extend)
-
-
 def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
     """What a store must load for these commands, by org."""
     wants: dict[str, Wanted] = {}
@@ -75,47 +73,63 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
             want = wants[command.org] = Wanted(until=at)
         want.until = max(want.until, at)
         want.keys.add(f"{command.op}:{command.key}")
-        member = getattr(command, "member", None)
-        if member is not None:
-            want.members.add(member)
-        project = getattr(command, "project", None)
-        if project is not None:
-            want.projects.add(project)
-        hold = getattr(command, "hold", None)
-        if hold is not None:
-            want.holds.add(hold)
-        if isinstance(command, _TIMED):
-            occurred = getattr(command, "occurred_at", None)
-            time = at if occurred is None else micros("occurred_at", occurred)
-            want.times = _spanning(want.times, time)
-        match command:
-            case Settle(usage=usage) | Deduct(cost=Usage() as usage) | Hold(cost=Usage() as usage):
-                occurred = getattr(command, "occurred_at", None)
-                time = at if occurred is None else micros("occurred_at", occurred)
-                _want_counter(want, usage, time)
-            case PriceUnpriced(charge=charge) | Reverse(charge=charge):
-                want.charges.add(charge)
-            case Close() | SetPlan() | SetLimit():
-                want.all_holds = True
-            case ClaimTopUp(key=topup) | RecordTopUp(key=topup) | AskRefund(topup=topup):
-                want.topups.add(topup)
-                want.auto = True
-            case OrderTopUp() | SetAutoTopUp() | LoseMethod():
-                want.auto = True
-            case _:
-                want_run(want, command, at)
-                want_storage(want, command, at)
+        if command.member is not None:
+            want.members.add(command.member)
+        if command.project is not None:
+            want.projects.add(command.project)
+        if command.hold is not None:
+            want.holds.add(command.hold)
+        more = _WANTS.get(type(command))
+        if more is not None:
+            more(want, command, at)
     return wants
 
 
-def _want_counter(want: Wanted, usage: Usage, time: int) -> None:
-    want.counters[usage.resource] = _spanning(want.counters.get(usage.resource), time)
-    if usage.item is not None:
-        want.items.add((usage.item, usage.resource))
+def _want_use(want: Wanted, command: Any, at: int) -> None:
+    occurred = command.occurred_at
+    time = at if occurred is None else micros("occurred_at", occurred)
+    want.times = _spanning(want.times, time)
+    kind = type(command)
+    usage = command.usage if kind is Settle else None if kind is Extend else command.cost
+    if isinstance(usage, Usage):
+        want.counters[usage.resource] = _spanning(want.counters.get(usage.resource), time)
+        if usage.item is not None:
+            want.items.add((usage.item, usage.resource))
+
+
+def _want_charge(want: Wanted, command: Any, at: int) -> None:
+    want.charges.add(command.charge)
+
+
+def _want_holds(want: Wanted, command: Any, at: int) -> None:
+    want.all_holds = True
+
+
+def _want_topup(want: Wanted, command: Any, at: int) -> None:
+    want.topups.add(command.topup if type(command) is AskRefund else command.key)
+    want.auto = True
+
+
+def _want_auto(want: Wanted, command: Any, at: int) -> None:
+    want.auto = True
+
+
+_WANTS: Mapping[type[Command], Callable[[Wanted, Any, int], None]] = {
+    **dict.fromkeys((Settle, Deduct, Hold, Extend), _want_use),
+    **dict.fromkeys((PriceUnpriced, Reverse), _want_charge),
+    **dict.fromkeys((Close, SetPlan, SetLimit), _want_holds),
+    **dict.fromkeys((ClaimTopUp, RecordTopUp, AskRefund), _want_topup),
+    **dict.fromkeys((OrderTopUp, SetAutoTopUp, LoseMethod), _want_auto),
+    **dict.fromkeys(RUN_HANDLERS, want_run),
+    **dict.fromkeys(STORAGE_HANDLERS, want_storage),
+}
 
 
 def _spanning(span: tuple[int, int] | None, time: int) -> tuple[int, int]:
-    return (time, time) if span is None else (min(span[0], time), max(span[1], time))
+    if span is None:
+        return time, time
+    first, last = span
+    return span if first <= time <= last else (min(first, time), max(last, time))
 
 
 def decide(
@@ -149,7 +163,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         _check_not_ahead("at", at, terms)
         return _open(ledger, command, key, at)
     _check_currency(command, account)
-    name = getattr(command, "member", None)
+    name = command.member
     member = None if name is None else ledger.state.members.get(name, account.members + 1)
     content = command.meaning(member)
     known = ledger.state.entries.get(key)
@@ -157,10 +171,10 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         if known.content != content:
             raise IdempotencyConflict(command.org, command.key, _differing(known.content, content))
         return outcome(known, replayed=True)
-    _check_not_ahead("at", at, terms)
-    occurred = getattr(command, "occurred_at", None)
-    if occurred is not None:
-        _check_not_ahead("occurred_at", micros("occurred_at", occurred), terms)
+    if at > terms.now:
+        _check_not_ahead("at", at, terms)
+    if command.occurred_at is not None:
+        _check_not_ahead("occurred_at", micros("occurred_at", command.occurred_at), terms)
     if isinstance(command, OpenAccount):
         raise Conflict(f"org {command.org!r} is open already, under another key")
     if account.closed_at is not None and not (
@@ -183,8 +197,8 @@ def _check_not_ahead(field: str, time: int, terms: Terms) -> None:
 
 
 def _check_currency(command: Command, account: Account) -> None:
-    for field in ("amount", "cost", "add"):
-        money = getattr(command, field, None)
+    for field in _MONEY[type(command)]:
+        money = getattr(command, field)
         if isinstance(money, Money) and money.currency != account.currency:
             raise InvalidCommand(
                 field, money.currency, f"{account.currency}, the currency of org {account.org!r}"
@@ -266,6 +280,11 @@ _HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask], Outcome]] = {
     LoseMethod: lose_method,
     Lapse: lapse_only,
 }
+_MONEY = {
+    kind: tuple(name for name in ("amount", "cost", "add") if hasattr(kind, name))
+    for kind in (OpenAccount, *_HANDLERS)
+}
+"""Which fields of a command may be an amount of money."""
 _AFTER_CLOSING = (AskRefund, ClaimTopUp, RecordTopUp, LoseMethod, Lapse)
 
 

@@ -31,6 +31,7 @@ from collections.abc import Iterable
 
 from billing_core.errors import MoneyOverflow, StoreError
 from billing_core.journal import chained
+from billing_core.metering import InForce
 from billing_core.money import MAX_NANOS
 from billing_core.plans import Plan
 from billing_core.ports import Changes, OrgState
@@ -101,10 +102,11 @@ class Ledger:
             self.account = state.account
         self.terms = terms
         self.catalogue = terms.catalogue
+        self._prices: dict[tuple[str, int, tuple[str, ...]], InForce] = {}  # asked for so far
         self.time = 0  # of the decision being made
-        self.lots = sorted(
-            (lot for lot in state.lots.values() if lot.remainder), key=spending_order
-        )
+        self.lots = [lot for lot in state.lots.values() if lot.remainder]
+        if len(self.lots) > 1:
+            self.lots.sort(key=spending_order)
         self.moves: list[Transfer] = []
         self.rollup = Rollup()
         self.opened = False
@@ -179,8 +181,19 @@ class Ledger:
 
     def audiences(self, at: int) -> tuple[str, ...]:
         """Whose price books hold for the org at a time, beside everyone's."""
-        plan = self.plan(at)  # a catalogue that does not know it has not its books either
+        # A catalogue that does not know the plan has not its books either.
+        plan = self.plan(at) if self.account.plan_since else None
         return self.catalogue.audiences(self.org, None if plan is None else plan.plan)
+
+    def prices(self, resource: str, at: int) -> InForce:
+        """The org's prices of a resource at a time: a batch asks for the same many times."""
+        audiences = self.audiences(at)
+        key = (resource, at, audiences)
+        prices = self._prices.get(key)
+        if prices is None:
+            prices = InForce(self.catalogue, self.account.currency, resource, at, audiences)
+            self._prices[key] = prices
+        return prices
 
     def _subscribed(self, at: int) -> str | None:
         """The plan at a time."""
@@ -460,6 +473,7 @@ class Ledger:
             self.org, seq, key, at, account.recorded_at, content, effects_text, amount,
             account.balance, transfers, usage,
         )  # fmt: skip
+        entry.write()
         account.seq = seq
         account.head = entry.hash = chained(account.head, entry)
         account.watermark = max(account.watermark, at)

@@ -56,8 +56,12 @@ def bound(ledger: Ledger, use: Use, amount: int, *, replaced: int = 0) -> Bound 
     """What forbids to charge or hold an amount for a use: a limit, the plan's quota, or the
     balance.  ``replaced``: what a hold has already, but must get from other lots.  What
     costs nothing passes no limit."""
-    found = _limit(ledger, use, amount) if amount else None
-    found = found or _quota(ledger, use)
+    account = ledger.account
+    found = None
+    if amount and account.limited_since is not None:
+        found = _limit(ledger, use, amount)
+    if found is None and account.plan is not None:
+        found = _quota(ledger, use)
     if found is None:
         available = ledger.available(use.resource, use.at)
         if amount + replaced > max(0, available):

@@ -13,12 +13,12 @@ from billing_core.records import Counter, Item, Line
 
 __all__ = [
     "Correction",
+    "InForce",
     "Metered",
     "Quote",
     "QuoteLine",
     "billed",
     "describe",
-    "in_force",
     "meter",
     "quote",
 ]
@@ -68,6 +68,7 @@ def meter(
     lines: list[Line] = []
     total = 0
     least = usage.least if isinstance(usage, Correction) else 0
+    standing = {} if counter is None else counter.components
     counters: dict[str, list[int]] = {}
     items: dict[str, list[int | str]] = {}
     for component, quantity, payer in usage.parts:
@@ -84,10 +85,11 @@ def meter(
             pieces, become = _by_item(quantity, priced, started, component, version_of)
             if item is not None:
                 items[component] = become
-        at, carry, carry_of, _ = _standing(counter, component)
+        at, carry, carry_of, _ = standing.get(component, NO_COUNTER)
         for raw, billed, by in pieces:
             amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
-            least -= min(amount, 0)
+            if amount < 0:
+                least -= amount
             lines.append(
                 Line(component, raw, billed, PLATFORM, amount, by.version, at, carry, carry_of)
             )
@@ -96,10 +98,6 @@ def meter(
             total += amount
         counters[component] = [at, carry, carry_of]
     return Metered(tuple(lines), total, counters, items)
-
-
-def _standing(counter: Counter | None, component: str) -> list[int]:
-    return NO_COUNTER if counter is None else counter.components.get(component, NO_COUNTER)
 
 
 def _by_item(
@@ -164,6 +162,7 @@ def quote(
     that are, for its message.
     """
     lines: list[QuoteLine] = []
+    standing = {} if counter is None else counter.components
     for component, quantity, payer in usage.parts:
         priced = price_of(component)
         if payer == CUSTOMER:
@@ -179,7 +178,7 @@ def quote(
             )
         started = item.components.get(component) if item is not None else None
         pieces, _ = _by_item(quantity, priced, started, component, version_of)
-        at, _, _, held = _standing(counter, component)
+        at, _, _, held = standing.get(component, NO_COUNTER)
         if all(by.version == priced.version for _, _, by in pieces):
             pieces = ((quantity, sum(billed for _, billed, _ in pieces), priced),)
         amount = more = 0
@@ -190,11 +189,28 @@ def quote(
     return Quote(sum(line.amount for line in lines), tuple(lines))
 
 
-def in_force(
-    catalogue: Catalogue, currency: str, resource: str, at: int, audiences: tuple[str, ...]
-) -> PriceOf:
-    """The prices of a resource in force at a time, for those who may have their own."""
-    return lambda component: catalogue.price(currency, resource, component, at, audiences)
+class InForce(dict[str, "Priced | None"]):
+    """The prices of a resource in force at a time, by component, for those who may have their
+    own: each is looked up in the catalogue once."""
+
+    __slots__ = ("_catalogue", "_of")
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        currency: str,
+        resource: str,
+        at: int,
+        audiences: tuple[str, ...],
+    ) -> None:
+        self._catalogue = catalogue
+        self._of = currency, resource, at, audiences
+
+    def __missing__(self, component: str) -> Priced | None:
+        currency, resource, at, audiences = self._of
+        found = self._catalogue.price(currency, resource, component, at, audiences)
+        self[component] = found
+        return found
 
 
 def billed(lines: Iterable[Line | QuoteLine]) -> dict[str, int]:

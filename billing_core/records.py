@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from attrs import asdict, define, field
 
-from billing_core.text import compact
+from billing_core.text import compact, quoted
 
 __all__ = [
     "Account",
@@ -86,6 +86,19 @@ class UsageRecord(NamedTuple):
     project: str | None = None
 
 
+def _usage_text(usage: UsageRecord) -> str:
+    occurred_at, member, resource, item, requests, lines, project = usage
+    priced = [
+        f'[{quoted(component)},{quantity},{billed},"{payer}",{amount},'
+        f"{'null' if version is None else quoted(version)},{counter},{carry},{carry_of}]"
+        for component, quantity, billed, payer, amount, version, counter, carry, carry_of in lines
+    ]
+    return (
+        f"[{occurred_at},{member},{quoted(resource)},{'null' if item is None else quoted(item)},"
+        f"{requests},[{','.join(priced)}],{'null' if project is None else quoted(project)}]"
+    )
+
+
 @define(eq=True)
 class Entry:
     """One command's journal entry, hashed onto the org's previous one.
@@ -124,6 +137,17 @@ class Entry:
                 None if self.usage is None else compact(self.usage),
             )
         return self._texts
+
+    def write(self) -> None:
+        """Write the :attr:`texts` of an entry that the ledger makes: the same, in half the
+        time, since here it is known what is a number and what has nothing to be escaped."""
+        moved = [
+            f'["{debit}","{credit}",{n},"{kind}"]' for debit, credit, n, kind in self.transfers
+        ]
+        self._texts = (
+            f"[{','.join(moved)}]" if moved else None,
+            None if self.usage is None else _usage_text(self.usage),
+        )
 
     @property
     def op(self) -> str:

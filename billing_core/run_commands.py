@@ -56,8 +56,7 @@ def _check_run(name: object) -> None:
 def _check_run_command(command: Any) -> None:
     check_command(command)
     _check_run(command.run)
-    if hasattr(command, "occurred_at"):
-        check_occurred(command)
+    check_occurred(command)
     if getattr(command, "reason", None) is not None:
         checked_name("reason", command.reason)
 

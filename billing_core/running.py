@@ -44,14 +44,11 @@ _TOLD = ("seen_at", "ended_at", "swept", "warned", "suspensions")
 """What an entry says of a run where it changed, beside how it stands."""
 
 
-def want_run(want: Wanted, command: Command, at: int) -> None:
+def want_run(want: Wanted, command: Any, at: int) -> None:
     """What a store must load for a command about a run."""
-    if type(command) not in RUN_HANDLERS:
-        return
-    asked: Any = command
-    occurred = getattr(asked, "occurred_at", None)
+    occurred = command.occurred_at
     time = at if occurred is None else micros("occurred_at", occurred)
-    want.holds.add(f"run:{asked.run}")
+    want.holds.add(f"run:{command.run}")
     if isinstance(command, StartRun):
         resource = command.spec.resource
         first, _ = want.counters.get(resource, (time, time))
@@ -62,15 +59,15 @@ def want_run(want: Wanted, command: Command, at: int) -> None:
     else:
         first, last = want.times or (time, time)
         want.times = min(first, time), max(last, time)
-    first, last = want.runs.get(asked.run, (time, time))
-    want.runs[asked.run] = min(first, time), max(last, time)
+    first, last = want.runs.get(command.run, (time, time))
+    want.runs[command.run] = min(first, time), max(last, time)
 
 
 # -- what handlers share --------------------------------------------------------
 
 
 def _occurred(ask: Ask) -> int:
-    occurred = getattr(ask.command, "occurred_at", None)
+    occurred = ask.command.occurred_at
     return ask.at if occurred is None else micros("occurred_at", occurred)
 
 

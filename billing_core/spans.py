@@ -15,7 +15,7 @@ from billing_core.charging import advance, price_usage
 from billing_core.errors import MoneyOverflow
 from billing_core.ledger import Ledger
 from billing_core.limits import count_spending, hold_spending
-from billing_core.metering import Correction, in_force
+from billing_core.metering import Correction
 from billing_core.money import MAX_NANOS
 from billing_core.quantities import PLATFORM, Payer, Usage
 from billing_core.records import Charge, Hold, Line, Run, Storage, Tab, UsageRecord
@@ -91,11 +91,9 @@ def post(ledger: Ledger, whose: Whose, pieces: Iterable[Piece]) -> int:
 def _check_room(ledger: Ledger, resource: str, pieces: Iterable[Piece]) -> None:
     most = 0
     for piece in pieces:
-        audiences = ledger.audiences(piece.occurred)
-        currency = ledger.account.currency
-        price_of = in_force(ledger.catalogue, currency, resource, piece.occurred, audiences)
+        prices = ledger.prices(resource, piece.occurred)
         for component, quantity, payer in piece.parts:
-            priced = price_of(component)
+            priced = prices[component]
             if priced is not None and payer == PLATFORM and quantity > 0:
                 nanos, per = priced.price.function.most(priced.price.billed(quantity))
                 most += -(-nanos // per)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from billing_core.commands import Command, check_command, check_occurred
 from billing_core.errors import InvalidCommand
@@ -66,11 +66,10 @@ class BillStorage(Command):
     workspace: str
     until: datetime | None = None
     at: datetime | None = None
-
-    @property
-    def occurred_at(self) -> datetime | None:
-        """For the check that nothing is billed ahead."""
-        return self.until
+    # For the check that nothing is billed ahead.
+    occurred_at: datetime | None = field(
+        init=False, eq=False, repr=False, default=Factory(lambda self: self.until, takes_self=True)
+    )
 
     def __attrs_post_init__(self) -> None:
         _check(self)

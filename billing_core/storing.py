@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from billing_core.asked import Ask, finish
 from billing_core.commands import Command
@@ -27,10 +28,8 @@ Steps = list[tuple[int, int]]
 """``(time, bytes from then on)``, by time."""
 
 
-def want_storage(want: Wanted, command: Command, at: int) -> None:
+def want_storage(want: Wanted, command: Any, at: int) -> None:
     """What a store must load for a command about storage."""
-    if not isinstance(command, (ReportStorage, BillStorage)):
-        return
     occurred = command.occurred_at
     time = at if occurred is None else micros("occurred_at", occurred)
     first, last = want.times or (time, time)

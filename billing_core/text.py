@@ -9,7 +9,7 @@ from typing import Any
 
 from billing_core.errors import InvalidCommand
 
-__all__ = ["checked_name", "compact"]
+__all__ = ["checked_name", "compact", "quoted"]
 
 _MAX_NAME = 200
 
@@ -28,6 +28,9 @@ def _compact(encoder: json.JSONEncoder) -> Callable[[object], str]:
 
 compact = _compact(_ENCODER)
 """Canonical JSON: ASCII, no spaces, keys in the order given."""
+
+quoted: Callable[[str], str] = json_encoder.encode_basestring_ascii
+"""A str as ``compact`` writes it."""
 
 
 def checked_name(field: str, name: object) -> str:

@@ -32,6 +32,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST = datetime(1971, 1, 1, tzinfo=UTC)
 _LAST = datetime(9900, 1, 1, tzinfo=UTC)
+_MOST_MONTHS = 4096
 
 PeriodName = Literal["current", "7d", "30d", "all_time"]
 
@@ -61,7 +62,8 @@ def _since_epoch(time: datetime) -> int:
 
 def moment(time: int) -> datetime:
     """The UTC datetime of microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=time)
+    seconds, rest = divmod(time, 1_000_000)
+    return _EPOCH + timedelta(0, seconds, rest)
 
 
 def duration(field: str, span: object) -> int:
@@ -73,12 +75,26 @@ def duration(field: str, span: object) -> int:
     return span // _MICROSECOND
 
 
+_MONTHS: dict[int, Window] = {}
+"""The month last asked for, by anchor."""
+
+
 def billing_period(anchor: int, time: int) -> Window:
     """The month, counted from ``anchor``, in which ``time`` lies.
 
     Months start on the anchor's day and time of day; where a month has no such
     day (the 31st), on its last day.
     """
+    known = _MONTHS.get(anchor)
+    if known is not None and known.start <= time < known.end:
+        return known
+    if len(_MONTHS) >= _MOST_MONTHS:
+        _MONTHS.clear()
+    _MONTHS[anchor] = found = _billing_period(anchor, time)
+    return found
+
+
+def _billing_period(anchor: int, time: int) -> Window:
     at = moment(time)
     month = at.year * 12 + at.month - 1
     start = _boundary(anchor, month)

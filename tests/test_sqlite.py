@@ -229,6 +229,17 @@ def test_a_write_that_failed_is_not_believed(store: SqliteStore) -> None:
     assert billing.verify().ok
 
 
+def test_a_decision_that_is_made_again_counts_once(store: SqliteStore) -> None:
+    billing = engine(store)
+    a_busy_day(billing)
+    for key in ("first", "second"):
+        billing.settle("acme", key, tokens("m", input=7), member="ana")
+    billing.set_limit("acme", "limit", usd("100"), member="ana")
+    # What was spent before the limit is asked for when the counter has moved already.
+    billing.settle("acme", "third", tokens("m", input=7), member="ana")
+    assert billing.verify().ok
+
+
 # -- append-only ----------------------------------------------------------------
 
 APPEND_ONLY = ("entries", "published")

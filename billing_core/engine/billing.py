@@ -159,7 +159,14 @@ class Billing(OverTime, TimeReads, Work):
 
     def _run(self, batch: Sequence[Command]) -> list[Outcome]:
         now = self.clock()
-        terms = self._terms(now, self._tolerance)._replace(topups=self._topups, ids=self.ids)
+        terms = Terms(
+            self._prices.known(now),
+            now,
+            self._tolerance,
+            horizon=self._horizon,
+            topups=self._topups,
+            ids=self.ids,
+        )
         wants = wanted(batch, now)
         while True:
             try:
@@ -437,7 +444,7 @@ def _from_memory(
 
 def checked_batch(commands: Iterable[Command]) -> list[Command]:
     """The commands as a list; raises InvalidCommand for anything else."""
-    if not isinstance(commands, Iterable):
+    if not isinstance(commands, (list, Iterable)):  # which answers for a list at once
         raise InvalidCommand("commands", commands, "commands, such as [Settle(...)]")
     batch = list(commands)
     for command in batch:

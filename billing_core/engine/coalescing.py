@@ -56,12 +56,12 @@ class Part:
 class _Call:
     """One thread's parts: it sleeps, or leads, until all are done."""
 
-    __slots__ = ("batch", "done", "gate", "leads", "led", "orgs", "parts", "size", "thread")
+    __slots__ = ("batch", "commands", "done", "gate", "leads", "led", "orgs", "parts", "thread")
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
-        self.size = sum(len(part.commands) for part in parts)
-        self.orgs = {command.org for part in parts for command in part.commands}
+        self.commands = [command for part in parts for command in part.commands]
+        self.orgs = {command.org for command in self.commands}
         self.done = False
         self.leads = False
         self.led = 0.0  # when it was let lead
@@ -132,10 +132,10 @@ class Coalescer:
     def _promote(self) -> None:
         """Let the first waiting call that may go lead, if there is room for a leader.  One that
         may already, and has taken nothing yet, is not let again: it would fill two places."""
-        if len(self._leaders) >= self._width or self._gathering is not None:
+        if not self._waiting or len(self._leaders) >= self._width or self._gathering is not None:
             return
         now = monotonic()
-        if any(now - each.led < SLOW for each in self._leaders):
+        if self._leaders and now - max(each.led for each in self._leaders) < SLOW:
             return  # a batch more at once is a smaller one
         ahead: set[str] = set()
         for call in self._waiting:
@@ -175,9 +175,10 @@ class Coalescer:
         if self._gathering is leader:
             self._gathering = None
         batch = leader.batch or [leader]
-        unfinished = [call for call in batch if not call.done and call is not leader]
-        taken = set(batch)
-        self._waiting = deque([*unfinished, *(c for c in self._waiting if c not in taken)])
+        if len(batch) > 1 or self._waiting:
+            unfinished = [call for call in batch if not call.done and call is not leader]
+            taken = set(batch)
+            self._waiting = deque([*unfinished, *(c for c in self._waiting if c not in taken)])
         for call in batch:
             if leader.batch is not None:
                 self._busy -= call.orgs
@@ -191,49 +192,51 @@ class Coalescer:
     # -- leading ----------------------------------------------------------------
 
     def _lead(self, call: _Call) -> None:
-        self._gather(call)
+        """Take who waits, and run them; but wait first, briefly, for as many callers as were in
+        flight a moment ago: a leader that goes at once finds half of them still on their way
+        back."""
         with self._lock:
-            if self._gathering is call:
-                self._gathering = None
-            batch = self._take(call)
-        self._execute(batch)
+            if len(self._waiting) < self._expected and self._gathering is None:
+                self._gathering = call
+                if not call.gate.locked():
+                    call.gate.acquire()
+            else:
+                self._take(call)
+        if call.batch is None:
+            call.gate.acquire(timeout=_GATHER)
+            with self._lock:
+                if self._gathering is call:
+                    self._gathering = None
+                self._take(call)
+        self._execute(call)
 
-    def _gather(self, call: _Call) -> None:
-        """Wait, briefly, for as many callers as were in flight a moment ago: a leader that
-        goes at once finds half of them still on their way back."""
-        with self._lock:
-            if len(self._waiting) >= self._expected or self._gathering is not None:
-                return
-            self._gathering = call
-            if not call.gate.locked():
-                call.gate.acquire()
-        call.gate.acquire(timeout=_GATHER)
-
-    def _take(self, leader: _Call) -> list[_Call]:
+    def _take(self, leader: _Call) -> None:
         leader.batch = batch = [leader]
         self._waiting.remove(leader)
         self._busy |= leader.orgs
-        room = _MOST - leader.size
+        if not self._waiting:
+            return
+        room = _MOST - len(leader.commands)
         blocked = self._busy - leader.orgs
         left: deque[_Call] = deque()
         for call in self._waiting:
             if call.done:
                 continue
             # One that was let lead at the same time takes its own.
-            if not call.leads and room >= call.size and blocked.isdisjoint(call.orgs):
-                room -= call.size
+            if not call.leads and room >= len(call.commands) and blocked.isdisjoint(call.orgs):
+                room -= len(call.commands)
                 batch.append(call)
                 self._busy |= call.orgs
             else:
                 blocked |= call.orgs  # later calls for these orgs keep their order
                 left.append(call)
         self._waiting = left
-        return batch
 
-    def _execute(self, batch: Sequence[_Call]) -> None:
+    def _execute(self, leader: _Call) -> None:
+        batch = leader.batch or [leader]
         parts = [part for call in batch for part in call.parts]
         try:
-            outcomes = self._run([command for part in parts for command in part.commands])
+            outcomes = self._run([command for call in batch for command in call.commands])
         except Exception as error:
             if len(parts) > 1 and not _same_for_all(error, self._width):
                 self._one_by_one(parts)

@@ -50,6 +50,8 @@ class SqliteStore(Reads):
         self._reading: set[object] = set()
         self._torn = False  # in use while this process was forked off
         self._known = Known()
+        self._mapped = mapped(self.path)
+        self._mapped_commit = mapped(self.path, committing=True)
         _STORES.add(self)
         with self._lock:
             self._connection()
@@ -285,7 +287,6 @@ class _Transaction:
 
     def __init__(self, store: SqliteStore, db: sqlite3.Connection) -> None:
         self._store = store
-        self._path = store.path
         self._known = store._known
         self._db = db
 
@@ -293,7 +294,7 @@ class _Transaction:
         return None
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
-        with mapped(self._path):
+        with self._store._mapped:
             if not self._db.in_transaction:
                 self._store._patiently(self._db, "BEGIN IMMEDIATE")
                 self._known.check(self._db)
@@ -304,8 +305,8 @@ class _Transaction:
     def commit(self, changes: Mapping[str, Changes]) -> None:
         known = self._known
         version, known.version = known.version, None  # forgotten, unless this succeeds
-        with mapped(self._path):
+        with self._store._mapped:
             rows.write(self._db, changes, known)
-        with mapped(self._path, committing=True):
+        with self._store._mapped_commit:
             self._db.execute("COMMIT")
         known.version = version

@@ -14,7 +14,7 @@ _DRIVERS = (sqlite3.Error, ValueError, TypeError, OverflowError)
 
 
 class mapped:
-    """The driver's errors, mapped once."""
+    """The driver's errors, mapped once; it keeps nothing of one use, so it serves many."""
 
     __slots__ = ("_committing", "_path")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
-from billing_core.records import Cell, CellKey
+from billing_core.records import Cell, CellKey, Counter
 
 __all__ = ["Known"]
 
@@ -17,8 +17,8 @@ _CELLS = 10_000
 
 @define
 class Known:
-    """Rows that need not be read again: orgs' accounts, their unspent lots by number, and
-    rollup cells.
+    """Rows that need not be read again: orgs' accounts, their unspent lots by number, rollup
+    cells, and each resource's latest counter.
 
     They are those of one connection, and hold for as long as its ``data_version`` stays:
     that changes when any other connection has committed.  Asked for inside a write
@@ -29,11 +29,13 @@ class Known:
     version: int | None = None
     orgs: dict[str, tuple[tuple[Any, ...], dict[int, tuple[Any, ...]]]] = field(factory=dict)
     cells: dict[tuple[str, CellKey], Cell] = field(factory=dict)
+    counters: dict[tuple[str, str], Counter] = field(factory=dict)
 
     def check(self, db: sqlite3.Connection) -> None:
         """Forget what somebody else may have changed."""
         [version] = db.execute("PRAGMA data_version").fetchone()
-        if version != self.version or len(self.orgs) > _ORGS or len(self.cells) > _CELLS:
+        many = len(self.orgs) > _ORGS or len(self.cells) > _CELLS or len(self.counters) > _CELLS
+        if version != self.version or many:
             self.forget()
             self.version = version
 
@@ -42,3 +44,4 @@ class Known:
         self.version = None
         self.orgs = {}
         self.cells = {}
+        self.counters = {}

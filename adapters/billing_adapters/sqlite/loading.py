@@ -11,6 +11,7 @@ from billing_adapters.sqlite.known import Known
 from billing_core.ports import OrgState, Wanted
 from billing_core.records import (
     Account,
+    Counter,
     Entry,
     Hold,
     Run,
@@ -34,7 +35,7 @@ _LOTS_LEFT = f"SELECT {rows.LOT} FROM lots INDEXED BY lots_left WHERE org_id = ?
 _BY_NAME = "SELECT member FROM members WHERE org_id = ? AND name = ?"
 _COUNTERS_DOWN = (
     "SELECT resource, start, components FROM counters"
-    " WHERE org_id = ? AND resource = ? AND start <= ? ORDER BY start DESC"
+    " WHERE org_id = ? AND resource = ? ORDER BY start DESC"
 )
 _BY_NUMBER = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
 
@@ -71,12 +72,13 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
     if want.charges or debt:
         _load_charges(db, org, want, state)
     if want.counters or want.items or state.holds or state.subjects or want.runs or want.storages:
-        _load_counters(db, org, want, state)
+        _load_counters(db, org, want, state, known)
     if state.account.plan_since or state.account.limited_since is not None:
         _load_terms(db, org, want, state, state.account)
     for key in want.sums:
         state.sums[key] = _sum(db, org, *key)
-    topup_rows.load(db, org, want, state)
+    if want.topups or want.auto:
+        topup_rows.load(db, org, want, state)
     return state
 
 
@@ -124,7 +126,32 @@ def _load_holds(
                 break
 
 
-def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
+def _counters(
+    db: sqlite3.Connection, org: str, resource: str, span: tuple[int, int], known: Known
+) -> Iterator[Counter]:
+    """Those of the periods that any time of a span may fall in."""
+    first, last = span
+    latest = known.counters.get((org, resource))
+    if latest is not None and latest.start <= first:
+        yield _copied(latest)
+        return
+    for row in db.execute(_COUNTERS_DOWN, (org, resource)):
+        known.counters.setdefault((org, resource), rows.counter(row))
+        if row[1] <= last:
+            yield rows.counter(row)
+        if row[1] <= first:
+            return
+
+
+def _copied(counter: Counter) -> Counter:
+    """Decisions change what they are given, and may come to nothing."""
+    parts = {component: standing[:] for component, standing in counter.components.items()}
+    return Counter(counter.resource, counter.start, parts)
+
+
+def _load_counters(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
+) -> None:
     spans = list(want.counters.items())
     items = set(want.items)
     for subject in state.subjects.values():
@@ -136,11 +163,9 @@ def _load_counters(db: sqlite3.Connection, org: str, want: Wanted, state: OrgSta
     for resource, name, span in want.spans(state.runs, state.storages):
         spans.append((resource, span))
         items.add((name, resource))
-    for resource, (first, last) in spans:
-        for row in db.execute(_COUNTERS_DOWN, (org, resource, last)):
-            state.counters[row[0], row[1]] = rows.counter(row)
-            if row[1] <= first:
-                break
+    for resource, span in spans:
+        for each in _counters(db, org, resource, span, known):
+            state.counters[resource, each.start] = each
     for held in state.holds.values():
         for start, _, _ in held.counted:
             if (held.resource or "", start) not in state.counters:

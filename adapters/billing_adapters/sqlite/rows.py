@@ -198,6 +198,7 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
         _account_rows(rows, org, change, known, lots)
         _lot_rows(rows, org, change, lots)
         _state_rows(rows, org, change)
+        _counter_rows(rows, org, change, known)
         over_time.put(rows, org, change)
         topup_rows.put(rows, org, change)
         _cell_rows(db, rows, org, change, known)
@@ -271,9 +272,6 @@ def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
             held.member, held.project,
         )  # fmt: skip
         rows[_PUT_HOLD].append(row)
-    for counted_ in changes.counters:
-        row = (org, counted_.resource, counted_.start, compact(counted_.components))
-        rows[_PUT_COUNTER].append(row)
     for run in changes.items:
         rows[_PUT_ITEM].append((org, run.item, run.resource, compact(run.components)))
     for story in changes.charges:
@@ -290,6 +288,14 @@ def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
     for spend in changes.spends:
         row = (org, spend.subject, spend.grain, spend.start, spend.amount)
         rows[_PUT_SPEND].append(row)
+
+
+def _counter_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
+    for each in changes.counters:
+        latest = known.counters.get((org, each.resource))
+        if latest is not None and latest.start <= each.start:
+            known.counters[org, each.resource] = each
+        rows[_PUT_COUNTER].append((org, each.resource, each.start, compact(each.components)))
 
 
 def _cell_rows(

@@ -1,0 +1,85 @@
+"""What the ledger writes by hand is what the JSON encoder writes of the same, letter for letter."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing_core.catalogue import Catalogue, Priced
+from billing_core.metering import InForce
+from billing_core.pricing import Flat, Price
+from billing_core.records import Entry, Line, Transfer, UsageRecord
+from billing_core.text import compact
+from billing_core.times import DAY, billing_period
+
+NAMES = st.text(min_size=1, max_size=12)
+NUMBERS = st.integers(-(2**80), 2**80)
+LINES = st.builds(
+    Line,
+    component=NAMES,
+    quantity=NUMBERS,
+    billed=NUMBERS,
+    payer=st.sampled_from(["platform", "customer"]),
+    amount=NUMBERS,
+    version=st.none() | st.just("") | NAMES,
+    counter=NUMBERS,
+    carry=NUMBERS,
+    carry_of=NUMBERS,
+)
+USAGE = st.builds(
+    UsageRecord,
+    occurred_at=NUMBERS,
+    member=NUMBERS,
+    resource=NAMES | st.just(""),
+    item=st.none() | NAMES,
+    requests=st.integers(0, 1),
+    lines=st.lists(LINES, max_size=3).map(tuple),
+    project=st.none() | NAMES,
+)
+ACCOUNTS = st.sampled_from(["payments", "revenue", "write_off", "lot:1", "debt:123"])
+TRANSFERS = st.builds(
+    Transfer, ACCOUNTS, ACCOUNTS, NUMBERS, st.sampled_from(["charge", "write_off"])
+)
+
+
+@given(st.lists(TRANSFERS, max_size=3).map(tuple), st.none() | USAGE)
+def test_an_entry_is_written_as_canonical_json(
+    transfers: tuple[Transfer, ...], usage: UsageRecord | None
+) -> None:
+    entry = Entry("acme", 1, "settle:k", 5, 6, "{}", "{}", 7, 8, transfers, usage)
+    said = entry.texts
+    assert said == (
+        compact(transfers) if transfers else None,
+        None if usage is None else compact(usage),
+    )
+    entry.write()
+    assert entry.texts == said
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 800)), max_size=12))
+def test_a_period_is_the_same_whatever_was_asked_for_before(asked: list[tuple[int, int]]) -> None:
+    for anchor, days in asked:
+        start, end = billing_period(31 * DAY * (anchor + 12), days * DAY * 10)
+        assert start <= days * DAY * 10 < end
+        assert billing_period(31 * DAY * (anchor + 12), start) == (start, end)
+        assert billing_period(31 * DAY * (anchor + 12), end - 1) == (start, end)
+        assert billing_period(31 * DAY * (anchor + 12), end).start == end
+
+
+def test_a_price_is_looked_up_once() -> None:
+    class Counting(Catalogue):
+        asked = 0
+
+        def price(
+            self,
+            currency: str,
+            resource: str,
+            component: str,
+            at: int,
+            audiences: tuple[str, ...] = (),
+        ) -> Priced | None:
+            self.asked += 1
+            return Priced("v1", Price(Flat(1))) if component == "input" else None
+
+    catalogue = Counting()
+    prices = InForce(catalogue, "USD", "model:m", 1, ())
+    assert [prices["input"], prices["output"]] * 3 == [prices["input"], None] * 3
+    assert catalogue.asked == 2
