@@ -27,7 +27,7 @@ from billing_core.commands import (
 )
 from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, NotFound
 from billing_core.holding import extend, hold, release
-from billing_core.lapsing import free, lapse
+from billing_core.lapsing import free, keep_ahead, lapse
 from billing_core.ledger import Ledger
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, Refusal, outcome
@@ -183,6 +183,8 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         return Refusal(command.org, command.key, "closed")
     ask = Ask(command, key, content, at, max(at, account.watermark), member or 0)
     result = _HANDLERS[type(command)](ledger, ask)
+    if account.ahead:
+        keep_ahead(ledger, ask.time)
     if account.topup_below is not None:
         consider(ledger, ask.time)
     if isinstance(result, Refusal):

@@ -66,7 +66,12 @@ def demand(
             raise UnknownPrice("spec", f"{component} of {resource}", expected)
         if idle is not None:
             parts.append(idle)
-    return Demand(tuple(parts))
+    ends: list[int] = []
+    at = ledger.period(span.start).end
+    while at < span.end:
+        ends.append(at - span.start)
+        at = ledger.period(at).end
+    return Demand(tuple(parts), tuple(ends))
 
 
 def _part(
@@ -100,18 +105,19 @@ class _Purse(NamedTuple):
     lots: dict[int, Lot]  # in spending order
     free: dict[int, int]
     edges: list[int]  # times at which some lot can no longer pay, or not yet
-    ahead: Lot | None  # the next period's allowance, if it is reached
+    ahead: Lot | None  # the next period's allowance, if it is reached and was not granted yet
 
     def plan(self, until: int) -> list[list[int]] | None:
         """The lots that pay for the time up to ``until``, the latest of it first: what may
-        pay late may also pay early."""
+        pay late may also pay early, but for the next period's allowance, which so comes first."""
         start = self.use.at
+        lots = [*self.of_next_period(), *self.lots.values()]
         edges = [start, *(edge for edge in self.edges if start < edge < until), until]
         costs = [self.want.cost(edge - start) for edge in edges]
         left, taken = dict(self.free), dict.fromkeys(self.free, 0)
         for index in range(len(edges) - 1, 0, -1):
             need = costs[index] - costs[index - 1]
-            for lot in self.lots.values() if need else ():
+            for lot in lots if need else ():
                 if not left[lot.lot]:
                     continue
                 if lot.expires_at is not None and lot.expires_at < edges[index]:
@@ -127,6 +133,9 @@ class _Purse(NamedTuple):
                 return None
         return [[lot, amount] for lot, amount in taken.items() if amount]
 
+    def of_next_period(self) -> list[Lot]:
+        return [lot for lot in self.lots.values() if lot.period and lot.period > self.use.at]
+
     def funding(self, until: int, why: str) -> Funding:
         parts = self.plan(until) or [] if until > self.use.at else []
         ahead = self.ahead
@@ -140,18 +149,22 @@ def _purse(ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int) 
     reached = ledger.period(ledger.time).end < end
     ahead = next_allowance(ledger) if reached else None
     every = ledger.lots if ahead is None else sorted([*ledger.lots, ahead], key=spending_order)
+    own = {} if hold is None else {part[0]: part[1] for part in hold.parts}
     for lot in every:
-        if ledger.ended(lot) or not covers(lot.scope, use.resource):
+        if not covers(lot.scope, use.resource):
+            continue
+        if ledger.ended(lot) and (lot.lot not in own or (lot.expires_at or 0) <= use.at):
             continue
         if lot.period is not None and lot.period < ledger.period(use.at).start:
             continue
         lots[lot.lot] = lot
         if lot.expires_at is not None:
             edges.add(lot.expires_at)
-    free = {number: lot.remainder - lot.reserved for number, lot in lots.items()}
-    for number, amount in () if hold is None else hold.parts:
-        if number in free:
-            free[number] += amount
+    # Of a lot that has ended since, it is the run's own part that pays for what was before.
+    free = {
+        number: own.get(number, 0) + (0 if ledger.ended(lot) else lot.remainder - lot.reserved)
+        for number, lot in lots.items()
+    }
     at = ledger.period(use.at).end
     while at < end:
         edges.add(at)
@@ -189,11 +202,11 @@ def _stops(
     want = purse.want
     own = 0 if hold is None else sum(part[1] for part in hold.parts)
     credit = sum(purse.free.values()) - ledger.account.debt
-    later = 0 if purse.ahead is None else purse.free[purse.ahead.lot]
-    begins = ledger.period(ledger.time).end
+    early = ledger.period(use.at).end - use.at
+    at_once = credit - sum(purse.free[lot.lot] for lot in purse.of_next_period())
 
     def spent(us: int) -> bool:
-        return want.cost(us) > max(0, credit - (later if use.at + us <= begins else 0))
+        return want.cost(us) > max(0, credit) or want.cost(min(us, early)) > max(0, at_once)
 
     stops: list[tuple[Callable[[int], bool], str]] = []
     limit = room(ledger, use)
@@ -229,17 +242,15 @@ def reserve(ledger: Ledger, hold: Hold, found: Funding) -> None:
     """Let a hold have these parts of lots instead of what it has."""
     if found.ahead is not None:
         grant_ahead(ledger, found.ahead)
-    parts = found.parts
-    for number, amount in hold.parts:
-        lot = ledger.state.lots[number]
-        if ledger.ended(lot):
-            ledger.let_go(number, amount)
-        else:
-            lot.reserved -= amount
+    more = {number: -amount for number, amount in hold.parts}
+    for number, amount in found.parts:
+        more[number] = more.get(number, 0) + amount
+    for number, amount in more.items():
+        if amount > 0:
+            lot = ledger.state.lots[number]
+            lot.reserved += amount
             ledger.touched_lots[number] = lot
-    for number, amount in parts:
-        lot = ledger.state.lots[number]
-        lot.reserved += amount
-        ledger.touched_lots[number] = lot
-    hold.parts = parts
+        elif amount < 0:
+            ledger.let_go(number, -amount)
+    hold.parts = found.parts
     ledger.touched_holds[hold.key] = hold

@@ -213,18 +213,19 @@ def grant_ahead(ledger: Ledger, lot: Lot) -> None:
     ledger.post(f"ahead:{lot.lot}", ledger.time, content, lot.amount, _told(lot))
 
 
-def keep_ahead(ledger: Ledger, plan: Plan | None) -> None:
-    """A change of plan: what was granted ahead and the next period will not include expires,
-    but for what is held."""
-    account, start = ledger.account, ledger.period(ledger.time).end
-    excess = account.ahead - _included(plan)
+def keep_ahead(ledger: Ledger, time: int) -> None:
+    """What was granted ahead, and the plan as it is now will not include, expires as soon as
+    it is not held."""
+    account, start = ledger.account, ledger.period(ledger.account.period).end
+    goes_on = account.plan is not None and not account.paused
+    excess = account.ahead - _included(ledger.plan(start) if goes_on else None)
     for lot in [lot for lot in ledger.lots if lot.period == start and excess > 0]:
         amount = ledger.expire(lot, excess)
         excess -= amount
         account.ahead -= amount
         if amount:
             content = compact({"ahead": lot.lot})
-            ledger.post(f"lapse:ahead:{account.seq + 1}", ledger.time, content, amount)
+            ledger.post(f"lapse:ahead:{account.seq + 1}", time, content, amount)
 
 
 def _told(lot: Lot) -> dict[str, object]:

@@ -413,10 +413,12 @@ class Ledger:
         return made
 
     def drain(self, account_name: str, kind: str) -> int:
-        """Move what is left of every lot out: closing."""
+        """Move what is left of every lot out: closing.  What was granted ahead expires."""
         moved = 0
         for lot in self.lots:
-            if lot.remainder:
+            if lot.period is not None and lot.period > self.time:
+                self.expire(lot)
+            elif lot.remainder:
                 moved += lot.remainder
                 self._out_of_lot(lot, lot.remainder, account_name, kind)
         return moved

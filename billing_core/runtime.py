@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from billing_core.errors import ImpossibleTransition
-from billing_core.pricing import PriceFunction
+from billing_core.pricing import PriceFunction, Ratio
 from billing_core.times import Window
 
 __all__ = ["OPEN", "TRANSITIONS", "Demand", "Measure", "Part", "diagram", "measure", "moved"]
@@ -127,31 +127,44 @@ class Part(NamedTuple):
             return 0
         return max(0, -(-max(raw, self.minimum) // self.increment) * self.increment - self.billed)
 
-    def cost(self, us: int) -> int:
-        """The most nanos that so much more time can cost, running or suspended."""
+    def cost(self, us: int, ends: Iterable[int] = ()) -> int:
+        """The most nanos that so much more time can cost, running or suspended, where billing
+        periods end so far from now: their counters begin anew."""
+        cuts = [end for end in ends if end < us]
         if us <= 0 or self.idle is None:
-            return self._most(self.more(us))
+            return self._most(us, cuts)
         # Part of the time is one, part the other, and each is rounded up by itself.
         both = (self, self.idle)
-        rounding = sum(each._most(max(each.minimum, each.increment)) for each in both)
-        return max(each._most(each.more(us)) for each in both) + rounding
+        least = [each._dearest(max(each.minimum, each.increment)) for each in both]
+        rounding = sum(-(-nanos // per) for nanos, per in least) * (1 + len(cuts))
+        return max(each._most(us, cuts) for each in both) + rounding
 
-    def _most(self, billed: int) -> int:
-        most = 0
+    def _most(self, us: int, cuts: Iterable[int]) -> int:
+        nanos, per, billed = 0, 1, 0
+        for end in (*cuts, us):
+            more = self.more(end)
+            add, of = self._dearest(more - billed)
+            nanos, per, billed = nanos * of + add * per, per * of, more
+        return -(-nanos // per)
+
+    def _dearest(self, billed: int) -> Ratio:
+        most: Ratio = 0, 1
         for function in self.prices:
             nanos, per = function.most(billed)
-            most = max(most, -(-nanos // per))
+            if nanos * most[1] > most[0] * per:
+                most = nanos, per
         return most
 
 
 class Demand(NamedTuple):
-    """What a run asks for, from now on."""
+    """What a run asks for, from now on.  ``ends``: how far from now billing periods end."""
 
     parts: tuple[Part, ...]
+    ends: tuple[int, ...] = ()
 
     def cost(self, us: int) -> int:
         """The most nanos that so much more time can cost."""
-        return sum(part.cost(us) for part in self.parts)
+        return sum(part.cost(us, self.ends) for part in self.parts)
 
     def quantities(self, us: int) -> dict[str, int]:
         """What would be billed at most, by component."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from billing_core.account_commands import SetLimit, SetLowBalance, SetPlan
 from billing_core.asked import Ask, finish
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.lapsing import begin_period, grant_allowance, keep_ahead, lapse
+from billing_core.lapsing import begin_period, grant_allowance, lapse
 from billing_core.ledger import Ledger
 from billing_core.limits import limit_from
 from billing_core.outcomes import Outcome
@@ -33,8 +33,6 @@ def set_plan(ledger: Ledger, ask: Ask) -> Outcome:
     period = ledger.period(ask.time)
     if account.period != period.start:  # it had no plan, or paused, when this one began
         begin_period(account, period.start)
-    goes_on = command.plan is not None and not command.paused
-    keep_ahead(ledger, ledger.catalogue.plan(command.plan or "", period.end) if goes_on else None)
     subscribe(ledger, command.plan, ask.time)
     account.paused = command.paused
     lot, effects = None, None

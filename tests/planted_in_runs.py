@@ -1,6 +1,7 @@
 """Faults for `planted_faults.py`, in how sandbox runs and storage are funded and charged."""
 
 RUNNING = "billing_core/running.py"
+DECIDE = "billing_core/decide.py"
 LAPSING = "billing_core/lapsing.py"
 LEDGER = "billing_core/ledger.py"
 FUNDING = "billing_core/funding.py"
@@ -40,15 +41,22 @@ RUNS: list[Planted] = [
     (
         "a deadline forgets that suspended time may be dearer",
         RUNTIME,
-        "return max(each._most(each.more(us)) for each in both) + rounding",
-        "return self._most(self.more(us)) + rounding",
+        "return max(each._most(us, cuts) for each in both) + rounding",
+        "return self._most(us, cuts) + rounding",
         (FOUND + "a_run_is_funded_at_the_price_of_suspended_time_if_that_is_dearer",),
+    ),
+    (
+        "a deadline forgets that counters begin anew with a billing period",
+        RUNTIME,
+        "cuts = [end for end in ends if end < us]",
+        "cuts: list[int] = []",
+        (FOUND + "a_deadline_across_a_periods_end_holds_a_package_of_each",),
     ),
     (
         "a deadline forgets that suspended time is rounded by itself",
         RUNTIME,
-        "return max(each._most(each.more(us)) for each in both) + rounding",
-        "return max(each._most(each.more(us)) for each in both)",
+        "return max(each._most(us, cuts) for each in both) + rounding",
+        "return max(each._most(us, cuts) for each in both)",
         (FOUND + "a_run_is_funded_at_the_price_of_suspended_time_if_that_is_dearer",),
     ),
     (
@@ -183,8 +191,8 @@ RUNS: list[Planted] = [
     (
         "an allowance granted ahead outlives the plan",
         LAPSING,
-        "    excess = account.ahead - _included(plan)\n",
-        "    excess = 0\n",
+        "excess = account.ahead - _included(ledger.plan(start) if goes_on else None)",
+        "excess = 0",
         (AHEAD + "what_a_change_of_plan_no_longer_includes_is_taken_back",),
     ),
     (
@@ -193,6 +201,41 @@ RUNS: list[Planted] = [
         "        account.ahead -= amount\n",
         "",
         (AHEAD + "what_a_change_of_plan_no_longer_includes_is_taken_back",),
+    ),
+    (
+        "what a run gives back of an allowance granted ahead stays",
+        DECIDE,
+        "    if account.ahead:\n        keep_ahead(ledger, ask.time)\n",
+        "",
+        (AHEAD + "what_a_run_gives_back_of_it_is_taken_back_as_well",),
+    ),
+    (
+        "closing refunds an allowance granted ahead",
+        LEDGER,
+        "if lot.period is not None and lot.period > self.time:",
+        "if lot.period is not None and lot.period < 0:",
+        (AHEAD + "closing_refunds_nothing_of_a_period_to_come",),
+    ),
+    (
+        "what can only pay later does not pay first then",
+        FUNDING,
+        "lots = [*self.of_next_period(), *self.lots.values()]",
+        "lots = [*self.lots.values()]",
+        (AHEAD + "what_can_only_pay_later_pays_later",),
+    ),
+    (
+        "the next allowance covers debt before it begins",
+        FUNDING,
+        " or want.cost(min(us, early)) > max(0, at_once)",
+        "",
+        (AHEAD + "it_covers_no_debt_before_its_period_begins",),
+    ),
+    (
+        "a heartbeat told after the period finds nothing for its end",
+        FUNDING,
+        "lot.lot not in own or (lot.expires_at or 0) <= use.at",
+        "lot.lot",
+        (AHEAD + "a_heartbeat_told_after_the_period_renews_as_well",),
     ),
     (
         "a store forgets what was granted ahead",

@@ -197,3 +197,67 @@ def test_a_version_of_the_plan_to_come_says_how_much() -> None:
     assert start(world).funded_until == END + 3 * MINUTE, "the version of when it begins"
     assert of_each_period(world) == [ALLOWANCE, ALLOWANCE]
     assert world.wrong() == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "paused", "fair"), [(None, False, 0), ("pro", True, 0), ("small", False, MINUTELY)]
+)
+def test_what_a_run_gives_back_of_it_is_taken_back_as_well(
+    plan: str | None, paused: bool, fair: int
+) -> None:
+    world = planned()
+    start(world)  # its hold has all of it
+    world.billing.set_plan("acme", "change", plan, paused=paused)
+    assert world.wrong() == []
+    world.billing.stop_run("acme", "r1")
+    world.clock.set(END + DAY)
+    assert world.available() == fair
+    assert world.wrong() == []
+
+
+def test_closing_refunds_nothing_of_a_period_to_come() -> None:
+    world = planned()
+    start(world)
+    assert world.billing.close("acme", remainder="refund").amount == ALLOWANCE
+    assert world.balance().balance == 0
+    assert world.wrong() == []
+
+
+def test_what_can_only_pay_later_pays_later() -> None:
+    """Credit that could pay now as well is kept for now, though it would be spent first."""
+    world = planned()
+    world.deduct(units(ALLOWANCE))
+    world.grant(2 * MINUTELY, expires_at=END + 5 * DAY)
+    assert start(world).funded_until == END + 4 * MINUTE
+
+
+@pytest.mark.parametrize("seconds", [30, 61, 105, 115, 119, 200])
+def test_it_covers_no_debt_before_its_period_begins(seconds: int) -> None:
+    world = planned()
+    world.grant(2 * MINUTELY, scope=("sandbox:box",))
+    world.deduct(units(ALLOWANCE))
+    world.settle(units(190_000))
+    assert world.available("sandbox:box") == -70_000
+    with pytest.raises(Refused):
+        start(world, ahead=seconds * SECOND)
+
+
+def test_nor_does_one_that_was_granted_for_another_run() -> None:
+    world = planned(bought=MINUTELY)
+    start(world, "r0", ahead=61 * SECOND)
+    world.grant(2 * MINUTELY, scope=("sandbox:box",))
+    world.deduct(units(world.available()))
+    world.settle(units(100_000))
+    assert world.available("sandbox:box") == 20_000
+    assert start(world, ahead=30 * SECOND).funded_until == END - 40 * SECOND
+
+
+def test_a_heartbeat_told_after_the_period_renews_as_well() -> None:
+    """The last of the period's time is paid by what the hold kept of its allowance."""
+    world = planned(100 * MINUTELY)
+    start(world)
+    world.clock.set(END + MINUTE)
+    late = world.billing.heartbeat("acme", "r1", occurred_at=END - SECOND)
+    assert (late.funded_until, late.bound_by) == (END + 6 * MINUTE, "asked")
+    assert list(world.store.waiting_events("acme", 9)) == []
+    assert world.wrong() == []

@@ -10,6 +10,7 @@ from billing_core import (
     Flat,
     Heartbeat,
     MoneyOverflow,
+    Package,
     Plan,
     Price,
     StartRun,
@@ -244,4 +245,22 @@ def test_forgiving_a_pending_run_whose_hold_is_of_an_ended_lot_is_no_discrepancy
     assert forgiven.state == "forgiven"
     balance = world.balance()
     assert (balance.used, balance.balance, balance.held) == (0, 0, 0)
+    assert world.wrong() == []
+
+
+def test_a_deadline_across_a_periods_end_holds_a_package_of_each() -> None:
+    """Counters begin anew with a billing period: what is left of a package does not go on."""
+    end = datetime(2026, 4, 10, 12, tzinfo=UTC)
+    world = World(priced=False)
+    package = Price(Package(60_000, 60_000_000), unit="microsecond")
+    world.publish({"sandbox:box": {"second": package}})
+    world.grant(60_000)
+    world.clock.set(end - 30 * SECOND)
+    started = world.billing.start_run("acme", "r1", BOX, ahead=MINUTE)
+    assert (started.funded_until, started.bound_by) == (end, "balance")
+    world.grant(60_000)
+    assert world.billing.heartbeat("acme", "r1").funded_until == end + 30 * SECOND
+    world.clock.set(end + 30 * SECOND)
+    world.billing.stop_run("acme", "r1")
+    assert (world.balance().used, world.balance().debt) == (120_000, 0)
     assert world.wrong() == []
