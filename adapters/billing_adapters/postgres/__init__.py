@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 try:
@@ -152,13 +152,8 @@ class PostgresStore(Reads):
 
     # -- writing ----------------------------------------------------------------
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        transaction = _Transaction(self)
-        try:
-            yield transaction
-        finally:
-            transaction.end()
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        return _Transaction(self)
 
     def publish(self, document: Published) -> None:
         values = [text(value) for value in document_row(document)]
@@ -200,6 +195,12 @@ class _Transaction:
         self._bases: dict[str, Base] = {}
         self._attempts = 0
         self._began = time.monotonic()
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
         recalled = self._store._known.recall(wanted)
