@@ -361,6 +361,37 @@ def test_no_connection_in_time_is_a_retryable_error(store: DisposableStore) -> N
         deduct(billing, "a")
 
 
+def test_a_connection_that_rests_is_for_whoever_comes_next(store: DisposableStore) -> None:
+    with PostgresStore(store.dsn, schema=store.schema, pool_size=1, pool_seconds=20) as small:
+        lines = small._lines
+        with lines.lent() as line:
+            pass
+        assert lines._resting is line
+        given: list[bool] = []
+
+        def wait() -> None:
+            with lines.lent() as mine:
+                given.append(mine is line)
+
+        with lines.lent() as again:
+            assert again is line and lines._resting is None
+            waiting = threading.Thread(target=wait)
+            waiting.start()
+            while not lines._asking:
+                time.sleep(0.001)
+        waiting.join(10)
+        assert given == [True]
+        with lines.lent() as old:
+            old.rests_until = 0  # the pool sees it again
+        assert lines._resting is None
+        with lines.lent():
+            pass
+        small.close()
+        assert line.closed and lines._resting is None
+        with lines.lent() as other:
+            assert other is not line
+
+
 def test_a_server_that_is_not_there_is_a_retryable_error() -> None:
     with PostgresStore("host=127.0.0.1 port=1 dbname=x password=secret", pool_seconds=0.2) as store:
         with pytest.raises(StoreError) as caught:

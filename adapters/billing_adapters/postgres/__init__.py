@@ -78,6 +78,7 @@ class PostgresStore(Reads):
         self.schema = schema
         self.concurrency = pool_size
         self.lock_seconds = lock_seconds
+        self._mapped = mapped(self.name)
         self._dsn = dsn
         self._known = Known()
         quoted = schemas.quoted(schema)
@@ -223,7 +224,7 @@ class _Transaction:
 
     def _load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         store = self._store
-        with mapped(store.name):
+        with store._mapped:
             begin = [_BEGIN] if self._line is None else []
             if self._line is None:
                 self._line = store._lines.take()
@@ -256,7 +257,7 @@ class _Transaction:
 
     def _commit(self, changes: Mapping[str, Changes]) -> None:
         store = self._store
-        with mapped(store.name):
+        with store._mapped:
             standing = store._known.standing(changes)
             writes = store._writer.queries(changed(changes, self._bases, standing))
             line, begun = self._line, self._line is not None

@@ -286,16 +286,15 @@ class Writer:
                 None if update is None else statement(update),
                 itemgetter(*taken) if taken else tuple,
             )
+        self._places = {table.name: n for n, table in enumerate(TABLES)}
 
     def queries(self, rows: Mapping[str, Rows]) -> list[Query]:
         """One or two statements for each table that has rows to be written; a few more
         where a few rows stand already."""
         found: list[Query] = []
-        for name, (one, many, update, taken) in self._statements.items():
-            kept = rows.get(name)
-            if kept is None:
-                continue
-            put, updated = kept.put, kept.updated
+        for name in sorted(rows, key=self._places.__getitem__):
+            one, many, update, taken = self._statements[name]
+            put, updated = rows[name].put, rows[name].updated
             if update is not None and len(updated) <= _FEW:
                 found += [Query(update, texts(taken(row))) for row in updated]
             else:
