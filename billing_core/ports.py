@@ -248,6 +248,8 @@ class Transaction(Protocol):
     def commit(self, changes: Mapping[str, Changes]) -> None:
         """Make the changes durable, all or none; called once, or again after Stale.
 
+        Committed, the records are the store's: nobody changes them any more.
+
         Raises Stale, a bounded number of times, where the orgs are not as they were recalled
         or loaded, or a key is on record: ``load`` then takes the locks and looks again.
         Raises StoreError; ``outcome_unknown`` says that they may have been made.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 try:
@@ -78,6 +78,7 @@ class PostgresStore(Reads):
         self.schema = schema
         self.concurrency = pool_size
         self.lock_seconds = lock_seconds
+        self._mapped = mapped(self.name)
         self._dsn = dsn
         self._known = Known()
         quoted = schemas.quoted(schema)
@@ -152,13 +153,8 @@ class PostgresStore(Reads):
 
     # -- writing ----------------------------------------------------------------
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        transaction = _Transaction(self)
-        try:
-            yield transaction
-        finally:
-            transaction.end()
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        return _Transaction(self)
 
     def publish(self, document: Published) -> None:
         values = [text(value) for value in document_row(document)]
@@ -201,6 +197,12 @@ class _Transaction:
         self._attempts = 0
         self._began = time.monotonic()
 
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
     def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
         recalled = self._store._known.recall(wanted)
         if recalled is None:
@@ -222,7 +224,7 @@ class _Transaction:
 
     def _load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         store = self._store
-        with mapped(store.name):
+        with store._mapped:
             begin = [_BEGIN] if self._line is None else []
             if self._line is None:
                 self._line = store._lines.take()
@@ -255,7 +257,7 @@ class _Transaction:
 
     def _commit(self, changes: Mapping[str, Changes]) -> None:
         store = self._store
-        with mapped(store.name):
+        with store._mapped:
             standing = store._known.standing(changes)
             writes = store._writer.queries(changed(changes, self._bases, standing))
             line, begun = self._line, self._line is not None

@@ -118,12 +118,13 @@ class Known:
                 self._keep(org, known)
 
     def written(self, changes: Mapping[str, Changes], bases: Mapping[str, Base]) -> None:
-        """Learn what was committed, as decided on these bases."""
+        """Learn what was committed, as decided on these bases.  The records are kept, not
+        copied: who has them committed is done with them."""
         with self._lock:
             for org, change in changes.items():
                 known = self._orgs.get(org)
                 if change.opened:
-                    known = _Org(_account(change.account), 0)
+                    known = _Org(change.account, 0)
                 elif known is None or known.base != bases[org]:
                     self._orgs.pop(org, None)
                     continue
@@ -145,7 +146,8 @@ class Known:
             known.holds, known.counters, known.items, known.members, known.limits, known.spends,
             known.cells,
         ):  # fmt: skip
-            _bounded(rows, _ROWS)
+            if len(rows) > _ROWS:
+                _bounded(rows, _ROWS)
         self._orgs[org] = known
         _bounded(self._orgs, _ORGS)
 
@@ -253,13 +255,13 @@ def _add(known: _Org, found: Found, want: Wanted) -> None:
 
 
 def _apply(known: _Org, change: Changes) -> None:
-    known.account = _account(change.account)
+    known.account = change.account
     _apply_credit(known, change)
     for counter in change.counters:
         if counter.resource in known.counters:
-            known.counters[counter.resource][1][counter.start] = _counter(counter)
+            known.counters[counter.resource][1][counter.start] = counter
     for item in change.items:
-        known.items[item.item, item.resource] = _item(item)
+        known.items[item.item, item.resource] = item
     known.members.update((name, number) for number, name in change.members)
     for key, cell in change.cells.items():
         for name in cell.components or ("",):
@@ -268,18 +270,18 @@ def _apply(known: _Org, change: Changes) -> None:
         if limit.subject in known.limits:
             known.limits[limit.subject][limit.per] = limit
     for spend in change.spends:
-        known.spends[spend.subject, spend.grain, spend.start] = _spend(spend)
+        known.spends[spend.subject, spend.grain, spend.start] = spend
 
 
 def _apply_credit(known: _Org, change: Changes) -> None:
     for lot in change.lots:
         if lot.remainder:
-            known.lots[lot.lot] = _lot(lot)
+            known.lots[lot.lot] = lot
         else:
             known.lots.pop(lot.lot, None)
     for hold in change.holds:
         if hold.state == "open":
-            known.holds[hold.key] = _hold(hold)
+            known.holds[hold.key] = hold
         else:
             known.holds.pop(hold.key, None)
 

@@ -3,8 +3,9 @@ two or three where something lapses, is owed, limited, or a charge is reversed o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from attrs import define, field
@@ -102,6 +103,9 @@ class Loader:
         return {account.org: account.head for account, _ in map(rows.account, found)}
 
 
+_KEYS, _MEMBERS, _HOLDS, _CHARGES, _RUNS, _STORAGES, _TOPUPS = map(
+    attrgetter, ("keys", "members", "holds", "charges", "runs", "storages", "topups")
+)
 _Take = Callable[[Row], None]
 _Asked = tuple[Query, _Take]
 
@@ -133,16 +137,20 @@ class _Plan:
             if found.state.account is not None:
                 yield org, found.state, self._wanted[org]
 
+    def _moved(self) -> list[tuple[str, OrgState, Wanted]]:
+        """Of orgs of which a charge, a run or storage is wanted."""
+        return [
+            each for each in self._known() if each[1].subjects or each[1].runs or each[2].storages
+        ]
+
     def _ask(
         self,
         lookup: Lookup,
-        ids: Iterable[tuple[str, Iterable[tuple[Value, ...]]]],
+        ids: Iterable[tuple[str, Collection[tuple[Value, ...]]]],
         take: _Take,
-    ) -> Iterator[_Asked]:
-        wanted = {org: sorted(each) for org, each in ids}
-        wanted = {org: each for org, each in wanted.items() if each}
-        if wanted:
-            yield lookup.query(wanted), take
+    ) -> list[_Asked]:
+        wanted = {org: sorted(each) for org, each in ids if each}
+        return [(lookup.query(wanted), take)] if wanted else []
 
     # -- what is asked for by its id ----------------------------------------------
 
@@ -160,20 +168,24 @@ class _Plan:
         automatic = [org for org in orgs if wants[org].auto]
         if automatic:
             asked.append(whole(lookups.auto, automatic, self._auto))
-        by_id: list[tuple[Lookup, Callable[[Wanted], Iterable[tuple[Value, ...]]], _Take]] = [
-            (lookups.entries, lambda want: [(key,) for key in want.keys], self._entry),
-            (lookups.members, lambda want: [(name,) for name in want.members], self._member),
-            (lookups.holds, lambda want: [(key,) for key in want.holds], self._hold),
-            (lookups.counters, _starts, self._counter),
-            (lookups.items, lambda want: want.items, self._item),
-            (lookups.subjects, lambda want: [(seq,) for seq in want.charges], self._subject),
-            (lookups.charges, lambda want: [(seq,) for seq in want.charges], self._story),
-            (lookups.runs, lambda want: [(run,) for run in want.runs], self._run),
-            (lookups.storages, lambda want: [(name,) for name in want.storages], self._storage),
-            (lookups.topups, lambda want: [(topup,) for topup in want.topups], self._topup),
-        ]
+        by_id: tuple[tuple[Lookup, Callable[[Wanted], Iterable[Value]], _Take], ...] = (
+            (lookups.entries, _KEYS, self._entry),
+            (lookups.members, _MEMBERS, self._member),
+            (lookups.holds, _HOLDS, self._hold),
+            (lookups.subjects, _CHARGES, self._subject),
+            (lookups.charges, _CHARGES, self._story),
+            (lookups.runs, _RUNS, self._run),
+            (lookups.storages, _STORAGES, self._storage),
+            (lookups.topups, _TOPUPS, self._topup),
+        )
         for lookup, ids, take in by_id:
-            asked += self._ask(lookup, ((org, ids(want)) for org, want in wants.items()), take)
+            named = [(org, [(each,) for each in ids(want)]) for org, want in wants.items()]
+            asked += self._ask(lookup, named, take)
+        starts_ = [(org, _starts(want)) for org, want in wants.items()]
+        asked += self._ask(lookups.counters, starts_, self._counter)
+        asked += self._ask(
+            lookups.items, [(org, want.items) for org, want in wants.items()], self._item
+        )
         asked += self._terms((org, *_hinted(hint, wants[org])) for org, hint in self._hints.items())
         for org, want in wants.items():
             for key in want.sums:
@@ -279,7 +291,7 @@ class _Plan:
             if first < account.plan_since:
                 since = Query(lookups.subscribed, [text(org), text(first)])
                 asked.append((since, self._subscription))
-        known = list(self._known())
+        known = self._moved()
         asked += self._ask(
             lookups.spent, ((org, _payers(state)) for org, state, _ in known), self._lot
         )
@@ -297,7 +309,7 @@ class _Plan:
 
     def _over_time(self) -> list[_Asked]:
         """The stories of runs and of storage, and the sizes of this."""
-        lookups, known = self._lookups, list(self._known())
+        lookups, known = self._lookups, self._moved()
         tabs = ((org, _tabs(state)) for org, state, _ in known)
         sizes = ((org, _sized(state, want)) for org, state, want in known)
         return [
@@ -326,13 +338,11 @@ class _Plan:
                 limited.append((org, concerned(state, want), spans))
         return [*self._counts(), *self._terms(limited)]
 
-    def _terms(
-        self, limited: Iterable[tuple[str, set[str], dict[str, Window]]]
-    ) -> Iterator[_Asked]:
+    def _terms(self, limited: Iterable[tuple[str, set[str], dict[str, Window]]]) -> list[_Asked]:
         """The limits of subjects, and what counts towards them in spans, but for what has been
         asked for."""
-        limits: list[tuple[str, list[tuple[Value, ...]]]] = []
-        spends: list[tuple[str, list[tuple[Value, ...]]]] = []
+        limits: list[tuple[str, Collection[tuple[Value, ...]]]] = []
+        spends: list[tuple[str, Collection[tuple[Value, ...]]]] = []
         for org, who, spans in limited:
             asked = self._limited.setdefault(org, set())
             before = self._spanned.get(org, spans)
@@ -345,18 +355,15 @@ class _Plan:
                 (org, [(whose, grain, *span) for whose in late for grain, span in spans.items()])
             )
             asked |= new
-        yield from self._ask(self._lookups.limits, limits, self._limit)
-        yield from self._ask(self._lookups.spends, spends, self._spend)
+        return [
+            *self._ask(self._lookups.limits, limits, self._limit),
+            *self._ask(self._lookups.spends, spends, self._spend),
+        ]
 
     def _counts(self) -> list[_Asked]:
         """The counters that loaded holds are counted in."""
-        return list(
-            self._ask(
-                self._lookups.counted,
-                ((org, _uncounted(state)) for org, state, _ in self._known()),
-                self._counted_counter,
-            )
-        )
+        uncounted = [(org, _uncounted(state)) for org, state, _ in self._known() if state.holds]
+        return self._ask(self._lookups.counted, uncounted, self._counted_counter)
 
     def _next_hold(self, row: Row) -> None:
         self._state(row).next_hold = rows.maybe(row[1])

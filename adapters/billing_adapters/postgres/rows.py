@@ -335,15 +335,19 @@ def _work_rows(rows: dict[str, Rows], org: str, change: Changes) -> None:
 
 
 def _cell_rows(rows: dict[str, Rows], org: str, change: Changes, standing: Standing | None) -> None:
+    if not change.cells:
+        return
+    put, updated = rows["cells"].put, rows["cells"].updated
+    known = _NO_CELLS if standing is None else standing.cells
     for key, cell in change.cells.items():
-        requests = cell.requests
-        rest = cell.amount - sum(amount for _, amount in cell.components.values())
+        requests, rest = cell.requests, cell.amount
+        for _, amount in cell.components.values():
+            rest -= amount
         for name, (quantity, amount) in (cell.components or _NOTHING).items():
-            kept = rows["cells"]
-            stands = standing is not None and (key, name) in standing.cells
             row = (org, *key, name, requests, rest, quantity, amount)
-            (kept.updated if stands else kept.put).append(row)
+            (updated if (key, name) in known else put).append(row)
             requests = rest = 0
 
 
 _NOTHING: dict[str, list[int]] = {"": [0, 0]}
+_NO_CELLS: dict[tuple[CellKey, str], None] = {}

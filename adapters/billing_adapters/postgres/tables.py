@@ -8,14 +8,15 @@ the parameters grow in number with the rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from attrs import define, field, frozen
 
 from billing_adapters.postgres.wire import Query, Statement, statement
 
-__all__ = ["TABLES", "Rows", "Table", "Value", "Writer", "joined", "text"]
+__all__ = ["TABLES", "Rows", "Table", "Value", "Writer", "joined", "text", "texts"]
 
 Value = str | int | bool | bytes | None
 
@@ -32,6 +33,17 @@ def text(value: Value) -> bytes | None:
     if isinstance(value, bytes):
         return b"\\x" + value.hex().encode()
     return str(value).encode()
+
+
+def texts(values: Iterable[Value]) -> list[bytes | None]:
+    """Many values as the server reads them: most are numbers, or nothing."""
+    return [
+        None if v is None
+        else b"%d" % v if type(v) is int
+        else v.encode() if type(v) is str
+        else text(v)
+        for v in values
+    ]  # fmt: skip
 
 
 def joined(values: Iterable[Value]) -> bytes:
@@ -257,7 +269,8 @@ class _Statements(NamedTuple):
     one: Statement
     many: Statement
     update: Statement | None
-    taken: list[int]
+    taken: Callable[[tuple[Value, ...]], Any]
+    """Which of a row's values the update takes."""
 
 
 class Writer:
@@ -271,24 +284,23 @@ class Writer:
                 statement(table.one(schema)),
                 statement(table.many(schema)),
                 None if update is None else statement(update),
-                taken,
+                itemgetter(*taken) if taken else tuple,
             )
+        self._places = {table.name: n for n, table in enumerate(TABLES)}
 
     def queries(self, rows: Mapping[str, Rows]) -> list[Query]:
         """One or two statements for each table that has rows to be written; a few more
         where a few rows stand already."""
         found: list[Query] = []
-        for name, (one, many, update, taken) in self._statements.items():
-            if name not in rows:
-                continue
+        for name in sorted(rows, key=self._places.__getitem__):
+            one, many, update, taken = self._statements[name]
             put, updated = rows[name].put, rows[name].updated
             if update is not None and len(updated) <= _FEW:
-                for row in updated:
-                    found.append(Query(update, [text(row[n]) for n in taken]))
+                found += [Query(update, texts(taken(row))) for row in updated]
             else:
                 put = [*put, *updated]
             if len(put) == 1:
-                found.append(Query(one, [text(value) for value in put[0]]))
+                found.append(Query(one, texts(put[0])))
             elif put:
                 # In the order given, which is that of the orgs: so are the locks.
                 found.append(Query(many, [joined(column) for column in zip(*put, strict=True)]))

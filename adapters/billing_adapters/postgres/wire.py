@@ -22,6 +22,11 @@ __all__ = ["Line", "Query", "Row", "Statement", "exchange", "statement"]
 Row = tuple[bytes | None, ...]
 Exchange = Generator[Any, Any, list[list[Row]]]
 
+# As libpq has them: to look an enumeration up costs as much as to ask libpq.
+_NO_PIPELINE = int(PipelineStatus.OFF)
+_ROWS, _DONE = int(ExecStatus.TUPLES_OK), int(ExecStatus.COMMAND_OK)
+_SYNC, _FATAL = int(ExecStatus.PIPELINE_SYNC), int(ExecStatus.FATAL_ERROR)
+
 _LOOK = 0.1  # seconds after which a wait looks for a signal
 
 
@@ -81,7 +86,7 @@ def exchange(
     is sent behind the last (PostgreSQL, "Pipelining" in "Message Flow").  What fails in its
     commit is a Failure at the index after the last.
     """
-    if pgconn.pipeline_status != PipelineStatus.OFF:
+    if pgconn.pipeline_status != _NO_PIPELINE:
         raise errors.ProgrammingError("the connection is in a pipeline; use it outside of one")
     pgconn.enter_pipeline_mode()
     news = _send(pgconn, queries, prepared)
@@ -97,6 +102,7 @@ def _send(
     """What each answer will be to: the name of a statement being prepared, or a query."""
     news: list[bytes | None] = []
     fresh: set[bytes] = set()
+    send = pgconn.send_query_prepared
     for (name, sql), values in queries:
         if prepared is None:
             pgconn.send_query_params(sql, values)
@@ -105,13 +111,14 @@ def _send(
                 pgconn.send_prepare(name, sql)
                 fresh.add(name)
                 news.append(name)
-            pgconn.send_query_prepared(name, values)
+            send(name, values)
         news.append(None)
     return news
 
 
 def _answers(pgconn: psycopg.pq.abc.PGconn) -> Generator[Any, Any, list[Any]]:
     results: list[Any] = []
+    busy, get = pgconn.is_busy, pgconn.get_result
     try:
         while pgconn.flush():
             ready = yield waiting.WAIT_RW
@@ -119,18 +126,18 @@ def _answers(pgconn: psycopg.pq.abc.PGconn) -> Generator[Any, Any, list[Any]]:
                 pgconn.consume_input()
         while True:
             # Wait on the socket first: libpq would wait with the interpreter's lock.
-            while pgconn.is_busy():
+            while busy():
                 if (yield waiting.WAIT_R):
                     pgconn.consume_input()
-            result = pgconn.get_result()
+            result = get()
             if result is None:
                 continue
-            if result.status == ExecStatus.PIPELINE_SYNC:
+            if result.status == _SYNC:
                 return results
             results.append(result)
     except psycopg.Error:
         # A server that hangs up says why, as the answer to what it was doing.
-        if any(result.status == ExecStatus.FATAL_ERROR for result in results):
+        if any(result.status == _FATAL for result in results):
             return results
         raise
 
@@ -144,10 +151,10 @@ def _rows(
     rows: list[list[Row]] = []
     for result, name in zip(results, news, strict=False):
         status = result.status
-        if status == ExecStatus.TUPLES_OK:
+        if status == _ROWS:
             get, width = result.get_value, range(result.nfields)
             rows.append([tuple(get(n, f) for f in width) for n in range(result.ntuples)])
-        elif status == ExecStatus.COMMAND_OK:
+        elif status == _DONE:
             if name is None:
                 rows.append([])
             elif prepared is not None:
