@@ -376,7 +376,7 @@ RUNS: list[Planted] = [
         RUNNING,
         "    span = Window(again, run.settled_to)\n",
         "    span = Window(again, again)\n",
-        (MACHINE,),
+        (FOUND + "time_told_late_takes_nothing_of_what_a_deadline_holds",),
     ),
     (
         "PostgreSQL loads no size after a span",
