@@ -34,9 +34,11 @@ from billing_core.journal import chained
 from billing_core.metering import InForce
 from billing_core.money import MAX_NANOS
 from billing_core.plans import Plan
-from billing_core.ports import Changes, OrgState
+from billing_core.ports import Changes, OrgState, to_be_summed
 from billing_core.records import (
     Account,
+    Cell,
+    CellKey,
     Charge,
     Counter,
     Entry,
@@ -108,7 +110,10 @@ class Ledger:
         if len(self.lots) > 1:
             self.lots.sort(key=spending_order)
         self.moves: list[Transfer] = []
-        self.rollup = Rollup()
+        self._rollup = Rollup()
+        # What is used and stands in no cell, as far as it is known: not in the rollup yet.
+        self._unsummed = list(state.tail or ())
+        self._all_unsummed = state.tail is not None or state.account is None
         self.opened = False
         self.entries: list[Entry] = []
         self.events: list[Event] = []
@@ -134,6 +139,10 @@ class Ledger:
         """What the batch changed, or None."""
         if not self.entries:
             return None
+        cells: dict[CellKey, Cell] = {}
+        if self._all_unsummed and to_be_summed(self.account):
+            cells = self.rollup().cells()
+            self.account.summed = self.account.seq
         return Changes(
             account=self.account,
             opened=self.opened,
@@ -150,13 +159,20 @@ class Ledger:
             spends=list(self.touched_spends.values()),
             topups=list(self.touched_topups.values()),
             auto=self.touched_auto,
-            cells=self.rollup.cells(),
+            cells=cells,
             runs=list(self.touched_runs.values()),
             storages=list(self.touched_storages.values()),
             sizes=list(self.touched_sizes.values()),
         )
 
     # -- looking ----------------------------------------------------------------
+
+    def rollup(self) -> Rollup:
+        """What is used and stands in no cell: of this batch, and the tail that was loaded."""
+        for usage in self._unsummed:
+            self._rollup.add(usage, self.period(usage.occurred_at).start)
+        self._unsummed.clear()
+        return self._rollup
 
     def period(self, time: int) -> Window:
         """The org's billing period in which a time lies."""
@@ -482,7 +498,7 @@ class Ledger:
         self.entries.append(entry)
         self.state.entries[key] = entry
         if usage is not None:
-            self.rollup.add(usage, self.period(usage.occurred_at).start)
+            self._unsummed.append(usage)
         self._watch_balance()
         if self.untold:
             for n, (kind, data) in enumerate(self.untold, 1):

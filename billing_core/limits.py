@@ -134,8 +134,8 @@ def _before(ledger: Ledger, subject: str, grain: str, start: int) -> int:
     amount = ledger.state.sums.get(key)
     if amount is None:
         raise NeedMore(ledger.org, key)
-    # This batch's own charges are not in the cells yet.
-    return amount + ledger.rollup.amount(*key)
+    # The latest charges, and this batch's own, are not in the cells yet.
+    return amount + ledger.rollup().amount(*key)
 
 
 def _keep(ledger: Ledger, spend: Spend, more: int) -> None:

@@ -46,9 +46,12 @@ __all__ = [
     "Store",
     "Transaction",
     "Wanted",
+    "to_be_summed",
 ]
 
 DEBTS_AT_ONCE = 64
+TAIL = 32
+"""So many entries are added to the rollup cells at once: one write for all of them."""
 
 
 class Clock(Protocol):
@@ -65,6 +68,11 @@ class IdSource(Protocol):
     def __call__(self) -> str:
         """A new UUIDv7, as text."""
         ...
+
+
+def to_be_summed(account: Account, more: int = 0) -> bool:
+    """Whether with so many more entries the rollup cells lack :data:`TAIL`."""
+    return account.seq + more - account.summed >= TAIL
 
 
 @define
@@ -97,6 +105,11 @@ class Wanted:
     auto: bool = False
     runs: dict[str, tuple[int, int]] = field(factory=dict)
     storages: dict[str, tuple[int, int]] = field(factory=dict)
+
+    def tail(self, account: Account) -> bool:
+        """Whether :attr:`OrgState.tail` is wanted: where commands of so many keys may make
+        the cells lack too much, and with ``sums``."""
+        return to_be_summed(account, len(self.keys)) or bool(self.sums)
 
     def spans(
         self, runs: Mapping[str, Run], storages: Mapping[str, Storage]
@@ -146,7 +159,9 @@ class OrgState:
     subject, grain and start, those of the org and of every member and project that is
     wanted or of a loaded hold or wanted charge: what is ``held``, and the days and periods
     in which any of ``Wanted.times`` or a wanted charge's usage falls.
-    ``sums``: the amounts of the wanted rollup cells, added up.
+    ``sums``: the amounts of the wanted rollup cells, added up, as they are kept.
+    ``tail``: where :meth:`Wanted.tail`, the usage of the entries after ``account.summed``,
+    which the kept cells lack, by number; else None.
 
     ``runs``, ``storages``: the wanted ones, and in ``charges`` the stories of their tabs; for
     each span of :meth:`Wanted.spans` also the counters and the item, and its times count as
@@ -173,6 +188,7 @@ class OrgState:
     limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
     spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
     sums: dict[tuple[int | None, str, int], int] = field(factory=dict)
+    tail: list[UsageRecord] | None = None
     runs: dict[str, Run] = field(factory=dict)
     storages: dict[str, Storage] = field(factory=dict)
     sizes: dict[tuple[str, int], int] = field(factory=dict)
@@ -319,7 +335,8 @@ class Store(Protocol):
     def cells(
         self, org: str, grain: str, start: int, end: int, member: int | None = None
     ) -> Mapping[CellKey, Cell]:
-        """The rollup cells of a grain that begin in [start, end), of one member or all."""
+        """The rollup cells of a grain that begin in [start, end), of one member or all: what
+        is kept, and what the usage of the entries after ``account.summed`` adds."""
         ...
 
     def usage(
@@ -329,8 +346,8 @@ class Store(Protocol):
         ...
 
     def usage_sums(self, org: str, spans: Sequence[Span], member: int | None = None) -> Sums:
-        """The usage of spans, by rollup cells or (grain None) raw records, added up, of one
-        member or all; from one consistent state."""
+        """The usage of spans, by rollup cells (as :meth:`cells` has them) or (grain None) raw
+        records, added up, of one member or all; from one consistent state."""
         ...
 
     def members(self, org: str) -> Mapping[int, str]:

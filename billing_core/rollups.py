@@ -3,16 +3,16 @@ covered by them: whole days, the hours beside them, raw records at the two edges
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from attrs import define, field
 
 from billing_core.quantities import PLATFORM
 from billing_core.records import Cell, CellKey, UsageRecord
-from billing_core.times import DAY, HOUR, Window
+from billing_core.times import DAY, HOUR, Window, billing_period
 
-__all__ = ["Rollup", "Span", "Sums", "cover", "payers"]
+__all__ = ["Rollup", "Span", "Sums", "begun", "cover", "payers", "tail_cells"]
 
 
 def payers(usage: UsageRecord) -> set[str]:
@@ -93,6 +93,24 @@ class Sums:
                 cell.requests += requests
             cell.amount += amount
             cell.add_part(component, quantity, amount)
+
+
+def tail_cells(tail: Iterable[UsageRecord], anchor: int) -> dict[CellKey, Cell]:
+    """The cells, in every grain, of usage that the kept ones lack; read them only.
+    ``anchor`` is the account's."""
+    rollup = Rollup()
+    for usage in tail:
+        rollup.add(usage, billing_period(anchor, usage.occurred_at).start)
+    return rollup.cells()
+
+
+def begun(
+    cells: Mapping[CellKey, Cell], grain: str | None, start: int, end: int, member: int | None
+) -> Iterator[tuple[CellKey, Cell]]:
+    """Those cells of a grain that begin in [start, end), of one member or all."""
+    for key, cell in cells.items():
+        if key.grain == grain and start <= key.start < end and member in (None, key.member):
+            yield key, cell
 
 
 class Span(NamedTuple):

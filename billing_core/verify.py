@@ -140,6 +140,9 @@ def _compare_account(audit: Audit, derived: Account, recorded: Account) -> None:
                 ends.append(billing_period(derived.anchor, derived.period).end)
             if ends and (there is None or there > min(ends)):
                 audit.note("account", f"next_lapse {there}; something lapses at {min(ends)}")
+        elif name == "summed":
+            if not 0 <= there <= derived.seq:
+                audit.note("account", f"summed {there}; the journal has {derived.seq} entries")
         elif there != told:
             shown = [each.hex() if isinstance(each, bytes) else each for each in (there, told)]
             audit.note("account", f"{name} {shown[0]}; the journal leads to {shown[1]}")

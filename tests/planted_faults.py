@@ -65,8 +65,8 @@ KEYS = "rules_7_idempotency.py::test_7_"
 PLANS = "plans.py::test_"
 PLANNED = "plans_properties.py::test_"
 USAGE = "rules_8_usage.py::test_8_"
-PLANS = "plans.py::test_"
 REPORTED = "reported_elsewhere.py::test_"
+TAIL = "rollup_tail.py::test_"
 MONTH = "a_month_in_the_life.py::test_a_month_in_the_life"
 
 FAULTS = [
@@ -513,7 +513,7 @@ FAULTS = [
     fault(
         "forget what the same batch had spent before",
         "limits",
-        "return amount + ledger.rollup.amount(*key)",
+        "return amount + ledger.rollup().amount(*key)",
         "return amount",
         PLANS + "what_a_batch_spent_before_it_set_a_limit_counts",
     ),
@@ -638,6 +638,76 @@ FAULTS = [
         '("day", hour - hour % DAY), ',
         "",
         USAGE + "2_7d_and_30d_end_now_and_are_exact",
+    ),
+    fault(
+        "the cells get only what the last batch used",
+        "ledger",
+        "self._unsummed = list(state.tail or ())",
+        "self._unsummed = []",
+        TAIL + "a_lone_command_writes_them_once_in_so_many[memory-5]",
+    ),
+    fault(
+        "what was added to the cells is added again",
+        "ledger",
+        "            self.account.summed = self.account.seq\n",
+        "",
+        TAIL + "a_lone_command_writes_them_once_in_so_many[memory-5]",
+    ),
+    fault(
+        "the cells get what is known, though it is not all",
+        "ledger",
+        "self._all_unsummed = state.tail is not None or state.account is None",
+        "self._all_unsummed = True",
+        TAIL + "more_entries_than_commands_lose_nothing[memory]",
+    ),
+    fault(
+        "a limit counts only what stands in the cells",
+        "ports",
+        "return to_be_summed(account, len(self.keys)) or bool(self.sums)",
+        "return to_be_summed(account, len(self.keys))",
+        PLANS + "what_was_spent_before_a_limit_was_set_counts",
+    ),
+    fault(
+        "an engine never finds out that the cells lack much",
+        "ports",
+        "return account.seq + more - account.summed >= TAIL",
+        "return more >= TAIL",
+        TAIL + "a_lone_command_writes_them_once_in_so_many[memory-5]",
+    ),
+    sqlite_fault(
+        "what the cells lack is remembered when another has written",
+        "known",
+        "        self.tails = {}\n",
+        "",
+        TAIL + "several_engines_lose_none_and_count_none_twice[sqlite]",
+    ),
+    sqlite_fault(
+        "of what the cells lack only the beginning is remembered",
+        "rows",
+        "known.tails[org] += [usage for usage in usages if usage is not None]",
+        "known.tails[org] += []",
+        TAIL + "a_lone_command_writes_them_once_in_so_many[sqlite-5]",
+    ),
+    sqlite_fault(
+        "usage without what the cells lack",
+        "reads",
+        "lacking = loading.tail_cells(db, org)",
+        "lacking: dict[CellKey, Cell] = {}",
+        "sqlite_store.py::TestSqliteStore::test_cells_and_sums_have_what_the_kept_cells_lack",
+    ),
+    postgres_fault(
+        "of what the cells lack only the beginning is remembered",
+        "known",
+        "known.tail += [usage for usage in usages if usage is not None]",
+        "known.tail += []",
+        TAIL + "a_lone_command_writes_them_once_in_so_many[postgres-5]",
+    ),
+    postgres_fault(
+        "usage without what the cells lack",
+        "reads",
+        "lacking = _lacking([row[8:] for row in found if row[9] is not None])",
+        "lacking = _lacking([])",
+        "postgres_store.py::TestPostgresStore::test_cells_and_sums_have_what_the_kept_cells_lack",
     ),
     fault(
         "a chain without the amounts",

@@ -208,6 +208,7 @@ def test_what_another_connection_wrote_is_seen(path: Path) -> None:
         assert engines[0].verify().ok
 
 
+@pytest.mark.usefixtures("summed_at_once")
 def test_a_write_that_failed_is_not_believed(store: SqliteStore) -> None:
     billing = engine(store)
     a_busy_day(billing)

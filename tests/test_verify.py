@@ -240,6 +240,7 @@ ROWS: dict[str, tuple[str, Callable[[World], object]]] = {
 }
 
 
+@pytest.mark.usefixtures("summed_at_once")
 @pytest.mark.parametrize(("where", "tamper"), ROWS.values(), ids=ROWS)
 def test_an_edited_table_is_found_and_named(where: str, tamper: Callable[[World], object]) -> None:
     world = eventful()

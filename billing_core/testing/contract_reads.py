@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from billing_core import ports
 from billing_core.ports import OrgState, Store, Wanted
 from billing_core.records import (
     Cell,
@@ -16,7 +17,9 @@ from billing_core.records import (
     Subscription,
     Transfer,
 )
+from billing_core.rollups import Span
 from billing_core.testing.drafts import Draft, charge, hold, load, lot, save, usage
+from billing_core.times import HOUR, billing_period
 
 __all__ = ["LoadContract", "ReadContract"]
 
@@ -323,6 +326,68 @@ class ReadContract:
         assert len(store.cells("acme", "hour", -100, 201)) == 24
         assert store.cells("acme", "hour", 1, 100) == {}
         assert all(isinstance(key, CellKey) for key in store.cells("acme", "hour", 0, 1))
+
+    def test_cells_and_sums_have_what_the_kept_cells_lack(self, store: Store) -> None:
+        draft = Draft()
+        kept = CellKey("hour", 1, 0, "model:a", "platform")
+        save(store, draft.changes(cells={kept: Cell(1, 7, {"input": [3, 7]})}))
+        draft.summed = False
+        for at, member, quantity in ((50, 1, 4), (HOUR - 1, 1, 5), (HOUR, 1, 6), (50, 2, 7)):
+            draft.entry(usage=usage(at, member, quantity=quantity))
+        draft.entry()
+        save(store, draft.changes())
+
+        def cell(requests: int, quantity: int) -> Cell:
+            lines = {"input": [quantity, 7 * requests], "oütput": [2 * requests, 0]}
+            return Cell(requests, 7 * requests, lines)
+
+        def key(member: int, start: int, grain: str = "hour") -> CellKey:
+            return CellKey(grain, member, start, "model:a", "platform")
+
+        both = Cell(3, 21, {"input": [12, 21], "oütput": [4, 0]})
+        assert store.cells("acme", "hour", 0, 1) == {kept: both, key(2, 0): cell(1, 7)}
+        assert store.cells("acme", "hour", 1, 2 * HOUR) == {key(1, HOUR): cell(1, 6)}
+        assert store.cells("acme", "hour", 0, HOUR, 2) == {key(2, 0): cell(1, 7)}
+        day = {key(1, 0, "day"): cell(3, 15), key(2, 0, "day"): cell(1, 7)}
+        assert store.cells("acme", "day", 0, 1) == day
+        period = billing_period(1000, 50).start
+        assert list(store.cells("acme", "period", period, 1, 2)) == [key(2, period, "period")]
+        spans = [Span("hour", 0, HOUR), Span(None, HOUR, HOUR + 1)]
+        found = {1: Cell(4, 28, {"input": [18, 28], "oütput": [6, 0]}), 2: cell(1, 7)}
+        for who, members in ((None, (1, 2)), (1, (1,)), (2, (2,)), (3, ())):
+            assert store.usage_sums("acme", spans, who).cells == {
+                (member, "model:a", "platform"): found[member] for member in members
+            }
+
+    def test_what_the_kept_cells_lack_is_loaded_where_it_is_to_be_added(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ports, "TAIL", 6)
+        draft = Draft()
+        draft.entry(usage=usage(1))
+        save(store, draft.changes())
+        draft.summed = False
+        used = [usage(at) for at in (9, 2, 5)]
+        for each in used:
+            draft.entry(usage=each)
+        draft.entry()
+        save(store, draft.changes())
+        account = load(store).account
+        assert account is not None
+        assert (account.seq, account.summed) == (5, 1)
+        assert load(store).tail is None
+        many = {f"deduct:{number}" for number in range(ports.TAIL)}
+        assert load(store, want=Wanted(until=0, keys=many)).tail == used
+        assert load(store, want=Wanted(until=0, sums={(None, "day", 0)})).tail == used
+        while draft.account.seq < account.summed + ports.TAIL:
+            draft.entry()
+            save(store, draft.changes())
+        assert load(store).tail == used
+        draft.summed = True
+        draft.entry(usage=usage(7))
+        save(store, draft.changes())
+        assert load(store).tail is None
+        assert load(store, want=Wanted(until=0, keys=many)).tail == []
 
     def test_usage_by_time_and_number(self, store: Store) -> None:
         draft = Draft()

@@ -30,6 +30,7 @@ class Draft:
     org: str = "acme"
     account: Account = field(init=False)
     opened: bool = False
+    summed: bool = True  # whether the cells that are given have the entries' usage
     _entries: list[tuple[str, int, tuple[Transfer, ...], UsageRecord | None]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -81,6 +82,8 @@ class Draft:
                 )
             )
         self._entries = []
+        if self.summed:
+            account.summed = account.seq
         made = Changes(account=deepcopy(account), opened=not self.opened, entries=entries)
         self.opened = True
         for name, value in rows.items():

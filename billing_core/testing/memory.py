@@ -33,7 +33,7 @@ from billing_core.records import (
     Subscription,
     UsageRecord,
 )
-from billing_core.rollups import Span, Sums
+from billing_core.rollups import Span, Sums, begun, tail_cells
 from billing_core.times import Window, starts
 from billing_core.topup import AutoTopUp, TopUp
 
@@ -143,6 +143,8 @@ class MemoryStore:
                 for key, cell in org.cells.items()
                 if (key.grain, key.start) == (grain, start) and member in (None, key.member)
             )
+        if want.tail(org.account):
+            state.tail = _tail(org)
         state.topups = {name: org.topups[name] for name in want.topups if name in org.topups}
         state.auto = org.auto if want.auto else None
         return deepcopy(state)
@@ -287,12 +289,14 @@ class MemoryStore:
     def cells(
         self, org: str, grain: str, start: int, end: int, member: int | None = None
     ) -> Mapping[CellKey, Cell]:
-        known = self._orgs[org].cells if org in self._orgs else {}
-        return {
-            key: deepcopy(cell)
-            for key, cell in known.items()
-            if key.grain == grain and start <= key.start < end and member in (None, key.member)
-        }
+        known = self._orgs.get(org)
+        if known is None:
+            return {}
+        window = grain, start, end, member
+        found = {key: deepcopy(cell) for key, cell in begun(known.cells, *window)}
+        for key, cell in begun(tail_cells(_tail(known), known.account.anchor), *window):
+            found.setdefault(key, Cell()).add(cell)
+        return found
 
     def usage(
         self, org: str, start: int, end: int, member: int | None = None
@@ -441,6 +445,11 @@ class MemoryStore:
                 return False
             self._orgs[org] = evolve(known, delivered=max(known.delivered, (seq, n)))
             return True
+
+
+def _tail(org: _Org) -> list[UsageRecord]:
+    later = org.entries[org.account.summed :]
+    return [entry.usage for entry in later if entry.usage is not None]
 
 
 def _waiting(org: _Org) -> list[Event]:

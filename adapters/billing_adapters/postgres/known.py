@@ -18,7 +18,17 @@ from attrs import define, field, fields
 from billing_adapters.postgres.loading import Found, Hint, concerned, spanned
 from billing_adapters.postgres.rows import Standing
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
-from billing_core.records import Account, CellKey, Counter, Hold, Item, LimitSet, Lot, Spend
+from billing_core.records import (
+    Account,
+    CellKey,
+    Counter,
+    Hold,
+    Item,
+    LimitSet,
+    Lot,
+    Spend,
+    UsageRecord,
+)
 from billing_core.times import DAY
 
 __all__ = ["Base", "Known"]
@@ -37,7 +47,7 @@ class _Org:
     ``holds``: open ones.  ``counters``: by resource, the time from which on all are known,
     and they.  ``items``, ``members``, ``spends``: None for what is known not to be there.
     ``limits``: all of a subject's, by grain.  ``cells``: those that there are, with their
-    components."""
+    components.  ``tail``: what these lack, or None."""
 
     account: Account
     erased: int
@@ -50,6 +60,7 @@ class _Org:
     limits: dict[str, dict[str, LimitSet]] = field(factory=dict)
     spends: dict[tuple[str, str, int], Spend | None] = field(factory=dict)
     cells: dict[tuple[CellKey, str], None] = field(factory=dict)
+    tail: list[UsageRecord] | None = None
 
     @property
     def base(self) -> Base:
@@ -169,6 +180,10 @@ def _recalled(known: _Org, want: Wanted) -> OrgState | None:
     if want.runs or want.storages or want.topups or want.auto:
         return None
     state = OrgState(_account(account))
+    if want.tail(account):
+        if known.tail is None:
+            return None
+        state.tail = list(known.tail)
     try:
         state.holds = {key: _hold(known.holds[key]) for key in want.holds}
         members = [(name, known.members[name]) for name in want.members]
@@ -229,6 +244,8 @@ def _spanned(counters: Iterable[int], first: int, last: int) -> list[int]:
 
 def _add(known: _Org, found: Found, want: Wanted) -> None:
     state = found.state
+    if state.tail is not None:
+        known.tail = list(state.tail)
     for hold in state.holds.values():
         if hold.state == "open":
             known.holds[hold.key] = _hold(hold)
@@ -255,7 +272,12 @@ def _add(known: _Org, found: Found, want: Wanted) -> None:
 
 
 def _apply(known: _Org, change: Changes) -> None:
-    known.account = change.account
+    known.account = account = change.account
+    if change.opened or account.summed == account.seq:
+        known.tail = []
+    if known.tail is not None and account.summed < account.seq:
+        usages = [each.usage for each in change.entries]
+        known.tail += [usage for usage in usages if usage is not None]
     _apply_credit(known, change)
     for counter in change.counters:
         if counter.resource in known.counters:

@@ -235,6 +235,11 @@ class _Plan:
     def _sum(self, key: tuple[int | None, str, int], row: Row) -> None:
         self._state(row).sums[key] = rows.whole(row[1])
 
+    def _usage(self, row: Row) -> None:
+        tail = self._state(row).tail
+        assert tail is not None
+        tail.append(rows.usage(row[1]))
+
     def _limit(self, row: Row) -> None:
         limit = rows.limit(row[1:])
         self._state(row).limits[limit.subject, limit.per] = limit
@@ -284,6 +289,10 @@ class _Plan:
                 asked.append((Query(lookups.due, [text(org), until]), self._hold))
                 loaded_ = joined(sorted(state.holds))
                 asked.append((Query(lookups.next, [text(org), until, loaded_]), self._next_hold))
+            if want.tail(account):
+                state.tail = []
+                span = [text(org), text(account.summed), text(account.seq)]
+                asked.append((Query(lookups.tail, span), self._usage))
             if account.debt:
                 limit = text(want.debts + 1)
                 asked.append((Query(lookups.debts, [text(org), limit]), self._debt))

@@ -32,7 +32,7 @@ class Lookup:
 def skipping(schema: str, table: str, where: str) -> str:
     """A WITH clause: the members that an org has in a table, as ``known``, found by skipping
     from each to the next through an index."""
-    least = f"SELECT min(member) FROM {schema}.{table} WHERE org_id = $1 AND {where}"
+    least = f"SELECT min(member) FROM {schema}.{table} AS m WHERE m.org_id = $1 AND {where}"
     return (
         f"WITH RECURSIVE known (member) AS (({least}) UNION ALL"
         f" SELECT ({least} AND member > known.member) FROM known WHERE known.member IS NOT NULL)"
@@ -98,6 +98,10 @@ class Lookups:
             f"{skipping(schema, 'cells', 'grain = $2')} SELECT {added} FROM known"
             f" JOIN {schema}.cells AS t ON t.org_id = $1 AND t.grain = $2"
             " AND t.member = known.member AND t.start = $3 GROUP BY t.org_id"
+        )
+        self.tail = statement(
+            f"SELECT org_id, usage FROM {schema}.entries WHERE org_id = $1 AND seq > $2"
+            " AND seq <= $3 AND usage IS NOT NULL ORDER BY seq"
         )
         self.runs = self._lookup("runs", rows.RUN, run="text")
         self.storages = self._lookup("storages", rows.STORAGE, workspace="text")

@@ -34,7 +34,7 @@ from billing_core.records import (
     Subscription,
     UsageRecord,
 )
-from billing_core.rollups import Span, Sums
+from billing_core.rollups import Span, Sums, begun, tail_cells
 from billing_core.topup import TopUp
 
 __all__ = ["Reader", "Reads", "document_of", "document_row"]
@@ -76,15 +76,23 @@ class Reader:
         columns = (
             "grain, member, start, resource, payer, component, requests, rest, quantity, amount"
         )
+        # With it what the kept cells lack, whatever it is about: so it is one state.
+        nothing = ", ".join("NULL" for _ in columns.split(", "))
+        tail = (
+            f"FROM {s}.accounts AS a CROSS JOIN LATERAL (SELECT e.usage"
+            f" FROM {s}.entries AS e WHERE e.org_id = $1 AND e.seq > a.summed AND e.seq <= a.seq"
+            " AND e.usage IS NOT NULL ORDER BY e.seq OFFSET 0) AS t"
+        )
+        and_tail = f"UNION ALL SELECT {nothing}, t.usage, a.anchor {tail} WHERE a.org_id = $1"
         self.cells = statement(
-            f"SELECT {columns} FROM {s}.cells WHERE org_id = $1 AND grain = $2 AND member = $5"
-            " AND start >= $3 AND start < $4"
+            f"SELECT {columns}, NULL, NULL::bigint FROM {s}.cells AS c WHERE c.org_id = $1"
+            f" AND grain = $2 AND member = $5 AND start >= $3 AND start < $4 {and_tail}"
         )
         self.all_cells = statement(
             f"{skipping(s, 'cells', 'grain = $2')}"
-            f" SELECT {', '.join(f't.{name}' for name in columns.split(', '))}"
+            f" SELECT {', '.join(f't.{name}' for name in columns.split(', '))}, NULL, NULL::bigint"
             f" FROM known JOIN {s}.cells AS t ON t.org_id = $1 AND t.grain = $2"
-            " AND t.member = known.member AND t.start >= $3 AND t.start < $4"
+            f" AND t.member = known.member AND t.start >= $3 AND t.start < $4 {and_tail}"
         )
         used = f"SELECT e.seq, e.usage, e.occurred_at FROM {s}.entries AS e WHERE e.org_id = $1"
         within = "e.occurred_at >= $2 AND e.occurred_at < $3"
@@ -107,16 +115,18 @@ class Reader:
         key = "resource, payer, component"
         sums = ", ".join(f"sum(t.{name})" for name in ("requests", "rest", "quantity", "amount"))
         added = (
-            f"SELECT known.member, t.resource, t.payer, t.component, {sums}, NULL"
+            f"SELECT known.member, t.resource, t.payer, t.component, {sums}, NULL, NULL::bigint"
             f" FROM known CROSS JOIN {spans} CROSS JOIN LATERAL (SELECT {key}, requests, rest,"
             f" quantity, amount FROM {s}.cells AS c WHERE c.org_id = $1 AND c.grain = w.grain"
             " AND c.member = known.member AND c.start >= w.first AND c.start < w.beyond"
             " OFFSET 0) AS t GROUP BY known.member, t.resource, t.payer, t.component"
-            " UNION ALL SELECT known.member, NULL, NULL, NULL, NULL, NULL, NULL, NULL, t.usage"
-            f" FROM known CROSS JOIN {spans} CROSS JOIN LATERAL (SELECT e.usage"
+            " UNION ALL SELECT known.member, NULL, NULL, NULL, NULL, NULL, NULL, NULL, t.usage,"
+            f" NULL::bigint FROM known CROSS JOIN {spans} CROSS JOIN LATERAL (SELECT e.usage"
             f" FROM {s}.entries AS e WHERE w.grain IS NULL AND e.org_id = $1"
             " AND e.member = known.member AND e.occurred_at >= w.first"
             " AND e.occurred_at < w.beyond OFFSET 0) AS t"
+            f" UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, t.usage, a.anchor"
+            f" {tail} WHERE a.org_id = $1"
         )
         self.sums = statement(f"WITH known (member) AS (SELECT $5::bigint) {added}")
         self.all_sums = statement(f"{users} {added}")
@@ -225,8 +235,15 @@ class Reads(WorkReads):
     ) -> Mapping[CellKey, Cell]:
         span = org, grain, start, end
         if member is None:
-            return rows.cells(self._read(self._reader.all_cells, tuple, *span))
-        return rows.cells(self._read(self._reader.cells, tuple, *span, member))
+            found: list[Row] = self._read(self._reader.all_cells, tuple, *span)
+        else:
+            found = self._read(self._reader.cells, tuple, *span, member)
+        with mapped(self.name):
+            cells = rows.cells(row for row in found if row[10] is None)
+            lacking = _lacking([row[10:] for row in found if row[10] is not None])
+            for key, cell in begun(lacking, grain, start, end, member):
+                cells.setdefault(key, Cell()).add(cell)
+        return cells
 
     def usage(
         self, org: str, start: int, end: int, member: int | None = None
@@ -245,10 +262,14 @@ class Reads(WorkReads):
         with mapped(self.name), self._asking() as run:
             [found] = run([Query(query, values)])
             # All texts are parsed as one: there can be very many.
-            raw = b",".join([row[8] for row in found if row[8] is not None])
+            raw = b",".join([row[8] for row in found if row[8] is not None and row[9] is None])
             for record in json.loads(b"[%s]" % raw):
                 sums.add_record(record)
-            for number, resource, payer, component, *numbers, usage in found:
+            lacking = _lacking([row[8:] for row in found if row[9] is not None])
+            for span in spans:
+                for key, cell in begun(lacking, *span, member):
+                    sums.add(key.member, key.resource, key.payer, cell)
+            for number, resource, payer, component, *numbers, usage, _ in found:
                 if usage is None:
                     requests, rest, quantity, amount = map(rows.whole, numbers)
                     cell = Cell(requests, rest + amount)
@@ -328,6 +349,11 @@ def document_of(row: Row) -> Published:
         rows.whole(number), rows.string(version), rows.whole(published_at), rows.string(body),
         rows.string(digest),
     )  # fmt: skip
+
+
+def _lacking(tail: Sequence[Row]) -> dict[CellKey, Cell]:
+    """What the kept cells lack: of usage records, with the account's anchor."""
+    return tail_cells([rows.usage(row[0]) for row in tail], rows.whole(tail[0][1])) if tail else {}
 
 
 def _usage(row: Row) -> tuple[int, UsageRecord]:

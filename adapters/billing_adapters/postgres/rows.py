@@ -42,7 +42,7 @@ ACCOUNT = (
     "org_id, currency, livemode, anchor, opened_at, seq, encode(head, 'hex'), watermark,"
     " next_lapse, balance, debt, granted, used, lots, members, closed_at, recorded_at, plan,"
     " paused, plan_since, period, allowance, ahead, limited_since, low_balance, topup_below,"
-    " topup_from, topup_open, erased"
+    " topup_from, topup_open, summed, erased"
 )
 ENTRY = (
     "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
@@ -97,9 +97,9 @@ def account(row: Row) -> tuple[Account, int]:
         whole(row[10]), whole(row[11]), whole(row[12]), whole(row[13]), whole(row[14]),
         maybe(row[15]), whole(row[16]), named(row[17]), row[18] == b"t", whole(row[19]),
         whole(row[20]), whole(row[21]), whole(row[22]), maybe(row[23]), maybe(row[24]),
-        maybe(row[25]), whole(row[26]), row[27] == b"t",
+        maybe(row[25]), whole(row[26]), row[27] == b"t", whole(row[28]),
     )  # fmt: skip
-    return found, whole(row[28])
+    return found, whole(row[29])
 
 
 def lot(row: Row) -> Lot:
@@ -246,7 +246,7 @@ def changed(
             a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
             a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance,
             a.ahead, a.limited_since, a.low_balance, a.topup_below, a.topup_from, a.topup_open,
-            erased, was,
+            a.summed, erased, was,
         )  # fmt: skip
         accounts = rows["accounts"]
         (accounts.put if change.opened else accounts.updated).append(row)

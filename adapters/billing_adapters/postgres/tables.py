@@ -130,7 +130,7 @@ def _added(names: str) -> dict[str, str]:
 _ACCOUNT_STATE = (
     "head, watermark, next_lapse, balance, debt, granted, used, lots, members, closed_at,"
     " recorded_at, plan, paused, plan_since, period, allowance, ahead, limited_since,"
-    " low_balance, topup_below, topup_from, topup_open, was"
+    " low_balance, topup_below, topup_from, topup_open, summed, was"
 )
 
 # In the order in which they are written: the accounts first, whose locks the rest rely on.
@@ -141,8 +141,8 @@ TABLES = (
             "org_id, currency, livemode, anchor, opened_at, seq, head, watermark, next_lapse,"
             " balance, debt, granted, used, lots, members, closed_at, recorded_at, plan, paused,"
             " plan_since, period, allowance, ahead, limited_since, low_balance, topup_below,"
-            " topup_from, topup_open, erased, was",
-            "t t o i i i b i i i i i i i i i i t o i i i i i i i i o i b",
+            " topup_from, topup_open, summed, erased, was",
+            "t t o i i i b i i i i i i i i i i t o i i i i i i i i o i i b",
         ),
         ("org_id",),
         # NULL, which is an error, where the row is not the one that was decided on. What

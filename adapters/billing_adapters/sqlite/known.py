@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
-from billing_core.records import Cell, CellKey, Counter
+from billing_core.records import Cell, CellKey, Counter, UsageRecord
 
 __all__ = ["Known"]
 
@@ -18,7 +18,7 @@ _CELLS = 10_000
 @define
 class Known:
     """Rows that need not be read again: orgs' accounts, their unspent lots by number, rollup
-    cells, and each resource's latest counter.
+    cells, what these lack, and each resource's latest counter.
 
     They are those of one connection, and hold for as long as its ``data_version`` stays:
     that changes when any other connection has committed.  Asked for inside a write
@@ -30,6 +30,7 @@ class Known:
     orgs: dict[str, tuple[tuple[Any, ...], dict[int, tuple[Any, ...]]]] = field(factory=dict)
     cells: dict[tuple[str, CellKey], Cell] = field(factory=dict)
     counters: dict[tuple[str, str], Counter] = field(factory=dict)
+    tails: dict[str, list[UsageRecord]] = field(factory=dict)
 
     def check(self, db: sqlite3.Connection) -> None:
         """Forget what somebody else may have changed."""
@@ -45,3 +46,4 @@ class Known:
         self.orgs = {}
         self.cells = {}
         self.counters = {}
+        self.tails = {}

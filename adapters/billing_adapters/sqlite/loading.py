@@ -8,9 +8,12 @@ from typing import Any
 
 from billing_adapters.sqlite import over_time, rows, topup_rows
 from billing_adapters.sqlite.known import Known
+from billing_core import rollups
 from billing_core.ports import OrgState, Wanted
 from billing_core.records import (
     Account,
+    Cell,
+    CellKey,
     Counter,
     Entry,
     Hold,
@@ -22,7 +25,7 @@ from billing_core.records import (
 )
 from billing_core.times import Window, starts
 
-__all__ = ["cell_members", "entries", "load", "used_by"]
+__all__ = ["cell_members", "entries", "load", "tail_cells", "used_by"]
 
 _BY_KEY = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND key = ?"
 _AT_ONCE = 100
@@ -75,8 +78,8 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
         _load_counters(db, org, want, state, known)
     if state.account.plan_since or state.account.limited_since is not None:
         _load_terms(db, org, want, state, state.account)
-    for key in want.sums:
-        state.sums[key] = _sum(db, org, *key)
+    if want.tail(state.account):
+        _load_sums(db, org, want, state, known)
     if want.topups or want.auto:
         topup_rows.load(db, org, want, state)
     return state
@@ -263,6 +266,31 @@ def _load_terms(
         for grain, span in spans.items():
             for row in db.execute(_SPENDS, (org, subject, grain, *span)):
                 state.spends[row[0], row[1], row[2]] = Spend(*row)
+
+
+def _load_sums(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
+) -> None:
+    for key in want.sums:
+        state.sums[key] = _sum(db, org, *key)
+    tail = known.tails.get(org)
+    if tail is None:
+        tail = known.tails[org] = _tail(db, org)
+    state.tail = list(tail)
+
+
+def _tail(db: sqlite3.Connection, org: str) -> list[UsageRecord]:
+    query = (
+        "SELECT usage FROM entries WHERE org_id = ? AND usage IS NOT NULL"
+        " AND seq > (SELECT summed FROM accounts WHERE org_id = ?) ORDER BY seq"
+    )
+    return [rows.usage(text) for (text,) in db.execute(query, (org, org))]
+
+
+def tail_cells(db: sqlite3.Connection, org: str) -> dict[CellKey, Cell]:
+    """What the kept cells lack."""
+    row = db.execute("SELECT anchor FROM accounts WHERE org_id = ?", (org,)).fetchone()
+    return {} if row is None else rollups.tail_cells(_tail(db, org), row[0])
 
 
 def _sum(db: sqlite3.Connection, org: str, member: int | None, grain: str, start: int) -> int:

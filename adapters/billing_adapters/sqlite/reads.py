@@ -33,7 +33,7 @@ from billing_core.records import (
     Subscription,
     UsageRecord,
 )
-from billing_core.rollups import Span, Sums
+from billing_core.rollups import Span, Sums, begun
 
 __all__ = ["Reads"]
 
@@ -135,6 +135,8 @@ class Reads(TopUpReads):
                 # A range of the primary key for each member.
                 span = (org, grain, number, start, end)
                 found.update(map(rows.cell, db.execute(_CELLS.format(columns), span)))
+            for key, cell in begun(loading.tail_cells(db, org), grain, start, end, member):
+                found.setdefault(key, Cell()).add(cell)
             return found
 
     def usage(
@@ -166,6 +168,10 @@ class Reads(TopUpReads):
                 for row, components in zip(found, parts, strict=True):
                     resource, payer, requests, amount, _ = row
                     sums.of(number, resource, payer).add(Cell(requests, amount, components))
+            lacking = loading.tail_cells(db, org)
+            for grain, start, end in spans:
+                for key, cell in begun(lacking, grain, start, end, member):
+                    sums.add(key.member, key.resource, key.payer, cell)
         return sums
 
     def members(self, org: str) -> Mapping[int, str]:

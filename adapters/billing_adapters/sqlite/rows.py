@@ -111,10 +111,10 @@ _UPDATE_ACCOUNT = """
 UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = ?, debt = ?,
     granted = ?, used = ?, lots = ?, members = ?, closed_at = ?, recorded_at = ?, plan = ?,
     paused = ?, plan_since = ?, period = ?, allowance = ?, ahead = ?, limited_since = ?,
-    low_balance = ?, topup_below = ?, topup_from = ?, topup_open = ?
+    low_balance = ?, topup_below = ?, topup_from = ?, topup_open = ?, summed = ?
 WHERE org_id = ?
 """
-_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 28)})"
+_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 29)})"
 # OR FAIL: see the triggers of the schema.
 _INSERT_ENTRY = f"INSERT OR FAIL INTO entries VALUES ({', '.join('?' * 14)})"
 _INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
@@ -202,6 +202,7 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
         over_time.put(rows, org, change)
         topup_rows.put(rows, org, change)
         _cell_rows(db, rows, org, change, known)
+        _remember_tail(org, change, known)
     for statement in sorted(rows, key=_RANK.__getitem__):
         values = rows[statement]
         if len(values) == 1:
@@ -219,6 +220,7 @@ def _account_rows(
         a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
         a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance, a.ahead,
         a.limited_since, a.low_balance, a.topup_below, a.topup_from, a.topup_open,
+        a.summed,
     )  # fmt: skip
     if org in known.orgs or changes.opened:  # else its lots were not loaded
         known.orgs[org] = row, lots
@@ -296,6 +298,15 @@ def _counter_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None
         if latest is not None and latest.start <= each.start:
             known.counters[org, each.resource] = each
         rows[_PUT_COUNTER].append((org, each.resource, each.start, compact(each.components)))
+
+
+def _remember_tail(org: str, changes: Changes, known: Known) -> None:
+    account = changes.account
+    if changes.opened or account.summed == account.seq:
+        known.tails[org] = []
+    if org in known.tails and account.summed < account.seq:
+        usages = [each.usage for each in changes.entries]
+        known.tails[org] += [usage for usage in usages if usage is not None]
 
 
 def _cell_rows(

@@ -56,7 +56,8 @@ CREATE TABLE accounts (
     low_balance INTEGER,
     topup_below INTEGER,
     topup_from INTEGER NOT NULL,
-    topup_open INTEGER NOT NULL CHECK (topup_open IN (0, 1))
+    topup_open INTEGER NOT NULL CHECK (topup_open IN (0, 1)),
+    summed INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE entries (

@@ -33,6 +33,7 @@ CREATE TABLE billing.accounts (
     topup_below bigint,
     topup_from bigint NOT NULL,
     topup_open boolean NOT NULL,
+    summed bigint NOT NULL,
     -- How many members' names were erased: that posts no entry, and so leaves the head.
     erased bigint NOT NULL,
     -- The head on which the last write was decided.
