@@ -773,6 +773,20 @@ FAULTS = [
         "concurrency.py::test_one_let_lead_has_one_place_until_it_takes_its_own",
     ),
     fault(
+        "whoever was in a batch is woken at once",
+        "engine/coalescing",
+        "        if done:\n            done[0].wake()\n",
+        "        for call in done:\n            call.wake()\n",
+        "concurrency.py::test_each_wakes_the_next_and_who_does_not_is_made_up_for[None]",
+    ),
+    fault(
+        "nobody wakes the next",
+        "engine/coalescing",
+        "            if call.after is not None:\n                call.after.wake()\n",
+        "",
+        "concurrency.py::test_each_wakes_the_next_and_who_does_not_is_made_up_for[None]",
+    ),
+    fault(
         "begin a batch while another is on its way",
         "engine/coalescing",
         "if self._leaders and now - max(each.led for each in self._leaders) < SLOW:",

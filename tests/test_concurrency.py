@@ -442,6 +442,43 @@ def test_one_let_lead_has_one_place_until_it_takes_its_own(
     assert len(sizes) == batches and sum(sizes) == 2
 
 
+@pytest.mark.parametrize("lost", [None, 0, 2])
+def test_each_wakes_the_next_and_who_does_not_is_made_up_for(
+    monkeypatch: pytest.MonkeyPatch, lost: int | None
+) -> None:
+    joined, sizes = threading.Semaphore(0), list[int]()
+    wakers: list[str] = []
+    wake = coalescing._Call.wake
+
+    class Counting(Coalescer):
+        def _join(self, call: Any) -> None:
+            super()._join(call)
+            joined.release()
+
+    def run(commands: Sequence[Command]) -> list[Any]:
+        sizes.append(len(commands))
+        if len(sizes) == 1:
+            for _ in range(6):
+                assert joined.acquire(timeout=10)
+        return [command.key for command in commands]
+
+    def noted(call: Any) -> None:
+        if call.done:
+            wakers.append(threading.current_thread().name)
+            if len(wakers) - 1 == lost:
+                return
+        wake(call)
+
+    monkeypatch.setattr(coalescing._Call, "wake", noted)
+    coalescer = Counting(run, width=1)
+    answers = in_threads(
+        6, lambda who: coalescer.submit([Deduct("acme", f"{who}", cost=DIME, resource="x")])
+    )
+    assert answers == [[f"{who}"] for who in range(6)]
+    assert sizes == [1, 5]
+    assert len(wakers) == len({*wakers}) == 4  # the leader of five wakes one
+
+
 @pytest.mark.parametrize(("slow", "sizes"), [(1e9, [1, 7]), (0, [1] * 8)])
 def test_a_batch_waits_for_one_that_is_quick_and_not_for_one_that_is_slow(
     monkeypatch: pytest.MonkeyPatch, slow: float, sizes: list[int]
