@@ -19,6 +19,7 @@ from billing_core import Billing, StoreError
 DEPTH = int(os.environ.get("BILLING_TEST_DEPTH", "1"))
 WRITERS = 8
 SECONDS = 0.7
+IN_FLIGHT = 2_000_000  # bytes of log, several times what a socket holds for who does not read
 
 
 class Pair:
@@ -37,6 +38,20 @@ class Pair:
         return db.execute(
             "SELECT sync_state FROM pg_stat_replication WHERE application_name = 'standby'"
         ).fetchone()
+
+    def leave_behind(self) -> None:
+        """Stop the standby, until the primary has written what cannot be on its way to it."""
+        self.standby.signal(signal.SIGSTOP)
+        with psycopg.connect(self.primary.dsn(), autocommit=True) as db:
+            beyond = self._written(db) + IN_FLIGHT
+            deadline = time.monotonic() + 60
+            while self._written(db) < beyond:
+                assert time.monotonic() < deadline, "the writers have stopped"
+                time.sleep(0.02)
+
+    def _written(self, db: psycopg.Connection[tuple[object, ...]]) -> int:
+        [(bytes_,)] = db.execute("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn").fetchall()
+        return int(str(bytes_))
 
     def remove(self) -> None:
         self.primary.remove()
@@ -110,8 +125,7 @@ def test_without_waiting_for_the_standby_something_is_lost() -> None:
         local = with_options(pair.primary.dsn(), options="-c synchronous_commit=local")
         writers = Writers(local, claims)
         time.sleep(SECONDS / 2)
-        pair.standby.signal(signal.SIGSTOP)
-        time.sleep(SECONDS)
+        pair.leave_behind()
         pair.primary.kill()
         writers.end()
         pair.standby.signal(signal.SIGCONT)
