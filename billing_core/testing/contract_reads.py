@@ -378,7 +378,8 @@ class ReadContract:
         assert load(store).tail is None
         many = {f"deduct:{number}" for number in range(ports.TAIL)}
         assert load(store, want=Wanted(until=0, keys=many)).tail == used
-        assert load(store, want=Wanted(until=0, sums={(None, "day", 0)})).tail == used
+        state = load(store, want=Wanted(until=0, sums={(None, "day", 0)}))
+        assert (state.tail, state.sums) == (used, {(None, "day", 0): 0})  # not added twice
         while draft.account.seq < account.summed + ports.TAIL:
             draft.entry()
             save(store, draft.changes())

@@ -292,7 +292,8 @@ class _Plan:
             if want.tail(account):
                 state.tail = []
                 span = [text(org), text(account.summed), text(account.seq)]
-                asked.append((Query(lookups.tail, span), self._usage))
+                if account.summed < account.seq:
+                    asked.append((Query(lookups.tail, span), self._usage))
             if account.debt:
                 limit = text(want.debts + 1)
                 asked.append((Query(lookups.debts, [text(org), limit]), self._debt))

@@ -91,8 +91,9 @@ class Reader:
         self.all_cells = statement(
             f"{skipping(s, 'cells', 'grain = $2')}"
             f" SELECT {', '.join(f't.{name}' for name in columns.split(', '))}, NULL, NULL::bigint"
-            f" FROM known JOIN {s}.cells AS t ON t.org_id = $1 AND t.grain = $2"
-            f" AND t.member = known.member AND t.start >= $3 AND t.start < $4 {and_tail}"
+            f" FROM known CROSS JOIN LATERAL (SELECT {columns} FROM {s}.cells AS c"
+            " WHERE c.org_id = $1 AND c.grain = $2 AND c.member = known.member"
+            f" AND c.start >= $3 AND c.start < $4 OFFSET 0) AS t {and_tail}"
         )
         used = f"SELECT e.seq, e.usage, e.occurred_at FROM {s}.entries AS e WHERE e.org_id = $1"
         within = "e.occurred_at >= $2 AND e.occurred_at < $3"
