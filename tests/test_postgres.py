@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import select
 import signal
 import threading
 import time
@@ -360,6 +361,50 @@ def test_no_connection_in_time_is_a_retryable_error(store: DisposableStore) -> N
                     act()
                 assert caught.value.retryable and not caught.value.outcome_unknown
         deduct(billing, "a")
+
+
+def test_a_connection_that_was_dropped_while_it_rested_is_replaced(store: DisposableStore) -> None:
+    with PostgresStore(store.dsn, schema=store.schema, pool_size=1) as small:
+        billing = funded(small)
+        deduct(billing, "a")
+        line = small._lines._resting
+        assert line is not None
+        with psycopg.connect(store.dsn) as admin:
+            admin.execute("SELECT pg_terminate_backend(%s)", [line.info.backend_pid])
+        select.select([line.pgconn.socket], [], [], 10)
+        deduct(billing, "b")
+        assert line.closed and small._lines._resting is not line
+
+
+def test_a_connection_that_rests_is_for_whoever_comes_next(store: DisposableStore) -> None:
+    with PostgresStore(store.dsn, schema=store.schema, pool_size=1, pool_seconds=20) as small:
+        lines = small._lines
+        with lines.lent() as line:
+            pass
+        assert lines._resting is line
+        given: list[bool] = []
+
+        def wait() -> None:
+            with lines.lent() as mine:
+                given.append(mine is line)
+
+        with lines.lent() as again:
+            assert again is line and lines._resting is None
+            waiting = threading.Thread(target=wait)
+            waiting.start()
+            while not lines._asking:
+                time.sleep(0.001)
+        waiting.join(10)
+        assert given == [True]
+        with lines.lent() as old:
+            old.rests_until = 0  # the pool sees it again
+        assert lines._resting is None
+        with lines.lent():
+            pass
+        small.close()
+        assert line.closed and lines._resting is None
+        with lines.lent() as other:
+            assert other is not line
 
 
 def test_a_server_that_is_not_there_is_a_retryable_error() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,10 +41,19 @@ SET jit = off
 
 ROLLBACK = statement("ROLLBACK")
 
+# As libpq has them: to look an enumeration up costs as much as to ask libpq.
+_IDLE, _UNKNOWN = int(TransactionStatus.IDLE), int(TransactionStatus.UNKNOWN)
+_RESTS = 1.0  # second
+
 
 class Lines:
     """A pool of connections, made when one is first asked for; a forked process makes its
-    own.  ``check``: done once, with the first connection."""
+    own.  ``check``: done once, with the first connection.
+
+    The pool's own give and take cost a tenth of a small write.  So one connection that nobody
+    waits for rests here for who comes next; the pool sees it again every second that it is
+    used, and replaces it where it has grown old.
+    """
 
     def __init__(
         self,
@@ -69,18 +79,23 @@ class Lines:
         self._mutex = threading.Lock()
         self._pool: ConnectionPool[Line] | None = None
         self._checked = False
+        self._resting: Line | None = None
+        self._asking = 0  # how many ask the pool, to which all is given back then
 
     def _forked(self) -> None:
         # Its connections are the parent's: kept, so that nothing closes them here.
-        _INHERITED.append(self._pool)
+        _INHERITED.append((self._pool, self._resting))
         self._reset()
 
     def close(self) -> None:
         """Close the connections; taking one opens others."""
         with self._mutex:
             pool, self._pool = self._pool, None
+            resting, self._resting = self._resting, None
         if pool is not None:
             pool.close()
+        if resting is not None:
+            _back(resting)
 
     def _opened(self) -> ConnectionPool[Line]:
         pool = self._pool
@@ -105,12 +120,22 @@ class Lines:
 
     def _configure(self, line: Line) -> None:
         line.prepared, line.warnings = set(), []
+        line.readable = select.poll()
+        line.readable.register(line.pgconn.socket, select.POLLIN)
         line.add_notice_handler(line.hear)
         line.execute(self._settings)
 
     def take(self) -> Line:
         """A connection, which must be given back.  Raises the driver's errors."""
-        line = self._opened().getconn()
+        with self._mutex:
+            line, self._resting = self._resting, None
+            if line is None:
+                self._asking += 1
+        if line is None:
+            line = self._asked()
+        elif _dropped(line):
+            _back(line)
+            return self.take()
         if not self._checked:
             try:
                 self._check(line)
@@ -120,17 +145,32 @@ class Lines:
                 raise
         return line
 
+    def _asked(self) -> Line:
+        try:
+            line = self._opened().getconn()
+        finally:
+            with self._mutex:
+                self._asking -= 1
+        line.rests_until = time.monotonic() + _RESTS
+        return line
+
     def give(self, line: Line) -> None:
         """Give it back; what it has begun is undone."""
         pgconn = line.pgconn
-        if pgconn.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
+        status = pgconn.transaction_status
+        if status not in (_IDLE, _UNKNOWN):
             try:
                 line.run([Query(ROLLBACK, ())])
             except Exception:
                 # What was begun ends with the connection.
                 pgconn.finish()
-        pool: Any = line._pool
-        pool.putconn(line)
+        if status == _IDLE and line.rests_until > time.monotonic():
+            with self._mutex:
+                mine = line._pool is self._pool
+                if mine and not self._asking and self._resting is None:
+                    self._resting = line
+                    return
+        _back(line)
 
     @contextmanager
     def lent(self) -> Iterator[Line]:
@@ -141,13 +181,23 @@ class Lines:
             self.give(line)
 
 
-def _check_alive(line: Line) -> None:
+def _back(line: Line) -> None:
+    """To its pool, which closes what is of no use any more."""
+    pool: Any = line._pool
+    pool.putconn(line)
+
+
+def _dropped(line: Line) -> bool:
     """An idle connection on which there is something to read has been hung up on, or is
     about to be: found out without asking the server."""
-    poll = select.poll()
-    poll.register(line.pgconn.socket, select.POLLIN)
-    if poll.poll(0):
+    if line.readable.poll(0):
         line.pgconn.finish()
+        return True
+    return False
+
+
+def _check_alive(line: Line) -> None:
+    if _dropped(line):
         raise psycopg.OperationalError("the server has closed the connection")
 
 
@@ -181,7 +231,7 @@ def shown(dsn: str) -> str:
 
 
 _ALL: weakref.WeakSet[Lines] = weakref.WeakSet()
-_INHERITED: list[ConnectionPool[Line] | None] = []
+_INHERITED: list[object] = []
 
 
 def _after_fork() -> None:

@@ -7,6 +7,7 @@ connection waits for it with a poll, an asynchronous one in its loop.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Generator, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -54,6 +55,8 @@ class Line(psycopg.Connection[Any]):
 
     prepared: set[bytes]
     warnings: list[str]
+    rests_until: float
+    readable: select.poll
 
     def hear(self, notice: errors.Diagnostic) -> None:
         """A warning at a COMMIT says that it was not waited for the standby."""
