@@ -411,6 +411,26 @@ def test_one_batch_per_org_at_a_time_and_others_do_not_wait() -> None:
     assert in_threads(6, watch) == [None] * 6
 
 
+def test_who_is_alone_keeps_others_from_the_org() -> None:
+    inside = threading.Lock()
+    met: list[bool] = []
+
+    def run(commands: Sequence[Command]) -> list[Any]:
+        first = inside.acquire(blocking=False)
+        met.append(not first)
+        time.sleep(0.1)  # longer than others wait for a batch that may be quick
+        if first:
+            inside.release()
+        return [None for _ in commands]
+
+    coalescer = Coalescer(run, width=2)
+    answers = in_threads(
+        3, lambda who: coalescer.submit([Deduct("a", f"{who}", cost=DIME, resource="x")])
+    )
+    assert answers == [[None]] * 3
+    assert not any(met) and len(met) >= 2
+
+
 @pytest.mark.parametrize(("orgs", "batches"), [(("a", "b"), 2), (("a", "a"), 1)])
 def test_one_let_lead_has_one_place_until_it_takes_its_own(
     orgs: tuple[str, str], batches: int
@@ -435,6 +455,7 @@ def test_one_let_lead_has_one_place_until_it_takes_its_own(
         return [None for _ in commands]
 
     coalescer = Slow(run, width=2)
+    coalescer._expected = 2  # else the first one takes its own as it joins
     answers = in_threads(
         2, lambda who: coalescer.submit([Deduct(orgs[who], f"{who}", cost=DIME, resource="x")])
     )

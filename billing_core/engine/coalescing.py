@@ -63,7 +63,9 @@ class _Call:
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
-        self.commands = [command for part in parts for command in part.commands]
+        self.commands = parts[0].commands
+        if len(parts) > 1:
+            self.commands = [command for part in parts for command in part.commands]
         self.orgs = {command.org for command in self.commands}
         self.done = False
         self.leads = False
@@ -109,7 +111,9 @@ class Coalescer:
         try:
             self._join(call)
             while not call.done:
-                if call.leads:
+                if call.batch is not None:
+                    self._execute(call, call.batch)
+                elif call.leads:
                     self._lead(call)
                 else:
                     self._sleep(call)
@@ -126,6 +130,13 @@ class Coalescer:
 
     def _join(self, call: _Call) -> None:
         with self._lock:
+            if not self._waiting and not self._leaders and self._expected <= 1:
+                call.leads = True  # alone, so nobody is waited for
+                call.led = monotonic()
+                self._leaders = [call]
+                call.batch = [call]
+                self._busy |= call.orgs
+                return
             self._waiting.append(call)
             if self._gathering is not None:
                 if len(self._waiting) >= self._expected:
@@ -136,7 +147,7 @@ class Coalescer:
     def _promote(self) -> None:
         """Let the first waiting call that may go lead, if there is room for a leader.  One that
         may already, and has taken nothing yet, is not let again: it would fill two places."""
-        if not self._waiting or len(self._leaders) >= self._width or self._gathering is not None:
+        if len(self._leaders) >= self._width or self._gathering is not None:
             return
         now = monotonic()
         if self._leaders and now - max(each.led for each in self._leaders) < SLOW:
@@ -171,7 +182,8 @@ class Coalescer:
             call.done = True
             if call.after is not None:
                 call.after.wake()
-            self._promote()
+            if self._waiting:
+                self._promote()
 
     def _step_down(self, leader: _Call) -> None:
         """Whatever a leader took and did not finish goes back to the front.
@@ -190,11 +202,12 @@ class Coalescer:
                 self._busy -= call.orgs
         # Each wakes the next: woken at once, they would all queue for the interpreter's lock,
         # at twice the processor's time. One that died is made up for by looking (_LOOK).
-        done = [call for call in batch if call.done and call is not leader]
-        for call, following in pairwise(done):
-            call.after = following
-        if done:
-            done[0].wake()
+        if len(batch) > 1:
+            done = [call for call in batch if call.done and call is not leader]
+            for call, following in pairwise(done):
+                call.after = following
+            if done:
+                done[0].wake()
         self._expected = len(batch) + len(self._waiting)
         self._leaders = [each for each in self._leaders if each is not leader]
         leader.batch = None
@@ -219,7 +232,6 @@ class Coalescer:
                 if self._gathering is call:
                     self._gathering = None
                 self._take(call)
-        self._execute(call)
 
     def _take(self, leader: _Call) -> None:
         leader.batch = batch = [leader]
@@ -243,11 +255,13 @@ class Coalescer:
                 left.append(call)
         self._waiting = left
 
-    def _execute(self, leader: _Call) -> None:
-        batch = leader.batch or [leader]
-        parts = [part for call in batch for part in call.parts]
+    def _execute(self, leader: _Call, batch: list[_Call]) -> None:
+        parts, commands = leader.parts, leader.commands
+        if len(batch) > 1:
+            parts = [part for call in batch for part in call.parts]
+            commands = [command for call in batch for command in call.commands]
         try:
-            outcomes = self._run([command for call in batch for command in call.commands])
+            outcomes = self._run(commands)
         except Exception as error:
             if len(parts) > 1 and not _same_for_all(error, self._width):
                 self._one_by_one(parts)
