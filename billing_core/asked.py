@@ -39,7 +39,7 @@ def finish(
         account.members = ask.member
         name = ask.command.member
         ledger.state.members[name] = ask.member
-        ledger.new_members.append((ask.member, name))
+        ledger.changes.members.append((ask.member, name))
     entry = ledger.post(ask.key, ask.time, ask.content, amount, effects, usage)
     return outcome(entry, effects=effects)
 

@@ -228,6 +228,8 @@ class Catalogue:
 
     def tiered(self, currency: str, resource: str, component: str) -> bool:
         """Whether any version's price depends on where the counter stands."""
+        if not self._tiered:
+            return False
         return any((currency, name, component) in self._tiered for name in self._names(resource))
 
     def unit(self, currency: str, resource: str, component: str) -> str:

@@ -15,6 +15,7 @@ from billing_core.ledger import CHARGES, Ledger
 from billing_core.limits import Use, bound, count_spending, had_counted, hold_spending
 from billing_core.metering import Correction, Metered, Quote, billed, meter, quote
 from billing_core.outcomes import Outcome
+from billing_core.owing import give_back, keep_story, owe, repay, story_of
 from billing_core.quantities import PLATFORM, Payer, Usage
 from billing_core.records import Charge, Entry, Item, Line, UsageRecord
 from billing_core.terms import NeedMore
@@ -85,7 +86,7 @@ def advance(ledger: Ledger, usage: Usage | Correction, occurred: int, metered: M
         item = cast(Item, item_of(ledger, usage))
         item.components.update(metered.items)
         key = (item.item, item.resource)
-        ledger.state.items[key] = ledger.touched_items[key] = item
+        ledger.state.items[key] = ledger.changes.items[key] = item
 
 
 def _occurred(ask: Ask) -> int:
@@ -145,9 +146,9 @@ def _charge(
         ]
         period = ledger.period(record.occurred_at).start
         charge = Charge(account.seq + 1, record.resource, amount, unpaid, 0, payments, period)
-        ledger.owe(charge)
+        owe(ledger, charge)
     if freed:
-        ledger.repay()
+        repay(ledger)
     unpriced = [line.component for line in record.lines if line.version is None]
     if unpriced:
         data = {"resource": record.resource, "components": unpriced}
@@ -168,7 +169,8 @@ def deduct(ledger: Ledger, ask: Ask) -> Outcome:
         amount, lines, item = metered.amount, metered.lines, cost.item
         counts = billed(lines)
     else:
-        resource = cast(str, command.resource)
+        assert command.resource is not None, "an amount names what it is for"
+        resource = command.resource
         amount, item = cost.nanos, None
         lines = (Line("fixed", 1, 1, PLATFORM, amount, ""),)
         ledger.check_room(used=amount)
@@ -193,7 +195,7 @@ def _subject(ledger: Ledger, number: int) -> Entry:
 def price(ledger: Ledger, ask: Ask) -> Outcome:
     command: PriceUnpriced = ask.command
     subject = _subject(ledger, command.charge)
-    story = ledger.story(subject)
+    story = story_of(ledger, subject)
     usage = cast(UsageRecord, subject.usage)
     parts: tuple[tuple[str, int, Payer], ...] = tuple(
         (line.component, line.quantity, PLATFORM) for line in usage.lines if line.version is None
@@ -214,7 +216,7 @@ def price(ledger: Ledger, ask: Ask) -> Outcome:
     lapse(ledger, ask.time)
     advance(ledger, unpriced, usage.occurred_at, metered)
     story.priced = account.seq + 1
-    ledger.touched_charges[story.charge] = ledger.state.charges[story.charge] = story
+    keep_story(ledger, story)
     # The quantities are on record already; what is new is what they cost.
     lines = tuple(line._replace(quantity=0) for line in metered.lines)
     record = usage._replace(requests=0, lines=lines)
@@ -239,13 +241,13 @@ def reverse(ledger: Ledger, ask: Ask) -> Outcome:
     if subject.op == "piece":
         raise Conflict(f"charge {subject.seq} is part of a run or of storage: forgive the run")
     lapse(ledger, ask.time)
-    story = ledger.story(subject)
+    story = story_of(ledger, subject)
     left = story.amount - story.reversed
     amount = left if command.amount is None else command.amount.nanos
     if amount > left or not left:
         return refuse(ask, "over_reversal", amount - left, "charge")
-    made = ledger.reverse(story, amount, expires_at)
-    ledger.repay()
+    made = give_back(ledger, story, amount, expires_at)
+    repay(ledger)
     usage = cast(UsageRecord, subject.usage)
     project = usage.project if had_counted(ledger.account, subject) else None
     count_spending(ledger, usage.member, project, usage.occurred_at, -amount)

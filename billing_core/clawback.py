@@ -11,6 +11,7 @@ from __future__ import annotations
 from billing_core.errors import MoneyOverflow
 from billing_core.ledger import CLAWBACK, Ledger
 from billing_core.money import MAX_NANOS
+from billing_core.owing import give_back, keep_story, owe, repay
 from billing_core.records import Charge
 from billing_core.terms import NeedMore
 from billing_core.topup import TopUp
@@ -29,12 +30,12 @@ def claw_back(ledger: Ledger, topup: TopUp, amount: int) -> None:
         if part:
             story.payments.append([topup.lot, part])
             story.unpaid -= part
-    ledger.keep_story(story)
+    keep_story(ledger, story)
     if story.unpaid:
-        ledger.owe(story, "payments", "clawback")
+        owe(ledger, story, "payments", "clawback")
     topup.clawbacks.append(story.charge)
     topup.clawed += amount
-    ledger.repay()
+    repay(ledger)
 
 
 def reinstate(ledger: Ledger, topup: TopUp, amount: int) -> list[list[int]]:
@@ -47,10 +48,10 @@ def reinstate(ledger: Ledger, topup: TopUp, amount: int) -> list[list[int]]:
             raise NeedMore(ledger.org, charges=frozenset({number}))
         part = min(amount, story.amount - story.reversed)
         if part:
-            ledger.reverse(story, part, None, "payments")
+            give_back(ledger, story, part, None, "payments")
             undone.append([number, part])
             amount -= part
         if not amount:
             break
-    ledger.repay()
+    repay(ledger)
     return undone

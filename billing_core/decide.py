@@ -31,6 +31,7 @@ from billing_core.lapsing import free, keep_ahead, lapse
 from billing_core.ledger import Ledger
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, Refusal, outcome
+from billing_core.owing import repay
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Account, Lot
@@ -149,7 +150,7 @@ def decide(
             outcomes.append(_decide(ledger, command, terms))
         except (InvalidCommand, Conflict, NotFound) as error:
             outcomes.append(error)
-    changes = {org: ledgers[org].changes() for org in sorted(ledgers)}
+    changes = {org: ledgers[org].changed() for org in sorted(ledgers)}
     return outcomes, {org: change for org, change in changes.items() if change is not None}
 
 
@@ -218,8 +219,7 @@ def _differing(before: str, after: str) -> tuple[str, ...]:
 def _open(ledger: Ledger, command: OpenAccount, key: str, at: int) -> Outcome:
     anchor = at if command.anchor is None else micros("anchor", command.anchor)
     account = Account(command.org, command.currency, command.livemode, anchor, at, watermark=at)
-    ledger.account = ledger.state.account = account
-    ledger.opened = True
+    ledger.open(account)
     effects = {"anchor": anchor, "opened_at": at}
     content = command.meaning(None)
     return outcome(ledger.post(key, at, content, 0, effects), effects=effects)
@@ -239,7 +239,7 @@ def _grant(ledger: Ledger, ask: Ask) -> Outcome:
         expires_at, command.scope,
     )  # fmt: skip
     ledger.grant(lot)
-    ledger.repay()
+    repay(ledger)
     return finish(ledger, ask, amount, {"lot": lot.lot})
 
 
@@ -251,7 +251,7 @@ def _close(ledger: Ledger, ask: Ask) -> Outcome:
         hold = ledger.state.holds[key]
         hold.state = "released"
         free(ledger, hold)
-    ledger.repay()
+    repay(ledger)
     account = "refunds" if command.remainder == "refund" else "write_off"
     amount = ledger.drain(account, command.remainder)
     ledger.account.closed_at = ask.time

@@ -249,8 +249,8 @@ def reserve(ledger: Ledger, hold: Hold, found: Funding) -> None:
         if amount > 0:
             lot = ledger.state.lots[number]
             lot.reserved += amount
-            ledger.touched_lots[number] = lot
+            ledger.changes.lots[number] = lot
         elif amount < 0:
             ledger.let_go(number, -amount)
     hold.parts = found.parts
-    ledger.touched_holds[hold.key] = hold
+    ledger.changes.holds[hold.key] = hold

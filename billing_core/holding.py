@@ -12,6 +12,7 @@ from billing_core.limits import Use, bound, hold_spending, quotas
 from billing_core.metering import billed
 from billing_core.money import MAX_NANOS
 from billing_core.outcomes import Outcome
+from billing_core.owing import repay
 from billing_core.quantities import Usage
 from billing_core.records import Hold as HoldRecord
 from billing_core.times import duration
@@ -47,7 +48,7 @@ def hold(ledger: Ledger, ask: Ask) -> Outcome:
     if quoted is not None:
         announce(ledger, hold, counts, ask.at)
     hold_spending(ledger, hold, amount)
-    ledger.state.holds[hold.key] = ledger.touched_holds[hold.key] = hold
+    ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
     ledger.will_lapse(expires_at)
     effects: dict[str, object] = {
         "expires_at": expires_at,
@@ -105,7 +106,7 @@ def extend(ledger: Ledger, ask: Ask) -> Outcome:
         hold.parts.sort(key=lambda part: spending_order(ledger.state.lots[part[0]]))
     hold_spending(ledger, hold, added)
     hold.expires_at = max(hold.expires_at, ask.time + duration("life", command.life))
-    ledger.touched_holds[hold.key] = hold
+    ledger.changes.holds[hold.key] = hold
     ledger.will_lapse(hold.expires_at)
     effects = {"expires_at": hold.expires_at, "parts": hold.parts}
     return finish(ledger, ask, sum(part[1] for part in hold.parts), effects)
@@ -118,5 +119,5 @@ def release(ledger: Ledger, ask: Ask) -> Outcome:
     if hold.state == "open":
         hold.state = "released"
         freed = free(ledger, hold)
-        ledger.repay()
+        repay(ledger)
     return finish(ledger, ask, freed)

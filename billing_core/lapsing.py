@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heappush
 from billing_core.ledger import Ledger
 from billing_core.limits import hold_spending
 from billing_core.money import MAX_NANOS
+from billing_core.owing import repay
 from billing_core.plans import Plan
 from billing_core.records import Account, Hold, Lot
 from billing_core.text import compact
@@ -110,7 +111,7 @@ def free(ledger: Ledger, hold: Hold) -> int:
 def _end_hold(ledger: Ledger, hold: Hold, end: int) -> None:
     hold.state = "lapsed"
     amount = free(ledger, hold)
-    ledger.repay()
+    repay(ledger)
     ledger.untold.append(("hold_expired", {"hold": hold.key, "amount": amount}))
     ledger.post(f"lapse:hold:{hold.key}", end, compact({"hold": hold.key}), amount)
 
@@ -127,7 +128,7 @@ def _end_lot(ledger: Ledger, lot: Lot, end: int) -> Lot | None:
     into = allowance_lot(ledger, plan, min(left, plan.rollover.nanos), end)
     ledger.roll_over(ending, into)
     amount = sum(ledger.expire(each) for each in ending)
-    ledger.repay()
+    repay(ledger)
     ledger.post(f"lapse:lot:{lot.lot}", end, compact({"lot": lot.lot}), amount, _told(into))
     return into
 
@@ -156,7 +157,7 @@ def _next_period(ledger: Ledger, start: int) -> Lot | None:
     begin_period(account, start)
     lot, effects = grant_allowance(ledger, plan, start)
     amount = 0 if lot is None else lot.amount
-    ledger.repay()
+    repay(ledger)
     ledger.post(f"lapse:period:{start}", start, compact({"period": start}), amount, effects)
     return lot
 

@@ -37,21 +37,11 @@ from billing_core.plans import Plan
 from billing_core.ports import Changes, OrgState, to_be_summed
 from billing_core.records import (
     Account,
-    Cell,
-    CellKey,
-    Charge,
     Counter,
     Entry,
     Event,
     Hold,
-    Item,
-    LimitSet,
     Lot,
-    Run,
-    Size,
-    Spend,
-    Storage,
-    Subscription,
     Transfer,
     UsageRecord,
 )
@@ -59,7 +49,6 @@ from billing_core.rollups import Rollup
 from billing_core.terms import NeedMore, Terms
 from billing_core.text import compact
 from billing_core.times import Window, billing_period
-from billing_core.topup import AutoTopUp, TopUp
 
 __all__ = ["CHARGES", "CLAWBACK", "Ledger", "covers", "spending_order"]
 
@@ -67,6 +56,7 @@ CHARGES = ("settle", "deduct", "price", "piece")
 """The operations whose entries are charges; ``piece``: of a run's time, or of storage."""
 
 FOREVER = 2**63 - 1
+_NEVER = Window(0, 0)
 CLAWBACK = ""
 """What stands for the resource of a clawback: no resource has this name."""
 
@@ -96,12 +86,15 @@ class Ledger:
     """The state of one org, as the commands of a batch change it in turn."""
 
     account: Account
+    changes: Changes
+    """What the batch has changed so far."""
 
     def __init__(self, org: str, state: OrgState, terms: Terms) -> None:
         self.org = org
         self.state = state
         if state.account is not None:
             self.account = state.account
+            self.changes = Changes(state.account)
         self.terms = terms
         self.catalogue = terms.catalogue
         self._prices: dict[tuple[str, int, tuple[str, ...]], InForce] = {}  # asked for so far
@@ -110,69 +103,39 @@ class Ledger:
         if len(self.lots) > 1:
             self.lots.sort(key=spending_order)
         self.moves: list[Transfer] = []
-        self._rollup = Rollup()
+        self._rollup: Rollup | None = None
         # What is used and stands in no cell, as far as it is known: not in the rollup yet.
         self._unsummed = list(state.tail or ())
         self._all_unsummed = state.tail is not None or state.account is None
-        self.opened = False
-        self.entries: list[Entry] = []
-        self.events: list[Event] = []
-        self.new_members: list[tuple[int, str]] = []
-        self.touched_lots: dict[int, Lot] = {}
-        self.touched_holds: dict[str, Hold] = {}
-        self.touched_counters: dict[tuple[str, int], Counter] = {}
-        self.touched_items: dict[tuple[str, str], Item] = {}
-        self.touched_charges: dict[int, Charge] = {}
-        self.subscriptions: list[Subscription] = []
-        self.touched_limits: dict[tuple[str, str], LimitSet] = {}
-        self.touched_spends: dict[tuple[str, str, int], Spend] = {}
-        self.touched_runs: dict[str, Run] = {}
-        self.touched_storages: dict[str, Storage] = {}
-        self.touched_sizes: dict[tuple[str, int], Size] = {}
-        self.touched_topups: dict[str, TopUp] = {}
-        self.touched_auto: AutoTopUp | None = None
         self.untold: list[tuple[str, object]] = []  # events of the entry to come
-        self._period = Window(0, 0)
+        self._period = _NEVER
         self._balance = 0 if state.account is None else state.account.balance  # last recorded
 
-    def changes(self) -> Changes | None:
+    def open(self, account: Account) -> None:
+        """The org's account is opened."""
+        self.account = self.state.account = account
+        self.changes = Changes(account, opened=True)
+
+    def changed(self) -> Changes | None:
         """What the batch changed, or None."""
-        if not self.entries:
+        if self.state.account is None or not self.changes.entries:
             return None
-        cells: dict[CellKey, Cell] = {}
         if self._all_unsummed and to_be_summed(self.account):
-            cells = self.rollup().cells()
+            self.changes.cells = self.rollup().cells()
             self.account.summed = self.account.seq
-        return Changes(
-            account=self.account,
-            opened=self.opened,
-            entries=self.entries,
-            events=self.events,
-            lots=list(self.touched_lots.values()),
-            holds=list(self.touched_holds.values()),
-            counters=list(self.touched_counters.values()),
-            items=list(self.touched_items.values()),
-            charges=list(self.touched_charges.values()),
-            members=self.new_members,
-            subscriptions=self.subscriptions,
-            limits=list(self.touched_limits.values()),
-            spends=list(self.touched_spends.values()),
-            topups=list(self.touched_topups.values()),
-            auto=self.touched_auto,
-            cells=cells,
-            runs=list(self.touched_runs.values()),
-            storages=list(self.touched_storages.values()),
-            sizes=list(self.touched_sizes.values()),
-        )
+        return self.changes
 
     # -- looking ----------------------------------------------------------------
 
     def rollup(self) -> Rollup:
         """What is used and stands in no cell: of this batch, and the tail that was loaded."""
+        rollup = self._rollup
+        if rollup is None:
+            rollup = self._rollup = Rollup()
         for usage in self._unsummed:
-            self._rollup.add(usage, self.period(usage.occurred_at).start)
+            rollup.add(usage, self.period(usage.occurred_at).start)
         self._unsummed.clear()
-        return self._rollup
+        return rollup
 
     def period(self, time: int) -> Window:
         """The org's billing period in which a time lies."""
@@ -249,9 +212,9 @@ class Ledger:
 
     def grant(self, lot: Lot) -> None:
         """Credit comes in as a new lot."""
-        self._add_lot(lot)
+        self.add_lot(lot)
         self.account.granted += lot.amount
-        self._into_lot(lot, lot.amount, _SOURCES[lot.kind], "grant")
+        self.into_lot(lot, lot.amount, _SOURCES[lot.kind], "grant")
 
     def reserve(self, amount: int, resource: str | None, at: int) -> list[list[int]]:
         """Take ``amount``, which is available for a use at a time, out of circulation; its
@@ -265,7 +228,7 @@ class Ledger:
                 continue
             part = min(free, amount)
             lot.reserved += part
-            self.touched_lots[lot.lot] = lot
+            self.changes.lots[lot.lot] = lot
             parts.append([lot.lot, part])
             amount -= part
             if not amount:
@@ -286,10 +249,10 @@ class Ledger:
             paid = min(part[1], amount)
             part[1] -= paid
             lot.reserved -= paid
-            self._out_of_lot(lot, paid, "revenue", "capture")
+            self.out_of_lot(lot, paid, "revenue", "capture")
             amount -= paid
         hold.parts = [part for part in hold.parts if part[1]]
-        self.touched_holds[hold.key] = hold
+        self.changes.holds[hold.key] = hold
         return amount
 
     def pay(self, amount: int, resource: str, at: int) -> int:
@@ -301,35 +264,9 @@ class Ledger:
             if free <= 0 or not self.may_pay(lot, resource, at):
                 continue
             paid = min(free, amount)
-            self._out_of_lot(lot, paid, "revenue", "charge")
+            self.out_of_lot(lot, paid, "revenue", "charge")
             amount -= paid
         return amount
-
-    def owe(self, charge: Charge, target: str = "revenue", kind: str = "debt") -> None:
-        """What a charge or clawback left unpaid becomes debt."""
-        account = self.account
-        account.debt += charge.unpaid
-        account.balance -= charge.unpaid
-        self.moves.append(Transfer(f"debt:{charge.charge}", target, charge.unpaid, kind))
-        self.keep_story(charge)
-        if self.state.all_debts:  # else it would stand before older ones
-            self.state.debts.append(charge)
-
-    def owe_more(self, charge: Charge, amount: int) -> None:
-        """What a further piece of a charge left unpaid becomes debt."""
-        account = self.account
-        charge.unpaid += amount
-        account.debt += amount
-        account.balance -= amount
-        self.moves.append(Transfer(f"debt:{charge.charge}", "revenue", amount, "debt"))
-        debts = self.state.debts
-        oldest = self.state.all_debts or (debts and charge.charge < debts[-1].charge)
-        if oldest and not any(each is charge for each in debts):
-            insort(debts, charge, key=lambda each: each.charge)
-
-    def keep_story(self, charge: Charge) -> None:
-        """Keep what became of a charge or clawback."""
-        self.touched_charges[charge.charge] = self.state.charges[charge.charge] = charge
 
     def withdraw(self, number: int, amount: int) -> int:
         """Take what is unreserved of a lot back to whoever paid for it, up to ``amount``; how
@@ -337,7 +274,7 @@ class Ledger:
         lot = self.state.lots.get(number)
         part = 0 if lot is None else min(lot.remainder - lot.reserved, amount)
         if lot is not None and part:
-            self._out_of_lot(lot, part, "payments", "clawback")
+            self.out_of_lot(lot, part, "payments", "clawback")
         return part
 
     def free(self, hold: Hold) -> int:
@@ -347,7 +284,7 @@ class Ledger:
             freed += amount
             self.let_go(number, amount)
         hold.parts = []
-        self.touched_holds[hold.key] = hold
+        self.changes.holds[hold.key] = hold
         self.uncount(hold)
         return freed
 
@@ -359,74 +296,8 @@ class Ledger:
         """Unreserve part of a lot; if the lot has ended, it expires."""
         lot = self.state.lots[number]
         lot.reserved -= amount
-        self.touched_lots[number] = lot
-        self._expire(lot)
-
-    def repay(self) -> None:
-        """Rule 6.5: credit that came in or came free pays debt at once, oldest first."""
-        account = self.account
-        if not account.debt:
-            return
-        usable = [lot for lot in self.lots if lot.remainder > lot.reserved]
-        for charge in self.state.debts:
-            for lot in usable:
-                if not charge.unpaid:
-                    break
-                part = min(lot.remainder - lot.reserved, charge.unpaid)
-                if part <= 0 or not covers(lot.scope, charge.resource):
-                    continue
-                if charge.resource == CLAWBACK and lot.kind != "purchased":
-                    continue
-                if lot.period not in (None, charge.period):
-                    continue
-                self._out_of_lot(lot, part, f"debt:{charge.charge}", "repayment")
-                account.debt -= part
-                account.balance += part
-                charge.unpaid -= part
-                charge.payments.append([lot.lot, part])
-                self.touched_charges[charge.charge] = charge
-            usable = [lot for lot in usable if lot.remainder > lot.reserved]
-            if not usable:
-                return
-        if not self.state.all_debts:
-            raise NeedMore(self.org)
-
-    def reverse(
-        self, charge: Charge, amount: int, expires_at: int | None, source: str = "revenue"
-    ) -> list[list[int]]:
-        """Give back ``amount`` of a charge or clawback: first what is unpaid, then to the lots
-        that paid, last one first.  The new lots, ``[lot, old lot]``, that stand for ended ones."""
-        account = self.account
-        self.keep_story(charge)
-        charge.reversed += amount
-        if source == "revenue":
-            account.used -= amount
-        forgiven = min(amount, charge.unpaid)
-        if forgiven:
-            charge.unpaid -= forgiven
-            account.debt -= forgiven
-            account.balance += forgiven
-            name = f"debt:{charge.charge}"
-            self.moves.append(Transfer(source, name, forgiven, "forgiveness"))
-            amount -= forgiven
-        made: list[list[int]] = []
-        while amount:
-            payment = charge.payments[-1]
-            part = min(amount, payment[1])
-            payment[1] -= part
-            if not payment[1]:
-                charge.payments.pop()
-            amount -= part
-            lot = self.state.lots[payment[0]]
-            if expires_at is not None and self.ended(lot):
-                made.append([account.lots + 1, lot.lot])
-                lot = self._successor(lot, part, expires_at)
-                self._add_lot(lot)
-            else:
-                self._relist(lot)
-            self._into_lot(lot, part, source, "refill")
-            self._expire(lot)
-        return made
+        self.changes.lots[number] = lot
+        self.expire_ended(lot)
 
     def drain(self, account_name: str, kind: str) -> int:
         """Move what is left of every lot out: closing.  What was granted ahead expires."""
@@ -436,30 +307,8 @@ class Ledger:
                 self.expire(lot)
             elif lot.remainder:
                 moved += lot.remainder
-                self._out_of_lot(lot, lot.remainder, account_name, kind)
+                self.out_of_lot(lot, lot.remainder, account_name, kind)
         return moved
-
-    def story(self, subject: Entry) -> Charge:
-        """What became of a charge since its own entry."""
-        story = self.state.charges.get(subject.seq)
-        if story is None:
-            story = self.own_story(subject)
-            story.unpaid = 0  # what a piece of a story owes, stands in that story
-        return story
-
-    def own_story(self, subject: Entry) -> Charge:
-        """What a charge's own entry tells."""
-        payments = [
-            [int(transfer.debit.removeprefix("lot:")), transfer.amount]
-            for transfer in subject.transfers
-            if transfer.kind in ("capture", "charge")
-        ]
-        used = subject.usage
-        assert used is not None, "a charge has a usage record"
-        period = self.period(used.occurred_at).start
-        unpaid = sum(move.amount for move in subject.transfers if move.kind == "debt")
-        unpaid = unpaid if subject.op == "piece" else 0
-        return Charge(subject.seq, used.resource, subject.amount, unpaid, 0, payments, period)
 
     # -- time -------------------------------------------------------------------
 
@@ -495,14 +344,14 @@ class Ledger:
         account.seq = seq
         account.head = entry.hash = chained(account.head, entry)
         account.watermark = max(account.watermark, at)
-        self.entries.append(entry)
+        self.changes.entries.append(entry)
         self.state.entries[key] = entry
         if usage is not None:
             self._unsummed.append(usage)
         self._watch_balance()
         if self.untold:
             for n, (kind, data) in enumerate(self.untold, 1):
-                self.events.append(Event(seq, n, kind, compact(data)))
+                self.changes.events.append(Event(seq, n, kind, compact(data)))
             self.untold = []
         return entry
 
@@ -520,9 +369,10 @@ class Ledger:
 
     def entry(self, seq: int) -> Entry | None:
         """A charge's entry: one that was wanted, or of this batch."""
-        if self.entries and seq >= self.entries[0].seq:
-            index = seq - self.entries[0].seq
-            return self.entries[index] if index < len(self.entries) else None
+        entries = self.changes.entries
+        if entries and seq >= entries[0].seq:
+            index = seq - entries[0].seq
+            return entries[index] if index < len(entries) else None
         return self.state.subjects.get(seq)
 
     def count(self, resource: str, start: int) -> Counter:
@@ -535,61 +385,58 @@ class Ledger:
         """Keep what a counter has become."""
         key = (counter.resource, counter.start)
         self.state.counters[key] = counter
-        self.touched_counters[key] = counter
+        self.changes.counters[key] = counter
 
     # -- lots -------------------------------------------------------------------
 
     def roll_over(self, lots: Iterable[Lot], into: Lot) -> None:
         """Move what is unreserved of ended allowances into a new lot, up to its amount."""
-        self._add_lot(into)
+        self.add_lot(into)
         for lot in lots:
             part = min(lot.remainder - lot.reserved, into.amount - into.remainder)
             if part:
                 lot.remainder -= part
                 into.remainder += part
-                self.touched_lots[lot.lot] = lot
+                self.changes.lots[lot.lot] = lot
                 self.moves.append(Transfer(f"lot:{lot.lot}", f"lot:{into.lot}", part, "rollover"))
-        self.touched_lots[into.lot] = into
+        self.changes.lots[into.lot] = into
 
     def expire(self, lot: Lot, most: int = MAX_NANOS) -> int:
         """Let what is unreserved of a lot expire, up to ``most``; how much."""
         amount = min(lot.remainder - lot.reserved, most)
         if amount:
-            self._out_of_lot(lot, amount, "expired", "expiry")
+            self.out_of_lot(lot, amount, "expired", "expiry")
         return amount
 
-    def _add_lot(self, lot: Lot) -> None:
+    def add_lot(self, lot: Lot) -> None:
+        """A lot is new: its number is the account's last, and it has its place in the order."""
         self.account.lots = lot.lot
         self.state.lots[lot.lot] = lot
         insort(self.lots, lot, key=spending_order)
         self.will_lapse(lot.expires_at)
 
-    def _relist(self, lot: Lot) -> None:
+    def relist(self, lot: Lot) -> None:
         """A lot that may have been used up gets a remainder again."""
         if not any(each is lot for each in self.lots):
             insort(self.lots, lot, key=spending_order)
         if not self.ended(lot):
             self.will_lapse(lot.expires_at)
 
-    def _successor(self, old: Lot, amount: int, expires_at: int) -> Lot:
-        return Lot(
-            self.account.lots + 1, self.account.seq + 1, old.kind, old.priority, amount, 0, 0,
-            expires_at, old.scope,
-        )  # fmt: skip
-
-    def _into_lot(self, lot: Lot, amount: int, source: str, kind: str) -> None:
+    def into_lot(self, lot: Lot, amount: int, source: str, kind: str) -> None:
+        """Move an amount from ``source`` into a lot."""
         lot.remainder += amount
         self.account.balance += amount
-        self.touched_lots[lot.lot] = lot
+        self.changes.lots[lot.lot] = lot
         self.moves.append(Transfer(source, f"lot:{lot.lot}", amount, kind))
 
-    def _out_of_lot(self, lot: Lot, amount: int, target: str, kind: str) -> None:
+    def out_of_lot(self, lot: Lot, amount: int, target: str, kind: str) -> None:
+        """Move an amount out of a lot, to ``target``."""
         lot.remainder -= amount
         self.account.balance -= amount
-        self.touched_lots[lot.lot] = lot
+        self.changes.lots[lot.lot] = lot
         self.moves.append(Transfer(f"lot:{lot.lot}", target, amount, kind))
 
-    def _expire(self, lot: Lot) -> None:
+    def expire_ended(self, lot: Lot) -> None:
         """What is unreserved of an ended lot expires at once (rule 6.7)."""
         if self.ended(lot):
             self.expire(lot)

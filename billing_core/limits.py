@@ -141,7 +141,7 @@ def _before(ledger: Ledger, subject: str, grain: str, start: int) -> int:
 def _keep(ledger: Ledger, spend: Spend, more: int) -> None:
     spend.amount += more
     key = (spend.subject, spend.grain, spend.start)
-    ledger.state.spends[key] = ledger.touched_spends[key] = spend
+    ledger.state.spends[key] = ledger.changes.spends[key] = spend
 
 
 def count_spending(

@@ -176,11 +176,13 @@ def quote(
                 "a component with a price in force"
                 + (f"; known: {', '.join(known())}" if known() else "; this resource has none"),
             )
-        started = item.components.get(component) if item is not None else None
-        pieces, _ = _by_item(quantity, priced, started, component, version_of)
+        pieces: _Pieces = ((quantity, quantity, priced),)
+        if item is not None or priced.price.by_item:
+            started = item.components.get(component) if item is not None else None
+            pieces, _ = _by_item(quantity, priced, started, component, version_of)
+            if all(by.version == priced.version for _, _, by in pieces):
+                pieces = ((quantity, sum(billed for _, billed, _ in pieces), priced),)
         at, _, _, held = standing.get(component, NO_COUNTER)
-        if all(by.version == priced.version for _, _, by in pieces):
-            pieces = ((quantity, sum(billed for _, billed, _ in pieces), priced),)
         amount = more = 0
         for _, billed, by in pieces:
             amount += dearest(by.price.function, at + more, at + more + held, billed)

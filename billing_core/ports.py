@@ -111,6 +111,19 @@ class Wanted:
         the cells lack too much, and with ``sums``."""
         return to_be_summed(account, len(self.keys)) or bool(self.sums)
 
+    def rare(self) -> bool:
+        """Whether anything is wanted that most commands do without: of charges, all holds,
+        sums, runs, workspaces or top-ups."""
+        return bool(
+            self.charges
+            or self.all_holds
+            or self.sums
+            or self.runs
+            or self.storages
+            or self.topups
+            or self.auto
+        )
+
     def spans(
         self, runs: Mapping[str, Run], storages: Mapping[str, Storage]
     ) -> Iterator[tuple[str, str, tuple[int, int]]]:
@@ -205,32 +218,30 @@ class Changes:
 
     ``account`` replaces the org's row (or makes it, where ``opened``).  ``entries``,
     with their transfers and usage records, ``events`` and ``subscriptions`` are appended.
-    ``lots``, ``holds``, ``counters``, ``items``, ``charges``, ``limits`` (by subject and
-    grain), ``spends``, ``runs``, ``storages``, ``sizes`` (by workspace and time), ``topups``
-    and ``auto`` (where there is one) replace the rows of the same key or make them.
-    ``members`` are
-    new.  ``cells`` are *added* to what is kept; they are read only.
+    What has keys, as in :class:`OrgState`, replaces the rows of the same key or makes them;
+    so does ``auto``, where there is one.  ``members``, number and name, are new.  ``cells``
+    are *added* to what is kept; they are read only.
     """
 
     account: Account
     opened: bool = False
     entries: list[Entry] = field(factory=list)
     events: list[Event] = field(factory=list)
-    lots: list[Lot] = field(factory=list)
-    holds: list[Hold] = field(factory=list)
-    counters: list[Counter] = field(factory=list)
-    items: list[Item] = field(factory=list)
-    charges: list[Charge] = field(factory=list)
+    lots: dict[int, Lot] = field(factory=dict)
+    holds: dict[str, Hold] = field(factory=dict)
+    counters: dict[tuple[str, int], Counter] = field(factory=dict)
+    items: dict[tuple[str, str], Item] = field(factory=dict)
+    charges: dict[int, Charge] = field(factory=dict)
     members: list[tuple[int, str]] = field(factory=list)
     subscriptions: list[Subscription] = field(factory=list)
-    limits: list[LimitSet] = field(factory=list)
-    spends: list[Spend] = field(factory=list)
-    topups: list[TopUp] = field(factory=list)
+    limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
+    spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
+    topups: dict[str, TopUp] = field(factory=dict)
     auto: AutoTopUp | None = None
     cells: dict[CellKey, Cell] = field(factory=dict)
-    runs: list[Run] = field(factory=list)
-    storages: list[Storage] = field(factory=list)
-    sizes: list[Size] = field(factory=list)
+    runs: dict[str, Run] = field(factory=dict)
+    storages: dict[str, Storage] = field(factory=dict)
+    sizes: dict[tuple[str, int], Size] = field(factory=dict)
 
 
 class Stale(StoreError):

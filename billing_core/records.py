@@ -239,6 +239,14 @@ class Hold:
     member: int = 0
     project: str | None = None
 
+    def copy(self) -> Hold:
+        """One that may be changed apart from this."""
+        parts = [part[:] for part in self.parts]
+        return Hold(
+            self.key, self.resource, self.expires_at, self.state, parts, self.counted[:],
+            self.member, self.project,
+        )  # fmt: skip
+
 
 @define
 class Counter:
@@ -251,6 +259,11 @@ class Counter:
     resource: str
     start: int
     components: dict[str, list[int]] = field(factory=dict)
+
+    def copy(self) -> Counter:
+        """One that may be changed apart from this."""
+        components = {name: standing[:] for name, standing in self.components.items()}
+        return Counter(self.resource, self.start, components)
 
 
 @define

@@ -19,6 +19,7 @@ from billing_core.lapsing import free, lapse
 from billing_core.ledger import FOREVER, Ledger
 from billing_core.limits import Use, hold_spending
 from billing_core.outcomes import Outcome
+from billing_core.owing import repay
 from billing_core.ports import Wanted
 from billing_core.quantities import Payer
 from billing_core.records import Hold, Item, Line, Run, UsageRecord
@@ -181,8 +182,8 @@ class _Change:
     def finish(self, amount: int | None = None) -> Outcome:
         """Record it.  What came free repays debt."""
         run, ledger = self.run, self.ledger
-        ledger.repay()
-        ledger.state.runs[run.run] = ledger.touched_runs[run.run] = run
+        repay(ledger)
+        ledger.state.runs[run.run] = ledger.changes.runs[run.run] = run
         stands = [run.state, self.charged, run.settled_to, run.until, run.bound_by]
         effects: dict[str, Any] = {"run": run.run, "stands": stands, **self.effects}
         for name in _TOLD:
@@ -282,7 +283,7 @@ def start(ledger: Ledger, ask: Ask) -> Outcome:
         return refused(command.org, command.key, unfunded(ledger, use, want, least), ask.time)
     change = _Change(ledger, ask, run)
     hold = Hold(run.item, run.resource, FOREVER, "open", [], [], run.member, run.project)
-    change.hold = ledger.state.holds[hold.key] = ledger.touched_holds[hold.key] = hold
+    change.hold = ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
     change.was = {}
     ledger.will_lapse(FOREVER)
     change.renew()

@@ -17,6 +17,7 @@ from billing_core.ledger import Ledger
 from billing_core.limits import count_spending, hold_spending
 from billing_core.metering import Correction
 from billing_core.money import MAX_NANOS
+from billing_core.owing import give_back, owe_more
 from billing_core.quantities import PLATFORM, Payer, Usage
 from billing_core.records import Charge, Hold, Line, Run, Storage, Tab, UsageRecord
 from billing_core.terms import NeedMore
@@ -141,7 +142,7 @@ def _pay(
         if move.kind in ("capture", "charge"):
             _add_payment(story, int(move.debit.removeprefix("lot:")), move.amount)
     if unpaid:
-        ledger.owe_more(story, unpaid)
+        owe_more(ledger, story, unpaid)
     record = UsageRecord(
         occurred, whose.member, owner.resource, owner.item, 0, lines, whose.project
     )
@@ -179,7 +180,7 @@ def _story(ledger: Ledger, owner: Run | Storage, tab: Tab) -> Charge:
     if story is None:
         story = Charge(tab.charge, owner.resource, 0, 0, 0, [], tab.period)
         ledger.state.charges[tab.charge] = story
-    ledger.touched_charges[tab.charge] = story
+    ledger.changes.charges[tab.charge] = story
     return story
 
 
@@ -233,7 +234,7 @@ def _back(
     lines: tuple[Line, ...],
 ) -> None:
     owner = whose.owner
-    ledger.reverse(story, amount, None)
+    give_back(ledger, story, amount, None)
     count_spending(ledger, whose.member, whose.project, occurred, -amount)
     record = UsageRecord(
         occurred, whose.member, owner.resource, owner.item, 0, lines, whose.project

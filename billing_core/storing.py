@@ -12,6 +12,7 @@ from billing_core.errors import NotFound
 from billing_core.lapsing import lapse
 from billing_core.ledger import Ledger
 from billing_core.outcomes import Outcome
+from billing_core.owing import repay
 from billing_core.ports import Wanted
 from billing_core.quantities import PLATFORM
 from billing_core.records import Size, Storage
@@ -64,9 +65,9 @@ def _post(
 
 
 def _finish(ledger: Ledger, ask: Ask, storage: Storage, charged: int) -> Outcome:
-    ledger.repay()
+    repay(ledger)
     name = storage.workspace
-    ledger.state.storages[name] = ledger.touched_storages[name] = storage
+    ledger.state.storages[name] = ledger.changes.storages[name] = storage
     stands = [charged, storage.size, storage.billed_to]
     effects = {"workspace": name, "stands": stands, "at": _occurred(ask)}
     return finish(ledger, ask, abs(charged), effects)
@@ -98,7 +99,7 @@ def report(ledger: Ledger, ask: Ask) -> Outcome:
     if at >= storage.sized_at:
         storage.sized_at, storage.size = at, size
     ledger.state.sizes[name, at] = size
-    ledger.touched_sizes[name, at] = Size(name, at, size)
+    ledger.changes.sizes[name, at] = Size(name, at, size)
     return _finish(ledger, ask, storage, charged)
 
 

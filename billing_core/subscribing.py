@@ -9,6 +9,7 @@ from billing_core.lapsing import begin_period, grant_allowance, lapse
 from billing_core.ledger import Ledger
 from billing_core.limits import limit_from
 from billing_core.outcomes import Outcome
+from billing_core.owing import repay
 from billing_core.records import LimitSet, Subscription
 from billing_core.terms import NeedMore
 
@@ -39,7 +40,7 @@ def set_plan(ledger: Ledger, ask: Ask) -> Outcome:
     if plan is not None and not command.paused:
         lot, effects = grant_allowance(ledger, plan, ask.time)
         ledger.will_lapse(period.end)
-        ledger.repay()
+        repay(ledger)
     return finish(ledger, ask, 0 if lot is None else lot.amount, effects)
 
 
@@ -53,7 +54,7 @@ def subscribe(ledger: Ledger, plan: str | None, time: int) -> None:
     account.plan, account.plan_since, account.paused = plan, time, False
     since = Subscription(account.seq + 1, time, plan)
     state.subscriptions.append(since)
-    ledger.subscriptions.append(since)
+    ledger.changes.subscriptions.append(since)
 
 
 def set_limit(ledger: Ledger, ask: Ask) -> Outcome:
@@ -64,7 +65,7 @@ def set_limit(ledger: Ledger, ask: Ask) -> Outcome:
     subject = command.subject(ask.member)
     limit = LimitSet(subject, command.per, amount, command.alerts, command.blocks)
     key = (limit.subject, limit.per)
-    ledger.state.limits[key] = ledger.touched_limits[key] = limit
+    ledger.state.limits[key] = ledger.changes.limits[key] = limit
     return finish(ledger, ask, amount or 0)
 
 

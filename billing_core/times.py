@@ -30,6 +30,7 @@ DAY = 24 * HOUR
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_NOTHING, _LONGEST = timedelta(0), timedelta(days=3660)
 _FIRST = datetime(1971, 1, 1, tzinfo=UTC)
 _LAST = datetime(9900, 1, 1, tzinfo=UTC)
 _MOST_MONTHS = 4096
@@ -60,6 +61,7 @@ def _since_epoch(time: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
+@lru_cache(64)  # a batch asks for one time over and over
 def moment(time: int) -> datetime:
     """The UTC datetime of microseconds since 1970."""
     seconds, rest = divmod(time, 1_000_000)
@@ -70,7 +72,7 @@ def duration(field: str, span: object) -> int:
     """Microseconds of a positive timedelta of at most 10 years."""
     if not isinstance(span, timedelta):
         raise InvalidCommand(field, span, "a timedelta, such as timedelta(minutes=10)")
-    if not timedelta(0) < span <= timedelta(days=3660):
+    if not _NOTHING < span <= _LONGEST:
         raise InvalidCommand(field, span, "a positive duration of at most 3,660 days")
     return span // _MICROSECOND
 

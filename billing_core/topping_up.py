@@ -20,6 +20,7 @@ from billing_core.ledger import Ledger
 from billing_core.minor_units import to_minor, to_nanos
 from billing_core.money import decimal_text
 from billing_core.outcomes import Changed, Outcome, Recorded, Refusal
+from billing_core.owing import repay
 from billing_core.records import Lot
 from billing_core.terms import NeedMore
 from billing_core.text import compact
@@ -70,12 +71,12 @@ def told(topup: TopUp | None = None, auto: AutoTopUp | None = None) -> dict[str,
 
 def _keep(ledger: Ledger, topup: TopUp) -> TopUp:
     topup.changes += 1
-    ledger.state.topups[topup.topup] = ledger.touched_topups[topup.topup] = topup
+    ledger.state.topups[topup.topup] = ledger.changes.topups[topup.topup] = topup
     return topup
 
 
 def _keep_auto(ledger: Ledger, auto: AutoTopUp) -> AutoTopUp:
-    ledger.state.auto = ledger.touched_auto = auto
+    ledger.state.auto = ledger.changes.auto = auto
     arm(ledger.account, auto)
     return auto
 
@@ -424,7 +425,7 @@ def _credit(ledger: Ledger, topup: TopUp, payment: Payment) -> int:
     )  # fmt: skip
     topup.lot, topup.granted = lot.lot, amount
     ledger.grant(lot)
-    ledger.repay()
+    repay(ledger)
     return amount
 
 

@@ -212,14 +212,14 @@ FAULTS = [
     # -- debt and reversals
     fault(
         "repay the newest debt first",
-        "ledger",
-        "for charge in self.state.debts:",
-        "for charge in reversed(self.state.debts):",
+        "owing",
+        "for charge in ledger.state.debts:",
+        "for charge in reversed(ledger.state.debts):",
         DEBT + "5_credit_that_comes_in_repays_the_oldest_debt_at_once",
     ),
     fault(
         "repay debt of another scope",
-        "ledger",
+        "owing",
         "or not covers(lot.scope, charge.resource)",
         "",
         DEBT + "5_it_repays_only_what_it_may_pay_for",
@@ -233,14 +233,14 @@ FAULTS = [
     ),
     fault(
         "repay from the debts that were loaded only",
-        "ledger",
-        "raise NeedMore(self.org)",
+        "owing",
+        "raise NeedMore(ledger.org)",
         "return",
         DEBT + "5_more_debts_than_are_loaded_at_once_are_repaid_oldest_first",
     ),
     fault(
         "refill the lot that paid first, first",
-        "ledger",
+        "owing",
         "made: list[list[int]] = []",
         "made: list[list[int]] = []; charge.payments.reverse()",
         DEBT + "6_then_it_refills_the_paying_lots_in_reverse_order",
@@ -254,8 +254,8 @@ FAULTS = [
     ),
     fault(
         "credit returned to an ended lot lives on",
-        "ledger",
-        '"refill")\n            self._expire(lot)',
+        "owing",
+        '"refill")\n        ledger.expire_ended(lot)',
         '"refill")',
         DEBT + "6_the_part_of_an_expired_lot_expires_again",
     ),
@@ -424,7 +424,7 @@ FAULTS = [
     ),
     fault(
         "repay another period's debt from an allowance",
-        "ledger",
+        "owing",
         "if lot.period not in (None, charge.period):",
         "if False:",
         PLANS + "within_its_grace_an_allowance_pays_for_its_own_period_only",
@@ -684,8 +684,8 @@ FAULTS = [
     sqlite_fault(
         "of what the cells lack only the beginning is remembered",
         "rows",
-        "known.tails[org] += [usage for usage in usages if usage is not None]",
-        "known.tails[org] += []",
+        "known.tails[org].append(entry_.usage)",
+        "pass",
         TAIL + "a_lone_command_writes_them_once_in_so_many[sqlite-5]",
     ),
     sqlite_fault(
@@ -698,8 +698,8 @@ FAULTS = [
     postgres_fault(
         "of what the cells lack only the beginning is remembered",
         "known",
-        "known.tail += [usage for usage in usages if usage is not None]",
-        "known.tail += []",
+        "known.tail.append(entry.usage)",
+        "pass",
         TAIL + "a_lone_command_writes_them_once_in_so_many[postgres-5]",
     ),
     postgres_fault(
@@ -773,10 +773,17 @@ FAULTS = [
         "concurrency.py::test_one_let_lead_has_one_place_until_it_takes_its_own",
     ),
     fault(
+        "who is alone does not say whose orgs are busy",
+        "engine/coalescing",
+        "                call.batch = [call]\n                self._busy |= call.orgs\n",
+        "                call.batch = [call]\n",
+        "concurrency.py::test_who_is_alone_keeps_others_from_the_org",
+    ),
+    fault(
         "whoever was in a batch is woken at once",
         "engine/coalescing",
-        "        if done:\n            done[0].wake()\n",
-        "        for call in done:\n            call.wake()\n",
+        "            if done:\n                done[0].wake()\n",
+        "            for call in done:\n                call.wake()\n",
         "concurrency.py::test_each_wakes_the_next_and_who_does_not_is_made_up_for[None]",
     ),
     fault(
@@ -811,9 +818,65 @@ FAULTS = [
     sqlite_fault(
         "let a decision change what is remembered",
         "loading",
-        "yield _copied(latest)",
+        "yield latest.copy()",
         "yield latest",
         "sqlite.py::test_a_decision_that_is_made_again_counts_once",
+    ),
+    sqlite_fault(
+        "look a key up before it is written",
+        "__init__",
+        "        self._recalled = True\n        return {org: state}\n",
+        "        return None\n",
+        "sqlite.py::test_a_command_of_an_org_that_is_known_reads_nothing",
+    ),
+    sqlite_fault(
+        "a key on record is a failure of the store",
+        "__init__",
+        "if not self._recalled:\n                    raise",
+        "raise",
+        "sqlite.py::test_a_key_on_record_is_found_when_it_is_written",
+    ),
+    sqlite_fault(
+        "decide from memory what has lapsed",
+        "loading",
+        "if due or account.debt or account.plan_since",
+        "if account.debt or account.plan_since",
+        "sqlite.py::test_what_has_lapsed_is_not_decided_from_memory",
+    ),
+    sqlite_fault(
+        "decide from memory what is owed",
+        "loading",
+        "if due or account.debt or account.plan_since",
+        "if due or account.plan_since",
+        "sqlite.py::test_what_is_owed_is_not_decided_from_memory",
+    ),
+    sqlite_fault(
+        "remember a hold without what it announced",
+        "loading",
+        "            state.counters.setdefault((resource, start), latest.copy())",
+        "            pass",
+        "sqlite.py::test_a_hold_that_is_known_takes_back_what_it_announced",
+    ),
+    sqlite_fault(
+        "remember a hold that has ended",
+        "rows",
+        "known.holds.pop((org, held.key), None)",
+        "pass",
+        "sqlite.py::test_a_hold_that_is_known_ends_once",
+    ),
+    sqlite_fault(
+        "let a decision change a hold that is remembered",
+        "loading",
+        "            return None\n        state.holds[key] = hold.copy()",
+        "            return None\n        state.holds[key] = hold",
+        "sqlite.py::test_a_refused_settlement_leaves_its_hold_as_it_is_known",
+    ),
+    sqlite_fault(
+        "remember a member who was erased",
+        "__init__",
+        "self._known.members.pop((org, member), None)",
+        "pass",
+        "sqlite.py::test_an_erased_member_is_not_known_any_more",
     ),
     sqlite_fault(
         "take a later period's counter for an earlier one's",
@@ -949,10 +1012,10 @@ FAULTS = [
         "if False:",
         "postgres.py::test_usage_of_a_batch_over_days_is_not_decided_from_some_of_them",
     ),
-    postgres_fault(
+    fault(
         "remember a hold without whose it is",
-        "known",
-        "        hold.member, hold.project,\n",
+        "records",
+        "            self.member, self.project,\n",
         "",
         "postgres.py::test_a_hold_that_is_remembered_frees_its_own_limits",
     ),
@@ -966,10 +1029,23 @@ FAULTS = [
     fault(
         "refuse from memory",
         "engine/billing",
-        "        if not all(isinstance(each, Success) for each in outcomes):\n"
-        "            return None\n",
-        "        if not changes:\n            return outcomes\n",
+        "            if not isinstance(each, Success):\n                return None\n",
+        "            if not changes:\n                return outcomes\n",
         "postgres.py::test_nothing_is_refused_from_memory",
+    ),
+    postgres_fault(
+        "let a connection rest while somebody waits for one",
+        "pool",
+        "if mine and not self._asking and self._resting is None:",
+        "if mine and self._resting is None:",
+        "postgres.py::test_a_connection_that_rests_is_for_whoever_comes_next",
+    ),
+    postgres_fault(
+        "use a connection that was dropped while it rested",
+        "pool",
+        "elif _dropped(line):",
+        "elif False:",
+        "postgres.py::test_a_connection_that_was_dropped_while_it_rested_is_replaced",
     ),
     postgres_fault(
         "take a lost COMMIT for a definite failure",

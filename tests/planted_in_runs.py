@@ -352,9 +352,9 @@ RUNS: list[Planted] = [
     ),
     (
         "a piece that is priced later is owed again",
-        "billing_core/ledger.py",
-        "            story.unpaid = 0  #",
-        "            pass  #",
+        "billing_core/owing.py",
+        "        story.unpaid = 0  #",
+        "        pass  #",
         (FOUND + "pricing_a_piece_that_is_owed_does_not_owe_it_twice",),
     ),
     (

@@ -80,7 +80,7 @@ IN_TOPUPS: list[Planted] = [
     ),
     (
         "free credit repays a clawback",
-        LEDGER,
+        "billing_core/owing.py",
         'if charge.resource == CLAWBACK and lot.kind != "purchased":',
         "if False:",
         (REFUNDS + "free_credit_does_not_repay_a_clawback",),

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from billing_adapters.sqlite import SqliteStore
 from billing_core import (
     Billing,
     Checkpoint,
+    Conflict,
     Flat,
     Graduated,
+    IdempotencyConflict,
     Price,
     PriceBook,
+    Refused,
     StoreError,
     Tier,
     Usage,
@@ -238,6 +243,137 @@ def test_a_decision_that_is_made_again_counts_once(store: SqliteStore) -> None:
     billing.set_limit("acme", "limit", usd("100"), member="ana")
     # What was spent before the limit is asked for when the counter has moved already.
     billing.settle("acme", "third", tokens("m", input=7), member="ana")
+    assert billing.verify().ok
+
+
+def _statements(store: SqliteStore, write: Callable[[], object]) -> list[str]:
+    """What a write has the database do, by the first two words."""
+    found: list[str] = []
+    with store.transaction():
+        assert store._writer is not None
+        store._writer.set_trace_callback(found.append)
+    write()
+    with store.transaction():
+        store._writer.set_trace_callback(None)
+    return [" ".join(each.split()[:2]) for each in found if not each.startswith("--")]
+
+
+def test_a_command_of_an_org_that_is_known_reads_nothing(store: SqliteStore) -> None:
+    billing = engine(store)
+    billing.publish(BOOK)
+    billing.open_account("acme")
+    billing.grant("acme", "paid", usd("1"))
+
+    def charge(key: str) -> None:
+        billing.deduct("acme", key, usd("0.01"), resource="tool", member="ana")
+
+    def settle(key: str) -> None:
+        with billing.hold("acme", usd("0.1"), life=timedelta(hours=1), key=key) as hold:
+            hold.report(tokens("m", input=5))
+
+    for write in (charge, settle):
+        for number in range(9):  # until the rollup cells are known as well
+            write(f"{write.__name__}-{number}")
+        seen = _statements(store, partial(write, f"{write.__name__}-last"))
+        assert not [each for each in seen if each.startswith("SELECT")], seen
+        assert "UPDATE accounts" in seen
+    assert billing.verify().ok
+
+
+def test_a_key_on_record_is_found_when_it_is_written(store: SqliteStore) -> None:
+    billing = engine(store)
+    billing.open_account("acme")
+    billing.grant("acme", "paid", usd("1"))
+    first = billing.deduct("acme", "k", usd("0.1"), resource="tool")
+    for _ in range(2):
+        again = billing.deduct("acme", "k", usd("0.1"), resource="tool")
+        assert again == evolve(first, replayed=True)
+        with pytest.raises(IdempotencyConflict):
+            billing.deduct("acme", "k", usd("0.2"), resource="tool")
+    assert billing.balance("acme").balance == 900_000_000
+    with pytest.raises(Refused):
+        billing.deduct("acme", "l", usd("0.91"), resource="tool")
+    assert billing.deduct("acme", "l", usd("0.9"), resource="tool").balance == 0
+    assert billing.verify().ok
+
+
+def test_what_has_lapsed_is_not_decided_from_memory(store: SqliteStore) -> None:
+    clock = SettableClock(NOW)
+    billing = engine(store, clock)
+    billing.open_account("acme")
+    billing.grant("acme", "paid", usd("1"))
+    hold = billing.hold("acme", usd("0.8"), life=timedelta(minutes=1), key="h")
+    clock.advance(timedelta(minutes=2))
+    billing.deduct("acme", "k", usd("0.1"), resource="tool")
+    assert [each.state for each in store.holds("acme")] == ["lapsed"]
+    late = billing.settle("acme", "late", Usage.of("tool", {}), hold=hold.key)
+    assert late.captured == 0
+    assert billing.verify().ok
+
+
+def test_what_is_owed_is_not_decided_from_memory(store: SqliteStore) -> None:
+    billing = engine(store)
+    billing.publish(BOOK)
+    billing.open_account("acme")
+    billing.grant("acme", "paid", usd("0.1"))
+    billing.settle("acme", "big", Usage.of("sandbox", {"second": 2000}))
+    assert billing.balance("acme").debt == 100_000_000
+    assert billing.grant("acme", "more", usd("0.3")).repaid == 100_000_000
+    assert billing.balance("acme").debt == 0
+
+
+def test_a_hold_that_is_known_ends_once(path: Path) -> None:
+    with SqliteStore(path) as one, SqliteStore(path) as other:
+        here, there = engine(one), engine(other)
+        here.publish(BOOK)
+        here.open_account("acme")
+        here.grant("acme", "paid", usd("1"))
+        for key, elsewhere in (("a", here), ("b", there)):
+            here.hold("acme", usd("0.1"), life=timedelta(hours=1), key=key)
+            elsewhere.settle("acme", f"{key}-1", tokens("m", input=5), hold=key)
+            with pytest.raises(Conflict, match="settled already"):
+                here.settle("acme", f"{key}-2", tokens("m", input=5), hold=key)
+        assert here.verify().ok
+
+
+def test_a_hold_that_is_known_takes_back_what_it_announced(store: SqliteStore) -> None:
+    billing = engine(store)
+    billing.publish(BOOK)
+    billing.open_account("acme")
+    billing.grant("acme", "paid", usd("1"))
+    use = tokens("m", output=900)
+    for number in range(3):
+        held = billing.hold("acme", use, life=timedelta(hours=1), key=f"h{number}")
+        assert [each.components["output"][3] for each in store.counters("acme")] == [900]
+        billing.release("acme", held.key)
+        assert [each.components["output"][3] for each in store.counters("acme")] == [0]
+    assert billing.verify().ok
+
+
+def test_a_refused_settlement_leaves_its_hold_as_it_is_known(store: SqliteStore) -> None:
+    billing = engine(store)
+    billing.publish(BOOK)
+    billing.open_account("acme")
+    billing.grant("acme", "paid", usd("1"))
+    for key in ("first", "other"):
+        billing.settle("acme", key, tokens("m", input=5))
+    billing.hold("acme", usd("0.1"), life=timedelta(hours=1), key="h")
+    with pytest.raises(IdempotencyConflict):
+        billing.settle("acme", "other", tokens("m", input=5), hold="h")
+    assert billing.settle("acme", "own", tokens("m", input=5), hold="h").captured
+    assert billing.verify().ok
+
+
+def test_an_erased_member_is_not_known_any_more(store: SqliteStore) -> None:
+    billing = engine(store)
+    billing.open_account("acme")
+    billing.grant("acme", "paid", usd("1"))
+    for turn in range(3):
+        for number in range(2):
+            billing.deduct("acme", f"k{turn}{number}", usd("0.1"), resource="tool", member="ana")
+        assert store.members("acme") == {turn + 1: "ana"}
+        assert billing.erase_member("acme", "ana")
+    assert [use.member for _, use in store.usage("acme", 0, 2**62)] == [1, 1, 2, 2, 3, 3]
     assert billing.verify().ok
 
 

@@ -434,8 +434,9 @@ def _from_memory(
         return None
     try:
         outcomes, changes = decide(recalled, batch, terms)
-        if not all(isinstance(each, Success) for each in outcomes):
-            return None
+        for each in outcomes:
+            if not isinstance(each, Success):
+                return None
         transaction.commit(changes)
     except (NeedMore, Stale):
         return None

@@ -22,6 +22,7 @@ from billing_core.limits import Use, bound
 from billing_core.metering import Quote, billed
 from billing_core.money import Money
 from billing_core.outcomes import OPERATIONS, Refusal, Success, outcome
+from billing_core.owing import own_story, story_of
 from billing_core.ports import Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Event
@@ -169,7 +170,7 @@ class Reads(Reports):
             raise NotFound("charge", charge, "a charge is named by the seq that it answered")
         terms = Terms(self._prices.load(), self.clock(), 0)
         ledger = Ledger(org, state, terms)
-        story = ledger.own_story(entry) if entry.op == "piece" else ledger.story(entry)
+        story = own_story(ledger, entry) if entry.op == "piece" else story_of(ledger, entry)
         member = self.store.members(org).get(entry.usage.member) if entry.usage.member else None
         return explain(entry, story, terms.catalogue, state.account.currency, state.lots, member)
 

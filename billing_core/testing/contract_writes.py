@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any, TypeVar
 
 import pytest
 
@@ -29,12 +30,13 @@ from billing_core.records import (
     Subscription,
     Transfer,
 )
-from billing_core.testing.drafts import Draft, charge, hold, load, lot, save, usage
+from billing_core.testing.drafts import Draft, charge, hold, keyed, load, lot, save, usage
 
 __all__ = ["PublishContract", "WriteContract"]
 
 MOST = 2**63 - 1
 HUGE = 10**60 + 1
+_R = TypeVar("_R")
 _LIMIT = Limit("member", Money(7, "USD"), "day", (50,))
 
 
@@ -60,6 +62,10 @@ def _everything(draft: Draft) -> Changes:
         members=[(1, "ann")],
         cells={CellKey("hour", 1, 0, "model:a", "platform"): cell},
     )
+
+
+def _first(rows: Mapping[Any, _R]) -> _R:
+    return next(iter(rows.values()))
 
 
 def _rows(store: Store, org: str) -> list[object]:
@@ -92,14 +98,14 @@ class WriteContract:
         assert load(store).account == changes.account
         assert list(store.entries("acme")) == changes.entries
         assert list(store.events("acme")) == changes.events
-        assert list(store.lots("acme")) == changes.lots
-        assert list(store.holds("acme")) == changes.holds
-        assert list(store.counters("acme")) == changes.counters
-        assert list(store.items("acme")) == changes.items
-        assert list(store.charges("acme")) == changes.charges
+        assert list(store.lots("acme")) == [*changes.lots.values()]
+        assert list(store.holds("acme")) == [*changes.holds.values()]
+        assert list(store.counters("acme")) == [*changes.counters.values()]
+        assert list(store.items("acme")) == [*changes.items.values()]
+        assert list(store.charges("acme")) == [*changes.charges.values()]
         assert list(store.subscriptions("acme")) == changes.subscriptions
-        assert list(store.limits("acme")) == changes.limits
-        assert list(store.spends("acme")) == changes.spends
+        assert list(store.limits("acme")) == [*changes.limits.values()]
+        assert list(store.spends("acme")) == [*changes.spends.values()]
         assert dict(store.members("acme")) == {1: "ann"}
         assert dict(store.cells("acme", "hour", 0, 1)) == changes.cells
         assert store.usage("acme", 0, 100) == [(2, changes.entries[1].usage)]
@@ -131,13 +137,16 @@ class WriteContract:
         save(store, changes)
         assert load(store).account == changes.account
         others = [lot(2), lot(3, expires_at=900, period=-5)]
-        assert list(store.lots("acme")) == [*changes.lots, *others]
-        assert list(store.limits("acme")) == changes.limits
-        assert list(store.spends("acme")) == [Spend("member:1", "day", 0, 7), *changes.spends]
-        assert list(store.holds("acme")) == changes.holds
-        assert list(store.counters("acme")) == changes.counters
-        assert list(store.items("acme")) == changes.items
-        assert list(store.charges("acme")) == changes.charges
+        assert list(store.lots("acme")) == [*changes.lots.values(), *others]
+        assert list(store.limits("acme")) == [*changes.limits.values()]
+        assert list(store.spends("acme")) == [
+            Spend("member:1", "day", 0, 7),
+            *changes.spends.values(),
+        ]
+        assert list(store.holds("acme")) == [*changes.holds.values()]
+        assert list(store.counters("acme")) == [*changes.counters.values()]
+        assert list(store.items("acme")) == [*changes.items.values()]
+        assert list(store.charges("acme")) == [*changes.charges.values()]
 
     def test_cells_are_added_to_what_is_kept(self, store: Store) -> None:
         draft = Draft()
@@ -231,17 +240,17 @@ class WriteContract:
             spends=[Spend("org", "period", MOST, -MOST), Spend("org", "period", -MOST, MOST)],
             cells={key: Cell(MOST, MOST, {"input": [HUGE, MOST], "output": [-HUGE, -MOST]})},
         )
-        changes.holds[0].parts = [[1, MOST]]
+        _first(changes.holds).parts = [[1, MOST]]
         save(store, changes)
         assert load(store).account == changes.account
         assert list(store.entries("acme")) == changes.entries
-        assert list(store.lots("acme")) == changes.lots
-        assert list(store.holds("acme")) == changes.holds
-        assert list(store.counters("acme")) == changes.counters
-        assert list(store.items("acme")) == changes.items
-        assert list(store.charges("acme")) == changes.charges
-        assert list(store.limits("acme")) == changes.limits
-        assert list(store.spends("acme")) == changes.spends[::-1]
+        assert list(store.lots("acme")) == [*changes.lots.values()]
+        assert list(store.holds("acme")) == [*changes.holds.values()]
+        assert list(store.counters("acme")) == [*changes.counters.values()]
+        assert list(store.items("acme")) == [*changes.items.values()]
+        assert list(store.charges("acme")) == [*changes.charges.values()]
+        assert list(store.limits("acme")) == [*changes.limits.values()]
+        assert list(store.spends("acme")) == [*changes.spends.values()][::-1]
         assert store.cells("acme", "period", -MOST, MOST) == changes.cells
         save(store, draft.changes(cells={key: Cell(-MOST, -MOST, {"input": [-HUGE, -MOST]})}))
         [cell] = store.cells("acme", "period", -MOST, MOST).values()
@@ -278,11 +287,11 @@ class WriteContract:
         assert state.account == changes.account
         assert state.entries == {f"settle:{name}": changes.entries[0]}
         assert (state.members, state.holds) == ({name: 1}, {name: held})
-        assert state.counters == {(name, 0): changes.counters[0]}
-        assert state.items == {(name, name): changes.items[0]}
-        assert state.lots == {1: changes.lots[0]}
-        assert state.limits == {(f"project:{name}", "day"): changes.limits[0]}
-        assert state.spends == {(f"project:{name}", "held", 0): changes.spends[0]}
+        assert state.counters == changes.counters
+        assert state.items == changes.items
+        assert state.lots == changes.lots
+        assert state.limits == changes.limits
+        assert state.spends == changes.spends
         assert list(store.subscriptions(name)) == changes.subscriptions
         assert store.entry(name, f"settle:{name}") == changes.entries[0]
         assert store.cells(name, "hour", 0, 1) == changes.cells
@@ -297,27 +306,27 @@ class WriteContract:
         # First what was given, then all that is read.
         for _ in range(2):
             changes.account.balance = 999
-            changes.lots[0].remainder = 999
-            changes.holds[0].parts.append([9, 9])
-            changes.counters[0].components["input"][0] = 999
-            changes.items[0].components["input"][0] = 999
-            changes.charges[0].payments[0][1] = 999
-            changes.spends[0].amount = 999
+            _first(changes.lots).remainder = 999
+            _first(changes.holds).parts.append([9, 9])
+            _first(changes.counters).components["input"][0] = 999
+            _first(changes.items).components["input"][0] = 999
+            _first(changes.charges).payments[0][1] = 999
+            _first(changes.spends).amount = 999
             changes.entries[0].amount = 999
             for cell in changes.cells.values():
                 cell.components["input"][0] = 999
             assert _rows(store, "acme") == kept
-            changes = Changes(
-                account=load(store).account or changes.account,
-                entries=list(store.entries("acme")),
-                lots=list(store.lots("acme")),
-                holds=list(store.holds("acme")),
-                counters=list(store.counters("acme")),
-                items=list(store.items("acme")),
-                charges=list(store.charges("acme")),
-                spends=list(store.spends("acme")),
+            rows = keyed(
+                lots=store.lots("acme"),
+                holds=store.holds("acme"),
+                counters=store.counters("acme"),
+                items=store.items("acme"),
+                charges=store.charges("acme"),
+                spends=store.spends("acme"),
                 cells=dict(store.cells("acme", "hour", 0, 1)),
             )
+            account = load(store).account or changes.account
+            changes = Changes(account=account, entries=list(store.entries("acme")), **rows)
 
     # -- isolation --------------------------------------------------------------
 

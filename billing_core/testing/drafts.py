@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from hashlib import sha256
+from operator import attrgetter
+from typing import Any
 
 from attrs import define, field
 
@@ -20,7 +22,30 @@ from billing_core.records import (
     UsageRecord,
 )
 
-__all__ = ["Draft", "charge", "hold", "load", "lot", "save", "usage"]
+__all__ = ["Draft", "charge", "hold", "keyed", "load", "lot", "save", "usage"]
+
+_KEYS: Mapping[str, Callable[[Any], Any]] = {
+    "lots": attrgetter("lot"),
+    "holds": attrgetter("key"),
+    "counters": attrgetter("resource", "start"),
+    "items": attrgetter("item", "resource"),
+    "charges": attrgetter("charge"),
+    "limits": attrgetter("subject", "per"),
+    "spends": attrgetter("subject", "grain", "start"),
+    "runs": attrgetter("run"),
+    "storages": attrgetter("workspace"),
+    "sizes": attrgetter("workspace", "at"),
+    "topups": attrgetter("topup"),
+}
+"""Under what :class:`Changes` has the rows of a kind."""
+
+
+def keyed(**rows: Any) -> dict[str, Any]:
+    """Rows, by kind, as :class:`Changes` has them."""
+    return {
+        name: {_KEYS[name](each): each for each in values} if name in _KEYS else values
+        for name, values in rows.items()
+    }
 
 
 @define
@@ -56,7 +81,7 @@ class Draft:
         ]
         return self.entry(amount=amount, transfers=transfers, usage=usage())
 
-    def changes(self, **rows: object) -> Changes:
+    def changes(self, **rows: Any) -> Changes:
         """The entries as one commit's changes, with any other rows; begins the next."""
         if not self._entries:
             self.entry()
@@ -86,9 +111,9 @@ class Draft:
             account.summed = account.seq
         made = Changes(account=deepcopy(account), opened=not self.opened, entries=entries)
         self.opened = True
-        for name, value in rows.items():
+        for name, value in keyed(**rows).items():
             setattr(made, name, value)
-        ends = [held.expires_at for held in made.holds if held.state == "open"]
+        ends = [held.expires_at for held in made.holds.values() if held.state == "open"]
         if made.account.next_lapse is None:
             # The account must not promise that nothing lapses while something will.
             account.next_lapse = made.account.next_lapse = min(ends, default=None)

@@ -225,18 +225,18 @@ class MemoryStore:
         if any(member in org.members for _, member in changes.members):
             raise StoreError(f"a member of org {name!r} is on record")
         org.events.extend(changes.events)
-        org.lots |= {lot.lot: lot for lot in changes.lots}
-        org.holds |= {hold.key: hold for hold in changes.holds}
-        org.counters |= {(each.resource, each.start): each for each in changes.counters}
-        org.items |= {(each.item, each.resource): each for each in changes.items}
-        org.charges |= {charge.charge: charge for charge in changes.charges}
+        org.lots |= changes.lots
+        org.holds |= changes.holds
+        org.counters |= changes.counters
+        org.items |= changes.items
+        org.charges |= changes.charges
         org.subscriptions |= {each.seq: each for each in changes.subscriptions}
-        org.limits |= {(each.subject, each.per): each for each in changes.limits}
-        org.spends |= {(each.subject, each.grain, each.start): each for each in changes.spends}
-        org.runs |= {run.run: run for run in changes.runs}
-        org.storages |= {each.workspace: each for each in changes.storages}
-        org.sizes |= {(each.workspace, each.at): each for each in changes.sizes}
-        org.topups |= {each.topup: each for each in changes.topups}
+        org.limits |= changes.limits
+        org.spends |= changes.spends
+        org.runs |= changes.runs
+        org.storages |= changes.storages
+        org.sizes |= changes.sizes
+        org.topups |= changes.topups
         org.auto = changes.auto or org.auto
         org.members |= {name: number for number, name in changes.members}
         for key, cell in changes.cells.items():

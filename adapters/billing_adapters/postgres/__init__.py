@@ -16,7 +16,7 @@ try:
     from psycopg_pool import PoolTimeout
 
     from billing_adapters.postgres import schema as schemas
-    from billing_adapters.postgres.errors import again, mapped
+    from billing_adapters.postgres.errors import DRIVERS, again, fail, mapped
     from billing_adapters.postgres.joined import JoinedStore
     from billing_adapters.postgres.known import Base, Known
     from billing_adapters.postgres.loading import Loader, Send, loaded
@@ -78,7 +78,6 @@ class PostgresStore(Reads):
         self.schema = schema
         self.concurrency = pool_size
         self.lock_seconds = lock_seconds
-        self._mapped = mapped(self.name)
         self._dsn = dsn
         self._known = Known()
         quoted = schemas.quoted(schema)
@@ -224,7 +223,7 @@ class _Transaction:
 
     def _load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         store = self._store
-        with store._mapped:
+        with mapped(store.name):
             begin = [_BEGIN] if self._line is None else []
             if self._line is None:
                 self._line = store._lines.take()
@@ -257,16 +256,19 @@ class _Transaction:
 
     def _commit(self, changes: Mapping[str, Changes]) -> None:
         store = self._store
-        with store._mapped:
+        committing = None
+        try:
             standing = store._known.standing(changes)
             writes = store._writer.queries(changed(changes, self._bases, standing))
             line, begun = self._line, self._line is not None
             if line is None:
                 line = self._line = store._lines.take()
-        line.warnings.clear()
-        with mapped(store.name, committing=len(writes)):
+            line.warnings.clear()
+            committing = len(writes)
             # What is sent without a BEGIN is one transaction, which its end commits.
             line.run([*writes, _COMMIT] if begun else writes)
+        except DRIVERS as error:
+            fail(store.name, error, committing)
         if line.warnings:
             raise StoreError(
                 f"{store.name} warned at the COMMIT: {line.warnings[0]}; send the same again",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from billing_core.errors import StoreError
 from billing_core.ports import Stale
 
-__all__ = ["Failure", "mapped"]
-
-# int(), json.loads and row shapes: what cannot be read as ours is corrupt.
-_DRIVERS = (psycopg.Error, PoolTimeout, ValueError, TypeError, OverflowError, IndexError)
+__all__ = ["DRIVERS", "Failure", "again", "fail", "mapped"]
 
 _AGAIN = {
     "40001": "it met another transaction",
@@ -33,6 +32,10 @@ class Failure(Exception):
         super().__init__(str(error))
 
 
+# int(), json.loads and row shapes: what cannot be read as ours is corrupt.
+DRIVERS = (Failure, psycopg.Error, PoolTimeout, ValueError, TypeError, OverflowError, IndexError)
+
+
 class mapped:
     """Raises StoreError for the driver's errors.
 
@@ -50,11 +53,16 @@ class mapped:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Failure):
-            unsure = self._committing is not None and error.index >= self._committing
-            raise _refused(self._name, error.error, unsure=unsure) from error.error
-        if isinstance(error, _DRIVERS):
-            raise _failed(self._name, error, sent=self._committing is not None) from error
+        if isinstance(error, DRIVERS):
+            fail(self._name, error, self._committing)
+
+
+def fail(name: str, error: Exception, committing: int | None) -> NoReturn:
+    """Raise StoreError for one of the ``DRIVERS``' errors; ``committing``: see mapped."""
+    if isinstance(error, Failure):
+        unsure = committing is not None and error.index >= committing
+        raise _refused(name, error.error, unsure=unsure) from error.error
+    raise _failed(name, error, sent=committing is not None) from error
 
 
 def again(error: BaseException | None) -> bool:

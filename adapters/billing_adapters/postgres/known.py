@@ -175,9 +175,7 @@ def _recalled(known: _Org, want: Wanted) -> OrgState | None:
     account = known.account
     due = account.next_lapse is not None and account.next_lapse <= want.until
     late = want.times is not None and want.times[0] < account.plan_since
-    if due or late or account.debt or want.charges or want.all_holds or want.sums:
-        return None
-    if want.runs or want.storages or want.topups or want.auto:
+    if due or late or account.debt or want.rare():
         return None
     state = OrgState(_account(account))
     if want.tail(account):
@@ -185,29 +183,40 @@ def _recalled(known: _Org, want: Wanted) -> OrgState | None:
             return None
         state.tail = list(known.tail)
     try:
-        state.holds = {key: _hold(known.holds[key]) for key in want.holds}
-        members = [(name, known.members[name]) for name in want.members]
-        items = [(key, known.items[key]) for key in want.items]
+        _recall_named(known, want, state)
         for resource, (first, last) in want.counters.items():
             since, counters = known.counters[resource]
             if first < since:
                 return None
             for start in _spanned(counters, first, last):
-                state.counters[resource, start] = _counter(counters[start])
+                state.counters[resource, start] = counters[start].copy()
         for hold in state.holds.values():
             for start, _, _ in hold.counted:
                 resource = hold.resource or ""
                 counter = known.counters[resource][1][start]
-                state.counters.setdefault((resource, start), _counter(counter))
-        state.members = {name: number for name, number in members if number is not None}
+                state.counters.setdefault((resource, start), counter.copy())
         if account.limited_since is not None:
             _recall_terms(known, want, state)
     except KeyError:
         return None
-    state.lots = {number: _lot(lot) for number, lot in known.lots.items()}
-    state.items = {key: _item(item) for key, item in items if item is not None}
+    for lot in known.lots.values():
+        state.lots[lot.lot] = _lot(lot)
     state.next_hold = account.next_lapse
     return state
+
+
+def _recall_named(known: _Org, want: Wanted, state: OrgState) -> None:
+    """Holds, members and items; raises KeyError where not all is known."""
+    for key in want.holds:
+        state.holds[key] = known.holds[key].copy()
+    for name in want.members:
+        number = known.members[name]
+        if number is not None:
+            state.members[name] = number
+    for named in want.items:
+        item = known.items[named]
+        if item is not None:
+            state.items[named] = _item(item)
 
 
 def _recall_terms(known: _Org, want: Wanted, state: OrgState) -> None:
@@ -234,8 +243,13 @@ def _windows(anchor: int, want: Wanted, who: Iterable[str]) -> list[tuple[str, s
 
 def _spanned(counters: Iterable[int], first: int, last: int) -> list[int]:
     """The starts within a span, and the latest before it."""
-    before = max((start for start in counters if start <= first), default=None)
-    within = [start for start in counters if first < start <= last]
+    before: int | None = None
+    within: list[int] = []
+    for start in counters:
+        if first < start <= last:
+            within.append(start)
+        elif start <= first and (before is None or start > before):
+            before = start
     return within if before is None else [before, *within]
 
 
@@ -248,7 +262,7 @@ def _add(known: _Org, found: Found, want: Wanted) -> None:
         known.tail = list(state.tail)
     for hold in state.holds.values():
         if hold.state == "open":
-            known.holds[hold.key] = _hold(hold)
+            known.holds[hold.key] = hold.copy()
     for name in want.members:
         known.members[name] = state.members.get(name)
     for key in want.items:
@@ -257,7 +271,7 @@ def _add(known: _Org, found: Found, want: Wanted) -> None:
     for resource, (first, counters) in found.counters.items():
         # All from the one in force at the time asked for.
         since = min([first, *(counter.start for counter in counters)])
-        kept = {counter.start: _counter(counter) for counter in counters}
+        kept = {counter.start: counter.copy() for counter in counters}
         known.counters[resource] = since, kept
     if state.account is not None and state.account.limited_since is not None:
         who = concerned(state, want)
@@ -272,36 +286,43 @@ def _add(known: _Org, found: Found, want: Wanted) -> None:
 
 
 def _apply(known: _Org, change: Changes) -> None:
-    known.account = account = change.account
-    if change.opened or account.summed == account.seq:
-        known.tail = []
-    if known.tail is not None and account.summed < account.seq:
-        usages = [each.usage for each in change.entries]
-        known.tail += [usage for usage in usages if usage is not None]
+    known.account = change.account
+    _apply_tail(known, change)
     _apply_credit(known, change)
-    for counter in change.counters:
+    for counter in change.counters.values():
         if counter.resource in known.counters:
             known.counters[counter.resource][1][counter.start] = counter
-    for item in change.items:
+    for item in change.items.values():
         known.items[item.item, item.resource] = item
-    known.members.update((name, number) for number, name in change.members)
+    for number, name in change.members:
+        known.members[name] = number
     for key, cell in change.cells.items():
         for name in cell.components or ("",):
             known.cells[key, name] = None
-    for limit in change.limits:
+    for limit in change.limits.values():
         if limit.subject in known.limits:
             known.limits[limit.subject][limit.per] = limit
-    for spend in change.spends:
+    for spend in change.spends.values():
         known.spends[spend.subject, spend.grain, spend.start] = spend
 
 
+def _apply_tail(known: _Org, change: Changes) -> None:
+    account = change.account
+    if change.opened or account.summed == account.seq:
+        known.tail = []
+    if known.tail is not None and account.summed < account.seq:
+        for entry in change.entries:
+            if entry.usage is not None:
+                known.tail.append(entry.usage)
+
+
 def _apply_credit(known: _Org, change: Changes) -> None:
-    for lot in change.lots:
+    for lot in change.lots.values():
         if lot.remainder:
             known.lots[lot.lot] = lot
         else:
             known.lots.pop(lot.lot, None)
-    for hold in change.holds:
+    for hold in change.holds.values():
         if hold.state == "open":
             known.holds[hold.key] = hold
         else:
@@ -322,21 +343,8 @@ def _lot(lot: Lot) -> Lot:
     return Lot(*_LOT(lot))
 
 
-def _hold(hold: Hold) -> Hold:
-    parts = [list(part) for part in hold.parts]
-    return Hold(
-        hold.key, hold.resource, hold.expires_at, hold.state, parts, list(hold.counted),
-        hold.member, hold.project,
-    )  # fmt: skip
-
-
 def _spend(spend: Spend) -> Spend:
     return Spend(spend.subject, spend.grain, spend.start, spend.amount)
-
-
-def _counter(counter: Counter) -> Counter:
-    components = {name: list(each) for name, each in counter.components.items()}
-    return Counter(counter.resource, counter.start, components)
 
 
 def _item(item: Item) -> Item:

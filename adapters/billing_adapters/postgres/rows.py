@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -229,14 +228,13 @@ def changed(
     changes: Mapping[str, Changes],
     bases: Mapping[str, tuple[bytes, int]],
     standing: Mapping[str, Standing],
-) -> dict[str, Rows]:
-    """What :class:`billing_core.ports.Changes` promises, for all orgs, in sorted order: rows
-    to be written, by table.
+) -> Rows:
+    """What :class:`billing_core.ports.Changes` promises, for all orgs, in sorted order.
 
     ``bases``: by org, the head on which the changes were decided, and the number of names
     erased by then.
     """
-    rows: dict[str, Rows] = defaultdict(Rows)
+    rows = Rows()
     for org in sorted(changes):
         change = changes[org]
         was, erased = (b"", 0) if change.opened else bases[org]
@@ -248,9 +246,8 @@ def changed(
             a.ahead, a.limited_since, a.low_balance, a.topup_below, a.topup_from, a.topup_open,
             a.summed, erased, was,
         )  # fmt: skip
-        accounts = rows["accounts"]
-        (accounts.put if change.opened else accounts.updated).append(row)
-        entries = rows["entries"].put
+        (rows.put if change.opened else rows.updated)["accounts"].append(row)
+        entries = rows.put["entries"]
         for each in change.entries:
             transfers, used = each.texts
             member = occurred_at = None
@@ -266,78 +263,79 @@ def changed(
     return rows
 
 
-def _state_rows(
-    rows: dict[str, Rows], org: str, change: Changes, standing: Standing | None
-) -> None:
-    def put(table: str, row: tuple[Value, ...], stands: object) -> None:
-        kept = rows[table]
-        (kept.updated if stands else kept.put).append(row)
-
+def _state_rows(rows: Rows, org: str, change: Changes, standing: Standing | None) -> None:
+    put, updated = rows.put, rows.updated
     for event in change.events:
-        put("events", (org, *event), False)
+        put["events"].append((org, *event))
     for number, name in change.members:
-        put("members", (org, name, number), False)
+        put["members"].append((org, name, number))
     row: tuple[Value, ...]
-    for lot in change.lots:
+    for lot in change.lots.values():
         scope = None if lot.scope is None else compact(lot.scope)
         row = (
             org, lot.lot, lot.seq, lot.kind, lot.priority, lot.amount, lot.remainder,
             lot.reserved, lot.expires_at, scope, lot.period, lot.remainder == 0,
         )  # fmt: skip
-        put("lots", row, standing and lot.lot <= standing.account.lots)
-    for hold in change.holds:
+        stands = standing is not None and lot.lot <= standing.account.lots
+        (updated if stands else put)["lots"].append(row)
+    for hold in change.holds.values():
         parts, counted = compact(hold.parts), compact(hold.counted)
         row = (
             org, hold.key, hold.resource, hold.expires_at, hold.state, parts, counted,
             hold.member, hold.project,
         )  # fmt: skip
-        put("holds", row, standing and hold.key in standing.holds)
-    for counter in change.counters:
+        stands = standing is not None and hold.key in standing.holds
+        (updated if stands else put)["holds"].append(row)
+    for counter in change.counters.values():
         row = org, counter.resource, counter.start, compact(counter.components)
         known = None if standing is None else standing.counters.get(counter.resource)
-        put("counters", row, known and counter.start in known[1])
-    for item in change.items:
+        stands = known is not None and counter.start in known[1]
+        (updated if stands else put)["counters"].append(row)
+    for item in change.items.values():
         row = org, item.item, item.resource, compact(item.components)
-        put("items", row, standing and standing.items.get((item.item, item.resource)))
-    for story in change.charges:
+        named = item.item, item.resource
+        stands = standing is not None and standing.items.get(named) is not None
+        (updated if stands else put)["items"].append(row)
+    for story in change.charges.values():
         row = (
             org, story.charge, story.resource, story.amount, story.unpaid, story.reversed,
             compact(story.payments), story.period, story.priced,
         )  # fmt: skip
-        put("charges", row, False)
+        put["charges"].append(row)
     for since in change.subscriptions:
-        put("subscriptions", (org, *since), False)
-    for limit in change.limits:
+        put["subscriptions"].append((org, *since))
+    for limit in change.limits.values():
         row = org, limit.subject, limit.per, limit.amount, compact(limit.alerts), limit.blocks
-        put("limits", row, False)
-    for spend in change.spends:
+        put["limits"].append(row)
+    for spend in change.spends.values():
         key = spend.subject, spend.grain, spend.start
-        put("spends", (org, *key, spend.amount), standing and standing.spends.get(key))
+        stands = standing is not None and standing.spends.get(key) is not None
+        (updated if stands else put)["spends"].append((org, *key, spend.amount))
 
 
-def _work_rows(rows: dict[str, Rows], org: str, change: Changes) -> None:
+def _work_rows(rows: Rows, org: str, change: Changes) -> None:
     """Runs, storage, top-ups, and that there are events to be delivered."""
-    for run in change.runs:
-        rows["runs"].put.append((org, run.run, run.state, run.seen_at, run.to_json()))
-    for storage in change.storages:
-        rows["storages"].put.append((org, storage.workspace, storage.to_json()))
-    for size in change.sizes:
-        rows["sizes"].put.append((org, *size))
-    for topup in change.topups:
+    for run in change.runs.values():
+        rows.put["runs"].append((org, run.run, run.state, run.seen_at, run.to_json()))
+    for storage in change.storages.values():
+        rows.put["storages"].append((org, storage.workspace, storage.to_json()))
+    for size in change.sizes.values():
+        rows.put["sizes"].append((org, *size))
+    for topup in change.topups.values():
         body = asdict(topup)
         asked = body.pop("asked")
-        rows["topups"].put.append((org, topup.topup, topup.due_at, asked, compact(body)))
+        rows.put["topups"].append((org, topup.topup, topup.due_at, asked, compact(body)))
     if change.auto is not None:
         auto = compact(asdict(change.auto))
-        rows["auto_topups"].put.append((org, change.auto.customer, auto))
+        rows.put["auto_topups"].append((org, change.auto.customer, auto))
     if change.events:
-        rows["deliveries"].put.append((org, 0, 0, True, "", 0))
+        rows.put["deliveries"].append((org, 0, 0, True, "", 0))
 
 
-def _cell_rows(rows: dict[str, Rows], org: str, change: Changes, standing: Standing | None) -> None:
+def _cell_rows(rows: Rows, org: str, change: Changes, standing: Standing | None) -> None:
     if not change.cells:
         return
-    put, updated = rows["cells"].put, rows["cells"].updated
+    put, updated = rows.put["cells"], rows.updated["cells"]
     known = _NO_CELLS if standing is None else standing.cells
     for key, cell in change.cells.items():
         requests, rest = cell.requests, cell.amount

@@ -8,6 +8,7 @@ the parameters grow in number with the rows.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -41,6 +42,8 @@ def texts(values: Iterable[Value]) -> list[bytes | None]:
         None if v is None
         else b"%d" % v if type(v) is int
         else v.encode() if type(v) is str
+        else b"\\x" + v.hex().encode() if type(v) is bytes
+        else _TRUTHS[v] if type(v) is bool
         else text(v)
         for v in values
     ]  # fmt: skip
@@ -57,16 +60,18 @@ def joined(values: Iterable[Value]) -> bytes:
     return whole.encode()
 
 
+_TRUTHS = {False: b"f", True: b"t"}
 _USED = re.compile(r"excluded\.(\w+)")
 _FEW = 6
 
 
 @define
 class Rows:
-    """Rows of one table to be written: ``put`` may stand already or not, ``updated`` do."""
+    """Rows to be written, by table: those ``put`` may stand already or not, those ``updated``
+    do."""
 
-    put: list[tuple[Value, ...]] = field(factory=list)
-    updated: list[tuple[Value, ...]] = field(factory=list)
+    put: dict[str, list[tuple[Value, ...]]] = field(factory=lambda: defaultdict(list))
+    updated: dict[str, list[tuple[Value, ...]]] = field(factory=lambda: defaultdict(list))
 
 
 @frozen
@@ -288,15 +293,16 @@ class Writer:
             )
         self._places = {table.name: n for n, table in enumerate(TABLES)}
 
-    def queries(self, rows: Mapping[str, Rows]) -> list[Query]:
+    def queries(self, rows: Rows) -> list[Query]:
         """One or two statements for each table that has rows to be written; a few more
         where a few rows stand already."""
         found: list[Query] = []
-        for name in sorted(rows, key=self._places.__getitem__):
+        for name in sorted({*rows.put, *rows.updated}, key=self._places.__getitem__):
             one, many, update, taken = self._statements[name]
-            put, updated = rows[name].put, rows[name].updated
+            put, updated = rows.put.get(name, ()), rows.updated.get(name, ())
             if update is not None and len(updated) <= _FEW:
-                found += [Query(update, texts(taken(row))) for row in updated]
+                for row in updated:
+                    found.append(Query(update, texts(taken(row))))
             else:
                 put = [*put, *updated]
             if len(put) == 1:

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from billing_adapters.sqlite import loading, rows
-from billing_adapters.sqlite.errors import mapped
+from billing_adapters.sqlite.errors import DRIVERS, fail, mapped
 from billing_adapters.sqlite.joined import JoinedStore
 from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.reads import Reads
 from billing_core.catalogue import Published
 from billing_core.errors import StoreError
-from billing_core.ports import Changes, Loaded, Store, Transaction, Wanted
+from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
 
 __all__ = ["SqliteStore"]
 
@@ -50,8 +50,6 @@ class SqliteStore(Reads):
         self._reading: set[object] = set()
         self._torn = False  # in use while this process was forked off
         self._known = Known()
-        self._mapped = mapped(self.path)
-        self._mapped_commit = mapped(self.path, committing=True)
         _STORES.add(self)
         with self._lock:
             self._connection()
@@ -238,6 +236,7 @@ class SqliteStore(Reads):
 
     def erase_member(self, org: str, member: str) -> bool:
         with self._writing() as db:
+            self._known.members.pop((org, member), None)
             gone = db.execute("DELETE FROM members WHERE org_id = ? AND name = ?", (org, member))
             return gone.rowcount == 1
 
@@ -283,30 +282,62 @@ os.register_at_fork(
 
 
 class _Transaction:
-    """One write transaction on the writer's connection; begun at the first load."""
+    """One write transaction on the writer's connection, begun when it is first asked."""
 
     def __init__(self, store: SqliteStore, db: sqlite3.Connection) -> None:
         self._store = store
         self._known = store._known
         self._db = db
+        self._recalled = False
 
     def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
-        return None
+        """Of a single command: one refusal would have a whole batch decided again, which
+        finds its keys cheaply."""
+        if len(wanted) > 1:
+            return None
+        [(org, want)] = wanted.items()
+        if len(want.keys) > 1:
+            return None
+        try:
+            self._begin()
+        except DRIVERS as error:
+            fail(self._store.path, error, committing=False)
+        state = loading.recall(org, want, self._known)
+        if state is None:
+            return None
+        self._recalled = True
+        return {org: state}
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
-        with self._store._mapped:
-            if not self._db.in_transaction:
-                self._store._patiently(self._db, "BEGIN IMMEDIATE")
-                self._known.check(self._db)
-            return {
-                org: loading.load(self._db, org, wanted[org], self._known) for org in sorted(wanted)
-            }
+        self._recalled = False
+        db, known = self._db, self._known
+        try:
+            if not db.in_transaction:
+                self._begin()
+            return {org: loading.load(db, org, wanted[org], known) for org in sorted(wanted)}
+        except DRIVERS as error:
+            fail(self._store.path, error, committing=False)
+
+    def _begin(self) -> None:
+        self._store._patiently(self._db, "BEGIN IMMEDIATE")
+        self._known.check(self._db)
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
         known = self._known
         version, known.version = known.version, None  # forgotten, unless this succeeds
-        with self._store._mapped:
+        committing = False
+        try:
+            try:
+                rows.record(self._db, changes)
+            except sqlite3.IntegrityError:
+                if not self._recalled:
+                    raise
+                self._db.execute("ROLLBACK")
+                known.version = version
+                raise Stale("its key is on record; load it") from None
             rows.write(self._db, changes, known)
-        with self._store._mapped_commit:
+            committing = True
             self._db.execute("COMMIT")
+        except DRIVERS as error:
+            fail(self._store.path, error, committing=committing)
         known.version = version

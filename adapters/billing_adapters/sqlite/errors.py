@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import NoReturn
 
 from billing_core.errors import StoreError
 
-__all__ = ["mapped"]
+__all__ = ["DRIVERS", "fail", "mapped"]
 
 
 # json.loads and row shapes: what cannot be read as ours is corrupt.
-_DRIVERS = (sqlite3.Error, ValueError, TypeError, OverflowError)
+DRIVERS = (sqlite3.Error, ValueError, TypeError, OverflowError)
 
 
 class mapped:
-    """The driver's errors, mapped once; it keeps nothing of one use, so it serves many."""
+    """Raises StoreError for the driver's errors."""
 
     __slots__ = ("_committing", "_path")
 
@@ -26,8 +27,13 @@ class mapped:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, _DRIVERS):
-            raise _store_error(self._path, error, committing=self._committing) from error
+        if isinstance(error, DRIVERS):
+            fail(self._path, error, committing=self._committing)
+
+
+def fail(path: str, error: Exception, *, committing: bool) -> NoReturn:
+    """Raise StoreError for one of the ``DRIVERS``' errors, of a COMMIT or of something before."""
+    raise _store_error(path, error, committing=committing) from error
 
 
 def _store_error(path: str, error: Exception, *, committing: bool) -> StoreError:

@@ -119,5 +119,6 @@ class _JoinedTransaction:
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
         with mapped(self._path):
+            rows.record(self._db, changes)
             rows.write(self._db, changes, Known())
         self.committed = True

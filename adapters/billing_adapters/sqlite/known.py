@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sized
 from typing import Any
 
 from attrs import define, field
 
-from billing_core.records import Cell, CellKey, Counter, UsageRecord
+from billing_core.records import Cell, CellKey, Counter, Hold, UsageRecord
 
 __all__ = ["Known"]
 
 _ORGS = 1_000
-_CELLS = 10_000
+_ROWS = 10_000  # of a kind
 
 
 @define
 class Known:
-    """Rows that need not be read again: orgs' accounts, their unspent lots by number, rollup
-    cells, what these lack, and each resource's latest counter.
+    """Rows that need not be read again: orgs' accounts, their unspent lots by number, open
+    holds, members, rollup cells, what these lack, and each resource's latest counter.
 
     They are those of one connection, and hold for as long as its ``data_version`` stays:
     that changes when any other connection has committed.  Asked for inside a write
@@ -28,6 +29,8 @@ class Known:
 
     version: int | None = None
     orgs: dict[str, tuple[tuple[Any, ...], dict[int, tuple[Any, ...]]]] = field(factory=dict)
+    holds: dict[tuple[str, str], Hold] = field(factory=dict)
+    members: dict[tuple[str, str], int] = field(factory=dict)
     cells: dict[tuple[str, CellKey], Cell] = field(factory=dict)
     counters: dict[tuple[str, str], Counter] = field(factory=dict)
     tails: dict[str, list[UsageRecord]] = field(factory=dict)
@@ -35,7 +38,8 @@ class Known:
     def check(self, db: sqlite3.Connection) -> None:
         """Forget what somebody else may have changed."""
         [version] = db.execute("PRAGMA data_version").fetchone()
-        many = len(self.orgs) > _ORGS or len(self.cells) > _CELLS or len(self.counters) > _CELLS
+        rows: tuple[Sized, ...] = (self.cells, self.counters, self.holds, self.members)
+        many = len(self.orgs) > _ORGS or max(map(len, rows)) > _ROWS
         if version != self.version or many:
             self.forget()
             self.version = version
@@ -44,6 +48,8 @@ class Known:
         """Forget all."""
         self.version = None
         self.orgs = {}
+        self.holds = {}
+        self.members = {}
         self.cells = {}
         self.counters = {}
         self.tails = {}

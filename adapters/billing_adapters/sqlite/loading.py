@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from billing_adapters.sqlite import over_time, rows, topup_rows
@@ -25,7 +25,7 @@ from billing_core.records import (
 )
 from billing_core.times import Window, starts
 
-__all__ = ["cell_members", "entries", "load", "tail_cells", "used_by"]
+__all__ = ["cell_members", "entries", "load", "recall", "tail_cells", "used_by"]
 
 _BY_KEY = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND key = ?"
 _AT_ONCE = 100
@@ -55,21 +55,18 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
     if account_and_lots is None:
         return OrgState()
     known.orgs[org] = account_and_lots
-    row, lots = account_and_lots
-    state = OrgState(rows.account(row), {number: rows.lot(each) for number, each in lots.items()})
+    state = _state(*account_and_lots)
     assert state.account is not None
     next_lapse, debt = state.account.next_lapse, state.account.debt
     for row in _by_keys(db, org, list(want.keys)):
         found = rows.entry(org, row)
         state.entries[found.key] = found
-    for name in want.members:
-        row = db.execute(_BY_NAME, (org, name)).fetchone()
-        if row is not None:
-            state.members[name] = row[0]
+    if want.members:
+        _load_members(db, org, want, state, known)
     if want.runs or want.storages:
         over_time.load(db, org, want, state)
     if want.holds or next_lapse is not None:
-        _load_holds(db, org, want, state, next_lapse)
+        _load_holds(db, org, want, state, known)
     if state.runs or state.storages:
         _load_stories(db, org, state)
     if want.charges or debt:
@@ -83,6 +80,57 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
     if want.topups or want.auto:
         topup_rows.load(db, org, want, state)
     return state
+
+
+def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
+    """What is wanted but for entries, as it is known; None where more is wanted than that."""
+    account_and_lots = known.orgs.get(org)
+    if account_and_lots is None or want.items or want.rare():
+        return None
+    state = _state(*account_and_lots)
+    account = state.account
+    assert account is not None
+    due = account.next_lapse is not None and account.next_lapse <= want.until
+    if due or account.debt or account.plan_since or account.limited_since is not None:
+        return None
+    state.next_hold = account.next_lapse
+    for key in want.holds:
+        hold = known.holds.get((org, key))
+        if hold is None:
+            return None
+        state.holds[key] = hold.copy()
+    for name in want.members:
+        number = known.members.get((org, name))
+        if number is None:
+            return None
+        state.members[name] = number
+    if want.tail(account):
+        tail = known.tails.get(org)
+        if tail is None:
+            return None
+        state.tail = list(tail)
+    return state if _recall_counters(org, want, known, state) else None
+
+
+def _recall_counters(org: str, want: Wanted, known: Known, state: OrgState) -> bool:
+    """Those wanted, and those in which the holds are counted; whether all are known."""
+    for resource, (first, _) in want.counters.items():
+        latest = known.counters.get((org, resource))
+        if latest is None or latest.start > first:
+            return False
+        state.counters[resource, latest.start] = latest.copy()
+    for hold in state.holds.values():
+        for start, _, _ in hold.counted:
+            resource = hold.resource or ""
+            latest = known.counters.get((org, resource))
+            if latest is None or latest.start != start:
+                return False
+            state.counters.setdefault((resource, start), latest.copy())
+    return True
+
+
+def _state(row: tuple[Any, ...], lots: Mapping[int, tuple[Any, ...]]) -> OrgState:
+    return OrgState(rows.account(row), {number: rows.lot(lot) for number, lot in lots.items()})
 
 
 def _by_keys(db: sqlite3.Connection, org: str, keys: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -103,15 +151,32 @@ def _load_org(
     return None if row is None else (row, {lot[0]: lot for lot in db.execute(_LOTS_LEFT, (org,))})
 
 
+def _load_members(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
+) -> None:
+    for name in want.members:
+        number = known.members.get((org, name))
+        if number is None:
+            row = db.execute(_BY_NAME, (org, name)).fetchone()
+            number = None if row is None else row[0]
+        if number is not None:
+            state.members[name] = known.members[org, name] = number
+
+
 def _load_holds(
-    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, next_lapse: int | None
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
 ) -> None:
     for key in want.holds:
+        hold = known.holds.get((org, key))
+        if hold is not None:
+            state.holds[key] = hold.copy()
+            continue
         row = db.execute(
             f"SELECT {rows.HOLD} FROM holds WHERE org_id = ? AND key = ?", (org, key)
         ).fetchone()
         if row is not None:
             state.holds[key] = rows.hold(row)
+    next_lapse = None if state.account is None else state.account.next_lapse
     state.next_hold = next_lapse
     due = next_lapse is not None and next_lapse <= want.until
     if due or want.all_holds:
@@ -136,7 +201,7 @@ def _counters(
     first, last = span
     latest = known.counters.get((org, resource))
     if latest is not None and latest.start <= first:
-        yield _copied(latest)
+        yield latest.copy()
         return
     for row in db.execute(_COUNTERS_DOWN, (org, resource)):
         known.counters.setdefault((org, resource), rows.counter(row))
@@ -144,12 +209,6 @@ def _counters(
             yield rows.counter(row)
         if row[1] <= first:
             return
-
-
-def _copied(counter: Counter) -> Counter:
-    """Decisions change what they are given, and may come to nothing."""
-    parts = {component: standing[:] for component, standing in counter.components.items()}
-    return Counter(counter.resource, counter.start, parts)
 
 
 def _load_counters(

@@ -55,9 +55,9 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> Non
 
 def put(rows: Mapping[str, list[tuple[Any, ...]]], org: str, changes: Changes) -> None:
     """Add the rows to write, by statement."""
-    for run in changes.runs:
+    for run in changes.runs.values():
         rows[_PUT_RUN].append((org, run.run, run.state, run.seen_at, run.to_json()))
-    for storage in changes.storages:
+    for storage in changes.storages.values():
         rows[_PUT_STORAGE].append((org, storage.workspace, storage.to_json()))
-    for size in changes.sizes:
+    for size in changes.sizes.values():
         rows[_PUT_SIZE].append((org, *size))

@@ -28,7 +28,7 @@ from billing_core.records import (
 )
 from billing_core.text import compact
 
-__all__ = ["write"]
+__all__ = ["record", "write"]
 
 ENTRY = (
     "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
@@ -186,18 +186,22 @@ _Rows = defaultdict[str, list[tuple[Any, ...]]]
 """Rows to write, by statement."""
 
 
+def record(db: sqlite3.Connection, changes: Mapping[str, Changes]) -> None:
+    """Write the journal: raises IntegrityError where a key is on record."""
+    db.executemany(_INSERT_ENTRY, _journal_rows(changes))
+
+
 def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) -> None:
-    """What :class:`billing_core.ports.Changes` promises, a table at a time for all orgs.
+    """What else :class:`billing_core.ports.Changes` promises, a table at a time for all orgs.
 
     What it writes is ``known`` afterwards, and must be forgotten if this fails.
     """
-    db.executemany(_INSERT_ENTRY, _journal_rows(changes))
     rows: _Rows = defaultdict(list)
     for org, change in changes.items():
         lots = known.orgs[org][1] if org in known.orgs else {}
         _account_rows(rows, org, change, known, lots)
         _lot_rows(rows, org, change, lots)
-        _state_rows(rows, org, change)
+        _state_rows(rows, org, change, known)
         _counter_rows(rows, org, change, known)
         over_time.put(rows, org, change)
         topup_rows.put(rows, org, change)
@@ -246,7 +250,7 @@ def _journal_rows(changes: Mapping[str, Changes]) -> Iterator[tuple[Any, ...]]:
 
 
 def _lot_rows(rows: _Rows, org: str, changes: Changes, lots: dict[int, tuple[Any, ...]]) -> None:
-    for each in changes.lots:
+    for each in changes.lots.values():
         scope = None if each.scope is None else compact(each.scope)
         row = (
             each.lot, each.seq, each.kind, each.priority, each.amount, each.remainder,
@@ -262,21 +266,26 @@ def _lot_rows(rows: _Rows, org: str, changes: Changes, lots: dict[int, tuple[Any
             lots.pop(each.lot, None)
 
 
-def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
+def _state_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
     for number, name in changes.members:
+        known.members[org, name] = number
         rows[_INSERT_MEMBER].append((org, number, name))
     for event in changes.events:
         rows[_INSERT_EVENT].append((org, *event))
-    for held in changes.holds:
+    for held in changes.holds.values():
         parts, counted = compact(held.parts), compact(held.counted)
         row: tuple[Any, ...] = (
             org, held.key, held.resource, held.expires_at, held.state, parts, counted,
             held.member, held.project,
         )  # fmt: skip
         rows[_PUT_HOLD].append(row)
-    for run in changes.items:
+        if held.state == "open":
+            known.holds[org, held.key] = held
+        else:
+            known.holds.pop((org, held.key), None)
+    for run in changes.items.values():
         rows[_PUT_ITEM].append((org, run.item, run.resource, compact(run.components)))
-    for story in changes.charges:
+    for story in changes.charges.values():
         put = (
             org, story.charge, story.resource, story.amount, story.unpaid, story.reversed,
             compact(story.payments), story.period, story.priced,
@@ -284,16 +293,16 @@ def _state_rows(rows: _Rows, org: str, changes: Changes) -> None:
         rows[_PUT_CHARGE].append(put)
     for since in changes.subscriptions:
         rows[_INSERT_SUBSCRIPTION].append((org, *since))
-    for each in changes.limits:
+    for each in changes.limits.values():
         row = (org, each.subject, each.per, each.amount, compact(each.alerts), each.blocks)
         rows[_PUT_LIMIT].append(row)
-    for spend in changes.spends:
+    for spend in changes.spends.values():
         row = (org, spend.subject, spend.grain, spend.start, spend.amount)
         rows[_PUT_SPEND].append(row)
 
 
 def _counter_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
-    for each in changes.counters:
+    for each in changes.counters.values():
         latest = known.counters.get((org, each.resource))
         if latest is not None and latest.start <= each.start:
             known.counters[org, each.resource] = each
@@ -305,8 +314,9 @@ def _remember_tail(org: str, changes: Changes, known: Known) -> None:
     if changes.opened or account.summed == account.seq:
         known.tails[org] = []
     if org in known.tails and account.summed < account.seq:
-        usages = [each.usage for each in changes.entries]
-        known.tails[org] += [usage for usage in usages if usage is not None]
+        for entry_ in changes.entries:
+            if entry_.usage is not None:
+                known.tails[org].append(entry_.usage)
 
 
 def _cell_rows(

@@ -71,7 +71,7 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> Non
 
 def put(rows: dict[str, list[tuple[Any, ...]]], org: str, changes: Changes) -> None:
     """Add the rows to write, by statement."""
-    for topup in changes.topups:
+    for topup in changes.topups.values():
         body = attrs.asdict(topup)
         asked = body.pop("asked")
         rows[_PUT_TOPUP].append((org, topup.topup, topup.due_at, asked, compact(body)))
