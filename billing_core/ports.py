@@ -111,11 +111,16 @@ class Wanted:
         the cells lack too much, and with ``sums``."""
         return to_be_summed(account, len(self.keys)) or bool(self.sums)
 
-    def rare(self) -> bool:
-        """Whether anything is wanted that most commands do without: of charges, all holds,
-        sums, runs, workspaces or top-ups."""
-        return bool(
-            self.charges
+    def plain(self, account: Account) -> bool:
+        """Whether nothing lapses, is owed, or was used before the plan, and nothing is wanted
+        of charges, all holds, sums, runs, workspaces or top-ups: so it is with most commands."""
+        due = account.next_lapse is not None and account.next_lapse <= self.until
+        late = self.times is not None and self.times[0] < account.plan_since
+        return not (
+            due
+            or late
+            or account.debt
+            or self.charges
             or self.all_holds
             or self.sums
             or self.runs

@@ -836,18 +836,25 @@ FAULTS = [
         "raise",
         "sqlite.py::test_a_key_on_record_is_found_when_it_is_written",
     ),
-    sqlite_fault(
+    fault(
         "decide from memory what has lapsed",
-        "loading",
-        "if due or account.debt or account.plan_since",
-        "if account.debt or account.plan_since",
+        "ports",
+        "            due\n            or late\n",
+        "            late\n",
         "sqlite.py::test_what_has_lapsed_is_not_decided_from_memory",
     ),
-    sqlite_fault(
+    fault(
+        "decide from memory by the plan that was not yet in force",
+        "ports",
+        "            due\n            or late\n",
+        "            due\n",
+        "postgres.py::test_what_was_used_under_an_earlier_plan_is_not_decided_from_memory",
+    ),
+    fault(
         "decide from memory what is owed",
-        "loading",
-        "if due or account.debt or account.plan_since",
-        "if due or account.plan_since",
+        "ports",
+        "            or account.debt\n",
+        "",
         "sqlite.py::test_what_is_owed_is_not_decided_from_memory",
     ),
     sqlite_fault(

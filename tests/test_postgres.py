@@ -552,6 +552,34 @@ def test_what_another_process_wrote_is_never_overlooked(store: DisposableStore) 
         assert mine.balance("acme").lots == theirs.balance("acme").lots
 
 
+def test_what_was_used_under_an_earlier_plan_is_not_decided_from_memory(
+    store: DisposableStore,
+) -> None:
+    now, since = datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    clock = SettableClock(now)
+    billing = Billing(store, clock=clock)
+    price = Price(Flat.of("0.0001"), unit="second")
+    billing.publish(PriceBook("base", since, {"sandbox": {"second": price}}))
+    for name, off in (("first", 50), ("second", 10)):
+        billing.publish(PriceBook(f"{name}-prices", since, plan=name, percent_off={"*": off}))
+    for name in ("first", "second"):
+        billing.publish(Plan(f"{name}-1", name, since))
+    billing.open_account("acme")
+    billing.grant("acme", "paid", usd("10"))
+    seconds = Usage.of("sandbox", {"second": 100})
+    charged = []
+    for name in ("first", "second"):
+        billing.set_plan("acme", f"to-{name}", name)
+        for number in range(3):
+            charged.append(billing.settle("acme", f"{name}-{number}", seconds).amount)
+        clock.advance(timedelta(minutes=1))
+    for number in range(3):
+        late = billing.settle("acme", f"late-{number}", seconds, occurred_at=now)
+        charged.append(late.amount)
+    assert charged == [5_000_000] * 3 + [9_000_000] * 3 + [5_000_000] * 3
+    assert billing.verify().ok
+
+
 def test_nothing_is_refused_from_memory(store: DisposableStore) -> None:
     billing = funded(store)
     deduct(billing, "first")

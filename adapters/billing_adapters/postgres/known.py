@@ -173,9 +173,7 @@ def _bounded(rows: dict[Any, Any], most: int) -> None:
 
 def _recalled(known: _Org, want: Wanted) -> OrgState | None:
     account = known.account
-    due = account.next_lapse is not None and account.next_lapse <= want.until
-    late = want.times is not None and want.times[0] < account.plan_since
-    if due or late or account.debt or want.rare():
+    if not want.plain(account):
         return None
     state = OrgState(_account(account))
     if want.tail(account):

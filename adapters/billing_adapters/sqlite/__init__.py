@@ -293,16 +293,16 @@ class _Transaction:
     def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
         """Of a single command: one refusal would have a whole batch decided again, which
         finds its keys cheaply."""
-        if len(wanted) > 1:
+        if len(wanted) != 1:
             return None
         [(org, want)] = wanted.items()
         if len(want.keys) > 1:
             return None
         try:
             self._begin()
+            state = loading.recall(org, want, self._known)
         except DRIVERS as error:
             fail(self._store.path, error, committing=False)
-        state = loading.recall(org, want, self._known)
         if state is None:
             return None
         self._recalled = True

@@ -85,13 +85,12 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
 def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
     """What is wanted but for entries, as it is known; None where more is wanted than that."""
     account_and_lots = known.orgs.get(org)
-    if account_and_lots is None or want.items or want.rare():
+    if account_and_lots is None or want.items:
         return None
     state = _state(*account_and_lots)
     account = state.account
     assert account is not None
-    due = account.next_lapse is not None and account.next_lapse <= want.until
-    if due or account.debt or account.plan_since or account.limited_since is not None:
+    if account.limited_since is not None or not want.plain(account):
         return None
     state.next_hold = account.next_lapse
     for key in want.holds:
