@@ -1040,6 +1040,24 @@ FAULTS = [
         "            if not changes:\n                return outcomes\n",
         "postgres.py::test_nothing_is_refused_from_memory",
     ),
+    fault(
+        "tell from memory that nothing was due",
+        "engine/billing",
+        "        if changes.keys() != wants.keys():\n            return None\n",
+        "",
+        "postgres.py::test_that_nothing_was_due_is_not_told_from_memory",
+    ),
+    sqlite_fault(
+        "a row that cannot be read is the driver's error",
+        "__init__",
+        "            state = loading.recall(org, want, self._known)\n"
+        "        except DRIVERS as error:\n"
+        "            fail(self._store.path, error, committing=False)\n",
+        "        except DRIVERS as error:\n"
+        "            fail(self._store.path, error, committing=False)\n"
+        "        state = loading.recall(org, want, self._known)\n",
+        "sqlite.py::test_a_row_that_cannot_be_read_is_an_error_of_the_store_each_time",
+    ),
     postgres_fault(
         "let a connection rest while somebody waits for one",
         "pool",

@@ -49,6 +49,7 @@ from billing_core import (
 )
 from billing_core.journal import chained
 from billing_core.testing import SettableClock
+from billing_core.topup_commands import Lapse
 
 DIME = usd("0.10")
 COMMIT = postgres._COMMIT.statement
@@ -589,6 +590,18 @@ def test_nothing_is_refused_from_memory(store: DisposableStore) -> None:
         Billing(other).grant("acme", "more", DIME)
     deduct(billing, "after all")
     assert billing.verify().ok
+
+
+def test_that_nothing_was_due_is_not_told_from_memory(store: DisposableStore) -> None:
+    clock = SettableClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
+    billing = Billing(store, clock=clock)
+    billing.open_account("acme")
+    billing.grant("acme", "credit", usd("1"))
+    with PostgresStore(store.dsn, schema=store.schema) as other:
+        Billing(other, clock=clock).hold("acme", DIME, life=timedelta(minutes=1), key="h")
+    clock.advance(timedelta(minutes=2))
+    billing.execute([Lapse("acme")])
+    assert [each.state for each in store.holds("acme")] == ["lapsed"]
 
 
 def test_a_memory_of_another_history_is_not_written_on(store: DisposableStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -309,6 +310,18 @@ def test_what_has_lapsed_is_not_decided_from_memory(store: SqliteStore) -> None:
     late = billing.settle("acme", "late", Usage.of("tool", {}), hold=hold.key)
     assert late.captured == 0
     assert billing.verify().ok
+
+
+def test_a_row_that_cannot_be_read_is_an_error_of_the_store_each_time(path: Path) -> None:
+    with SqliteStore(path) as store:
+        billing = engine(store)
+        billing.open_account("acme")
+        billing.grant("acme", "paid", usd("1"), scope=["tool"])
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE lots SET scope = 'no JSON'")
+        for number in range(3):
+            with pytest.raises(StoreError, match="cannot be read"):
+                billing.deduct("acme", f"k{number}", usd("0.1"), resource="tool")
 
 
 def test_what_is_owed_is_not_decided_from_memory(store: SqliteStore) -> None:

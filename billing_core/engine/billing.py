@@ -428,7 +428,8 @@ def _from_memory(
     transaction: Transaction, wants: Mapping[str, Wanted], batch: Sequence[Command], terms: Terms
 ) -> list[Outcome] | None:
     """The outcomes of commands that all succeed on what the store remembers; None where one
-    does not.  A refusal or a replay is not told from memory: no commit confirms it."""
+    does not.  A refusal, a replay, or that nothing was due is not told from memory: no commit
+    confirms it."""
     recalled = transaction.recall(wants)
     if recalled is None:
         return None
@@ -437,6 +438,8 @@ def _from_memory(
         for each in outcomes:
             if not isinstance(each, Success):
                 return None
+        if changes.keys() != wants.keys():
+            return None
         transaction.commit(changes)
     except (NeedMore, Stale):
         return None
