@@ -50,7 +50,7 @@ class Lines:
     """A pool of connections, made when one is first asked for; a forked process makes its
     own.  ``check``: done once, with the first connection.
 
-    The pool's own give and take cost a tenth of a small write.  So one connection that nobody
+    The pool's own give and take cost a twentieth of a small write.  So one connection that nobody
     waits for rests here for who comes next; the pool sees it again every second that it is
     used, and replaces it where it has grown old.
     """
