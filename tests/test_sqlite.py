@@ -62,6 +62,14 @@ def engine(store: SqliteStore, clock: SettableClock | None = None) -> Billing:
     return Billing(store, clock=clock or SettableClock(NOW), ids=CountingIds())
 
 
+def funded(store: SqliteStore, clock: SettableClock | None = None) -> Billing:
+    billing = engine(store, clock)
+    billing.publish(BOOK)
+    billing.open_account("acme")
+    billing.grant("acme", "paid", usd("1"))
+    return billing
+
+
 def a_busy_day(billing: Billing, org: str = "acme") -> None:
     """Something of every record kind."""
     billing.publish(BOOK)
@@ -260,10 +268,7 @@ def _statements(store: SqliteStore, write: Callable[[], object]) -> list[str]:
 
 
 def test_a_command_of_an_org_that_is_known_reads_nothing(store: SqliteStore) -> None:
-    billing = engine(store)
-    billing.publish(BOOK)
-    billing.open_account("acme")
-    billing.grant("acme", "paid", usd("1"))
+    billing = funded(store)
 
     def charge(key: str) -> None:
         billing.deduct("acme", key, usd("0.01"), resource="tool", member="ana")
@@ -282,9 +287,7 @@ def test_a_command_of_an_org_that_is_known_reads_nothing(store: SqliteStore) -> 
 
 
 def test_a_key_on_record_is_found_when_it_is_written(store: SqliteStore) -> None:
-    billing = engine(store)
-    billing.open_account("acme")
-    billing.grant("acme", "paid", usd("1"))
+    billing = funded(store)
     first = billing.deduct("acme", "k", usd("0.1"), resource="tool")
     for _ in range(2):
         again = billing.deduct("acme", "k", usd("0.1"), resource="tool")
@@ -300,9 +303,7 @@ def test_a_key_on_record_is_found_when_it_is_written(store: SqliteStore) -> None
 
 def test_what_has_lapsed_is_not_decided_from_memory(store: SqliteStore) -> None:
     clock = SettableClock(NOW)
-    billing = engine(store, clock)
-    billing.open_account("acme")
-    billing.grant("acme", "paid", usd("1"))
+    billing = funded(store, clock)
     hold = billing.hold("acme", usd("0.8"), life=timedelta(minutes=1), key="h")
     clock.advance(timedelta(minutes=2))
     billing.deduct("acme", "k", usd("0.1"), resource="tool")
@@ -337,10 +338,7 @@ def test_what_is_owed_is_not_decided_from_memory(store: SqliteStore) -> None:
 
 def test_a_hold_that_is_known_ends_once(path: Path) -> None:
     with SqliteStore(path) as one, SqliteStore(path) as other:
-        here, there = engine(one), engine(other)
-        here.publish(BOOK)
-        here.open_account("acme")
-        here.grant("acme", "paid", usd("1"))
+        here, there = funded(one), engine(other)
         for key, elsewhere in (("a", here), ("b", there)):
             here.hold("acme", usd("0.1"), life=timedelta(hours=1), key=key)
             elsewhere.settle("acme", f"{key}-1", tokens("m", input=5), hold=key)
@@ -350,10 +348,7 @@ def test_a_hold_that_is_known_ends_once(path: Path) -> None:
 
 
 def test_a_hold_that_is_known_takes_back_what_it_announced(store: SqliteStore) -> None:
-    billing = engine(store)
-    billing.publish(BOOK)
-    billing.open_account("acme")
-    billing.grant("acme", "paid", usd("1"))
+    billing = funded(store)
     use = tokens("m", output=900)
     for number in range(3):
         held = billing.hold("acme", use, life=timedelta(hours=1), key=f"h{number}")
@@ -364,10 +359,7 @@ def test_a_hold_that_is_known_takes_back_what_it_announced(store: SqliteStore) -
 
 
 def test_a_refused_settlement_leaves_its_hold_as_it_is_known(store: SqliteStore) -> None:
-    billing = engine(store)
-    billing.publish(BOOK)
-    billing.open_account("acme")
-    billing.grant("acme", "paid", usd("1"))
+    billing = funded(store)
     for key in ("first", "other"):
         billing.settle("acme", key, tokens("m", input=5))
     billing.hold("acme", usd("0.1"), life=timedelta(hours=1), key="h")
@@ -378,9 +370,7 @@ def test_a_refused_settlement_leaves_its_hold_as_it_is_known(store: SqliteStore)
 
 
 def test_an_erased_member_is_not_known_any_more(store: SqliteStore) -> None:
-    billing = engine(store)
-    billing.open_account("acme")
-    billing.grant("acme", "paid", usd("1"))
+    billing = funded(store)
     for turn in range(3):
         for number in range(2):
             billing.deduct("acme", f"k{turn}{number}", usd("0.1"), resource="tool", member="ana")
