@@ -248,6 +248,17 @@ class Changes:
     storages: dict[str, Storage] = field(factory=dict)
     sizes: dict[tuple[str, int], Size] = field(factory=dict)
 
+    def tail(self, before: list[UsageRecord] | None) -> list[UsageRecord] | None:
+        """The :attr:`OrgState.tail` after these changes, made of that ``before`` them, which is
+        used up; None where that is not known and needed."""
+        if self.opened or self.account.summed == self.account.seq:
+            before = []
+        if before is not None and self.account.summed < self.account.seq:
+            for entry in self.entries:
+                if entry.usage is not None:
+                    before.append(entry.usage)
+        return before
+
 
 class Stale(StoreError):
     """What was decided on is not so any more; nothing was written.  Load and decide again, in
@@ -261,8 +272,8 @@ class Transaction(Protocol):
     """One atomic write.  Leaving it without :meth:`commit` changes nothing."""
 
     def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
-        """What the store remembers of what is wanted, but for entries: without a lock, and
-        perhaps out of date.  None where it does not remember all of it, or nothing ever.
+        """What the store remembers of what is wanted, but for entries: out of date, perhaps,
+        where it takes no lock for it.  None where it does not remember all of it, or nothing ever.
 
         What is decided on it may be told only once ``commit`` has returned, and only if all
         of it was written by that commit.  Asked before any ``load``.
@@ -301,7 +312,7 @@ class Store(Protocol):
     """How many transactions may run at once and gain by it: 1 where writers take turns."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """A transaction, begun at its first ``load``."""
+        """A transaction, begun when it is first asked for anything."""
         ...
 
     def within(self, connection: object) -> Store:

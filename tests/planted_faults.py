@@ -681,12 +681,13 @@ FAULTS = [
         "",
         TAIL + "several_engines_lose_none_and_count_none_twice[sqlite]",
     ),
-    sqlite_fault(
+    fault(
         "of what the cells lack only the beginning is remembered",
-        "rows",
-        "known.tails[org].append(entry_.usage)",
+        "ports",
+        "before.append(entry.usage)",
         "pass",
         TAIL + "a_lone_command_writes_them_once_in_so_many[sqlite-5]",
+        TAIL + "a_lone_command_writes_them_once_in_so_many[postgres-5]",
     ),
     sqlite_fault(
         "usage without what the cells lack",
@@ -694,13 +695,6 @@ FAULTS = [
         "lacking = loading.tail_cells(db, org)",
         "lacking: dict[CellKey, Cell] = {}",
         "sqlite_store.py::TestSqliteStore::test_cells_and_sums_have_what_the_kept_cells_lack",
-    ),
-    postgres_fault(
-        "of what the cells lack only the beginning is remembered",
-        "known",
-        "known.tail.append(entry.usage)",
-        "pass",
-        TAIL + "a_lone_command_writes_them_once_in_so_many[postgres-5]",
     ),
     postgres_fault(
         "usage without what the cells lack",

@@ -285,7 +285,7 @@ def _add(known: _Org, found: Found, want: Wanted) -> None:
 
 def _apply(known: _Org, change: Changes) -> None:
     known.account = change.account
-    _apply_tail(known, change)
+    known.tail = change.tail(known.tail)
     _apply_credit(known, change)
     for counter in change.counters.values():
         if counter.resource in known.counters:
@@ -302,16 +302,6 @@ def _apply(known: _Org, change: Changes) -> None:
             known.limits[limit.subject][limit.per] = limit
     for spend in change.spends.values():
         known.spends[spend.subject, spend.grain, spend.start] = spend
-
-
-def _apply_tail(known: _Org, change: Changes) -> None:
-    account = change.account
-    if change.opened or account.summed == account.seq:
-        known.tail = []
-    if known.tail is not None and account.summed < account.seq:
-        for entry in change.entries:
-            if entry.usage is not None:
-                known.tail.append(entry.usage)
 
 
 def _apply_credit(known: _Org, change: Changes) -> None:

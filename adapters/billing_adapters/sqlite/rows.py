@@ -206,7 +206,9 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
         over_time.put(rows, org, change)
         topup_rows.put(rows, org, change)
         _cell_rows(db, rows, org, change, known)
-        _remember_tail(org, change, known)
+        tail = change.tail(known.tails.get(org))
+        if tail is not None:
+            known.tails[org] = tail
     for statement in sorted(rows, key=_RANK.__getitem__):
         values = rows[statement]
         if len(values) == 1:
@@ -307,16 +309,6 @@ def _counter_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None
         if latest is not None and latest.start <= each.start:
             known.counters[org, each.resource] = each
         rows[_PUT_COUNTER].append((org, each.resource, each.start, compact(each.components)))
-
-
-def _remember_tail(org: str, changes: Changes, known: Known) -> None:
-    account = changes.account
-    if changes.opened or account.summed == account.seq:
-        known.tails[org] = []
-    if org in known.tails and account.summed < account.seq:
-        for entry_ in changes.entries:
-            if entry_.usage is not None:
-                known.tails[org].append(entry_.usage)
 
 
 def _cell_rows(
