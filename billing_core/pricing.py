@@ -255,6 +255,8 @@ class Price:
     unit: str = "token"
     minimum: int = 0
     increment: int = 1
+    by_item: bool = field(init=False, eq=False, repr=False)
+    """Whether an item's billed quantity can differ from its raw one."""
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.function, PriceFunction):
@@ -264,11 +266,7 @@ class Price:
             raise InvalidCommand("minimum", self.minimum, "an int of zero or more")
         if type(self.increment) is not int or not 1 <= self.increment <= _MAX_PER:
             raise InvalidCommand("increment", self.increment, "an int of one or more")
-
-    @property
-    def by_item(self) -> bool:
-        """Whether an item's billed quantity can differ from its raw one."""
-        return self.minimum > 0 or self.increment > 1
+        object.__setattr__(self, "by_item", self.minimum > 0 or self.increment > 1)
 
     def billed(self, raw: int) -> int:
         """What an item's cumulative raw quantity counts as; an unused item costs nothing."""

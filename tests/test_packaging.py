@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import billing_core
 
 PRINT_WHAT_IS_LOADED = """
@@ -20,12 +22,18 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 def loaded_by(package: str) -> set[str]:
     """The top-level modules that a fresh interpreter loads to import the package."""
+    return {name.partition(".")[0] for name in modules_loaded_by(package)}
+
+
+def modules_loaded_by(package: str) -> list[str]:
+    """All modules that a fresh interpreter loads to import the package."""
     done = subprocess.run(
         [sys.executable, "-I", "-c", PRINT_WHAT_IS_LOADED.format(package=package)],
         capture_output=True,
         check=True,
     )
-    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+    found: list[str] = json.loads(done.stdout)
+    return found
 
 
 def third_party(names: set[str]) -> set[str]:
@@ -40,8 +48,20 @@ def imported_by(source: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def test_importing_the_core_is_light() -> None:
-    loaded = loaded_by("billing_core")
+def test_the_core_is_imported_as_it_is_asked_for() -> None:
+    loaded = modules_loaded_by("billing_core")
+    assert [name for name in loaded if name.startswith("billing_core")] == ["billing_core"]
+    assert sorted(billing_core._HOME) == sorted(billing_core.__all__)
+    for name in billing_core.__all__:
+        value = getattr(billing_core, name)
+        assert getattr(value, "__name__", name) == name  # a union has no name
+    assert set(billing_core.__all__) <= set(dir(billing_core))
+    with pytest.raises(AttributeError, match="no attribute 'Biling'"):
+        billing_core.Biling  # noqa: B018
+
+
+def test_importing_the_engine_is_light() -> None:
+    loaded = loaded_by("billing_core.engine")
     assert not loaded & {"asyncio", "sqlite3", "billing_adapters"}
     assert not third_party(loaded)
 
