@@ -20,7 +20,7 @@ from attrs import field, frozen
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money
 from billing_core.quantities import Usage
-from billing_core.text import checked_name, compact
+from billing_core.text import checked_name, compact, quoted
 from billing_core.times import duration, micros
 
 __all__ = [
@@ -66,7 +66,8 @@ class Command:
 
     def meaning(self, member: int | None) -> str:
         """The content as canonical JSON.  What was not given is left out: a field that a
-        later version adds changes no meaning on record."""
+        later version adds changes no meaning on record.  Those that are many write it
+        themselves, in half the time."""
         content = self.content(member)
         if None in content.values():
             content = {name: value for name, value in content.items() if value is not None}
@@ -104,17 +105,16 @@ def check_occurred(command: Any) -> None:
         micros("occurred_at", command.occurred_at)
 
 
-def _labelled(content: dict[str, Any], command: Any, member: int | None) -> dict[str, Any]:
-    """With the labels that were given: most commands have none."""
-    if member is not None:
-        content["member"] = member
+def _labels(command: Any, member: int | None) -> str:
+    """What follows in a meaning, of the labels that were given: most commands have none."""
+    text = "" if member is None else f',"member":{member}'
     if command.project is not None:
-        content["project"] = command.project
+        text += f',"project":{quoted(command.project)}'
     if command.reference is not None:
-        content["reference"] = command.reference
+        text += f',"reference":{quoted(command.reference)}'
     if command.occurred_at is not None:
-        content["occurred_at"] = micros("occurred_at", command.occurred_at)
-    return content
+        text += f',"occurred_at":{micros("occurred_at", command.occurred_at)}'
+    return text
 
 
 def check_positive(field: str, amount: object, what: str = "a positive Money") -> None:
@@ -207,10 +207,9 @@ class Hold(Command):
         check_labels(self)
         duration("life", self.life)
 
-    def content(self, member: int | None) -> dict[str, Any]:
-        content = _cost_content(self.cost, self.resource)
-        content["life"] = duration("life", self.life)
-        return _labelled(content, self, member)
+    def meaning(self, member: int | None) -> str:
+        life = duration("life", self.life)
+        return f'{{{_cost(self.cost, self.resource)},"life":{life}{_labels(self, member)}}}'
 
 
 def _check_cost(cost: object, resource: str | None) -> None:
@@ -223,13 +222,13 @@ def _check_cost(cost: object, resource: str | None) -> None:
         checked_name("resource", resource)
 
 
-def _cost_content(cost: Money | Usage, resource: str | None) -> dict[str, Any]:
-    if isinstance(cost, Money):
-        content: dict[str, Any] = {"amount": cost.nanos}
-        if resource is not None:
-            content["resource"] = resource
-        return content
-    return {"usage": cost.content()}
+def _cost(cost: Money | Usage, resource: str | None) -> str:
+    """What a meaning begins with."""
+    if isinstance(cost, Usage):
+        return f'"usage":{cost.text()}'
+    if resource is None:
+        return f'"amount":{cost.nanos}'
+    return f'"amount":{cost.nanos},"resource":{quoted(resource)}'
 
 
 @frozen(kw_only=True)
@@ -312,12 +311,10 @@ class Settle(Command):
         if type(self.more) is not bool:
             raise InvalidCommand("more", self.more, "True or False")
 
-    def content(self, member: int | None) -> dict[str, Any]:
-        content: dict[str, Any] = {"usage": self.usage.content()}
-        if self.hold is not None:
-            content["hold"] = self.hold
-        content["more"] = self.more
-        return _labelled(content, self, member)
+    def meaning(self, member: int | None) -> str:
+        hold = "" if self.hold is None else f',"hold":{quoted(self.hold)}'
+        more = "true" if self.more else "false"
+        return f'{{"usage":{self.usage.text()}{hold},"more":{more}{_labels(self, member)}}}'
 
 
 @frozen(kw_only=True)
@@ -346,8 +343,8 @@ class Deduct(Command):
         if self.resource is None and isinstance(self.cost, Money):
             raise InvalidCommand("resource", None, "the resource that the amount is charged for")
 
-    def content(self, member: int | None) -> dict[str, Any]:
-        return _labelled(_cost_content(self.cost, self.resource), self, member)
+    def meaning(self, member: int | None) -> str:
+        return f"{{{_cost(self.cost, self.resource)}{_labels(self, member)}}}"
 
 
 @frozen(kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 from billing_core.errors import InvalidCommand
-from billing_core.text import checked_name
+from billing_core.text import checked_name, quoted
 from billing_core.times import duration as checked_duration
 
 __all__ = ["CUSTOMER", "PLATFORM", "Payer", "Usage", "code", "model", "tokens", "tool"]
@@ -102,6 +102,15 @@ class Usage:
 
     def content(self) -> list[Any]:
         return [self.resource, self.parts, self.item]
+
+    def text(self) -> str:
+        """The content as canonical JSON."""
+        parts = [
+            f'[{quoted(component)},{quantity},"{payer}"]'
+            for component, quantity, payer in self.parts
+        ]
+        item = "null" if self.item is None else quoted(self.item)
+        return f"[{quoted(self.resource)},[{','.join(parts)}],{item}]"
 
 
 def tokens(

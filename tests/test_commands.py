@@ -123,18 +123,18 @@ def test_a_command_is_a_value(command: partial) -> None:
 
 
 @pytest.mark.parametrize("command", EVERY, ids=_id)
-def test_the_command_s_own_time_is_no_part_of_its_content(command: partial) -> None:
-    assert command().content(None) == command(at=T0).content(None)
+def test_the_command_s_own_time_is_no_part_of_its_meaning(command: partial) -> None:
+    assert command().meaning(None) == command(at=T0).meaning(None)
 
 
-def test_the_time_of_occurrence_is_part_of_the_content() -> None:
-    assert SETTLE().content(None) != SETTLE(occurred_at=T0).content(None)
-    assert DEDUCT().content(None) != DEDUCT(occurred_at=T0).content(None)
+def test_the_time_of_occurrence_is_part_of_the_meaning() -> None:
+    assert SETTLE().meaning(None) != SETTLE(occurred_at=T0).meaning(None)
+    assert DEDUCT().meaning(None) != DEDUCT(occurred_at=T0).meaning(None)
 
 
-def test_one_time_in_two_zones_is_one_content() -> None:
+def test_one_time_in_two_zones_is_one_meaning() -> None:
     elsewhere = T0.astimezone(tz=__import__("datetime").timezone(timedelta(hours=5)))
-    assert SETTLE(occurred_at=elsewhere).content(None) == SETTLE(occurred_at=T0).content(None)
+    assert SETTLE(occurred_at=elsewhere).meaning(None) == SETTLE(occurred_at=T0).meaning(None)
 
 
 def test_the_order_and_repetition_of_a_scope_do_not_matter() -> None:

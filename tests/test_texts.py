@@ -1,14 +1,20 @@
 """What the ledger writes by hand is what the JSON encoder writes of the same, letter for letter."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_core.catalogue import Catalogue, Priced
+from billing_core.commands import Command, Deduct, Hold, Settle
 from billing_core.metering import InForce
+from billing_core.money import Money
 from billing_core.pricing import Flat, Price
+from billing_core.quantities import Usage
 from billing_core.records import Entry, Line, Transfer, UsageRecord
 from billing_core.text import compact
-from billing_core.times import DAY, billing_period
+from billing_core.times import DAY, billing_period, micros
 
 NAMES = st.text(min_size=1, max_size=12)
 NUMBERS = st.integers(-(2**80), 2**80)
@@ -52,6 +58,59 @@ def test_an_entry_is_written_as_canonical_json(
     )
     entry.write()
     assert entry.texts == said
+
+
+PRINTABLE = NAMES.filter(str.isprintable)
+PARTS = st.dictionaries(PRINTABLE, st.integers(1, 10**35), max_size=3)
+USED = st.builds(
+    Usage.of,
+    PRINTABLE,
+    PARTS,
+    payer=st.sampled_from(["platform", "customer"]),
+    item=st.none() | PRINTABLE,
+)
+LABELS = st.fixed_dictionaries(
+    {
+        "project": st.none() | PRINTABLE.filter(lambda name: name != "*"),
+        "reference": st.none() | PRINTABLE,
+    }
+)
+TIMES = st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+COST = st.builds(Money, st.integers(1, 2**62), st.just("USD")) | USED
+
+
+@given(COST, PRINTABLE, LABELS, TIMES, st.none() | st.integers(1, 9), st.booleans())
+def test_a_command_s_meaning_is_canonical_json(
+    cost: Money | Usage,
+    name: str,
+    labels: dict[str, Any],
+    time: datetime | None,
+    member: int | None,
+    flag: bool,
+) -> None:
+    priced = isinstance(cost, Usage)
+    what = {"usage": [cost.resource, cost.parts, cost.item]} if priced else {"amount": cost.nanos}
+    for_what = {} if priced else {"resource": name}
+
+    def means(command: Command, what: dict[str, Any]) -> None:
+        occurred = None if command.occurred_at is None else micros("at", command.occurred_at)
+        content = {**what, "member": member, "project": labels["project"]}
+        content |= {"reference": labels["reference"], "occurred_at": occurred}
+        given = {key: value for key, value in content.items() if value is not None}
+        assert command.meaning(member) == compact(given)
+
+    deduct = Deduct("acme", "k", cost=cost, occurred_at=time, **for_what, **labels)
+    means(deduct, what | for_what)
+    resource = None if priced or flag else name
+    life = timedelta(seconds=7)
+    hold = Hold("acme", "k", cost=cost, life=life, resource=resource, **labels)
+    means(hold, what | {"resource": resource, "life": 7_000_000})
+    if priced:
+        settle = Settle(
+            "acme", "k", usage=cost, hold=f"h{name}" if flag else None, more=flag,
+            occurred_at=time, **labels,
+        )  # fmt: skip
+        means(settle, what | {"hold": f"h{name}" if flag else None, "more": flag})
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 800)), max_size=12))
