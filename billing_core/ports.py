@@ -192,26 +192,26 @@ class OrgState:
 
     account: Account | None = None
     lots: dict[int, Lot] = field(factory=dict)
-    holds: dict[str, Hold] = field(factory=dict)
-    next_hold: int | None = None
-    counters: dict[tuple[str, int], Counter] = field(factory=dict)
-    items: dict[tuple[str, str], Item] = field(factory=dict)
-    members: dict[str, int] = field(factory=dict)
-    entries: dict[str, Entry] = field(factory=dict)
-    subjects: dict[int, Entry] = field(factory=dict)
-    charges: dict[int, Charge] = field(factory=dict)
-    debts: list[Charge] = field(factory=list)
-    all_debts: bool = True
-    subscriptions: list[Subscription] = field(factory=list)
-    limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
-    spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
-    sums: dict[tuple[int | None, str, int], int] = field(factory=dict)
-    tail: list[UsageRecord] | None = None
-    runs: dict[str, Run] = field(factory=dict)
-    storages: dict[str, Storage] = field(factory=dict)
-    sizes: dict[tuple[str, int], int] = field(factory=dict)
-    topups: dict[str, TopUp] = field(factory=dict)
-    auto: AutoTopUp | None = None
+    holds: dict[str, Hold] = field(init=False, factory=dict)
+    next_hold: int | None = field(init=False, default=None)
+    counters: dict[tuple[str, int], Counter] = field(init=False, factory=dict)
+    items: dict[tuple[str, str], Item] = field(init=False, factory=dict)
+    members: dict[str, int] = field(init=False, factory=dict)
+    entries: dict[str, Entry] = field(init=False, factory=dict)
+    subjects: dict[int, Entry] = field(init=False, factory=dict)
+    charges: dict[int, Charge] = field(init=False, factory=dict)
+    debts: list[Charge] = field(init=False, factory=list)
+    all_debts: bool = field(init=False, default=True)
+    subscriptions: list[Subscription] = field(init=False, factory=list)
+    limits: dict[tuple[str, str], LimitSet] = field(init=False, factory=dict)
+    spends: dict[tuple[str, str, int], Spend] = field(init=False, factory=dict)
+    sums: dict[tuple[int | None, str, int], int] = field(init=False, factory=dict)
+    tail: list[UsageRecord] | None = field(init=False, default=None)
+    runs: dict[str, Run] = field(init=False, factory=dict)
+    storages: dict[str, Storage] = field(init=False, factory=dict)
+    sizes: dict[tuple[str, int], int] = field(init=False, factory=dict)
+    topups: dict[str, TopUp] = field(init=False, factory=dict)
+    auto: AutoTopUp | None = field(init=False, default=None)
 
 
 Loaded = dict[str, OrgState]
@@ -230,23 +230,23 @@ class Changes:
 
     account: Account
     opened: bool = False
-    entries: list[Entry] = field(factory=list)
-    events: list[Event] = field(factory=list)
-    lots: dict[int, Lot] = field(factory=dict)
-    holds: dict[str, Hold] = field(factory=dict)
-    counters: dict[tuple[str, int], Counter] = field(factory=dict)
-    items: dict[tuple[str, str], Item] = field(factory=dict)
-    charges: dict[int, Charge] = field(factory=dict)
-    members: list[tuple[int, str]] = field(factory=list)
-    subscriptions: list[Subscription] = field(factory=list)
-    limits: dict[tuple[str, str], LimitSet] = field(factory=dict)
-    spends: dict[tuple[str, str, int], Spend] = field(factory=dict)
-    topups: dict[str, TopUp] = field(factory=dict)
-    auto: AutoTopUp | None = None
-    cells: dict[CellKey, Cell] = field(factory=dict)
-    runs: dict[str, Run] = field(factory=dict)
-    storages: dict[str, Storage] = field(factory=dict)
-    sizes: dict[tuple[str, int], Size] = field(factory=dict)
+    entries: list[Entry] = field(init=False, factory=list)
+    events: list[Event] = field(init=False, factory=list)
+    lots: dict[int, Lot] = field(init=False, factory=dict)
+    holds: dict[str, Hold] = field(init=False, factory=dict)
+    counters: dict[tuple[str, int], Counter] = field(init=False, factory=dict)
+    items: dict[tuple[str, str], Item] = field(init=False, factory=dict)
+    charges: dict[int, Charge] = field(init=False, factory=dict)
+    members: list[tuple[int, str]] = field(init=False, factory=list)
+    subscriptions: list[Subscription] = field(init=False, factory=list)
+    limits: dict[tuple[str, str], LimitSet] = field(init=False, factory=dict)
+    spends: dict[tuple[str, str, int], Spend] = field(init=False, factory=dict)
+    topups: dict[str, TopUp] = field(init=False, factory=dict)
+    auto: AutoTopUp | None = field(init=False, default=None)
+    cells: dict[CellKey, Cell] = field(init=False, factory=dict)
+    runs: dict[str, Run] = field(init=False, factory=dict)
+    storages: dict[str, Storage] = field(init=False, factory=dict)
+    sizes: dict[tuple[str, int], Size] = field(init=False, factory=dict)
 
     def tail(self, before: list[UsageRecord] | None) -> list[UsageRecord] | None:
         """The :attr:`OrgState.tail` after these changes, made of that ``before`` them, which is

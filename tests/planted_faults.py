@@ -1043,14 +1043,31 @@ FAULTS = [
     ),
     sqlite_fault(
         "a row that cannot be read is the driver's error",
-        "__init__",
-        "            state = loading.recall(org, want, self._known)\n"
-        "        except DRIVERS as error:\n"
-        "            fail(self._store.path, error, committing=False)\n",
-        "        except DRIVERS as error:\n"
-        "            fail(self._store.path, error, committing=False)\n"
-        "        state = loading.recall(org, want, self._known)\n",
+        "errors",
+        "DRIVERS = (sqlite3.Error, ValueError, TypeError, OverflowError)",
+        "DRIVERS = (sqlite3.Error, TypeError, OverflowError)",
         "sqlite.py::test_a_row_that_cannot_be_read_is_an_error_of_the_store_each_time",
+    ),
+    sqlite_fault(
+        "remember what was decided on and not committed",
+        "loading",
+        "known.lent[org] = known.orgs.pop(org)",
+        "known.lent[org] = known.orgs[org]",
+        "sqlite.py::test_what_was_done_to_what_is_known_and_not_committed_is_forgotten",
+    ),
+    sqlite_fault(
+        "decide again on what was decided on before",
+        "loading",
+        "known.orgs.pop(org, None) or _load_org(db, org)",
+        "known.orgs.get(org) or _load_org(db, org)",
+        "sqlite.py::test_a_decision_that_is_made_again_counts_once",
+    ),
+    sqlite_fault(
+        "remember what somebody else can change",
+        "rows",
+        "if lent is not None and lent[0] is changes.account:\n        known.orgs[org] = lent",
+        "known.orgs[org] = changes.account, lots",
+        "sqlite_store.py::TestSqliteStore::test_what_was_committed_is_the_stores_own",
     ),
     postgres_fault(
         "let a connection rest while somebody waits for one",

@@ -240,9 +240,9 @@ RUNS: list[Planted] = [
     (
         "a store forgets what was granted ahead",
         ROWS,
-        "a.period, a.allowance, a.ahead,",
-        "a.period, a.allowance, 0,",
-        (AHEAD + "a_period_has_its_allowance_once_whenever_it_was_granted",),
+        "a.allowance, a.ahead, a.limited_since,",
+        "a.allowance, 0, a.limited_since,",
+        ("tests/test_sqlite_store.py::TestSqliteStore::test_rows_replace_those_of_the_same_key",),
     ),
     (
         "only the price of now is asked for",

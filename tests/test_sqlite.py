@@ -31,6 +31,7 @@ from billing_core import (
     tokens,
     usd,
 )
+from billing_core.ports import Wanted
 from billing_core.testing import CountingIds, SettableClock
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -298,6 +299,23 @@ def test_a_key_on_record_is_found_when_it_is_written(store: SqliteStore) -> None
     with pytest.raises(Refused):
         billing.deduct("acme", "l", usd("0.91"), resource="tool")
     assert billing.deduct("acme", "l", usd("0.9"), resource="tool").balance == 0
+    assert billing.verify().ok
+
+
+def test_what_was_done_to_what_is_known_and_not_committed_is_forgotten(store: SqliteStore) -> None:
+    billing = funded(store)
+    wanted = {"acme": Wanted(until=0, keys={"deduct:a"})}
+    before = store.snapshot(wanted)
+    for asked in ("recall", "load"):
+        with store.transaction() as transaction:
+            known = transaction.recall(wanted) if asked == "recall" else transaction.load(wanted)
+            assert known == before
+            known["acme"].account.balance += 1
+            known["acme"].lots[1].remainder += 1
+        with store.transaction() as transaction:
+            assert transaction.recall(wanted) is None
+            assert transaction.load(wanted) == before
+    billing.deduct("acme", "a", usd("0.1"), resource="tool")
     assert billing.verify().ok
 
 

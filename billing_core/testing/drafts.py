@@ -109,7 +109,8 @@ class Draft:
         self._entries = []
         if self.summed:
             account.summed = account.seq
-        made = Changes(account=deepcopy(account), opened=not self.opened, entries=entries)
+        made = Changes(deepcopy(account), opened=not self.opened)
+        made.entries = entries
         self.opened = True
         for name, value in keyed(**rows).items():
             setattr(made, name, value)

@@ -444,7 +444,8 @@ def _times(state: OrgState, want: Wanted) -> list[int]:
 
 def _hinted(hint: Hint, want: Wanted) -> tuple[set[str], dict[str, Window]]:
     """What will be asked for of a limited org, as far as that is known beforehand."""
-    expected = OrgState(members=dict(hint.members))
+    expected = OrgState()
+    expected.members.update(hint.members)
     return concerned(expected, want), spanned(hint.anchor, want.times or ())
 
 

@@ -300,9 +300,9 @@ class _Transaction:
             return None
         try:
             self._begin()
-            state = loading.recall(org, want, self._known)
         except DRIVERS as error:
             fail(self._store.path, error, committing=False)
+        state = loading.recall(org, want, self._known)
         if state is None:
             return None
         self._recalled = True

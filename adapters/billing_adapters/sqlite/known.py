@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sized
-from typing import Any
 
 from attrs import define, field
 
-from billing_core.records import Cell, CellKey, Counter, Hold, UsageRecord
+from billing_core.records import Account, Cell, CellKey, Counter, Hold, Lot, UsageRecord
 
-__all__ = ["Known"]
+__all__ = ["AccountAndLots", "Known"]
 
 _ORGS = 1_000
 _ROWS = 10_000  # of a kind
 
 
+AccountAndLots = tuple[Account, dict[int, Lot]]
+
+
 @define
 class Known:
-    """Rows that need not be read again: orgs' accounts, their unspent lots by number, open
+    """Records that need not be read again: orgs' accounts, their unspent lots by number, open
     holds, members, rollup cells, what these lack, and each resource's latest counter.
+
+    An account and its lots are ``lent`` to a decision, which changes them; only a commit gives
+    them back.
 
     They are those of one connection, and hold for as long as its ``data_version`` stays:
     that changes when any other connection has committed.  Asked for inside a write
@@ -28,7 +33,8 @@ class Known:
     """
 
     version: int | None = None
-    orgs: dict[str, tuple[tuple[Any, ...], dict[int, tuple[Any, ...]]]] = field(factory=dict)
+    orgs: dict[str, AccountAndLots] = field(factory=dict)
+    lent: dict[str, AccountAndLots] = field(factory=dict)
     holds: dict[tuple[str, str], Hold] = field(factory=dict)
     members: dict[tuple[str, str], int] = field(factory=dict)
     cells: dict[tuple[str, CellKey], Cell] = field(factory=dict)
@@ -40,6 +46,7 @@ class Known:
         [version] = db.execute("PRAGMA data_version").fetchone()
         rows: tuple[Sized, ...] = (self.cells, self.counters, self.holds, self.members)
         many = len(self.orgs) > _ORGS or max(map(len, rows)) > _ROWS
+        self.lent.clear()  # what was decided on them was not committed
         if version != self.version or many:
             self.forget()
             self.version = version
@@ -48,6 +55,7 @@ class Known:
         """Forget all."""
         self.version = None
         self.orgs = {}
+        self.lent = {}
         self.holds = {}
         self.members = {}
         self.cells = {}

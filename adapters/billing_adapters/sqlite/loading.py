@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from billing_adapters.sqlite import over_time, rows, topup_rows
-from billing_adapters.sqlite.known import Known
+from billing_adapters.sqlite.known import AccountAndLots, Known
 from billing_core import rollups
 from billing_core.ports import OrgState, Wanted
 from billing_core.records import (
@@ -51,13 +51,12 @@ def entries(db: sqlite3.Connection, org: str, where: str, values: Sequence[Any])
 
 def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgState:
     """What :class:`billing_core.ports.OrgState` promises."""
-    account_and_lots = known.orgs.get(org) or _load_org(db, org)
+    account_and_lots = known.orgs.pop(org, None) or _load_org(db, org)
     if account_and_lots is None:
         return OrgState()
-    known.orgs[org] = account_and_lots
-    state = _state(*account_and_lots)
-    assert state.account is not None
-    next_lapse, debt = state.account.next_lapse, state.account.debt
+    account, lots = known.lent[org] = account_and_lots
+    state = OrgState(account, lots.copy())
+    next_lapse, debt = account.next_lapse, account.debt
     for row in _by_keys(db, org, list(want.keys)):
         found = rows.entry(org, row)
         state.entries[found.key] = found
@@ -73,9 +72,9 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
         _load_charges(db, org, want, state)
     if want.counters or want.items or state.holds or state.subjects or want.runs or want.storages:
         _load_counters(db, org, want, state, known)
-    if state.account.plan_since or state.account.limited_since is not None:
-        _load_terms(db, org, want, state, state.account)
-    if want.tail(state.account):
+    if account.plan_since or account.limited_since is not None:
+        _load_terms(db, org, want, state, account)
+    if want.tail(account):
         _load_sums(db, org, want, state, known)
     if want.topups or want.auto:
         topup_rows.load(db, org, want, state)
@@ -87,11 +86,10 @@ def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
     account_and_lots = known.orgs.get(org)
     if account_and_lots is None or want.items:
         return None
-    state = _state(*account_and_lots)
-    account = state.account
-    assert account is not None
+    account, lots = account_and_lots
     if account.limited_since is not None or not want.plain(account):
         return None
+    state = OrgState(account, lots.copy())
     state.next_hold = account.next_lapse
     for key in want.holds:
         hold = known.holds.get((org, key))
@@ -108,7 +106,10 @@ def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
         if tail is None:
             return None
         state.tail = list(tail)
-    return state if _recall_counters(org, want, known, state) else None
+    if not _recall_counters(org, want, known, state):
+        return None
+    known.lent[org] = known.orgs.pop(org)
+    return state
 
 
 def _recall_counters(org: str, want: Wanted, known: Known, state: OrgState) -> bool:
@@ -128,10 +129,6 @@ def _recall_counters(org: str, want: Wanted, known: Known, state: OrgState) -> b
     return True
 
 
-def _state(row: tuple[Any, ...], lots: Mapping[int, tuple[Any, ...]]) -> OrgState:
-    return OrgState(rows.account(row), {number: rows.lot(lot) for number, lot in lots.items()})
-
-
 def _by_keys(db: sqlite3.Connection, org: str, keys: list[str]) -> Iterator[tuple[Any, ...]]:
     """The rows of the keys that are on record: many at a time, the rest one by one, so that
     there are two statements and not one for every number of keys."""
@@ -143,11 +140,12 @@ def _by_keys(db: sqlite3.Connection, org: str, keys: list[str]) -> Iterator[tupl
         yield from db.execute(_BY_KEY, (org, key))
 
 
-def _load_org(
-    db: sqlite3.Connection, org: str
-) -> tuple[tuple[Any, ...], dict[int, tuple[Any, ...]]] | None:
+def _load_org(db: sqlite3.Connection, org: str) -> AccountAndLots | None:
     row = db.execute(_BY_ORG, (org,)).fetchone()
-    return None if row is None else (row, {lot[0]: lot for lot in db.execute(_LOTS_LEFT, (org,))})
+    if row is None:
+        return None
+    lots = {lot[0]: rows.lot(lot) for lot in db.execute(_LOTS_LEFT, (org,))}
+    return rows.account(row), lots
 
 
 def _load_members(

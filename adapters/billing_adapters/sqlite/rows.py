@@ -198,9 +198,8 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
     """
     rows: _Rows = defaultdict(list)
     for org, change in changes.items():
-        lots = known.orgs[org][1] if org in known.orgs else {}
-        _account_rows(rows, org, change, known, lots)
-        _lot_rows(rows, org, change, lots)
+        _account_rows(rows, org, change)
+        _lot_rows(rows, org, change, known)
         _state_rows(rows, org, change, known)
         _counter_rows(rows, org, change, known)
         over_time.put(rows, org, change)
@@ -217,23 +216,18 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
             db.executemany(statement, values)
 
 
-def _account_rows(
-    rows: _Rows, org: str, changes: Changes, known: Known, lots: dict[int, tuple[Any, ...]]
-) -> None:
+def _account_rows(rows: _Rows, org: str, changes: Changes) -> None:
     a = changes.account
     row = (
-        org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
-        a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
-        a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance, a.ahead,
-        a.limited_since, a.low_balance, a.topup_below, a.topup_from, a.topup_open,
-        a.summed,
+        a.seq, a.head, a.watermark, a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots,
+        a.members, a.closed_at, a.recorded_at, a.plan, a.paused, a.plan_since, a.period,
+        a.allowance, a.ahead, a.limited_since, a.low_balance, a.topup_below, a.topup_from,
+        a.topup_open, a.summed,
     )  # fmt: skip
-    if org in known.orgs or changes.opened:  # else its lots were not loaded
-        known.orgs[org] = row, lots
     if changes.opened:
-        rows[_INSERT_ACCOUNT].append(row)
+        rows[_INSERT_ACCOUNT].append((org, a.currency, a.livemode, a.anchor, a.opened_at, *row))
     else:
-        rows[_UPDATE_ACCOUNT].append((*row[5:], org))
+        rows[_UPDATE_ACCOUNT].append((*row, org))
 
 
 def _journal_rows(changes: Mapping[str, Changes]) -> Iterator[tuple[Any, ...]]:
@@ -251,21 +245,28 @@ def _journal_rows(changes: Mapping[str, Changes]) -> Iterator[tuple[Any, ...]]:
             )  # fmt: skip
 
 
-def _lot_rows(rows: _Rows, org: str, changes: Changes, lots: dict[int, tuple[Any, ...]]) -> None:
+def _lot_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
+    lent = known.lent.pop(org, None)
+    lots = {} if lent is None else lent[1]
+    if lent is not None and lent[0] is changes.account:
+        known.orgs[org] = lent
     for each in changes.lots.values():
-        scope = None if each.scope is None else compact(each.scope)
-        row = (
-            each.lot, each.seq, each.kind, each.priority, each.amount, each.remainder,
-            each.reserved, each.expires_at, scope, each.period,
-        )  # fmt: skip
         if each.lot in lots and each.remainder:
             rows[_UPDATE_LOT].append((each.remainder, each.reserved, org, each.lot))
         else:
-            rows[_PUT_LOT].append((org, *row, each.remainder == 0))
+            rows[_PUT_LOT].append((org, *_lot(each), each.remainder == 0))
         if each.remainder:
-            lots[each.lot] = row
+            lots[each.lot] = each
         else:
             lots.pop(each.lot, None)
+
+
+def _lot(lot: Lot) -> tuple[Any, ...]:
+    scope = None if lot.scope is None else compact(lot.scope)
+    return (
+        lot.lot, lot.seq, lot.kind, lot.priority, lot.amount, lot.remainder, lot.reserved,
+        lot.expires_at, scope, lot.period,
+    )  # fmt: skip
 
 
 def _state_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
