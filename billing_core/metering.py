@@ -79,20 +79,13 @@ def meter(
         if priced is None:
             lines.append(Line(component, quantity, quantity, PLATFORM, 0, None))
             continue
-        version, price = priced
+        pieces: _Pieces = ((quantity, quantity, priced),)
+        if item is not None or priced.price.by_item:
+            started = item.components.get(component) if item is not None else None
+            pieces, become = _by_item(quantity, priced, started, component, version_of)
+            if item is not None:
+                items[component] = become
         at, carry, carry_of, _ = standing.get(component, NO_COUNTER)
-        if item is None and not price.by_item:
-            amount, rest = charge(price.function, at, quantity, (carry, carry_of), least)
-            lines.append(
-                Line(component, quantity, quantity, PLATFORM, amount, version, at, carry, carry_of)
-            )
-            total += amount
-            counters[component] = [at + quantity, *rest]
-            continue
-        started = item.components.get(component) if item is not None else None
-        pieces, become = _by_item(quantity, priced, started, component, version_of)
-        if item is not None:
-            items[component] = become
         for raw, billed, by in pieces:
             amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
             if amount < 0:

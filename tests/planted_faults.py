@@ -620,8 +620,8 @@ FAULTS = [
     fault(
         "leave quantities out of the content",
         "quantities",
-        "return [self.resource, self.parts, self.item]",
-        "return [self.resource, self.item]",
+        """return f"[{quoted(self.resource)},[{','.join(parts)}],{item}]\"""",
+        'return f"[{quoted(self.resource)},{item}]"',
         KEYS + "2_same_key_other_content_is_a_conflict_that_names_what_differs",
     ),
     # -- usage and proof
