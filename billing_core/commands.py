@@ -61,7 +61,8 @@ class Command:
     occurred_at: datetime | None = None
 
     def content(self, member: int | None) -> dict[str, Any]:
-        """What the caller means; ``member`` is the surrogate id."""
+        """What the caller means, of a command that does not write its :meth:`meaning` itself;
+        ``member`` is the surrogate id."""
         raise NotImplementedError
 
     def meaning(self, member: int | None) -> str:

@@ -483,16 +483,10 @@ class Cell:
     def add_record(self, usage: UsageRecord, payer: str) -> None:
         """Add what one payer has of a record."""
         self.requests += usage.requests
-        mine = self.components
-        for component, quantity, _, who, amount, _, _, _, _ in usage.lines:
-            if who == payer:
-                self.amount += amount
-                sums = mine.get(component)  # as add_part
-                if sums is None:
-                    mine[component] = [quantity, amount]
-                else:
-                    sums[0] += quantity
-                    sums[1] += amount
+        for line in usage.lines:
+            if line.payer == payer:
+                self.amount += line.amount
+                self.add_part(line.component, line.quantity, line.amount)
 
     def add_part(self, component: str, quantity: int, amount: int) -> None:
         sums = self.components.get(component)

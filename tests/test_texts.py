@@ -89,7 +89,7 @@ def test_a_command_s_meaning_is_canonical_json(
     flag: bool,
 ) -> None:
     priced = isinstance(cost, Usage)
-    what = {"usage": [cost.resource, cost.parts, cost.item]} if priced else {"amount": cost.nanos}
+    what = {"usage": cost.content()} if priced else {"amount": cost.nanos}
     for_what = {} if priced else {"resource": name}
 
     def means(command: Command, what: dict[str, Any]) -> None:

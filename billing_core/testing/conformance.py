@@ -19,11 +19,12 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from billing_core.ports import Store
+from billing_core.testing.contract_publishing import PublishContract
 from billing_core.testing.contract_reads import LoadContract, ReadContract
 from billing_core.testing.contract_terms import TermsContract
 from billing_core.testing.contract_time import TimeContract
 from billing_core.testing.contract_topups import TopUpContract
-from billing_core.testing.contract_writes import PublishContract, WriteContract
+from billing_core.testing.contract_writes import WriteContract
 from billing_core.testing.machine import STEPS, FewDebts, ledger_machine
 from billing_core.testing.time_machine import time_machine, time_settings
 
