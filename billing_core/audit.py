@@ -266,8 +266,10 @@ class Audit:
             self._granted(self._allowance(entry, effects))
         elif "ahead" in content:
             account.ahead -= entry.amount
-        else:
-            self._allowance(entry, effects)
+        elif rolled := self._allowance(entry, effects):
+            period = self.tables.lots[content["lot"]].period
+            before = account.rolled if account.rolled_of == period else 0
+            account.rolled, account.rolled_of = before + rolled, period
 
     def _plan(self, entry: Entry, content: Any, effects: Any) -> None:
         account = self._account()

@@ -119,18 +119,34 @@ def _end_hold(ledger: Ledger, hold: Hold, end: int) -> None:
 def _end_lot(ledger: Ledger, lot: Lot, end: int) -> Lot | None:
     """A lot ends; with an allowance, all of its period that end then.  What they roll over."""
     plan = None if lot.period is None else ledger.plan(end)
-    if plan is None or plan.rollover is None:
+    room = 0 if plan is None else _room(ledger.account, plan, lot)
+    if plan is None or room <= 0:
         amount = ledger.expire(lot)
         ledger.post(f"lapse:lot:{lot.lot}", end, compact({"lot": lot.lot}), amount)
         return None
     ending = [each for each in ledger.lots if (each.period, each.expires_at) == (lot.period, end)]
     left = sum(each.remainder - each.reserved for each in ending)
-    into = allowance_lot(ledger, plan, min(left, plan.rollover.nanos), end)
+    into = allowance_lot(ledger, plan, min(left, room), end)
     ledger.roll_over(ending, into)
+    _count_rolled(ledger.account, lot, into)
     amount = sum(ledger.expire(each) for each in ending)
     repay(ledger)
     ledger.post(f"lapse:lot:{lot.lot}", end, compact({"lot": lot.lot}), amount, _told(into))
     return into
+
+
+def _room(account: Account, plan: Plan, lot: Lot) -> int:
+    """How much more of a lot's period may roll over.  A change of plan can leave a period's
+    allowances more than one end."""
+    if plan.rollover is None:
+        return 0
+    return plan.rollover.nanos - (account.rolled if account.rolled_of == lot.period else 0)
+
+
+def _count_rolled(account: Account, lot: Lot, into: Lot) -> None:
+    if account.rolled_of != lot.period:
+        account.rolled, account.rolled_of = 0, lot.period
+    account.rolled += into.amount
 
 
 def allowance_lot(ledger: Ledger, plan: Plan, amount: int, at: int) -> Lot:

@@ -166,7 +166,9 @@ class Account:
 
     ``recorded_at``: the last entry's.  ``plan``, ``paused``: the subscription since
     ``plan_since`` (None: none).  ``period``: the start of the last billing period whose
-    ``allowance`` (nanos, so far) was dealt with; ``ahead``: what the next one has had already.
+    ``allowance`` (nanos, so far) was dealt with; ``ahead``: what the next one has had already;
+    ``rolled``: what of the allowance of the period that starts at ``rolled_of`` (the last of
+    which any was) has rolled over.
     ``limited_since``: from when spending is added up for limits.  ``low_balance``: a balance
     below it raises an event.  ``topup_below``: available credit below it begins an automatic
     top-up, from ``topup_from`` on (None: none may begin).  ``topup_open``: whether one is in
@@ -197,6 +199,8 @@ class Account:
     period: int = 0
     allowance: int = 0
     ahead: int = 0
+    rolled: int = 0
+    rolled_of: int | None = None
     limited_since: int | None = None
     low_balance: int | None = None
     topup_below: int | None = None

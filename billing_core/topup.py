@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from billing_core.payments import Payment
 
 __all__ = [
+    "CHARGED",
     "IN_FLIGHT",
     "MOVES",
     "NEEDS_METHOD",
@@ -76,6 +77,9 @@ NEEDS_METHOD = frozenset(("declined", "authentication_required", "failed", "meth
 
 IN_FLIGHT = frozenset(("due", "calling", "processing"))
 """The states of an automatic attempt in which the org has no other."""
+
+CHARGED = IN_FLIGHT | {"paid", "quarantined"}
+"""The states in which an attempt was or may yet be charged: they count towards the cap."""
 
 
 @frozen(kw_only=True)
@@ -233,22 +237,20 @@ def attempt_begins(auto: AutoTopUp, topup: str, period: Window) -> None:
 def attempt_ends(auto: AutoTopUp, topup: TopUp, before: str, at: int, rules: TopUpRules) -> None:
     """What an attempt's new state means for the next one."""
     after = topup.state
-    in_flight = before in IN_FLIGHT
     if auto.open == topup.topup and not topup.in_flight:
         auto.open = None
+    if after in CHARGED and before not in CHARGED:
+        auto.spent += topup.amount  # it had failed, and was charged all the same
+    elif before in CHARGED and after not in CHARGED and auto.period <= topup.created:
+        auto.spent -= topup.amount
     if after == "paid":
-        if not in_flight and before != "quarantined":
-            auto.spent += topup.amount  # it had failed, and was paid all the same
         auto.failures = 0
         auto.last = at
         auto.not_before = at + duration("cooldown", rules.cooldown)
-    elif in_flight and not topup.in_flight and after != "quarantined":
-        if auto.period <= topup.created:
-            auto.spent -= topup.amount
-        if after != "dropped":
-            _failed(auto, after, at, rules)
-    if after == "quarantined":
+    elif after == "quarantined":
         stopped(auto, "quarantined")
+    elif before in IN_FLIGHT and not topup.in_flight and after != "dropped":
+        _failed(auto, after, at, rules)
 
 
 def _failed(auto: AutoTopUp, how: str, at: int, rules: TopUpRules) -> None:

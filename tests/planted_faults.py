@@ -396,10 +396,31 @@ FAULTS = [
     fault(
         "roll over whatever is left",
         "lapsing",
-        "min(left, plan.rollover.nanos)",
+        "min(left, room)",
         "left",
         PLANS + "what_is_left_rolls_over_up_to_the_cap_and_the_rest_expires",
         PLANNED + "an_allowance_is_granted_exactly_once_per_period_whoever_comes_first",
+    ),
+    fault(
+        "roll over the whole cap at each of a period's ends",
+        "lapsing",
+        "account.rolled if account.rolled_of == lot.period else 0",
+        "0",
+        PLANS + "the_cap_is_the_period_s_where_its_allowances_end_at_two_times",
+    ),
+    fault(
+        "one cap for all periods",
+        "lapsing",
+        "account.rolled if account.rolled_of == lot.period else 0",
+        "account.rolled",
+        PLANS + "the_cap_is_the_period_s_where_its_allowances_end_at_two_times",
+    ),
+    fault(
+        "go on counting what an earlier period rolled over",
+        "lapsing",
+        "if account.rolled_of != lot.period:",
+        "if account.rolled_of is None:",
+        PLANS + "the_cap_is_the_period_s_where_its_allowances_end_at_two_times",
     ),
     fault(
         "roll over what a hold has reserved",
@@ -943,7 +964,7 @@ FAULTS = [
     fault(
         "roll over beyond the cap",
         "lapsing",
-        "min(left, plan.rollover.nanos)",
+        "min(left, room)",
         "left",
         PLANS + "what_is_left_rolls_over_up_to_the_cap_and_the_rest_expires",
         MONTH,

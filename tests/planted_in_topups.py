@@ -142,6 +142,15 @@ IN_TOPUPS: list[Planted] = [
         (AUTO + "caps_hold",),
     ),
     (
+        "money that came late, and not as asked for, is not counted towards the cap",
+        POLICY,
+        "if after in CHARGED and before not in CHARGED:",
+        'if after == "paid" and before not in CHARGED:',
+        (
+            "tests/test_topup_properties.py::test_whatever_becomes_of_an_attempt_the_cap_counts_it_while_it_may_be_charged",
+        ),
+    ),
+    (
         "an unknown outcome counts as failed",
         WORK,
         'nothing = error.kind in ("invalid_request", "not_found", "declined")',

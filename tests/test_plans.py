@@ -79,6 +79,27 @@ def test_what_is_left_rolls_over_up_to_the_cap_and_the_rest_expires() -> None:
     assert world.wrong() == []
 
 
+@pytest.mark.parametrize(("first", "more"), [(100, 0), (30, 30), (0, 50)])
+def test_the_cap_is_the_period_s_where_its_allowances_end_at_two_times(
+    first: int, more: int
+) -> None:
+    """An upgrade's part has the new plan's grace; what was there keeps its end."""
+    world = subscribed(allowance=nanos(100), rollover=nanos(40))
+    large = Plan("team-1", "team", LONG_AGO, allowance=nanos(150), rollover=nanos(60), grace=DAY)
+    world.billing.publish(large)
+    world.settle(100 - first)
+    world.billing.set_plan("acme", "upgrade", "team")
+    assert world.left() == {lot: left for lot, left in ((1, first), (2, 50)) if left}
+    world.clock.set(SECOND_PERIOD + DAY)
+    rolled = [lot.remainder for lot in world.balance().lots if lot.remainder != 150]
+    assert rolled == [part for part in (min(first, 60), more) if part]
+    assert sum(rolled) <= 60
+    world.clock.set(THIRD_PERIOD + DAY)
+    assert sorted(world.left().values()) == [60, 150], "the next period has the whole cap again"
+    world.settle(1)
+    assert world.wrong() == []
+
+
 def test_within_its_grace_an_allowance_pays_for_its_own_period_only() -> None:
     world = subscribed(allowance=nanos(100), grace=2 * DAY)
     world.clock.set(SECOND_PERIOD + DAY)

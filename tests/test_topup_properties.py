@@ -11,7 +11,15 @@ from till import DAY, HOUR, MINUTE, URLS, Till, till
 from billing_core import BillingError, Conflict, TopUpRules, usd
 from billing_core.minor_units import to_nanos
 from billing_core.times import billing_period
-from billing_core.topup import IN_FLIGHT
+from billing_core.topup import (
+    CHARGED,
+    IN_FLIGHT,
+    MOVES,
+    AutoTopUp,
+    TopUp,
+    attempt_begins,
+    attempt_ends,
+)
 
 CAP = usd("45")
 RULES = TopUpRules(failures=3, times=6)
@@ -221,6 +229,19 @@ def test_any_sequence_of_refunds_and_disputes_keeps_what_is_held(steps) -> None:
         for step in steps:
             teller.do(step)
         teller.quiet()
+
+
+@given(st.data())
+def test_whatever_becomes_of_an_attempt_the_cap_counts_it_while_it_may_be_charged(data) -> None:
+    period = billing_period(0, 0)
+    auto = AutoTopUp(enabled=True, amount=10)
+    topup = TopUp("t", "auto", 1, "due", 10, 0)
+    attempt_begins(auto, "t", period)
+    while MOVES[topup.state]:
+        before = topup.state
+        assert topup.move(data.draw(st.sampled_from(sorted(MOVES[before]))))
+        attempt_ends(auto, topup, before, 1, RULES)
+        assert auto.spent == (10 if topup.state in CHARGED else 0)
 
 
 def test_the_words_are_heard() -> None:

@@ -116,6 +116,7 @@ class WriteContract:
         draft.account.period, draft.account.allowance = 40, 8
         draft.account.recorded_at, draft.account.limited_since = 60, 30
         draft.account.low_balance, draft.account.ahead = 12, 4
+        draft.account.rolled, draft.account.rolled_of = 6, 20
         draft.account.topup_below, draft.account.topup_from = 11, 50
         draft.account.topup_open = True
         closed = hold("h", 800, "settled", member=1, project="prøject")  # as ever

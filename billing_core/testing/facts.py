@@ -144,6 +144,7 @@ class Facts:
     plans: list[tuple[int, str | None]] = field(factory=list)  # since when, which
     dealt: int | None = None  # until when allowances are; None: no plan, or paused
     allowances: list[tuple[int, int]] = field(factory=list)  # period, amount
+    rolled: list[tuple[int, int]] = field(factory=list)  # over, of a period, amount
     limits: dict[tuple[str, str], SetLimit] = field(factory=dict)  # by subject and grain
     limited: tuple[int, int] | None = None  # from which entry on, recorded when
     low_balance: int | None = None
@@ -163,6 +164,7 @@ class Facts:
             postings=[*self.postings],
             plans=[*self.plans],
             allowances=[*self.allowances],
+            rolled=[*self.rolled],
             events=[*self.events],
         )
 
@@ -322,7 +324,9 @@ class Facts:
     def end_lot(self, lot: LotFact, time: int) -> int:
         """What is free of it expires, but for what a plan rolls over; how much."""
         plan = self.plan(time)
-        if lot.period is None or plan is None or plan.rollover is None:
+        room = 0 if plan is None or plan.rollover is None else plan.rollover.nanos
+        room -= sum(amount for period, amount in self.rolled if period == lot.period)
+        if lot.period is None or plan is None or room <= 0:
             amount = self.free(lot.number)
             self.expire([lot.number], time)
             return amount
@@ -332,10 +336,10 @@ class Facts:
             if (each.period, each.expires_at) == (lot.period, time)
         ]
         ending.sort(key=lambda number: self.lots[number].order())
-        room = plan.rollover.nanos
         into = self.allowance_lot(plan, time)
         for number in ending:
             part = min(room, self.free(number))
+            self.rolled.append((lot.period, part))
             self.move(f"lot:{number}", f"lot:{into}", part, "rollover")
             room -= part
         amount = sum(self.free(number) for number in ending)

@@ -40,8 +40,8 @@ __all__ = ["changed"]
 ACCOUNT = (
     "org_id, currency, livemode, anchor, opened_at, seq, encode(head, 'hex'), watermark,"
     " next_lapse, balance, debt, granted, used, lots, members, closed_at, recorded_at, plan,"
-    " paused, plan_since, period, allowance, ahead, limited_since, low_balance, topup_below,"
-    " topup_from, topup_open, summed, erased"
+    " paused, plan_since, period, allowance, ahead, rolled, rolled_of, limited_since,"
+    " low_balance, topup_below, topup_from, topup_open, summed, erased"
 )
 ENTRY = (
     "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
@@ -95,10 +95,11 @@ def account(row: Row) -> tuple[Account, int]:
         whole(row[5]), digest(row[6]), whole(row[7]), maybe(row[8]), whole(row[9]),
         whole(row[10]), whole(row[11]), whole(row[12]), whole(row[13]), whole(row[14]),
         maybe(row[15]), whole(row[16]), named(row[17]), row[18] == b"t", whole(row[19]),
-        whole(row[20]), whole(row[21]), whole(row[22]), maybe(row[23]), maybe(row[24]),
-        maybe(row[25]), whole(row[26]), row[27] == b"t", whole(row[28]),
+        whole(row[20]), whole(row[21]), whole(row[22]), whole(row[23]), maybe(row[24]),
+        maybe(row[25]), maybe(row[26]), maybe(row[27]), whole(row[28]), row[29] == b"t",
+        whole(row[30]),
     )  # fmt: skip
-    return found, whole(row[29])
+    return found, whole(row[31])
 
 
 def lot(row: Row) -> Lot:
@@ -243,8 +244,8 @@ def changed(
             org, a.currency, a.livemode, a.anchor, a.opened_at, a.seq, a.head, a.watermark,
             a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots, a.members, a.closed_at,
             a.recorded_at, a.plan, a.paused, a.plan_since, a.period, a.allowance,
-            a.ahead, a.limited_since, a.low_balance, a.topup_below, a.topup_from, a.topup_open,
-            a.summed, erased, was,
+            a.ahead, a.rolled, a.rolled_of, a.limited_since, a.low_balance, a.topup_below,
+            a.topup_from, a.topup_open, a.summed, erased, was,
         )  # fmt: skip
         (rows.put if change.opened else rows.updated)["accounts"].append(row)
         entries = rows.put["entries"]

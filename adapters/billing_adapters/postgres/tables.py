@@ -134,8 +134,8 @@ def _added(names: str) -> dict[str, str]:
 
 _ACCOUNT_STATE = (
     "head, watermark, next_lapse, balance, debt, granted, used, lots, members, closed_at,"
-    " recorded_at, plan, paused, plan_since, period, allowance, ahead, limited_since,"
-    " low_balance, topup_below, topup_from, topup_open, summed, was"
+    " recorded_at, plan, paused, plan_since, period, allowance, ahead, rolled, rolled_of,"
+    " limited_since, low_balance, topup_below, topup_from, topup_open, summed, was"
 )
 
 # In the order in which they are written: the accounts first, whose locks the rest rely on.
@@ -145,9 +145,9 @@ TABLES = (
         _columns(
             "org_id, currency, livemode, anchor, opened_at, seq, head, watermark, next_lapse,"
             " balance, debt, granted, used, lots, members, closed_at, recorded_at, plan, paused,"
-            " plan_since, period, allowance, ahead, limited_since, low_balance, topup_below,"
-            " topup_from, topup_open, summed, erased, was",
-            "t t o i i i b i i i i i i i i i i t o i i i i i i i i o i i b",
+            " plan_since, period, allowance, ahead, rolled, rolled_of, limited_since,"
+            " low_balance, topup_below, topup_from, topup_open, summed, erased, was",
+            "t t o i i i b i i i i i i i i i i t o i i i i i i i i i i o i i b",
         ),
         ("org_id",),
         # NULL, which is an error, where the row is not the one that was decided on. What

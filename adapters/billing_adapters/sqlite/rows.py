@@ -110,11 +110,12 @@ def entry(org: str, row: Sequence[Any]) -> Entry:
 _UPDATE_ACCOUNT = """
 UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = ?, debt = ?,
     granted = ?, used = ?, lots = ?, members = ?, closed_at = ?, recorded_at = ?, plan = ?,
-    paused = ?, plan_since = ?, period = ?, allowance = ?, ahead = ?, limited_since = ?,
-    low_balance = ?, topup_below = ?, topup_from = ?, topup_open = ?, summed = ?
+    paused = ?, plan_since = ?, period = ?, allowance = ?, ahead = ?, rolled = ?,
+    rolled_of = ?, limited_since = ?, low_balance = ?, topup_below = ?, topup_from = ?,
+    topup_open = ?, summed = ?
 WHERE org_id = ?
 """
-_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 29)})"
+_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 31)})"
 # OR FAIL: see the triggers of the schema.
 _INSERT_ENTRY = f"INSERT OR FAIL INTO entries VALUES ({', '.join('?' * 14)})"
 _INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
@@ -221,8 +222,8 @@ def _account_rows(rows: _Rows, org: str, changes: Changes) -> None:
     row = (
         a.seq, a.head, a.watermark, a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots,
         a.members, a.closed_at, a.recorded_at, a.plan, a.paused, a.plan_since, a.period,
-        a.allowance, a.ahead, a.limited_since, a.low_balance, a.topup_below, a.topup_from,
-        a.topup_open, a.summed,
+        a.allowance, a.ahead, a.rolled, a.rolled_of, a.limited_since, a.low_balance,
+        a.topup_below, a.topup_from, a.topup_open, a.summed,
     )  # fmt: skip
     if changes.opened:
         rows[_INSERT_ACCOUNT].append((org, a.currency, a.livemode, a.anchor, a.opened_at, *row))

@@ -52,6 +52,8 @@ CREATE TABLE accounts (
     period INTEGER NOT NULL,
     allowance INTEGER NOT NULL,
     ahead INTEGER NOT NULL,
+    rolled INTEGER NOT NULL,
+    rolled_of INTEGER,
     limited_since INTEGER,
     low_balance INTEGER,
     topup_below INTEGER,

@@ -28,6 +28,8 @@ CREATE TABLE billing.accounts (
     period bigint NOT NULL,
     allowance bigint NOT NULL,
     ahead bigint NOT NULL,
+    rolled bigint NOT NULL,
+    rolled_of bigint,
     limited_since bigint,
     low_balance bigint,
     topup_below bigint,
