@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     )
     from billing_core.plans import Limit, Plan, Quota
     from billing_core.pricing import Flat, Graduated, Package, Price, Tier
-    from billing_core.quantities import Usage, code, model, tokens, tool
+    from billing_core.quantities import Rates, Usage, code, model, tokens, tool
     from billing_core.reconciliation import Reconciliation
     from billing_core.run_commands import (
         CloseSilentRun,
@@ -149,6 +149,7 @@ __all__ = [
     "PriceUnpriced",
     "Quota",
     "Quote",
+    "Rates",
     "Reconciliation",
     "Recorded",
     "RefundAsked",
@@ -223,7 +224,7 @@ _MODULES = {
     ),
     "plans": "Limit Plan Quota",
     "pricing": "Flat Graduated Package Price Tier",
-    "quantities": "Usage code model tokens tool",
+    "quantities": "Rates Usage code model tokens tool",
     "reconciliation": "Reconciliation",
     "run_commands": (
         "CloseSilentRun ForgiveRun Heartbeat ResumeRun SettleRun StartRun StopRun "

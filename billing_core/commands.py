@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money
-from billing_core.quantities import Usage
+from billing_core.quantities import Usage, check_usage
 from billing_core.text import checked_name, compact, quoted
 from billing_core.times import duration, micros
 
@@ -215,6 +215,7 @@ class Hold(Command):
 
 def _check_cost(cost: object, resource: str | None) -> None:
     if isinstance(cost, Usage):
+        check_usage("cost", cost)
         if resource is not None:
             raise InvalidCommand("resource", resource, "none: the usage names its own")
         return
@@ -305,8 +306,7 @@ class Settle(Command):
         check_command(self)
         check_labels(self)
         check_occurred(self)
-        if not isinstance(self.usage, Usage):
-            raise InvalidCommand("usage", self.usage, "a Usage, such as tokens(...) returns")
+        check_usage("usage", self.usage)
         if self.hold is not None:
             _check_hold(self.hold)
         if type(self.more) is not bool:

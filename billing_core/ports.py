@@ -448,8 +448,11 @@ class Store(Protocol):
 
     # What background work stands on: scans without locks, whose answers may be old.
 
-    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
-        """``(org, id)`` of top-ups with ``due_at`` <= ``until``, the longest due first."""
+    def due_topups(
+        self, until: int, limit: int = 100, *, livemode: bool
+    ) -> Sequence[tuple[str, str]]:
+        """``(org, id)`` of top-ups with ``due_at`` <= ``until``, the longest due first, of the
+        accounts of a livemode."""
         ...
 
     def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:

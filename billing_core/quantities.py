@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from attrs import frozen
 
@@ -12,7 +12,19 @@ from billing_core.errors import InvalidCommand
 from billing_core.text import checked_name, quoted
 from billing_core.times import duration as checked_duration
 
-__all__ = ["CUSTOMER", "PLATFORM", "Payer", "Usage", "code", "model", "tokens", "tool"]
+__all__ = [
+    "CUSTOMER",
+    "PLATFORM",
+    "Payer",
+    "Rates",
+    "Usage",
+    "check_usage",
+    "code",
+    "model",
+    "named",
+    "tokens",
+    "tool",
+]
 
 Payer = Literal["platform", "customer"]
 PLATFORM: Payer = "platform"
@@ -23,7 +35,14 @@ _MAX_QUANTITY = 10**36
 
 def model(name: str) -> str:
     """The resource name of a model: ``model:gpt-4o``."""
-    return "model:" + checked_name("model", name)
+    return named("model", name)
+
+
+def named(kind: str, name: str) -> str:
+    """The name of a resource of a kind, from what it is called among its own."""
+    if checked_name(kind, name).startswith(f"{kind}:"):
+        raise InvalidCommand(kind, name, f'a name to which "{kind}:" is added; leave it out')
+    return f"{kind}:{name}"
 
 
 def _check_quantity(field: str, quantity: object) -> None:
@@ -71,7 +90,7 @@ class Usage:
         *,
         payer: Payer | Mapping[str, Payer] = PLATFORM,
         item: str | None = None,
-    ) -> Usage:
+    ) -> Self:
         """``quantities`` by component, each at least 0; ``payer`` for all of them or by
         component (components it does not name are the platform's)."""
         if not isinstance(quantities, Mapping):
@@ -111,6 +130,23 @@ class Usage:
         ]
         item = "null" if self.item is None else quoted(self.item)
         return f"[{quoted(self.resource)},[{','.join(parts)}],{item}]"
+
+
+class Rates(Usage):
+    """What a microsecond of a run uses, by component: what :func:`sandbox` returns.  It is
+    no use that could be charged: how long it goes on is not said."""
+
+    __slots__ = ()
+
+
+def check_usage(field: str, usage: object) -> None:
+    """Of something that was used, or is to be: no rates."""
+    if type(usage) is Usage:
+        return
+    if isinstance(usage, Rates):
+        raise InvalidCommand(field, usage, "a Usage; rates are for start_run and quote_run")
+    if not isinstance(usage, Usage):
+        raise InvalidCommand(field, usage, "a Usage, such as tokens(...) returns")
 
 
 def tokens(
@@ -186,7 +222,7 @@ def tool(
 
     Say what the tool's price counts: ``calls``, how long it took, or both; neither: one call.
     """
-    return Usage.of("tool:" + checked_name("tool", name), _run(calls, duration), payer=payer)
+    return Usage.of(named("tool", name), _run(calls, duration), payer=payer)
 
 
 def code(
@@ -197,7 +233,7 @@ def code(
     payer: Payer | Mapping[str, Payer] = PLATFORM,
 ) -> Usage:
     """Execution of code in ``code:<runtime>``, by calls or duration as in :func:`tool`."""
-    return Usage.of("code:" + checked_name("code", runtime), _run(calls, duration), payer=payer)
+    return Usage.of(named("code", runtime), _run(calls, duration), payer=payer)
 
 
 def _run(calls: int | None, duration: timedelta | None) -> Mapping[str, int]:

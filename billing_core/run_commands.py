@@ -14,7 +14,7 @@ from attrs import field, frozen
 from billing_core.commands import Command, check_command, check_labels, check_occurred
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money
-from billing_core.quantities import Payer, Usage
+from billing_core.quantities import Payer, Rates, Usage, named
 from billing_core.text import checked_name
 from billing_core.times import duration, micros
 
@@ -37,7 +37,7 @@ _MAX_RUN = 150  # names of runs stand in other names
 
 def sandbox(
     name: str, rates: dict[str, int], *, payer: Payer | dict[str, Payer] = "platform"
-) -> Usage:
+) -> Rates:
     """What a microsecond of a sandbox's running time uses: ``rates`` by component, whole
     numbers of its price's unit.  ``sandbox("small", {"vcpu": 2, "memory_mib": 4096})``, or
     ``{"second": 1}`` where the price is by the second alone (and its unit a microsecond).
@@ -45,7 +45,7 @@ def sandbox(
     While a run is suspended nothing is billed, unless a price says so: that of the component
     ``suspended_vcpu`` is what ``vcpu`` then costs.
     """
-    return Usage.of("sandbox:" + checked_name("name", name), rates, payer=payer)
+    return Rates.of(named("sandbox", name), rates, payer=payer)
 
 
 def _check_run(name: object) -> None:

@@ -108,10 +108,7 @@ def _stop(ledger: Ledger, auto: AutoTopUp, why: str) -> None:
 def order(ledger: Ledger, ask: Ask) -> Outcome:
     command: OrderTopUp = ask.command
     _check_size(ledger, command.order.amount)
-    if command.livemode is not ledger.account.livemode:
-        modes = ("test mode", "live mode")
-        expected = f"a provider of payments in the {modes[ledger.account.livemode]} of the account"
-        raise InvalidCommand("livemode", modes[command.livemode], expected)
+    _check_mode(ledger, livemode=command.livemode)
     lapse(ledger, ask.time)
     asked = command.order
     customer = _auto(ledger).customer
@@ -126,6 +123,13 @@ def order(ledger: Ledger, ask: Ask) -> Outcome:
 
 def _asked(order: CheckoutOrder) -> str:
     return compact(attrs.asdict(order))
+
+
+def _check_mode(ledger: Ledger, *, livemode: bool) -> None:
+    if livemode is not ledger.account.livemode:
+        modes = ("test mode", "live mode")
+        expected = f"a provider of payments in the {modes[ledger.account.livemode]} of the account"
+        raise InvalidCommand("livemode", modes[livemode], expected)
 
 
 def _check_size(ledger: Ledger, minor: int) -> None:
@@ -166,6 +170,9 @@ def set_auto(ledger: Ledger, ask: Ask) -> Outcome:
 def ask_refund(ledger: Ledger, ask: Ask) -> Outcome:
     command: AskRefund = ask.command
     topup = _topup(ledger, command.topup)
+    _check_mode(ledger, livemode=command.livemode)
+    if command.amount is not None and topup.why == "currency":
+        raise InvalidCommand("amount", command.amount, "None: it was paid in another currency")
     currency = ledger.account.currency
     minor = None if command.amount is None else to_minor(command.amount.nanos, currency)
     if topup.payment is None or topup.paid_at is None:
@@ -173,7 +180,9 @@ def ask_refund(ledger: Ledger, ask: Ask) -> Outcome:
     lapse(ledger, ask.time)
     topup.refunds.append([command.refund, minor, "asked"])
     topup.due_at = ledger.terms.now + duration("lease", ledger.terms.topups.lease)
-    effects = told(_keep(ledger, topup))
+    auto = _auto(ledger)
+    auto.refunds += 1
+    effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
     return finish(ledger, ask, 0, effects | {"refund": command.refund})
 
 
@@ -243,16 +252,17 @@ def claim(ledger: Ledger, ask: Ask) -> Outcome:
     lapse(ledger, ask.time)
     auto = _auto(ledger)
     before = topup.state
-    why = _stale(ledger, auto) if before == "due" else None
-    if why is not None:
+    why = _stale(ledger, auto) if before in ("due", "calling") else None
+    dropped = why is not None and before == "due"
+    if dropped:
         topup.move("dropped", why)
         topup.due_at = None
         attempt_ends(auto, topup, before, ask.time, ledger.terms.topups)
     else:
-        if topup.move("calling"):
-            topup.asked = _attempt(
-                ledger, auto, topup.topup, topup.amount
-            )  # the method may have changed
+        if topup.move("calling"):  # the method may have changed
+            topup.asked = _attempt(ledger, auto, topup.topup, topup.amount)
+        if topup.state == "calling":
+            topup.why = why  # then it is looked for, and nobody is asked again
         topup.tries += 1
         topup.started = topup.started or now
         lease = duration("lease", ledger.terms.topups.lease)
@@ -260,7 +270,7 @@ def claim(ledger: Ledger, ask: Ask) -> Outcome:
     effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
     content = {"topup": topup.topup, "tries": topup.tries}
     seq = _post(ledger, ask, f"call:{topup.topup}/{topup.changes}", content, 0, effects)
-    return refuse(ask, "dropped") if why is not None else _recorded(ledger, ask, topup, seq)
+    return refuse(ask, "dropped") if dropped else _recorded(ledger, ask, topup, seq)
 
 
 def _stale(ledger: Ledger, auto: AutoTopUp) -> str | None:
@@ -269,6 +279,8 @@ def _stale(ledger: Ledger, auto: AutoTopUp) -> str | None:
         return "closed"
     if not auto.enabled:
         return "disabled"
+    if auto.refunds:
+        return "refund"
     return auto.stopped or ("method" if auto.method is None else None)
 
 
@@ -309,12 +321,12 @@ def record(ledger: Ledger, ask: Ask) -> Outcome:
     auto = _auto(ledger)
     before, auto_before = attrs.asdict(topup), copy(auto)
     payment = command.payment
-    _see(ledger, topup, command)
+    _see(ledger, topup, auto, command)
     key, amount, effects = "", 0, cast(dict[str, Any], {})
     if payment is not None and topup.state == "paid" and topup.lot is None:
         amount = _credit(ledger, topup, payment)
         key, effects = f"credit:{payment.id}", {"lot": topup.lot}
-        _save_method(topup, auto, command.checkout, payment)
+        _save_method(topup, auto, command.checkout)
     if topup.state != before["state"]:
         _tell(ledger, topup, amount)
         if topup.kind == "auto":
@@ -355,7 +367,7 @@ def _content(topup: TopUp, payment: Payment | None) -> dict[str, Any]:
     return content
 
 
-def _see(ledger: Ledger, topup: TopUp, command: RecordTopUp) -> None:
+def _see(ledger: Ledger, topup: TopUp, auto: AutoTopUp, command: RecordTopUp) -> None:
     """Take down what was seen of checkout, payment and refunds."""
     checkout, payment = command.checkout, command.payment
     if checkout is not None:
@@ -375,6 +387,7 @@ def _see(ledger: Ledger, topup: TopUp, command: RecordTopUp) -> None:
         made = payment is not None and any(each.key == refund[0] for each in payment.refunds)
         if refund[2] == "asked" and (made or refund[0] == command.refused):
             refund[2] = "made" if made else "refused"
+            auto.refunds -= 1
             if not made:
                 data = {"topup": topup.topup, "refund": refund[0]}
                 ledger.untold.append(("refund_failed", data))
@@ -409,7 +422,8 @@ def _see_payment(ledger: Ledger, topup: TopUp, payment: Payment) -> None:
 def _see_taken(topup: TopUp, auto: AutoTopUp, payment: Payment) -> None:
     """Money newly taken back stops automatic top-ups; old news of it does not."""
     withdrawn = sum(each.withdrawn for each in payment.disputes)
-    taken = payment.refunded + withdrawn
+    # Failed refunds too: without them what is taken next could look like what was before.
+    taken = sum(each.amount for each in payment.refunds) + withdrawn
     if taken > topup.taken:
         stopped(auto, "dispute" if withdrawn else "refund")
     topup.taken = max(topup.taken, taken)
@@ -429,11 +443,11 @@ def _credit(ledger: Ledger, topup: TopUp, payment: Payment) -> int:
     return amount
 
 
-def _save_method(
-    topup: TopUp, auto: AutoTopUp, checkout: Checkout | None, payment: Payment
-) -> None:
-    """What was saved with a checkout is what is charged from now on."""
-    if checkout is not None and checkout.method is not None:
+def _save_method(topup: TopUp, auto: AutoTopUp, checkout: Checkout | None) -> None:
+    """What was saved with a checkout is what is charged from now on; that of a page ordered
+    earlier, whose money took longer, is not."""
+    if checkout is not None and checkout.method is not None and topup.seq >= auto.saved_by:
+        auto.saved_by = topup.seq
         resumes(auto, checkout.customer, checkout.method)
 
 

@@ -125,10 +125,11 @@ class TopUp:
     ``tries``, ``started``: how often, and when first, the provider was asked.
 
     ``lot``: what it granted; ``granted``, ``clawed``: nanos, so far.  ``taken``:
-    minor units that refunds and disputes have ever taken.  ``clawbacks``: the entries that
-    took credit back.  ``refunds``: ``[our id, minor units or None for all,
+    minor units that refunds, failed ones too, and disputes have ever taken.  ``clawbacks``:
+    the entries that took credit back.  ``refunds``: ``[our id, minor units or None for all,
     "asked", "made" or "refused"]``.  ``strays``: further payments for the same order.
-    ``why``: of the state.  ``paid_at``: when the provider made the payment.
+    ``why``: of the state; of one that is ``calling``, why nobody is to be asked for it any
+    more.  ``paid_at``: when the provider made the payment.
     """
 
     topup: str
@@ -178,7 +179,9 @@ class AutoTopUp:
     ``quarantined`` until it is enabled again.  ``failures``: in a row.
     ``not_before``: cooldown, back-off, or a cap.  ``open``: the attempt in flight.
     ``period``: the billing period in which ``spent`` minor units were or may yet be
-    charged, in ``begun`` attempts.  ``last``: when one was last paid.
+    charged, in ``begun`` attempts.  ``last``: when one was last paid.  ``saved_by``: the
+    ``seq`` of the top-up whose page saved the method.  ``refunds``: how many were asked for
+    and are neither made nor refused yet.
     """
 
     customer: str | None = None
@@ -196,6 +199,8 @@ class AutoTopUp:
     spent: int = 0
     begun: int = 0
     last: int | None = None
+    saved_by: int = 0
+    refunds: int = 0
 
 
 # -- the policy -----------------------------------------------------------------
@@ -204,7 +209,7 @@ class AutoTopUp:
 def armed(auto: AutoTopUp) -> bool:
     """Whether an attempt may begin, once available credit is below the threshold and
     ``not_before`` has passed."""
-    wanted = auto.enabled and auto.stopped is None
+    wanted = auto.enabled and auto.stopped is None and not auto.refunds
     return wanted and auto.method is not None and auto.open is None
 
 

@@ -129,13 +129,16 @@ class SetAutoTopUp(Command):
 class AskRefund(Command):
     """Put on record that a top-up's payment is to be refunded, before the provider hears of
     it.  ``amount``: of the money paid, tax included; None: all that is left.  ``refund``: a
-    fresh id, which becomes the provider's key."""
+    fresh id, which becomes the provider's key.  ``livemode``: the provider's.
+
+    Until it is made or refused, no automatic top-up begins."""
 
     op: ClassVar[str] = "refund"
     org: str = field(kw_only=False)
     key: str = field(kw_only=False)
     topup: str
     refund: str
+    livemode: bool
     amount: Money | None = None
     at: datetime | None = None
 

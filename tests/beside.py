@@ -77,7 +77,9 @@ class BesideMemory(DisposableStore):
         assert self.published() == model.published()
         for now in (0, FOREVER):
             assert self.silent_runs(now) == model.silent_runs(now)
-            assert self.due_topups(now) == model.due_topups(now)
+            for mode in (False, True):
+                found = self.due_topups(now, livemode=mode)
+                assert found == model.due_topups(now, livemode=mode)
             assert self.lapsing(now) == model.lapsing(now)
             assert self.undelivered(now) == model.undelivered(now)
         for org in model.orgs():

@@ -3,7 +3,9 @@
 import pytest
 from till import DAY, HOUR, MINUTE, URLS, till
 
-from billing_core import Refused, TopUpRules, usd
+from billing_adapters.fake_payments import FakePayments
+from billing_core import Billing, Refused, TopUpRules, usd
+from billing_core.times import moment
 
 
 @pytest.fixture(params=["fake", "stripe", "postgres"])
@@ -245,6 +247,83 @@ def test_one_that_was_never_made_fails_for_good_once_keys_have_lapsed(t) -> None
     t.run()
     assert t.attempts() == ["failed"]
     assert [each.attempt for each in t.payments() if each.attempt] == []
+    t.check()
+
+
+@pytest.mark.parametrize("fault", ["rate_limited", "timeout_before", "timeout_after"])
+@pytest.mark.parametrize("how", ["closed", "disabled", "dispute"])
+def test_what_is_not_wanted_any_more_is_looked_for_and_not_asked_for_again(t, fault, how) -> None:
+    t.armed("10", threshold="5", amount="20")
+    [paid] = t.store.topups("acme")
+    t.run()
+    t.spend("6")
+    t.street.fault(fault)
+    t.run()
+    assert t.attempts() == ["calling"]
+    if how == "closed":
+        t.billing.close("acme", remainder="refund")
+    elif how == "disabled":
+        t.billing.set_auto_topup("acme", "off", enabled=False, threshold=usd(5), amount=usd(20))
+    else:
+        t.street.dispute(paid.payment)
+    t.deliver()
+    made = fault == "timeout_after"
+    for _ in range(30):
+        t.wait(HOUR)
+    assert len([each for each in t.payments() if each.attempt]) == made
+    assert t.attempts() == ["paid" if made else "failed"]
+    t.check()
+
+
+def test_one_that_is_wanted_again_is_asked_for_again(t) -> None:
+    t.armed("10", threshold="5", amount="20")
+    t.run()
+    t.spend("6")
+    t.street.fault("rate_limited")
+    t.run()
+    t.billing.set_auto_topup("acme", "off", enabled=False, threshold=usd("5"), amount=usd("20"))
+    t.wait(10 * MINUTE)
+    assert t.attempts() == ["calling"]
+    t.enable(threshold="5", amount="20")
+    t.wait(HOUR)
+    assert (t.attempts(), t.balance()) == (["paid"], "24.00 USD")
+    t.check()
+
+
+def test_a_page_ordered_earlier_does_not_bring_its_card_back(t) -> None:
+    slow = t.order("10", save_method=True)
+    t.street.pay(slow.session, later=True)
+    t.deliver()
+    t.paid("10", save_method=True)
+    t.street.deliveries()
+    card = t.store.auto_topup("acme").method
+    t.street.detach(t.provider.read_checkout(slow.session).method)
+    t.clock.advance(3 * DAY)
+    t.street.settle(slow.session, succeeded=True)
+    t.deliver()
+    assert (t.state(slow), t.store.auto_topup("acme").method) == ("paid", card)
+    t.enable(threshold="15", amount="20")
+    t.spend("10")
+    t.run()
+    assert t.attempts() == ["paid"]
+    t.check()
+
+
+def test_each_mode_s_worker_leaves_the_other_s_alone(t) -> None:
+    t.armed("10", threshold="8", amount="10")
+    live = FakePayments(livemode=True, clock=t.clock, ids=t.ids)
+    other = Billing(t.store, clock=t.clock, ids=t.ids, payments=live)
+    other.open_account("globex", livemode=True)
+    t.run()
+    t.spend("3")
+    t.street.fault("timeout_after")
+    t.run()
+    t.clock.advance(26 * HOUR)
+    assert other.run_pending().topups == 0
+    assert t.attempts() == ["calling"], "who asks the other provider finds nothing"
+    assert other.reconcile(moment(366 * 86_400_000_000), moment(t.clock() + 1)).ok
+    t.run()
+    assert (t.attempts(), t.balance()) == (["paid"], "17.00 USD")
     t.check()
 
 

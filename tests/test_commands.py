@@ -21,9 +21,13 @@ from billing_core import (
     Release,
     Reverse,
     Settle,
+    StartRun,
     Usage,
+    code,
     model,
+    sandbox,
     tokens,
+    tool,
     usd,
 )
 
@@ -205,6 +209,23 @@ def test_quantities_are_a_mapping(quantities: object) -> None:
 def test_a_payer_is_the_platform_or_the_customer(payer: object) -> None:
     with pytest.raises(InvalidCommand):
         Usage.of("x", {"unit": 1}, payer=payer)
+
+
+@pytest.mark.parametrize("named", [model, tokens, tool, code, partial(sandbox, rates={"vcpu": 1})])
+def test_a_name_that_has_its_kind_already_is_refused(named) -> None:
+    """``model:model:small`` has no price, so it would cost nothing."""
+    kind = getattr(named, "func", named).__name__.replace("tokens", "model")
+    with pytest.raises(InvalidCommand, match="leave it out"):
+        named(f"{kind}:small")
+
+
+@pytest.mark.parametrize("command", [Settle, Deduct, Hold])
+def test_rates_are_no_use_that_could_be_charged(command) -> None:
+    rates = sandbox("small", {"vcpu": 2})
+    options = {Settle: {"usage": rates}, Hold: {"cost": rates, "life": timedelta(hours=1)}}
+    with pytest.raises(InvalidCommand, match="start_run"):
+        command("acme", "k", **options.get(command, {"cost": rates}))
+    assert StartRun("acme", "r", spec=rates).spec == rates
 
 
 def test_usage_is_sorted_and_leaves_out_what_was_not_used() -> None:

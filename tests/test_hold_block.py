@@ -1,9 +1,18 @@
 """``with billing.hold(…) as hold:`` settles, releases, or leaves the hold to expire."""
 
+import asyncio
+
 import pytest
 from world import HOUR, MINUTE, FailingStore, World, units
 
-from billing_core import Conflict, IdempotencyConflict, InvalidCommand, Refused, StoreError
+from billing_core import (
+    AsyncBilling,
+    Conflict,
+    IdempotencyConflict,
+    InvalidCommand,
+    Refused,
+    StoreError,
+)
 
 
 class Broken(Exception):
@@ -26,6 +35,36 @@ def test_it_settles_what_was_reported() -> None:
     assert world.available() == 5
     assert world.billing.explain("acme", charge.seq).member == "ann"
     assert world.billing.history("acme", limit=1)[0].reference == "job 7"
+
+
+def test_what_is_reported_after_the_block_is_not_lost_silently() -> None:
+    world = World()
+    world.grant(10)
+    with world.hold(8) as hold:
+        hold.report(units(5))
+    with pytest.raises(Conflict, match="settle"):
+        hold.report(units(2))
+    with pytest.raises(Conflict, match="left already"), hold:
+        raise AssertionError
+    assert [charge.amount for charge in hold.charges] == [5]
+    assert world.left() == {1: 5}
+
+
+def test_nor_where_it_is_awaited() -> None:
+    world = World()
+    world.grant(10)
+
+    async def use() -> None:
+        billing = AsyncBilling(world.store, clock=world.clock)
+        async with await billing.hold("acme", units(8), life=HOUR) as hold:
+            pass
+        with pytest.raises(Conflict, match="settle"):
+            hold.report(units(2))
+        with pytest.raises(Conflict, match="left already"):
+            await hold.__aenter__()
+
+    asyncio.run(use())
+    assert world.available() == 10
 
 
 def test_it_settles_every_report() -> None:

@@ -2,9 +2,11 @@
 
 import attrs
 import pytest
-from till import DAY, MINUTE, till
+from till import DAY, MINUTE, URLS, till
 
-from billing_core import NotFound, PaymentError, Refused, usd
+from billing_adapters.fake_payments import FakePayments
+from billing_core import Billing, InvalidCommand, NotFound, PaymentError, Refused, usd
+from billing_core.payments import CheckoutOrder
 
 
 @pytest.fixture(params=["fake", "stripe"])
@@ -59,9 +61,119 @@ def test_a_refund_that_the_provider_will_not_make_is_given_up(t) -> None:
         t.billing.refund("acme", "r", topup=page.topup, amount=usd("11"))
     assert t.billing.auto_topup("acme").stopped is None, "no money was taken back"
     assert t.billing.topup("acme", page.topup).refunds[0][2] == "refused"
-    assert t.store.due_topups(2**60) == []
+    assert t.store.due_topups(2**60, livemode=False) == []
     assert t.events()[-1] == "refund_failed"
     t.check()
+
+
+def test_a_refund_that_was_refused_is_refused_again_under_its_key(t) -> None:
+    page = t.paid("10")
+    for _ in range(2):
+        with pytest.raises(PaymentError) as error:
+            t.billing.refund("acme", "r", topup=page.topup, amount=usd("11"))
+        assert error.value.kind == "invalid_request"
+    assert t.billing.refund("acme", "r2", topup=page.topup, amount=usd("4")).clawed
+    t.check()
+
+
+def test_a_part_of_what_was_paid_in_another_currency_cannot_be_named(t) -> None:
+    page = t.order("50")
+    t.street.pay(page.session, currency="EUR")
+    t.deliver()
+    with pytest.raises(InvalidCommand, match="another currency"):
+        t.billing.refund("acme", "r", topup=page.topup, amount=usd("10"))
+    t.billing.refund("acme", "r", topup=page.topup)
+    assert t.payment(page).kept == 0
+    t.check()
+
+
+@pytest.mark.parametrize("how", ["refund", "dispute"])
+def test_a_refund_that_failed_hides_none_that_comes_later(t, how) -> None:
+    t.armed("20", threshold="5", amount="20")
+    [paid] = t.store.topups("acme")
+    refund = t.street.refund_in_dashboard(paid.payment)
+    t.deliver()
+    t.street.settle_refund(refund, succeeded=False)
+    t.deliver()
+    t.enable(threshold="5", amount="20")
+    assert t.auto().stopped is None
+    if how == "refund":
+        t.street.refund_in_dashboard(paid.payment)
+    else:
+        t.street.dispute(paid.payment)
+    t.deliver()
+    t.run()
+    assert (t.auto().stopped, t.attempts()) == (how, [])
+    assert t.balance() == "0.00 USD"
+    t.check()
+
+
+def test_who_asks_for_a_refund_begins_no_automatic_top_up(t) -> None:
+    t.armed("10", threshold="8", amount="10")
+    [paid] = t.store.topups("acme")
+    t.run()
+    t.billing.set_auto_topup("acme", "off", enabled=False, threshold=usd("8"), amount=usd("10"))
+    t.spend("3")
+    t.street.fault("none", "timeout_after")
+    with pytest.raises(PaymentError):
+        t.billing.refund("acme", "r", topup=paid.topup)
+    t.street.deliveries()
+    t.enable(threshold="8", amount="10")
+    t.spend("1")
+    assert t.attempts() == [], "the refund may have been made"
+    t.wait(5 * MINUTE)
+    assert (t.auto().stopped, t.attempts(), t.balance()) == ("refund", [], "-4.00 USD")
+    t.check()
+
+
+def test_a_refund_drops_an_attempt_that_nobody_was_asked_for(t) -> None:
+    t.armed("10", threshold="8", amount="10")
+    [paid] = t.store.topups("acme")
+    t.run()
+    t.spend("3")
+    t.street.fault("none", "timeout_before")
+    with pytest.raises(PaymentError):
+        t.billing.refund("acme", "r", topup=paid.topup)
+    t.run()
+    assert t.attempts() == ["dropped"]
+    t.wait(5 * MINUTE)
+    assert (t.auto().stopped, t.attempts(), t.balance()) == ("refund", ["dropped"], "-3.00 USD")
+    t.check()
+
+
+def test_once_a_refund_is_refused_automatic_top_ups_go_on(t) -> None:
+    page = t.paid("10", save_method=True)
+    t.enable(threshold="8", amount="10")
+    with pytest.raises(PaymentError):
+        t.billing.refund("acme", "r", topup=page.topup, amount=usd("11"))
+    t.spend("3")
+    t.run()
+    assert t.attempts() == ["paid"]
+    t.check()
+
+
+def test_a_second_payment_that_was_given_back_is_no_difference(t) -> None:
+    page = t.paid("10")
+    order = CheckoutOrder(
+        org="acme", order=page.topup, amount=1000, currency="USD", description="again", **URLS
+    )
+    again = t.provider.create_checkout(order, key="again")
+    t.street.pay(again.id)
+    t.deliver()
+    [stray] = t.billing.topup("acme", page.topup).strays
+    assert "second payment" in t.differences()[0].what
+    t.street.refund_in_dashboard(stray)
+    t.deliver()
+    t.check()
+
+
+def test_a_provider_of_the_other_mode_refunds_nothing(t) -> None:
+    page = t.paid("10")
+    live = FakePayments(livemode=True, clock=t.clock, ids=t.ids)
+    other = Billing(t.store, clock=t.clock, ids=t.ids, payments=live)
+    with pytest.raises(InvalidCommand, match="test mode of the account"):
+        other.refund("acme", "r", topup=page.topup)
+    assert t.billing.topup("acme", page.topup).refunds == []
 
 
 def test_only_what_was_paid_is_refunded(t) -> None:

@@ -15,7 +15,7 @@ def test_a_due_top_up_is_one_workers_until_its_lease_ends() -> None:
     with till("fake") as t:
         t.armed("10", threshold="5", amount="20")
         t.spend("6")
-        [(org, topup)] = t.store.due_topups(t.clock())
+        [(org, topup)] = t.store.due_topups(t.clock(), livemode=False)
         assert t.billing._do(ClaimTopUp(org, topup), Recorded).state == "calling"
         with pytest.raises(Refused) as refused:
             t.billing._do(ClaimTopUp(org, topup), Recorded)

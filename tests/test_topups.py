@@ -22,6 +22,7 @@ from billing_core import (
 )
 from billing_core.payments import Notice
 from billing_core.testing import MemoryStore
+from billing_core.times import moment
 
 
 @pytest.fixture(params=["fake", "stripe", "postgres"])
@@ -221,6 +222,20 @@ def test_a_discount_of_all_is_no_payment(t) -> None:
     t.check()
 
 
+@pytest.mark.parametrize("amount", [5.0, 5, "5", None, usd("-1"), usd(0)])
+def test_an_amount_is_money(t, amount) -> None:
+    with pytest.raises(InvalidCommand, match="amount"):
+        t.billing.top_up("acme", "k", amount, **URLS)
+    assert list(t.store.topups("acme")) == []
+
+
+def test_nothing_is_reconciled_over_no_time(t) -> None:
+    now = moment(t.clock())
+    for since in (now, now + DAY):
+        with pytest.raises(InvalidCommand, match="until"):
+            t.billing.reconcile(since, now)
+
+
 def test_livemode_is_not_mixed(t) -> None:
     t.billing.open_account("live", livemode=True)
     with pytest.raises(InvalidCommand, match="livemode"):
@@ -368,7 +383,7 @@ def test_a_page_that_nobody_told_of_is_looked_at_once_it_has_closed(t) -> None:
     t.store.set_mark("news:test", t.clock() + 100 * DAY // timedelta(microseconds=1))
     t.wait(26 * HOUR)
     assert t.state(page) == "expired"
-    assert t.store.due_topups(2**60) == []
+    assert t.store.due_topups(2**60, livemode=False) == []
 
 
 @in_memory

@@ -24,9 +24,11 @@ class AsyncHold(MadeHold):
         self._billing = billing
 
     async def __aenter__(self) -> AsyncHold:
+        self._check_open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._left = True
         if not self._reported:
             await self._billing.release(self._command.org, self.key)
             return

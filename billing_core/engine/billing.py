@@ -395,9 +395,11 @@ class OpenHold(MadeHold):
         self._billing = billing
 
     def __enter__(self) -> OpenHold:
+        self._check_open()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._left = True
         if not self._reported:
             self._billing.release(self._command.org, self.key)
             return

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from billing_core.commands import Hold
-from billing_core.errors import InvalidCommand
+from billing_core.errors import Conflict
 from billing_core.outcomes import Charged, Held
-from billing_core.quantities import Usage
+from billing_core.quantities import Usage, check_usage
 
 __all__ = ["MadeHold"]
 
@@ -21,6 +21,7 @@ class MadeHold:
         """What leaving the ``with`` block charged."""
         self._command = command
         self._reported: list[Usage] = []
+        self._left = False
 
     @property
     def key(self) -> str:
@@ -36,8 +37,15 @@ class MadeHold:
     def expires_at(self) -> datetime:
         return self.held.expires_at
 
+    def _check_open(self) -> None:
+        if self._left:
+            raise Conflict(
+                f"the block of hold {self.key!r} was left already; charge what else was used "
+                "with settle(...)"
+            )
+
     def report(self, usage: Usage) -> None:
         """What was really used; may be called again for further usage."""
-        if not isinstance(usage, Usage):
-            raise InvalidCommand("usage", usage, "a Usage, such as tokens(...) returns")
+        check_usage("usage", usage)
+        self._check_open()
         self._reported.append(usage)

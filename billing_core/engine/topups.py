@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 
+from billing_core.commands import check_positive
 from billing_core.errors import BillingError, Conflict, NotFound, Outdated, PaymentError, Refused
 from billing_core.minor_units import to_minor, to_nanos
 from billing_core.money import Money
@@ -128,6 +129,7 @@ class TopUps(Reads):
         from billing_core.payments import CheckoutOrder
 
         provider = self._provider()
+        check_positive("amount", amount)
         order = CheckoutOrder(
             org=org, order=self.ids(), amount=to_minor(amount.nanos, amount.currency),
             currency=amount.currency, description=description, success_url=success_url,
@@ -323,8 +325,10 @@ class TopUps(Reads):
         It is on record before the provider hears of it, and background work goes on with
         it where the answer is lost.  Raises Refused (``not_paid``) and PaymentError.
         """
-        self._provider()
-        command = AskRefund(org, key, topup=topup, refund=self.ids(), amount=amount, at=at)
+        livemode = self._provider().livemode
+        command = AskRefund(
+            org, key, topup=topup, refund=self.ids(), livemode=livemode, amount=amount, at=at
+        )
         asked = self._do(command, RefundAsked)
         return self._refund(org, topup, asked.refund)
 
@@ -336,6 +340,11 @@ class TopUps(Reads):
         assert known.payment is not None
         payment = provider.read_payment(known.payment)
         made = any(each.key == refund for each in payment.refunds)
+        if asked[2] == "refused":
+            raise PaymentError(
+                f"the provider has refused this refund of top-up {topup!r}; ask with a new key",
+                kind="invalid_request",
+            )
         if asked[2] == "asked" and not made:
             amount = asked[1]
             assert not isinstance(amount, str)

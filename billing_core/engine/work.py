@@ -101,7 +101,9 @@ class Work(TopUps):
             raise InvalidCommand("limit", limit, "an int of 1 or more")
         run = _Run(Pending(), None if until is None else micros("until", until), self.clock)
         if self.payments is not None:
-            for org, topup in run.each(self.store.due_topups(self.clock(), limit)):
+            mode = self.payments.livemode
+            due = self.store.due_topups(self.clock(), limit, livemode=mode)
+            for org, topup in run.each(due):
                 with run.failing(org, f"top-up {topup}"):
                     run.pending.topups += self._see_to(org, topup)
         for org in run.each(self.store.lapsing(self.clock(), limit)):
@@ -150,6 +152,8 @@ class Work(TopUps):
                 if final:
                     self._do(RecordTopUp(org, known.topup, failed="never made"), Recorded)
                 return
+        if payment is None and known.why is not None:
+            return  # it is not wanted any more, and may have been made all the same
         if payment is None:
             try:
                 payment = provider.charge(attempt)
@@ -228,7 +232,8 @@ class Work(TopUps):
 
     def reconcile(self, since: datetime, until: datetime) -> Reconciliation:
         """Hold the ledger's payments against the provider's, made from ``since`` on and
-        before ``until``, and name each difference.  It changes nothing.
+        before ``until``, and name each difference.  It changes nothing.  Accounts of another
+        livemode than the provider's are left out.
 
         What is under way while it looks can differ: look at a span that has ended.
         """
@@ -236,6 +241,8 @@ class Work(TopUps):
 
         provider = self._provider()
         start, end = micros("since", since), micros("until", until)
+        if start >= end:
+            raise InvalidCommand("until", until, f"a time after {since}, from where it begins")
         found = []
         listed: set[str] = set()
         payments = foreign = topups = 0
@@ -254,6 +261,9 @@ class Work(TopUps):
             if cursor is None:
                 break
         for org in self.orgs():
+            account, _ = self._known(org, None)
+            if account is None or account.livemode is not provider.livemode:
+                continue
             for topup in self.store.topups(org):
                 if topup.paid_at is not None and start <= topup.paid_at < end:
                     topups += 1

@@ -72,16 +72,24 @@ class TopUpContract:
         rows = [_topup("t-1", 50), _topup("t-2", None), _topup("t-3", 30)]
         save(store, Draft().changes(topups=rows), Draft("bolt").changes(topups=[_topup("t-1", 40)]))
         due = [("acme", "t-3"), ("bolt", "t-1"), ("acme", "t-1")]
-        assert list(store.due_topups(50)) == due
-        assert list(store.due_topups(49)) == due[:2]
-        assert list(store.due_topups(100, limit=1)) == due[:1]
+        assert list(store.due_topups(50, livemode=True)) == due
+        assert list(store.due_topups(49, livemode=True)) == due[:2]
+        assert list(store.due_topups(100, limit=1, livemode=True)) == due[:1]
+
+    def test_what_is_due_of_test_accounts_is_another_provider_s(self, store: Store) -> None:
+        test = Draft("bolt")
+        test.account.livemode = False
+        rows = [_topup("t-1", 10), _topup("t-2", 20)]
+        save(store, test.changes(topups=rows), Draft().changes(topups=[_topup("t-3", 30)]))
+        assert list(store.due_topups(50, limit=1, livemode=True)) == [("acme", "t-3")]
+        assert list(store.due_topups(50, limit=1, livemode=False)) == [("bolt", "t-1")]
 
     def test_what_is_seen_to_is_due_no_more(self, store: Store) -> None:
         draft = Draft()
         save(store, draft.changes(topups=[_topup("t-1", 10), _topup("t-2", 20)]))
         save(store, draft.changes(topups=[_topup("t-1", None), _topup("t-2", 40)]))
-        assert list(store.due_topups(39)) == []
-        assert list(store.due_topups(40)) == [("acme", "t-2")]
+        assert list(store.due_topups(39, livemode=True)) == []
+        assert list(store.due_topups(40, livemode=True)) == [("acme", "t-2")]
 
     def test_orgs_in_which_something_lapses(self, store: Store) -> None:
         drafts = [Draft(), Draft("bolt"), Draft("cog")]

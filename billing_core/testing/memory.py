@@ -391,12 +391,15 @@ class MemoryStore:
         known = self._orgs.get(org)
         return None if known is None else deepcopy(known.auto)
 
-    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
+    def due_topups(
+        self, until: int, limit: int = 100, *, livemode: bool
+    ) -> Sequence[tuple[str, str]]:
         due = [
             (each.due_at, name, each.topup)
             for name, org in self._orgs.items()
             for each in org.topups.values()
             if each.due_at is not None and each.due_at <= until
+            if org.account.livemode is livemode
         ]
         return [(org, topup) for _, org, topup in sorted(due)[:limit]]
 

@@ -17,7 +17,7 @@ from billing_core import BillingError, Charged, Refusal, Refused, Settle, Usage
 from billing_core.engine.over_time import unwrapped
 from billing_core.metering import describe
 from billing_core.money import Money
-from billing_core.quantities import tokens
+from billing_core.quantities import named, tokens
 
 __all__ = ["INTERNAL", "Cost", "For", "Quantity", "written"]
 
@@ -349,11 +349,11 @@ def _settle_model(call: Call, asked: ModelSettlement) -> ChargeMade:
 
 
 def _run_tool(call: Call, asked: ToolRun) -> ChargeMade:
-    return _settled(call, asked, _run("tool:" + asked.tool, asked))
+    return _settled(call, asked, _run(named("tool", asked.tool), asked))
 
 
 def _run_code(call: Call, asked: CodeRun) -> ChargeMade:
-    return _settled(call, asked, _run("code:" + asked.runtime, asked))
+    return _settled(call, asked, _run(named("code", asked.runtime), asked))
 
 
 def _run(resource: str, asked: ToolRun | CodeRun) -> Usage:

@@ -47,7 +47,8 @@ def work_reader(schema: str) -> WorkReader:
             " AND seen_at < $1 ORDER BY seen_at, org_id, run LIMIT $2"
         ),
         due=statement(
-            f"SELECT org_id, topup FROM {s}.topups WHERE due_at <= $1 ORDER BY due_at LIMIT $2"
+            f"SELECT org_id, topup FROM {s}.topups JOIN {s}.accounts USING (org_id)"
+            " WHERE due_at <= $1 AND livemode = $3 ORDER BY due_at LIMIT $2"
         ),
         # No index: it would cost every settlement more than this scan costs the background.
         lapsing=statement(
@@ -105,8 +106,10 @@ class WorkReads:
     def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
         return self._read(self._reader.work.silent, _pair, before, limit)
 
-    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
-        return self._read(self._reader.work.due, _pair, until, limit)
+    def due_topups(
+        self, until: int, limit: int = 100, *, livemode: bool
+    ) -> Sequence[tuple[str, str]]:
+        return self._read(self._reader.work.due, _pair, until, limit, livemode)
 
     def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
         return self._read(self._reader.work.lapsing, _org, until, limit)

@@ -99,9 +99,14 @@ class TopUpReads:
         found = self._read(_AUTO, (org,), _auto)
         return found[0] if found else None
 
-    def due_topups(self, until: int, limit: int = 100) -> Sequence[tuple[str, str]]:
-        query = "SELECT org_id, topup FROM topups WHERE due_at <= ? ORDER BY due_at LIMIT ?"
-        return self._read(query, (until, limit), lambda row: (row[0], row[1]))
+    def due_topups(
+        self, until: int, limit: int = 100, *, livemode: bool
+    ) -> Sequence[tuple[str, str]]:
+        query = (
+            "SELECT org_id, topup FROM topups JOIN accounts USING (org_id)"
+            " WHERE due_at <= ? AND livemode = ? ORDER BY due_at LIMIT ?"
+        )
+        return self._read(query, (until, livemode, limit), lambda row: (row[0], row[1]))
 
     def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
         # No index: it would cost every settlement more than this scan costs the background.
