@@ -391,6 +391,19 @@ def test_a_body_that_is_well_formed_but_invalid(plain, change) -> None:
     assert (answer.status, answer.code) == (422, "invalid_request"), answer.body
 
 
+@pytest.mark.parametrize("route", ["credits/check", "credits/deduct"])
+@pytest.mark.parametrize("given", [{}, {"modelCall": CALL, **FIELDS["deduct"]}])
+def test_all_that_may_be_given_is_named(plain, route, given) -> None:
+    answer = plain.post(f"/v1/internal/{route}", {"orgId": "acme"} | given)
+    assert answer.json["error"]["message"] == "Give exactly one of cost, modelCall, usage."
+
+
+def test_a_settlement_of_a_batch_takes_no_cost(plain) -> None:
+    body = {"settlements": [{"orgId": "acme", "key": "1"}]}
+    [outcome] = plain.post("/v1/internal/settlements", body).data["outcomes"]
+    assert outcome["error"]["message"] == "Give exactly one of modelCall, usage."
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [

@@ -80,11 +80,12 @@ def _tokens(call: ModelCall) -> Usage:
     )
 
 
-def _used(model_call: ModelCall | None, usage: Quantities | None) -> Usage:
+def _used(model_call: ModelCall | None, usage: Quantities | None, *others: str) -> Usage:
+    """``others``: what else the route takes instead of them."""
     if model_call is not None and usage is None:
         return _tokens(model_call)
     if usage is None or model_call is not None:
-        raise _choose("modelCall", "usage")
+        raise _choose(*others, "modelCall", "usage")
     return Usage.of(
         usage.resource,
         {name: int(quantity) for name, quantity in usage.quantities.items()},
@@ -124,7 +125,7 @@ class _Priced(For):
     def what(self) -> Money | Usage:
         """The amount or the usage that it is about."""
         if self.cost is None:
-            return _used(self.model_call, self.usage)
+            return _used(self.model_call, self.usage, "cost")
         if self.model_call is not None or self.usage is not None:
             raise _choose("cost", "modelCall", "usage")
         return self.cost.money()
