@@ -138,6 +138,8 @@ def test_pricing_diff_compares_books_and_plans(db: Path) -> None:
     assert "nothing" in run("pricing", "--diff", "v1", "v1", "--db", db).stdout
     assert "nowhere" in run("pricing", "--diff", "v1", "nowhere", "--db", db, code=1).stderr
     run("pricing", "--diff", "v1", "v2", "--org", "acme", "--db", db, code=2)
+    one = run("pricing", "--diff", "v1", "--db", db, code=2).stderr
+    assert "given 'v1' alone; expected two versions" in one
 
 
 BOOK = f"""
@@ -236,7 +238,11 @@ def test_publish_a_plan_and_its_own_prices(empty: Path, tmp_path: Path) -> None:
         ("a.toml", BOOK.replace("package = 100", "package = 100, per = 2"), "per"),
         ("a.toml", BOOK.replace(TOMORROW, "2026-01-01T00:00:00Z"), "or later"),
         ("a.json", "[]", "table"),
+        ("a.toml", "", "a.toml: it has no version"),
+        ("a.toml", BOOK.replace('version = "v3"', ""), "it has no version"),
+        ("a.json", "{}", "it has no version"),
         ("a.json", "{", "line 1"),
+        ("a.yaml", "version: v3", "TOML is read from a file named .toml"),
         ("a.json", json.dumps(PLAN | {"alowance": 3}), "alowance"),
         ("a.json", json.dumps(PLAN | {"limits": [{"whose": "all", "amount": 1}]}), "whose"),
         ("a.json", json.dumps(PLAN | {"grace_days": 1.5}), "grace_days"),
@@ -264,6 +270,7 @@ def test_quote_says_the_most_that_a_usage_can_cost(db: Path) -> None:
     assert later["amount"] == "0.218750525"
     text = run(*arguments, "--db", db).stdout
     assert "0.131250525" in text and "1,000,000" in text
+    assert re.search(r" v1 +\n +\* pro-prices", text)  # and the discount's version beneath
     assert run_json("quote", "bolt", "tool:search", "call=3", "--db", db)["amount"] == "0.012"
 
 
@@ -294,6 +301,14 @@ def test_a_wrong_time_is_named(db: Path) -> None:
 def lengths(text: str, names: list[str]) -> list[int]:
     lines = {name: line for line in text.splitlines() for name in names if f"{name}┤" in line}
     return [lines[name].count("█") for name in names]
+
+
+def test_requests_are_counted_in_words(db: Path) -> None:
+    assert "2 requests" in run("usage", "acme", "--db", db).stdout
+    with SqliteStore(db) as store:
+        Billing(store).open_account("one")
+        Billing(store).settle("one", "s", tokens("small", input=1))
+    assert "1 request " in run("usage", "one", "--db", db).stdout
 
 
 def test_usage_as_a_chart_by_model(db: Path) -> None:
@@ -359,7 +374,8 @@ def test_they_make_no_database_and_their_help_has_examples(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing.sqlite"
-    assert "does not exist" in run(*command, "--db", missing, code=2).stderr
+    error = " ".join(run(*command, "--db", missing, code=2).stderr.split())
+    assert f"{missing} does not exist; `billing migrate --db {missing}` makes it" in error
     assert not missing.exists()
     text = run(command[0], "--help").stdout
     assert f"billing {command[0]}" in text.partition("Examples:")[2]

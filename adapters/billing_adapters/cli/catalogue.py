@@ -33,6 +33,14 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> date
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
+def _versions(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, str] | None
+) -> tuple[str, str] | None:
+    if value is not None and value[1].startswith("--"):  # the next option, taken for a version
+        raise click.BadParameter(f"given {value[0]!r} alone; expected two versions, OLD NEW")
+    return value
+
+
 _at_option = click.option(
     "--at", metavar="TIME", callback=_time, help="At this time, UTC, also one to come. [now]"
 )
@@ -124,6 +132,7 @@ def _plan_json(plan: Plan, in_force: bool) -> dict[str, Any]:
     "--diff",
     nargs=2,
     metavar="OLD NEW",
+    callback=_versions,
     help="What one published version of prices, or of a plan, changes of another.",
 )
 @click.option(
@@ -208,10 +217,15 @@ def _show_pricing(billing: Billing, org: str | None, at: datetime | None, as_jso
     before = None
     for currency, resource, component, priced in rows:
         name = "" if resource == before else resource
-        version = "\n* ".join(each.partition("#")[0] for each in priced.version.split("*"))
-        made.add_row(name, component, describe(priced.price, currency), version)
+        price = describe(priced.price, currency)
+        made.add_row(name, component, price, _version_text(priced.version))
         before = resource
     console().print(made)
+
+
+def _version_text(version: str) -> str:
+    """The names of a price's version, and of the discount's on it, each on a line."""
+    return "\n* ".join(each.partition("#")[0] for each in version.split("*"))
 
 
 def _publish(billing: Billing, document: PriceBook | Plan, yes: bool, as_json: bool) -> None:
@@ -288,8 +302,9 @@ def quote(
     title = f"{resource} for {org} at {time.astimezone(UTC):%F %T} UTC"
     made = table(title, "Component", ">Quantity", ">At most", "Version")
     for line in found.lines:
-        version = line.version.partition("#")[0]
-        made.add_row(line.component, f"{line.quantity:,}", money(line.amount), version)
+        made.add_row(
+            line.component, f"{line.quantity:,}", money(line.amount), _version_text(line.version)
+        )
     made.add_section()
     made.add_row("Total", "", money(found.amount), currency, style="bold")
     console().print(made)

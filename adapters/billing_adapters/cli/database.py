@@ -36,6 +36,10 @@ class Database(click.ParamType[Path | str]):
     ) -> Path | str:
         if isinstance(value, str) and value.startswith(("postgresql://", "postgres://")):
             return value
+        if self._path.exists and not Path(value).exists():
+            self.fail(
+                f"{value} does not exist; `billing migrate --db {value}` makes it", param, ctx
+            )
         return self._path.convert(value, param, ctx)
 
 

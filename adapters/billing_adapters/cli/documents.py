@@ -46,7 +46,13 @@ def load_document(path: Path) -> PriceBook | Plan:
         else:
             data = json.loads(text, parse_float=Decimal)
         given = _given("document", data, _BOOK | _PLAN)
+        if "version" not in given:
+            raise ValueError('it has no version, such as version = "2026-06"')
         return _book(data) if given.keys() & {"prices", "percent_off"} else _plan(data)
+    except json.JSONDecodeError as error:
+        raise click.ClickException(
+            f"{path}: it is no JSON, and TOML is read from a file named .toml: {error}"
+        ) from error
     except (BillingError, OSError, ValueError) as error:
         raise click.ClickException(f"{path}: {error}") from error
 

@@ -347,7 +347,8 @@ def explain(org: str, charge: int, db: Path | str, as_json: bool) -> None:
 
     What was used, by which price, the arithmetic to the nano, and the lots that paid.
 
-    CHARGE is its number in the org's ledger, as `billing history` shows it (Seq).
+    CHARGE is its number in the org's ledger: the Seq that `billing history` shows where What is
+    a resource, or `usage`. Grants, top-ups, refunds and whatever else is there are no charges.
 
     \b
     Examples:

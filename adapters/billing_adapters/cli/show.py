@@ -90,7 +90,8 @@ def usage_table(title: str, rows: Iterable[UsageRow]) -> Table:
             )
             first = False
         total += row.amount
-        made.add_row("", f"{row.requests:,} requests", "", money(row.amount), style="dim")
+        requests = f"{row.requests:,} request" + ("" if row.requests == 1 else "s")
+        made.add_row("", requests, "", money(row.amount), style="dim")
     made.add_section()
     made.add_row("Total", "", "", money(total), style="bold")
     return made
