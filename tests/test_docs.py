@@ -4,6 +4,7 @@ Each document is one namespace, its blocks run in order in an empty directory. T
 lie beside the tests, or where BILLING_DOCS_DIR says.
 """
 
+import json
 import os
 import re
 import shlex
@@ -14,14 +15,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from http_world import SERVICE, in_process
 from servers import fresh_database
 from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import billing_core
 from billing_adapters.http.api import ROUTES
+from billing_adapters.http.internal import Cost, HoldFor, ModelCall, Quantities
+from billing_adapters.http.over_time import Spec
 from billing_adapters.http.routes import Posted, Route
-from billing_adapters.http.shapes import json_names, required
+from billing_adapters.http.shapes import json_names, read, required
 from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
 
@@ -92,6 +96,44 @@ def routes_of(routes: Iterable[Route]) -> str:
 def test_every_route_is_documented(internal: bool) -> None:
     routes = [route for route in ROUTES if route.internal is internal]
     assert routes_of(routes) in (DOCS / "docs" / "http.md").read_text(encoding="utf-8")
+
+
+def documented(pattern: str) -> dict[str, str]:
+    """The examples of a table of the internal routes."""
+    text = (DOCS / "docs" / "http.md").read_text(encoding="utf-8")
+    return dict(re.findall(rf"^\| `({pattern})` \| `([{{?][^`]*)` \|", text, re.MULTILINE))
+
+
+def test_the_shapes_of_the_internal_routes_are_documented() -> None:
+    shapes = {"cost": Cost, "modelCall": ModelCall, "usage": Quantities, "hold": HoldFor}
+    shapes |= {"spec": Spec, "part": Cost}
+    examples = documented(r"\w+")
+    assert examples.keys() == shapes.keys()
+    for name, shape in shapes.items():
+        example = json.loads(examples[name])
+        read(shape, example, name)
+        assert set(example) == set(json_names(shape).values())
+
+
+def test_a_request_of_each_internal_route_is_documented(tmp_path: Path) -> None:
+    examples = documented(r"[A-Z]+ /v1/internal/[\w/]+")
+    routes = [route for route in ROUTES if route.internal]
+    assert list(examples) == [f"{route.method} {route.path}" for route in routes]
+    check = "/v1/internal/credits/check"
+    with in_process("plain", tmp_path / "billing.db") as client:
+        for route in routes:
+            example = examples[f"{route.method} {route.path}"]
+            if route.method == "GET":
+                answer = client("GET", route.path, SERVICE, query=example.removeprefix("?"))
+            else:
+                body = json.loads(example)
+                if "holdId" in body:
+                    hold = client.post(check, json.loads(examples[f"POST {check}"])).data["hold"]
+                    body["holdId"] = hold["id"]
+                answer = client.post(route.path, body)
+            assert answer.status == 200, (route.path, answer.body)
+            for outcome in answer.data["outcomes"] if "settlements" in route.path else ():
+                assert outcome["error"] is None, outcome
 
 
 def test_every_event_is_documented() -> None:
