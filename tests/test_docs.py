@@ -10,10 +10,12 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
+import attrs
 import pytest
 from http_world import SERVICE, in_process
 from servers import fresh_database
@@ -21,6 +23,7 @@ from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import billing_core
+from billing_adapters.cli.documents import load_document
 from billing_adapters.http.api import ROUTES
 from billing_adapters.http.internal import Cost, HoldFor, ModelCall, Quantities
 from billing_adapters.http.over_time import Spec
@@ -28,6 +31,7 @@ from billing_adapters.http.routes import Posted, Route
 from billing_adapters.http.shapes import json_names, read, required
 from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
+from billing_core import Plan, PriceBook
 
 DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[1]).absolute()
 NAMED = [DOCS / name for name in ("README.md", "DESIGN.md", "CHANGELOG.md")]
@@ -134,6 +138,21 @@ def test_a_request_of_each_internal_route_is_documented(tmp_path: Path) -> None:
             assert answer.status == 200, (route.path, answer.body)
             for outcome in answer.data["outcomes"] if "settlements" in route.path else ():
                 assert outcome["error"] is None, outcome
+
+
+def test_the_files_to_publish_are_read(tmp_path: Path) -> None:
+    text = (DOCS / "README.md").read_text(encoding="utf-8")
+    found = []
+    for number, block in enumerate(
+        re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    ):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(block, encoding="utf-8")
+        found.append(load_document(path))
+    book, plan = found
+    assert isinstance(book, PriceBook) and isinstance(plan, Plan)
+    terms = {each.name for each in attrs.fields(Plan)} - {"grace"} | {"grace_days"}
+    assert set(tomllib.loads((tmp_path / "1.toml").read_text("utf-8"))) == terms
 
 
 def test_every_event_is_documented() -> None:
