@@ -21,6 +21,7 @@ __all__ = [
     "billing_period",
     "micros",
     "moment",
+    "seconds",
     "starts",
     "window",
 ]
@@ -34,6 +35,7 @@ _NOTHING, _LONGEST = timedelta(0), timedelta(days=3660)
 _FIRST = datetime(1971, 1, 1, tzinfo=UTC)
 _LAST = datetime(9900, 1, 1, tzinfo=UTC)
 _MOST_MONTHS = 4096
+_MOST_SECONDS = 2_147_483  # both databases count milliseconds in 31 bits
 
 PeriodName = Literal["current", "7d", "30d", "all_time"]
 
@@ -75,6 +77,16 @@ def duration(field: str, span: object) -> int:
     if not _NOTHING < span <= _LONGEST:
         raise InvalidCommand(field, span, "a positive duration of at most 3,660 days")
     return span // _MICROSECOND
+
+
+def seconds(field: str, number: float, *, positive: bool) -> float:
+    """For how long a store waits: a number of seconds that every database can count."""
+    real = isinstance(number, (int, float)) and not isinstance(number, bool)
+    # NaN is in no span.
+    if not real or not 0 <= number <= _MOST_SECONDS or (positive and not number):
+        least = "above 0" if positive else "of 0 or more"
+        raise InvalidCommand(field, number, f"a number of seconds {least}, up to {_MOST_SECONDS:,}")
+    return number
 
 
 _MONTHS: dict[int, Window] = {}

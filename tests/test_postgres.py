@@ -34,6 +34,7 @@ from billing_core import (
     AsyncBilling,
     Billing,
     Flat,
+    InvalidCommand,
     Limit,
     Money,
     Plan,
@@ -414,8 +415,29 @@ def test_a_server_that_is_not_there_is_a_retryable_error() -> None:
             Billing(store).balance("acme")
         assert caught.value.retryable
         assert "secret" not in str(caught.value)
-    with pytest.raises(StoreError, match="connection string"):
-        PostgresStore("no = such thing")
+
+
+SECRETS = ["secret", "postgresql://u:secret@[h/db", "no = secret thing", b"secret", {"p": "secret"}]
+
+
+@pytest.mark.parametrize("bad", [None, 5, "", " ", *SECRETS])
+def test_what_is_no_connection_string_is_not_shown(bad: Any) -> None:
+    with pytest.raises(InvalidCommand, match=r"dsn: .*a connection string") as caught:
+        PostgresStore(bad)
+    assert "secret" not in str(caught.value) and caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("name", ["pool_seconds", "lock_seconds", "statement_seconds"])
+@pytest.mark.parametrize("bad", [0, -1, "5", None, True, float("nan"), float("inf")])
+def test_the_times_of_a_store_are_numbers_of_seconds(name: str, bad: Any) -> None:
+    with pytest.raises(InvalidCommand, match=name):
+        PostgresStore("dbname=x", **{name: bad})
+
+
+@pytest.mark.parametrize("bad", [0, -1, "5", None, True, 1.0])
+def test_a_pool_has_room_for_a_connection(bad: Any) -> None:
+    with pytest.raises(InvalidCommand, match="pool_size"):
+        PostgresStore("dbname=x", pool_size=bad)
 
 
 def test_idle_connections_that_were_hung_up_on_are_replaced_unseen(

@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -21,6 +22,7 @@ from billing_core import (
     Flat,
     Graduated,
     IdempotencyConflict,
+    InvalidCommand,
     Price,
     PriceBook,
     Refused,
@@ -204,6 +206,28 @@ def test_an_unknown_additive_migration_is_accepted(path: Path) -> None:
 def test_no_memory_database() -> None:
     with pytest.raises(StoreError, match="MemoryStore"):
         SqliteStore(":memory:")
+
+
+class _BytesPath:
+    def __fspath__(self) -> bytes:
+        return b"x.db"
+
+
+@pytest.mark.parametrize("bad", [None, 5, True, b"x.db", object(), _BytesPath(), "x\0.db"])
+def test_what_is_no_path_makes_no_file(
+    bad: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidCommand, match=r"path: given .* the path of a file"):
+        SqliteStore(bad)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("bad", [-1, "5", None, True, float("nan")])
+def test_how_long_to_wait_is_a_number_of_seconds(bad: Any, path: Path) -> None:
+    with pytest.raises(InvalidCommand, match="busy_seconds"):
+        SqliteStore(path, busy_seconds=bad)
+    assert not path.exists()
 
 
 # -- what is known without reading ------------------------------------------------

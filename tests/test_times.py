@@ -8,7 +8,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from billing_core import InvalidCommand
-from billing_core.times import DAY, Window, billing_period, duration, micros, moment, window
+from billing_core.times import (
+    DAY,
+    Window,
+    billing_period,
+    duration,
+    micros,
+    moment,
+    seconds,
+    window,
+)
 
 FIRST, LAST = datetime(1971, 1, 1), datetime(9899, 12, 31, 23, 59, 59, 999_999)
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))
@@ -210,3 +219,20 @@ def test_windows_end_now_and_are_half_open() -> None:
 def test_an_unknown_period_is_refused(name: object) -> None:
     with pytest.raises(InvalidCommand, match="period"):
         window(name, anchor=DAY * 400, opened=DAY * 400, now=DAY * 500)
+
+
+# -- how long a store waits -------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [-1, -0.1, 2_147_484, float("inf"), float("nan"), True, "5", None])
+def test_seconds_are_a_number_that_databases_can_count(bad: object) -> None:
+    for positive in (True, False):
+        with pytest.raises(InvalidCommand, match=r"busy_seconds: given .* a number of seconds"):
+            seconds("busy_seconds", bad, positive=positive)
+
+
+def test_no_seconds_are_a_wait_where_one_may_not_wait() -> None:
+    assert seconds("busy_seconds", 0, positive=False) == 0
+    with pytest.raises(InvalidCommand, match="above 0"):
+        seconds("lock_seconds", 0.0, positive=True)
+    assert seconds("lock_seconds", 0.2, positive=True) == 0.2

@@ -34,8 +34,9 @@ except ImportError as error:
     ) from error
 
 from billing_core.catalogue import Published
-from billing_core.errors import StoreError
+from billing_core.errors import InvalidCommand, StoreError
 from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
+from billing_core.times import seconds
 
 __all__ = ["PostgresStore"]
 
@@ -71,10 +72,12 @@ class PostgresStore(Reads):
         lock_seconds: float = 5.0,
         statement_seconds: float = 30.0,
     ) -> None:
-        try:
-            self.name = shown(dsn)
-        except psycopg.Error as error:
-            raise StoreError(f"no PostgreSQL connection string: {error}") from error
+        self.name = _checked_dsn(dsn)
+        if type(pool_size) is not int or pool_size < 1:
+            raise InvalidCommand("pool_size", pool_size, "an int of 1 or more")
+        pool_seconds = seconds("pool_seconds", pool_seconds, positive=True)
+        lock_seconds = seconds("lock_seconds", lock_seconds, positive=True)
+        statement_seconds = seconds("statement_seconds", statement_seconds, positive=True)
         self.schema = schema
         self.concurrency = pool_size
         self.lock_seconds = lock_seconds
@@ -184,6 +187,18 @@ class PostgresStore(Reads):
         """The same records inside the transaction that the host has open on ``connection``, a
         psycopg Connection, or an AsyncConnection of the running loop."""
         return JoinedStore(connection, self)
+
+
+def _checked_dsn(dsn: object) -> str:
+    """How a connection string is shown.  It may hold a password, also one that is malformed or
+    of another type: no error shows it, nor what libpq says of it."""
+    if isinstance(dsn, str) and dsn.strip():
+        try:
+            return shown(dsn)
+        except psycopg.Error:
+            pass
+    expected = "a connection string as str, such as postgresql://user@host/database"
+    raise InvalidCommand("dsn", type(dsn) if dsn else dsn, expected)
 
 
 class _Transaction:

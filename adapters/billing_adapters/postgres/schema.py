@@ -58,7 +58,7 @@ class Migration:
 
 def quoted(schema: str) -> str:
     """A schema's name as it stands in SQL."""
-    if not schema or "\0" in schema:
+    if not isinstance(schema, str) or not schema or "\0" in schema:
         raise StoreError(f"{schema!r} is no name for a schema")
     return '"' + schema.replace('"', '""') + '"'
 

@@ -12,7 +12,6 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from billing_adapters.sqlite import loading, rows
 from billing_adapters.sqlite.errors import DRIVERS, fail, mapped
@@ -20,8 +19,9 @@ from billing_adapters.sqlite.joined import JoinedStore
 from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.reads import Reads
 from billing_core.catalogue import Published
-from billing_core.errors import StoreError
+from billing_core.errors import InvalidCommand, StoreError
 from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
+from billing_core.times import seconds
 
 __all__ = ["SqliteStore"]
 
@@ -39,11 +39,9 @@ class SqliteStore(Reads):
 
     concurrency = 1
 
-    def __init__(self, path: str | Path, *, busy_seconds: float = 5.0) -> None:
-        self.path = str(path)
-        if self.path == ":memory:" or not self.path:
-            raise StoreError("a path of a file is needed; billing_core.testing has a MemoryStore")
-        self._busy = busy_seconds
+    def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = 5.0) -> None:
+        self.path = _checked_path(path)
+        self._busy = seconds("busy_seconds", busy_seconds, positive=False)
         self._lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
@@ -243,6 +241,16 @@ class SqliteStore(Reads):
     def within(self, connection: object) -> Store:
         """The same records inside the host's open write transaction on ``connection``."""
         return JoinedStore(connection, self.path)
+
+
+def _checked_path(path: object) -> str:
+    # str() would make a file of anything's name: "None", "<sqlite3.Connection object ...>".
+    name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(name, str) or "\0" in name:
+        raise InvalidCommand("path", path, "the path of a file, as str or pathlib.Path")
+    if name == ":memory:" or not name:
+        raise StoreError("a path of a file is needed; billing_core.testing has a MemoryStore")
+    return name
 
 
 _STORES: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
