@@ -114,6 +114,8 @@ def checked_currency(currency: object) -> str:
 
 def decimal_text(nanos: int) -> str:
     """The exact decimal in major units, at least two decimals: ``12.345678901``, ``5.00``."""
+    if not isinstance(nanos, int):
+        raise InvalidCommand("nanos", nanos, "an int of nanos, such as usd('5').nanos")
     sign = "-" if nanos < 0 else ""
     whole, part = divmod(abs(nanos), NANOS)
     decimals = f"{part:09d}".rstrip("0").ljust(2, "0")

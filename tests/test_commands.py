@@ -3,13 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from world import HOUR, T0, nanos, units
 
+from billing_adapters.fake_payments import FakePayments
 from billing_core import (
+    AsyncBilling,
+    Billing,
     Close,
     Deduct,
     Extend,
@@ -30,6 +34,7 @@ from billing_core import (
     tool,
     usd,
 )
+from billing_core.testing import MemoryStore
 
 BAD_NAMES = ["", "a" * 201, "a\nb", "a\x00b", "\ud800", "a\u200b", None, 5, b"a", True, ["a"]]
 BAD_TIMES = [datetime(2026, 1, 1), datetime.max.replace(tzinfo=UTC), "2026-01-01", 0, 1.5, True]
@@ -325,3 +330,27 @@ def test_no_token_counts_twice(fresh: int, read: int, write: int, said: int, tho
 def test_a_price_in_dollars_is_not_a_cost_of_zero() -> None:
     with pytest.raises(InvalidCommand, match="cost"):
         HOLD(cost=usd(0))
+
+
+class ByKey:
+    """A part of an engine that is none, and that must not be shown."""
+
+    def __repr__(self) -> str:
+        return "sk_secret"
+
+
+@pytest.mark.parametrize("engine", [Billing, AsyncBilling])
+def test_what_an_engine_is_made_of_is_checked_when_it_is_made(engine: Any) -> None:
+    store = MemoryStore()
+    for bad in ("postgresql://u:sk_secret@h/db", None, ByKey(), MemoryStore, Billing(store)):
+        with pytest.raises(InvalidCommand, match=r"store: .*SqliteStore\(path\)") as caught:
+            engine(bad)
+        assert "secret" not in str(caught.value)
+    for bad in ("sk_secret", FakePayments, ByKey()):
+        with pytest.raises(InvalidCommand, match=r"payments: .*FakePayments\(\)") as caught:
+            engine(store, payments=bad)
+        assert "secret" not in str(caught.value)
+    for name, bad in (("clock", None), ("clock", 5), ("ids", None), ("topups", 5)):
+        with pytest.raises(InvalidCommand, match=f"{name}: given .*; expected"):
+            engine(store, **{name: bad})
+    engine(store, payments=FakePayments())

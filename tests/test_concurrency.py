@@ -29,6 +29,7 @@ from billing_core import (
     Flat,
     Grant,
     IdempotencyConflict,
+    InvalidCommand,
     Money,
     MoneyOverflow,
     Outcome,
@@ -751,6 +752,8 @@ def test_an_async_hold_settles_what_was_reported() -> None:
             )
         ]
         assert len(outcomes) == 25
+        with pytest.raises(InvalidCommand, match="commands, such as"):
+            [each async for each in billing.execute_many(None)]  # type: ignore[arg-type]
         assert (await billing.verify()).ok
 
     asyncio.run(use())

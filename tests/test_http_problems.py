@@ -7,6 +7,8 @@ from world import LONG_AGO, FailingStore, World, nanos
 from billing_adapters.http import ROUTES, Api, Caller, Problem, Request
 from billing_adapters.http.problems import problem_of
 from billing_core import (
+    AsyncBilling,
+    Billing,
     BillingError,
     Conflict,
     IdempotencyConflict,
@@ -219,3 +221,12 @@ def test_headers_that_a_client_repeats_are_joined() -> None:
             return [("X-API-Key", "a"), ("x-api-key", "b")]
 
     assert Request("GET", "/", headers=Pairs()).headers == {"x-api-key": "a, b"}
+
+
+def test_what_an_api_is_made_of_is_checked_when_it_is_made() -> None:
+    world = World()
+    for bad in (world.store, AsyncBilling(world.store), Billing, None):
+        with pytest.raises(InvalidCommand, match=r"billing: given .*; expected a Billing"):
+            Api(bad, KEYS.get)
+    with pytest.raises(InvalidCommand, match="of an API key to its Caller"):
+        Api(world.billing, KEYS)

@@ -202,3 +202,9 @@ def test_any_text_is_an_exact_amount_or_refused(text: str) -> None:
 def test_nothing_but_text_integers_and_decimals_is_an_amount(amount: object) -> None:
     with pytest.raises(InvalidCommand):
         usd(amount)
+
+
+@pytest.mark.parametrize("bad", [usd("1"), 1.5, "1", None, Decimal(1)])
+def test_only_nanos_have_a_decimal_text(bad: object) -> None:
+    with pytest.raises(InvalidCommand, match="an int of nanos"):
+        decimal_text(bad)

@@ -122,6 +122,11 @@ def test_3_1_what_is_no_command_is_refused_before_anything_is_done() -> None:
     for bad in ("grant", None, Grant, units(1)):
         with pytest.raises(InvalidCommand):
             world.billing.execute([Grant("acme", "g", amount=nanos(5)), bad])
+    for none in (None, 5, Grant("acme", "g", amount=nanos(5))):
+        with pytest.raises(InvalidCommand, match="commands, such as"):
+            world.billing.execute(none)
+        with pytest.raises(InvalidCommand, match="commands, such as"):
+            list(world.billing.execute_many(none))
     assert world.state() == before
     assert world.billing.execute([]) == []
 

@@ -39,7 +39,7 @@ from billing_core.differences import Difference
 from billing_core.engine.async_hold import AsyncHold
 from billing_core.engine.async_over_time import AsyncOverTime
 from billing_core.engine.async_topups import AsyncTopUps
-from billing_core.engine.billing import Billing, checked_batch
+from billing_core.engine.billing import Billing, checked_batch, each_of
 from billing_core.engine.gathering import Gatherer
 from billing_core.engine.over_time import unwrapped
 from billing_core.engine.reads import Check
@@ -145,7 +145,7 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         """Any number of commands, ``batch`` to a commit; see :meth:`Billing.execute_many`."""
         if type(batch) is not int or not 1 <= batch <= 10_000:
             raise InvalidCommand("batch", batch, "an int from 1 to 10,000")
-        rest = iter(commands)
+        rest = each_of(commands)
         while some := list(islice(rest, batch)):
             for result in await self.execute(some):
                 yield result

@@ -28,6 +28,7 @@ from billing_core.decide import decide, wanted
 from billing_core.engine.coalescing import Coalescer, Part, Run
 from billing_core.engine.made_hold import MadeHold
 from billing_core.engine.over_time import OverTime, unwrapped
+from billing_core.engine.parts import check_parts
 from billing_core.engine.prices import Prices
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.engine.time_reads import TimeReads
@@ -90,6 +91,7 @@ class Billing(OverTime, TimeReads, Work):
         payments: PaymentProvider | None = None,
         topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
     ) -> None:
+        check_parts(store, clock, ids, payments, topups)
         self.store = store
         self.clock = clock
         self.ids = ids
@@ -138,7 +140,7 @@ class Billing(OverTime, TimeReads, Work):
         """
         if type(batch) is not int or not 1 <= batch <= 10_000:
             raise InvalidCommand("batch", batch, "an int from 1 to 10,000")
-        rest = iter(commands)
+        rest = each_of(commands)
         while some := list(islice(rest, batch)):
             yield from self.execute(some)
 
@@ -448,15 +450,26 @@ def _from_memory(
     return outcomes
 
 
+def each_of(commands: Iterable[Command]) -> Iterator[Command]:
+    """The commands one by one; raises InvalidCommand at once for what has none."""
+    if not isinstance(commands, Iterable):
+        raise _no_commands(commands)
+    return iter(commands)
+
+
 def checked_batch(commands: Iterable[Command]) -> list[Command]:
     """The commands as a list; raises InvalidCommand for anything else."""
     if not isinstance(commands, (list, Iterable)):  # which answers for a list at once
-        raise InvalidCommand("commands", commands, "commands, such as [Settle(...)]")
+        raise _no_commands(commands)
     batch = list(commands)
     for command in batch:
         if not isinstance(command, Command):
             raise InvalidCommand("commands", command, "commands, such as Settle(...)")
     return batch
+
+
+def _no_commands(given: object) -> InvalidCommand:
+    return InvalidCommand("commands", given, "commands, such as [Settle(...)]")
 
 
 def settlements(hold: Hold, reported: Sequence[Usage]) -> list[Settle]:

@@ -18,7 +18,7 @@ from billing_adapters.http.problems import problem_of
 from billing_adapters.http.public import PUBLIC
 from billing_adapters.http.routes import Call, Listed, Posted, Route
 from billing_adapters.http.shapes import read, shown
-from billing_core import Billing, BillingError
+from billing_core import Billing, BillingError, InvalidCommand
 
 __all__ = ["ROUTES", "Api", "Authenticate"]
 
@@ -52,6 +52,12 @@ class Api:
         address: str | None = None,
         routes: Sequence[Route] = ROUTES,
     ) -> None:
+        if not isinstance(billing, Billing):
+            raise InvalidCommand("billing", type(billing), "a Billing, also in an async host")
+        if not callable(authenticate):
+            raise InvalidCommand(
+                "authenticate", type(authenticate), "a function of an API key to its Caller or None"
+            )
         self.billing = billing
         self.routes = tuple(routes)
         self._patterns = [each for each in self.routes if "{" in each.path]
