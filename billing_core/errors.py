@@ -182,6 +182,12 @@ class PaymentError(BillingError):
         super().__init__(message)
 
 
+_WIDTH = 100  # a datetime of UTC has 81
+_REPR = reprlib.Repr()
+# Its own limits, 30 to 40, cut the very digits out of a time or an amount.
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = _WIDTH
+
+
 def _rebuilt(kind: type[BillingError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
@@ -193,7 +199,7 @@ def _shown(value: object) -> str:
     if isinstance(value, int) and not -(2**256) < value < 2**256:
         return f"an integer of {value.bit_length()} bits"
     try:
-        text = reprlib.repr(value)
+        text = _REPR.repr(value)
     except Exception:  # a huge integer within, or a broken __repr__: say at least what it is
         return f"a {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."

@@ -1,6 +1,7 @@
 """Amounts: exact integers of nanos, whatever is thrown at them."""
 
 import tracemalloc
+from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
@@ -120,6 +121,25 @@ def test_a_huge_integer_inside_something_else_is_refused_too(amount: object) -> 
         usd(amount)
     with pytest.raises(InvalidCommand):
         Money(amount, "USD")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        usd("-1234567890.123456789"),
+        "2026-11-28T23:59:59.858486+00:00/2026-12-28T23:59:59.858486+00:00",
+        -(2**255),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_what_was_given_is_shown_whole(given: object) -> None:
+    assert InvalidCommand("field", given, "x").given == repr(given)
+
+
+@pytest.mark.parametrize("given", ["x" * 10**6, ["x" * 100] * 100, b"x" * 200, Fraction(10**200)])
+def test_what_is_longer_is_shown_short(given: object) -> None:
+    assert len(InvalidCommand("field", given, "x").given) <= 100
 
 
 @pytest.mark.parametrize("nanos", [1.0, True, "5", None, Decimal(5), float("nan"), Fraction(5)])
