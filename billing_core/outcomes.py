@@ -224,10 +224,27 @@ class Refusal:
     retry_after: float | None = None
 
     def __str__(self) -> str:
+        some, none = _SAID.get(self.reason, ("{} is missing", ""))
+        why = some.format(decimal_text(self.shortfall)) if self.shortfall else none
         text = f"{self.reason} for key {self.key!r} of org {self.org!r}"
-        if self.shortfall:
-            text += f": {decimal_text(self.shortfall)} more is needed"
+        text += f": {why}" if why else ""
         return text + ("" if self.limit is None else f" (bound by {self.limit})")
+
+
+_OVER = "{} more than it leaves"
+_SAID = {
+    "insufficient_credit": ("{} more is needed", ""),
+    "limit_reached": (_OVER, "nothing is left of it"),
+    "quota_reached": (_OVER, "it is used up until its window ends"),
+    "over_reversal": ("too much by {}", "nothing of it is left to give back"),
+    "closed": ("", "the account is closed for good; open another org"),
+    "hold_lapsed": ("", "the hold has expired; make another, or settle without it"),
+    "hold_released": ("", "the hold was released; make another"),
+    "not_silent": ("", "the run was seen since, or has ended; there is nothing to sweep"),
+    "no_saved_method": ("", "top up with save_method=True first"),
+    "not_paid": ("", "only a paid top-up has money to give back; wait until it is paid"),
+}
+"""What a refusal says beside its reason: with a shortfall, and without."""
 
 
 Outcome = Success | Refusal | InvalidCommand | Conflict | NotFound

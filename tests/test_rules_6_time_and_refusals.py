@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from world import DAY, HOUR, MINUTE, SECOND, T0, TICK, World, units
 
-from billing_core import InvalidCommand, Refused
+from billing_core import InvalidCommand, Refusal, Refused
+from billing_core.money import NANOS
 
 # -- 6.7 ------------------------------------------------------------------------
 
@@ -141,6 +142,28 @@ def test_6_8_a_refusal_is_a_value_that_says_why_and_what_would_help() -> None:
     assert refusal.shortfall == 15
     assert (refusal.retryable, refusal.retry_after) == (False, None)
     assert "0.000000015 more is needed" in str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("reason", "shortfall", "limit", "said"),
+    [
+        ("limit_reached", 5 * NANOS, "org_limit", "5.00 more than it leaves (bound by org_limit)"),
+        ("quota_reached", 0, "quota", "used up until its window ends (bound by quota)"),
+        ("over_reversal", 4 * NANOS, "charge", "too much by 4.00 (bound by charge)"),
+        ("over_reversal", 0, "charge", "nothing of it is left to give back (bound by charge)"),
+        ("closed", 0, None, "open another org"),
+        ("hold_lapsed", 0, None, "settle without it"),
+        ("hold_released", 0, None, "make another"),
+        ("not_silent", 0, None, "nothing to sweep"),
+        ("no_saved_method", 0, None, "save_method=True first"),
+        ("not_paid", 0, None, "wait until it is paid"),
+    ],
+)
+def test_6_8_a_refusal_says_what_is_too_much_or_what_to_do(
+    reason: str, shortfall: int, limit: str | None, said: str
+) -> None:
+    text = str(Refusal("acme", "k", reason, shortfall, limit))
+    assert text.startswith(f"{reason} for key 'k' of org 'acme': ") and text.endswith(said)
 
 
 def test_6_8_the_shortfall_is_what_exactly_suffices() -> None:
