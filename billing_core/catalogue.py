@@ -243,9 +243,31 @@ class Catalogue:
         return component
 
     def components(self, currency: str, resource: str) -> list[str]:
-        """The components ever priced for a resource, for messages."""
+        """The components ever priced for a resource."""
         names = self._names(resource)
         return sorted({c for _, cur, res, c in self._prices if cur == currency and res in names})
+
+    def expected(
+        self, currency: str, resource: str, at: int, audiences: tuple[str, ...] = ()
+    ) -> str:
+        """What UnknownPrice expects: the components priced at a time, or from when they are."""
+        starts: dict[str, list[int]] = {}
+        for name in self._names(resource):
+            for key in self._of.get(name, ()):
+                audience, of, _, component = key
+                if of == currency and audience in ("", *audiences):
+                    later = [since for since, priced in self._prices[key] if priced and since > at]
+                    starts.setdefault(component, []).extend(later)
+        known: list[str] = []
+        for component, later in sorted(starts.items()):
+            if self.price(currency, resource, component, at, audiences) is not None:
+                known.append(component)
+            elif later:
+                known.append(f"{component} from {moment(min(later)).isoformat()}")
+        expected = f"a component with a price at {moment(at).isoformat()}; "
+        if known:
+            return f"{expected}known: {', '.join(known)}"
+        return f"{expected}this resource has none: check its name, or publish a price book"
 
     def resources(self, currency: str) -> list[str]:
         """The resources ever priced in a currency."""

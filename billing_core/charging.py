@@ -26,16 +26,16 @@ __all__ = ["advance", "deduct", "estimate", "item_of", "price", "price_usage", "
 
 def estimate(ledger: Ledger, usage: Usage, at: int) -> Quote:
     """The most that a usage at a time can cost the org; raises UnknownPrice."""
-    currency = ledger.account.currency
     counter = ledger.count(usage.resource, ledger.period(at).start)
+    prices = ledger.prices(usage.resource, at)
     try:
         return quote(
             usage,
-            ledger.prices(usage.resource, at).__getitem__,
+            prices.__getitem__,
             _versions(ledger, usage.resource),
             counter,
             item_of(ledger, usage),
-            partial(ledger.catalogue.components, currency, usage.resource),
+            prices.expected,
         )
     except UnknownPrice:
         if ledger.terms.fresh:

@@ -61,8 +61,8 @@ def demand(
         if strict and not ledger.terms.fresh:
             raise NeedMore(None)
         if strict:
-            known = ", ".join(catalogue.components(currency, resource))
-            expected = "a component with a price in force; known: " + (known or "none")
+            audiences = ledger.audiences(span.start)
+            expected = catalogue.expected(currency, resource, span.start, audiences)
             raise UnknownPrice("spec", f"{component} of {resource}", expected)
         if idle is not None:
             parts.append(idle)

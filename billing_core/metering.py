@@ -153,13 +153,13 @@ def quote(
     version_of: Callable[[str, str], Priced | None],
     counter: Counter | None,
     item: Item | None,
-    known: Callable[[], list[str]],
+    expected: Callable[[], str],
 ) -> Quote:
     """Rounded up, at the dearest price of the quantity starting anywhere from the
     counter to the counter plus what open holds announced (rule 5.4).
 
-    Raises UnknownPrice for a component that is not priced; ``known`` lists those
-    that are, for its message.
+    Raises UnknownPrice for a component that is not priced; ``expected`` says
+    in its message which are.
     """
     lines: list[QuoteLine] = []
     standing = {} if counter is None else counter.components
@@ -170,12 +170,7 @@ def quote(
             lines.append(QuoteLine(component, quantity, quantity, CUSTOMER, 0, version))
             continue
         if priced is None:
-            raise UnknownPrice(
-                "usage",
-                f"{component} of {usage.resource}",
-                "a component with a price in force"
-                + (f"; known: {', '.join(known())}" if known() else "; this resource has none"),
-            )
+            raise UnknownPrice("usage", f"{component} of {usage.resource}", expected())
         pieces: _Pieces = ((quantity, quantity, priced),)
         if item is not None or priced.price.by_item:
             started = item.components.get(component) if item is not None else None
@@ -213,6 +208,10 @@ class InForce(dict[str, "Priced | None"]):
         found = self._catalogue.price(currency, resource, component, at, audiences)
         self[component] = found
         return found
+
+    def expected(self) -> str:
+        """What UnknownPrice expects of the resource then."""
+        return self._catalogue.expected(*self._of)
 
 
 def billed(lines: Iterable[Line | QuoteLine]) -> dict[str, int]:

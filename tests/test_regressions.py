@@ -138,11 +138,23 @@ def test_an_unknown_org_model_or_component_cannot_be_held() -> None:
     before = world.state()
     with pytest.raises(NotFound, match="'nobody'"):
         world.hold(units(1), "nobody")
-    with pytest.raises(UnknownPrice, match="model:unheard-of"):
+    with pytest.raises(UnknownPrice, match=r"model:unheard-of.*; this resource has none: check"):
         world.hold(tokens("unheard-of", input=1))
     with pytest.raises(UnknownPrice, match=r"output of model:m.*known: input"):
         world.hold(tokens("m", input=1, output=1))
     assert world.state() == before
+
+
+def test_a_price_that_is_not_in_force_yet_is_told_with_its_time() -> None:
+    world = World()
+    world.publish({"sandbox:m": {"in": Price(Flat(1))}})
+    world.publish({"sandbox:m": {"out": Price(Flat(1))}}, version="v2", effective_at=T0 + DAY)
+    said = rf"at {T0.isoformat()}; known: in, out from {(T0 + DAY).isoformat()}".replace("+", ".")
+    for spend in (world.hold, lambda spec: world.billing.start_run("acme", "r", spec)):
+        with pytest.raises(UnknownPrice, match=said):
+            spend(Usage.of("sandbox:m", {"out": 1}))
+    with pytest.raises(UnknownPrice, match=r"known: in, out$"):
+        world.billing.quote("acme", Usage.of("sandbox:m", {"x": 1}), at=T0 + DAY)
 
 
 def test_cached_above_input_is_refused() -> None:
