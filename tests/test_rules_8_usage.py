@@ -1,5 +1,6 @@
 """Section 8: usage and time."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import DAY, HOUR, LONG_AGO, MINUTE, SECOND, T0, TICK, World, units
 
-from billing_core import InvalidCommand, NotFound, Refused, Usage, UsageReport
+from billing_core import AsyncBilling, InvalidCommand, NotFound, Refused, Usage, UsageReport
 from billing_core.rollups import cover
 from billing_core.times import Window, billing_period, micros
 
@@ -102,6 +103,21 @@ def test_8_2_an_unknown_period_or_org_is_refused() -> None:
         world.billing.usage("acme", "14d")
     with pytest.raises(NotFound, match="org"):
         world.billing.usage("nobody")
+
+
+def test_8_1_what_is_asked_of_nobody_is_not_found() -> None:
+    world = World()
+    later = AsyncBilling(world.store)
+    for ask in (
+        lambda: world.billing.events("nobody"),
+        lambda: world.billing.events("nobody", after=5),
+        lambda: world.billing.storage("nobody"),
+        lambda: asyncio.run(later.events("nobody")),
+        lambda: asyncio.run(later.storage("nobody")),
+    ):
+        with pytest.raises(NotFound, match="'nobody'"):
+            ask()
+    assert world.billing.events("acme") == world.billing.storage("acme") == []
 
 
 def test_8_2_usage_reads_by_resource_and_by_member() -> None:

@@ -191,7 +191,8 @@ class Billing(OverTime, TimeReads, Work):
         anchor: datetime | None = None,
         at: datetime | None = None,
     ) -> Opened:
-        """Open an org's account; see :class:`OpenAccount`.  The same again is a no-op."""
+        """Open an org's account; see :class:`OpenAccount`.  The same again is a no-op, also
+        where it was closed: closing is final."""
         command = OpenAccount(org, currency=currency, livemode=livemode, anchor=anchor, at=at)
         return self._do(command, Opened)
 
@@ -329,7 +330,7 @@ class Billing(OverTime, TimeReads, Work):
         remainder: Literal["refund", "write_off"],
         at: datetime | None = None,
     ) -> Closed:
-        """Close the account; see :class:`Close`."""
+        """Close the account for good; see :class:`Close`."""
         return self._do(Close(org, remainder=remainder, at=at), Closed)
 
     def set_plan(

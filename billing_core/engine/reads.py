@@ -182,11 +182,15 @@ class Reads(Reports):
         return None if entry is None else outcome(entry, replayed=True)
 
     def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
-        """What the host may want to know, in order, after an entry's ``seq``."""
+        """What the host may want to know, in order, after an entry's ``seq``.  Raises
+        NotFound."""
         check_seq("after", after)
         if type(limit) is not int or not 1 <= limit <= 10_000:
             raise InvalidCommand("limit", limit, "an int from 1 to 10,000")
-        return self.store.events(checked_name("org", org), after, limit)
+        found = self.store.events(checked_name("org", org), after, limit)
+        if not found:
+            self._account(org)  # raises NotFound
+        return found
 
     # -- proof ------------------------------------------------------------------
 

@@ -112,10 +112,13 @@ class TimeReads(Reads):
         )
 
     def storage(self, org: str) -> list[StorageView]:
-        """The workspaces, by name."""
+        """The workspaces, by name.  Raises NotFound."""
         from billing_core.standing import storage_view
 
-        return [storage_view(each) for each in self.store.storages(checked_name("org", org))]
+        found = [storage_view(each) for each in self.store.storages(checked_name("org", org))]
+        if not found:
+            self._account(org)  # raises NotFound
+        return found
 
     def storage_room(self, org: str, workspace: str, size: int) -> StorageRoom:
         """Whether a workspace may have ``size`` bytes, and what is left: asked before a write."""
