@@ -362,6 +362,7 @@ def test_no_connection_in_time_is_a_retryable_error(store: DisposableStore) -> N
                 with pytest.raises(StoreError) as caught:
                     act()
                 assert caught.value.retryable and not caught.value.outcome_unknown
+                assert "no connection was free" in str(caught.value)
         deduct(billing, "a")
 
 
@@ -415,6 +416,15 @@ def test_a_server_that_is_not_there_is_a_retryable_error() -> None:
             Billing(store).balance("acme")
         assert caught.value.retryable
         assert "secret" not in str(caught.value)
+        assert "could be made" in str(caught.value) and "refused" in str(caught.value)
+
+
+def test_a_database_that_is_not_there_is_named(store: DisposableStore) -> None:
+    dsn = with_options(store.dsn, dbname="nowhere")
+    with PostgresStore(dsn, pool_seconds=0.5) as lost:
+        with pytest.raises(StoreError, match=r'could be made .*"nowhere" does not exist') as caught:
+            Billing(lost).balance("acme")
+        assert caught.value.retryable and not caught.value.outcome_unknown
 
 
 SECRETS = ["secret", "postgresql://u:secret@[h/db", "no = secret thing", b"secret", {"p": "secret"}]

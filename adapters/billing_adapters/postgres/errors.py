@@ -94,6 +94,8 @@ def _failed(name: str, error: Exception, *, sent: bool) -> StoreError:
     """What the connection or the client said."""
     if isinstance(error, PoolTimeout):
         text = f"{name}: no connection was free in time ({error}); try again"
+        if isinstance(error.__cause__, psycopg.Error):
+            text = f"{name}: no connection could be made ({_text(error.__cause__)}); try again"
         return StoreError(text, retryable=True)
     if not isinstance(error, psycopg.Error):
         return StoreError(f"{name} has a row that cannot be read ({error}); run verify")

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 from psycopg.pq import TransactionStatus
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from billing_adapters.postgres.wire import Line, Query, statement
 
@@ -80,6 +80,7 @@ class Lines:
         self._pool: ConnectionPool[Line] | None = None
         self._checked = False
         self._resting: Line | None = None
+        self._failed: psycopg.Error | None = None  # the last attempt to connect, if it did
         self._asking = 0  # how many ask the pool, to which all is given back then
 
     def _forked(self) -> None:
@@ -105,7 +106,7 @@ class Lines:
                 if pool is None:
                     pool = self._pool = ConnectionPool(
                         self._dsn,
-                        connection_class=Line,
+                        connection_class=self._connecting(),
                         kwargs={"autocommit": True},
                         min_size=0,  # else the first caller has two made
                         max_size=self._size,
@@ -117,6 +118,23 @@ class Lines:
                         name="billing",
                     )
         return pool
+
+    def _connecting(self) -> type[Line]:
+        """A Line that remembers why none could be made: the pool tells its log alone."""
+        lines = self
+
+        class Connecting(Line):
+            @classmethod
+            def connect(cls, *args: Any, **options: Any) -> Any:
+                try:
+                    line = super().connect(*args, **options)
+                except psycopg.Error as error:
+                    lines._failed = error
+                    raise
+                lines._failed = None
+                return line
+
+        return Connecting
 
     def _configure(self, line: Line) -> None:
         line.prepared, line.warnings = set(), []
@@ -148,6 +166,8 @@ class Lines:
     def _asked(self) -> Line:
         try:
             line = self._opened().getconn()
+        except PoolTimeout as error:
+            raise error from self._failed
         finally:
             with self._mutex:
                 self._asking -= 1
