@@ -204,6 +204,9 @@ def test_publish_shows_what_changes_asks_and_publishes(empty: Path, tmp_path: Pa
     assert f"{book.effective_at:%FT%TZ}" == TOMORROW
     again = run("pricing", "--publish", path, "--db", empty).stdout
     assert "published already" in again
+    path.write_text(BOOK.replace('amount = "5"', 'amount = "6"'))
+    other = run("pricing", "--publish", path, "--db", empty, code=1)
+    assert "a new version name" in other.stderr and not other.stdout
 
 
 def test_publish_a_plan_and_its_own_prices(empty: Path, tmp_path: Path) -> None:

@@ -231,6 +231,8 @@ def _version_text(version: str) -> str:
 def _publish(billing: Billing, document: PriceBook | Plan, yes: bool, as_json: bool) -> None:
     catalogue = billing.catalogue()
     known = catalogue.has(document.version)
+    if known:
+        billing.publish(document)  # raises where another document has the name
     found = () if known else differences(catalogue.superseded(document), document)
     if not as_json:
         at = f"{document.effective_at.astimezone(UTC):%F %T} UTC"
