@@ -167,8 +167,7 @@ class Account:
     ``recorded_at``: the last entry's.  ``plan``, ``paused``: the subscription since
     ``plan_since`` (None: none).  ``period``: the start of the last billing period whose
     ``allowance`` (nanos, so far) was dealt with; ``ahead``: what the next one has had already;
-    ``rolled``: what of the allowance of the period that starts at ``rolled_of`` (the last of
-    which any was) has rolled over.
+    ``rolled``: what has rolled over of the last period of which any has, ``rolled_of``.
     ``limited_since``: from when spending is added up for limits.  ``low_balance``: a balance
     below it raises an event.  ``topup_below``: available credit below it begins an automatic
     top-up, from ``topup_from`` on (None: none may begin).  ``topup_open``: whether one is in

@@ -28,10 +28,10 @@ from billing_core.decide import decide, wanted
 from billing_core.engine.coalescing import Coalescer, Part, Run
 from billing_core.engine.made_hold import MadeHold
 from billing_core.engine.over_time import OverTime, unwrapped
-from billing_core.engine.parts import check_parts
 from billing_core.engine.prices import Prices
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.engine.time_reads import TimeReads
+from billing_core.engine.wiring import check_wiring
 from billing_core.engine.work import Work
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money
@@ -91,7 +91,7 @@ class Billing(OverTime, TimeReads, Work):
         payments: PaymentProvider | None = None,
         topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
     ) -> None:
-        check_parts(store, clock, ids, payments, topups)
+        check_wiring(store, clock, ids, payments, topups)
         self.store = store
         self.clock = clock
         self.ids = ids

@@ -5,10 +5,10 @@ from __future__ import annotations
 from billing_core.errors import InvalidCommand
 from billing_core.topup import TopUpRules
 
-__all__ = ["check_parts"]
+__all__ = ["check_wiring"]
 
 
-def check_parts(
+def check_wiring(
     store: object, clock: object, ids: object, payments: object, topups: object
 ) -> None:
     """Raise InvalidCommand for what cannot be the engine's part of that name."""
