@@ -240,8 +240,8 @@ RUNS: list[Planted] = [
     (
         "a store forgets what was granted ahead",
         ROWS,
-        "a.allowance, a.ahead, a.limited_since,",
-        "a.allowance, 0, a.limited_since,",
+        "a.allowance, a.ahead, a.rolled,",
+        "a.allowance, 0, a.rolled,",
         ("tests/test_sqlite_store.py::TestSqliteStore::test_rows_replace_those_of_the_same_key",),
     ),
     (
