@@ -171,8 +171,8 @@ class Account:
     ``limited_since``: from when spending is added up for limits.  ``low_balance``: a balance
     below it raises an event.  ``topup_below``: available credit below it begins an automatic
     top-up, from ``topup_from`` on (None: none may begin).  ``topup_open``: whether one is in
-    flight.  ``summed``: the rollup cells that are kept have the usage of the entries up to
-    this one; what later ones used is added to them by whoever reads.
+    flight and wanted.  ``summed``: the rollup cells that are kept have the usage of the
+    entries up to this one; what later ones used is added to them by whoever reads.
     """
 
     org: str

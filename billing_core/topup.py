@@ -206,18 +206,21 @@ class AutoTopUp:
 # -- the policy -----------------------------------------------------------------
 
 
+def _goes_on(auto: AutoTopUp) -> bool:
+    return auto.enabled and auto.stopped is None and not auto.refunds
+
+
 def armed(auto: AutoTopUp) -> bool:
     """Whether an attempt may begin, once available credit is below the threshold and
     ``not_before`` has passed."""
-    wanted = auto.enabled and auto.stopped is None and not auto.refunds
-    return wanted and auto.method is not None and auto.open is None
+    return _goes_on(auto) and auto.method is not None and auto.open is None
 
 
 def arm(account: Account, auto: AutoTopUp) -> None:
     """Let the account's row say what every decision needs to know."""
     account.topup_below = auto.threshold if armed(auto) else None
     account.topup_from = auto.not_before
-    account.topup_open = auto.open is not None
+    account.topup_open = _goes_on(auto) and auto.open is not None
 
 
 def why_not(auto: AutoTopUp, period: Window, rules: TopUpRules) -> str | None:

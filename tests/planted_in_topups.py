@@ -109,8 +109,8 @@ IN_TOPUPS: list[Planted] = [
     (
         "two attempts at a time",
         POLICY,
-        "return wanted and auto.method is not None and auto.open is None",
-        "return wanted and auto.method is not None",
+        "return _goes_on(auto) and auto.method is not None and auto.open is None",
+        "return _goes_on(auto) and auto.method is not None",
         (AUTO + "one_at_a_time_and_a_cooldown_between",),
     ),
     (
@@ -183,6 +183,13 @@ IN_TOPUPS: list[Planted] = [
         WORK,
         "if payment is None and known.why is not None:",
         "if False:",
+        (AUTO + "what_is_not_wanted_any_more_is_looked_for_and_not_asked_for_again",),
+    ),
+    (
+        "a refusal counts on a top-up that is not wanted any more",
+        POLICY,
+        "_goes_on(auto) and auto.open is not None",
+        "auto.open is not None",
         (AUTO + "what_is_not_wanted_any_more_is_looked_for_and_not_asked_for_again",),
     ),
     (

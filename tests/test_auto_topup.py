@@ -267,6 +267,7 @@ def test_what_is_not_wanted_any_more_is_looked_for_and_not_asked_for_again(t, fa
     else:
         t.street.dispute(paid.payment)
     t.deliver()
+    assert not t.billing.check("acme", usd("50")).refusal.retryable, "nothing is on its way"
     made = fault == "timeout_after"
     for _ in range(30):
         t.wait(HOUR)
