@@ -247,9 +247,7 @@ class Catalogue:
         names = self._names(resource)
         return sorted({c for _, cur, res, c in self._prices if cur == currency and res in names})
 
-    def expected(
-        self, currency: str, resource: str, at: int, audiences: tuple[str, ...] = ()
-    ) -> str:
+    def expected(self, currency: str, resource: str, at: int, audiences: tuple[str, ...]) -> str:
         """What UnknownPrice expects: the components priced at a time, or from when they are."""
         starts: dict[str, list[int]] = {}
         for name in self._names(resource):

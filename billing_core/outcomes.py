@@ -224,7 +224,7 @@ class Refusal:
     retry_after: float | None = None
 
     def __str__(self) -> str:
-        some, none = _SAID.get(self.reason, ("{} is missing", ""))
+        some, none = _SAID.get(self.reason, ("", ""))
         why = some.format(decimal_text(self.shortfall)) if self.shortfall else none
         text = f"{self.reason} for key {self.key!r} of org {self.org!r}"
         text += f": {why}" if why else ""

@@ -200,6 +200,18 @@ def test_processing_keeps_the_attempt_open(t, succeeded) -> None:
     t.check()
 
 
+def unanswered(t, fault):
+    """An attempt whose worker got no answer; the top-up that was paid before."""
+    t.armed("10", threshold="5", amount="20")
+    [paid] = t.store.topups("acme")
+    t.run()  # the sweep is not what is looked at here
+    t.spend("6")
+    t.street.fault(fault)
+    assert [each.what.split()[0] for each in t.run().failures] == ["top-up"]
+    assert t.attempts() == ["calling"]
+    return paid
+
+
 FAULTS = [
     "timeout_before", "timeout_after", "error_before", "error_after", "rate_limited", "in_progress",
 ]  # fmt: skip
@@ -207,12 +219,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_unknown_outcome_is_found_out_and_charged_once(t, fault) -> None:
-    t.armed("10", threshold="5", amount="20")
-    t.run()  # the sweep is not what is looked at here
-    t.spend("6")
-    t.street.fault(fault)
-    assert [each.what.split()[0] for each in t.run().failures] == ["top-up"]
-    assert t.attempts() == ["calling"]
+    unanswered(t, fault)
     for _ in range(60):
         t.wait(HOUR)
     assert len([each for each in t.payments() if each.attempt]) == (fault != "error_before")
@@ -222,11 +229,7 @@ def test_an_unknown_outcome_is_found_out_and_charged_once(t, fault) -> None:
 
 
 def test_an_attempt_older_than_the_provider_keeps_keys_is_only_looked_up(t) -> None:
-    t.armed("10", threshold="5", amount="20")
-    t.run()
-    t.spend("6")
-    t.street.fault("timeout_after")
-    t.run()
+    unanswered(t, "timeout_after")
     t.clock.advance(3 * DAY)
     t.run()
     assert t.attempts() == ["paid"]
@@ -235,11 +238,7 @@ def test_an_attempt_older_than_the_provider_keeps_keys_is_only_looked_up(t) -> N
 
 
 def test_one_that_was_never_made_fails_for_good_once_keys_have_lapsed(t) -> None:
-    t.armed("10", threshold="5", amount="20")
-    t.run()
-    t.spend("6")
-    t.street.fault("timeout_before")
-    t.run()
+    unanswered(t, "timeout_before")
     t.clock.advance(24 * HOUR)
     t.run()
     assert t.attempts() == ["calling"], "it may be under way yet"
@@ -253,13 +252,7 @@ def test_one_that_was_never_made_fails_for_good_once_keys_have_lapsed(t) -> None
 @pytest.mark.parametrize("fault", ["rate_limited", "timeout_before", "timeout_after"])
 @pytest.mark.parametrize("how", ["closed", "disabled", "dispute"])
 def test_what_is_not_wanted_any_more_is_looked_for_and_not_asked_for_again(t, fault, how) -> None:
-    t.armed("10", threshold="5", amount="20")
-    [paid] = t.store.topups("acme")
-    t.run()
-    t.spend("6")
-    t.street.fault(fault)
-    t.run()
-    assert t.attempts() == ["calling"]
+    paid = unanswered(t, fault)
     if how == "closed":
         t.billing.close("acme", remainder="refund")
     elif how == "disabled":
@@ -277,11 +270,7 @@ def test_what_is_not_wanted_any_more_is_looked_for_and_not_asked_for_again(t, fa
 
 
 def test_one_that_is_wanted_again_is_asked_for_again(t) -> None:
-    t.armed("10", threshold="5", amount="20")
-    t.run()
-    t.spend("6")
-    t.street.fault("rate_limited")
-    t.run()
+    unanswered(t, "rate_limited")
     t.billing.set_auto_topup("acme", "off", enabled=False, threshold=usd("5"), amount=usd("20"))
     t.wait(10 * MINUTE)
     assert t.attempts() == ["calling"]
@@ -330,11 +319,7 @@ def test_each_mode_s_worker_leaves_the_other_s_alone(t) -> None:
 
 @in_memory
 def test_a_key_that_was_used_with_other_parameters_charges_nothing(t) -> None:
-    t.armed("10", threshold="5", amount="20")
-    t.run()
-    t.spend("6")
-    t.street.fault("error_before")
-    t.run()
+    unanswered(t, "error_before")
     [name] = [each.topup for each in t.store.topups("acme") if each.kind == "auto"]
     known = t.store._orgs["acme"].topups[name]
     known.asked = known.asked.replace("Automatic", "Another")
