@@ -261,7 +261,8 @@ class CloseSilentRun(Command):
 @frozen(kw_only=True)
 class ForgiveRun(Command):
     """Give back what a run was charged, or ``amount`` of it, for a reason.  A pending run is
-    settled first; one of which all is forgiven is charged nothing more."""
+    settled first; one of which all is forgiven is charged nothing more, whatever is told of it
+    later."""
 
     op: ClassVar[str] = "forgive"
     measured: ClassVar[bool] = True
@@ -289,7 +290,8 @@ class ForgiveRun(Command):
 
 @frozen(kw_only=True)
 class UndoForgiveness(Command):
-    """Charge again all that was forgiven of a run: the same amount."""
+    """Charge again all that was forgiven of a run: the same amount, and what was told of it
+    since."""
 
     op: ClassVar[str] = "undo"
     measured: ClassVar[bool] = True

@@ -299,7 +299,7 @@ def heartbeat(ledger: Ledger, ask: Ask) -> Outcome:
         run.seen_at = max(run.seen_at, seen)
         change.settle(seen)
         change.renew()
-    elif run.swept and run.state == "settled" and seen > (run.ended_at or 0):
+    elif run.swept and seen > (run.ended_at or 0):
         change.settle(seen)  # it lived longer than was known
         run.seen_at = run.ended_at = seen
     return change.finish()
@@ -378,7 +378,7 @@ def stop(ledger: Ledger, ask: Ask) -> Outcome:
         if ask.command.settle:
             change.settle(end)
             change.close()
-    elif run.swept and run.state == "settled":
+    elif run.swept:
         change.settle(end)  # where it lived longer than was known
         change.end_at(end)
         run.swept = False

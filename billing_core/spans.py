@@ -75,7 +75,8 @@ def windows(ledger: Ledger, resource: str, span: Window) -> list[Window]:
 
 
 def post(ledger: Ledger, whose: Whose, pieces: Iterable[Piece]) -> int:
-    """Charge pieces, or give back those that are negative; the nanos charged in all.
+    """Charge pieces, or give back those that are negative; the nanos charged in all.  What is
+    told late of a run that is forgiven is forgiven with it: nothing of it is ever charged.
 
     Raises MoneyOverflow before anything has moved.
     """
@@ -119,8 +120,15 @@ def _charge(ledger: Ledger, whose: Whose, piece: Piece) -> int:
     tab.us += piece.us
     tab.amount += metered.amount
     tab.last = max(tab.last, piece.occurred)
-    _pay(ledger, whose, tab, metered.amount, piece.occurred, lines)
-    return metered.amount
+    amount = metered.amount
+    if isinstance(owner, Run) and owner.state == "forgiven":
+        tab.forgiven += amount
+        tab.forgiven_us += piece.us
+        if amount or piece.us:
+            lines += (Line("forgiven", piece.us, 0, PLATFORM, -amount, ""),)
+        amount = 0
+    _pay(ledger, whose, tab, amount, piece.occurred, lines)
+    return amount
 
 
 def _pay(

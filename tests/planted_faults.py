@@ -23,6 +23,7 @@ from planted_in_http import IN_HTTP
 from planted_in_payments import PAYMENTS
 from planted_in_runs import RUNS
 from planted_in_topups import IN_TOPUPS
+from planted_in_usage import IN_USAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("billing_core", "adapters", "examples", "tests", "pyproject.toml")
@@ -1122,6 +1123,7 @@ FAULTS = [
     *(Fault(*each) for each in RUNS),
     *(Fault(*each) for each in IN_TOPUPS),
     *(Fault(*each) for each in IN_HTTP),
+    *(Fault(*each) for each in IN_USAGE),
 ]
 
 

@@ -84,14 +84,14 @@ RUNS: list[Planted] = [
     (
         "an ended run is extended by any heartbeat",
         RUNNING,
-        'elif run.swept and run.state == "settled" and seen',
+        "elif run.swept and seen",
         'elif run.state == "settled" and seen',
         (R + "a_stop_before_a_late_heartbeat_settles_all_of_it",),
     ),
     (
         "what arrives after a sweep is dropped",
         RUNNING,
-        'elif run.swept and run.state == "settled" and seen',
+        "elif run.swept and seen",
         "elif False and seen",
         (R + "of_a_run_swept_closed_the_real_usage_that_arrives_later_is_billed",),
     ),

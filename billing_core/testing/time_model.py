@@ -59,7 +59,7 @@ class RunFact:
     def beat(self, at: int) -> bool:
         if self.open:
             self.seen, self.posted = max(self.seen, at), max(self.posted, at)
-        elif self.state == "settled" and self.swept and at > (self.end or 0):
+        elif self.swept and at > (self.end or 0):
             self.seen = self.posted = self.end = at
         return True
 
@@ -96,7 +96,7 @@ class RunFact:
             self.posted = end if settle else min(self.posted, end)
             self.state = "settled" if settle else "pending"
             self.off = [(first, min(last, max(first, end))) for first, last in self.off]
-        elif self.swept and self.state == "settled":
+        elif self.swept:
             self.end, self.posted, self.swept = end, end, False
             self.off = [(first, min(last, max(first, end))) for first, last in self.off]
         return True
