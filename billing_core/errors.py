@@ -163,7 +163,8 @@ class PaymentError(BillingError):
     ``retryable``: the same call with the same key may succeed, and is safe.
     ``outcome_unknown``: this call may have taken effect: never count it as failed.  False
     speaks of this call alone; what an earlier one with its key left open stays open.
-    ``code``: the provider's own word, for the logs.
+    ``code``: the provider's own word, for the logs.  ``missing``: with ``not_found``, what of
+    the call the provider has no more: the ``customer`` or the saved ``method``.
     """
 
     def __init__(
@@ -174,11 +175,13 @@ class PaymentError(BillingError):
         retryable: bool = False,
         outcome_unknown: bool = False,
         code: str | None = None,
+        missing: Literal["customer", "method"] | None = None,
     ) -> None:
         self.kind: PaymentErrorKind = kind
         self.retryable = retryable
         self.outcome_unknown = outcome_unknown
         self.code = code
+        self.missing = missing
         super().__init__(message)
 
 

@@ -62,8 +62,9 @@ DisputeState = Literal["inquiry", "open", "won", "lost", "closed"]
 """``inquiry``: the bank asks, no money has moved.  ``closed``: ended without a verdict."""
 
 NoticeKind = Literal[
-    "checkout", "payment", "refund", "dispute", "method_attached", "method_detached", "ignored"
-]
+    "checkout", "payment", "refund", "dispute", "method_attached", "method_detached",
+    "customer_deleted", "ignored",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -242,7 +243,7 @@ class Notice:
     ``api_version``: in which version of its interface the provider told it, for the logs.
     By kind: ``checkout`` names the checkout; ``payment``, ``refund`` and ``dispute`` the
     payment; ``method_attached`` and ``method_detached`` the method, and the customer where
-    known; ``ignored`` nothing.
+    known; ``customer_deleted`` the customer; ``ignored`` nothing.
     """
 
     event: str
@@ -290,7 +291,8 @@ class PaymentProvider(Protocol):
     def create_checkout(self, order: CheckoutOrder, *, key: str) -> Checkout:
         """Open a page where the customer pays ``order``; moves no money by itself.
 
-        With a key used before: the checkout as it was first answered.
+        With a key used before: the checkout as it was first answered.  ``not_found`` with
+        ``missing`` ``customer``: there is no such customer any more, and nothing was opened.
         """
         ...
 
@@ -308,16 +310,18 @@ class PaymentProvider(Protocol):
 
         ``outcome_unknown``: repeat this call, or look with :meth:`find_charge`; once
         ``keys_kept`` has passed since the first call, repeating could charge again, so only
-        look.  ``invalid_request``, ``not_found`` (of customer or method): nothing was
-        charged by this call.
+        look.  ``invalid_request``: nothing was charged by this call.  Nor by ``not_found``,
+        whose ``missing`` says whether the customer is gone, or the method, or its being the
+        customer's.
         """
         ...
 
     def find_charge(self, attempt: str, *, customer: str, since: int) -> Payment | None:
         """The payment made by an attempt, found by its metadata among the customer's
         payments created at ``since`` or later, on a list that is up to date, not a search
-        index that lags.  None: there is none *now*; a request may still be under way, so it is
-        final only once the key has lapsed.  Leave room in ``since`` for clocks that differ.
+        index that lags; also where the customer is gone.  None: there is none *now*; a
+        request may still be under way, so it is final only once the key has lapsed.  Leave
+        room in ``since`` for clocks that differ.
 
         Where there are several (a key lapsed and the call was repeated) the one that counts
         most: succeeded, then processing, then the newest.

@@ -285,12 +285,15 @@ def _stale(ledger: Ledger, auto: AutoTopUp) -> str | None:
 
 
 def lose_method(ledger: Ledger, ask: Ask) -> Outcome:
-    """The saved method cannot be charged any more."""
+    """The provider has the saved method no more, or its customer."""
     lapse(ledger, ask.time)
     auto, seq = _auto(ledger), ledger.account.seq
-    if auto.method == ask.command.key:
-        auto.method = None
-        _stop(ledger, auto, "method")
+    if ask.command.key in (auto.method, auto.customer):
+        if auto.method is not None:
+            auto.method = None
+            _stop(ledger, auto, "method")
+        if auto.customer == ask.command.key:
+            auto.customer = None
         effects = told(auto=_keep_auto(ledger, auto))
         key = f"method:{ledger.account.seq + 1}"
         seq = _post(ledger, ask, key, {"lost": ask.command.key}, 0, effects)

@@ -196,7 +196,8 @@ class RecordTopUp(_Engines):
 
 @frozen(kw_only=True)
 class LoseMethod(_Engines):
-    """The saved method, named by ``key``, can no longer be charged."""
+    """What is saved to be charged is there no more: ``key`` names the method, or its customer,
+    who is then forgotten too, so that the next order goes without."""
 
     op: ClassVar[str] = "method"
     org: str = field(kw_only=False)

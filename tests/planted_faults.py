@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from planted_in_http import IN_HTTP
 from planted_in_payments import PAYMENTS
+from planted_in_providers import IN_PROVIDERS
 from planted_in_runs import RUNS
 from planted_in_topups import IN_TOPUPS
 from planted_in_usage import IN_USAGE
@@ -1122,6 +1123,7 @@ FAULTS = [
     *(Fault(*each) for each in PAYMENTS),
     *(Fault(*each) for each in RUNS),
     *(Fault(*each) for each in IN_TOPUPS),
+    *(Fault(*each) for each in IN_PROVIDERS),
     *(Fault(*each) for each in IN_HTTP),
     *(Fault(*each) for each in IN_USAGE),
 ]

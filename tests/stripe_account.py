@@ -85,6 +85,12 @@ class Account:
             before = {"customer": gone["customer"]}
             self.tell("payment_method.detached", {**gone, "customer": None}, before)
 
+    def delete_customer(self, customer):
+        with self.lock:
+            self.customers.remove(customer)
+            self.methods = {m: e for m, e in self.methods.items() if e["customer"] != customer}
+            self.tell("customer.deleted", objects.customer(customer, self.now(), self.livemode))
+
     def authenticate(self, payment):
         with self.lock:
             self.succeed(self.intents[payment])

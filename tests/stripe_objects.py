@@ -168,6 +168,22 @@ def balance_transaction(name, created, amount, currency, category):
     }
 
 
+def customer(name, created, livemode):
+    return {
+        "id": name,
+        "object": "customer",
+        "address": None,
+        "created": created,
+        "default_source": None,
+        "description": None,
+        "email": None,
+        "livemode": livemode,
+        "metadata": {},
+        "name": None,
+        "shipping": None,
+    }
+
+
 def payment_method(name, created, livemode, customer):
     return {
         "id": name,

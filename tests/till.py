@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import timedelta
+from tempfile import TemporaryDirectory
 
 from beside import BesideMemory
 from payment_worlds import fake_world, stripe_world
 from servers import DisposableStore
 
+from billing_adapters.sqlite import SqliteStore
 from billing_core import Billing, usd
 from billing_core.payments import Payment
 from billing_core.testing import CountingIds, MemoryStore
@@ -149,10 +151,13 @@ class Till:
 
 @contextmanager
 def till(kind: str, **options) -> Iterator[Till]:
-    """At the fake, also on PostgreSQL (for threads, not beside the store in memory), or at
-    Stripe's own client and a server shaped like Stripe."""
+    """At the fake, also on SQLite or PostgreSQL (for threads, not beside the store in memory), or
+    at Stripe's own client and a server shaped like Stripe."""
     if kind == "fake":
         yield Till(fake_world(), **options)
+    elif kind == "sqlite":
+        with TemporaryDirectory() as place, SqliteStore(f"{place}/billing.db") as store:
+            yield Till(fake_world(), store, **options)
     elif kind in ("postgres", "postgres at once"):
         with (BesideMemory if kind == "postgres" else DisposableStore)() as store:
             yield Till(fake_world(), store, **options)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from billing_adapters.stripe_replies import (
     NOTICES,
@@ -18,7 +18,7 @@ from billing_adapters.stripe_replies import (
     refund_of,
 )
 from billing_adapters.webhooks import verified
-from billing_core.errors import InvalidCommand, PaymentError
+from billing_core.errors import InvalidCommand, PaymentError, PaymentErrorKind
 from billing_core.payments import (
     ChargeAttempt,
     Checkout,
@@ -151,11 +151,16 @@ class StripePayments(PaymentProvider):
         checked_name("attempt", attempt)
         checked_name("customer", customer)
         found: list[Mapping[str, Any]] = []
+        # A list is up to date; the search index lags by a minute or, in an outage, hours.
+        params: PaymentIntentListParams = {"created": {"gte": since // _SECOND}, "limit": _PAGE}
         with _mapped(f"find the payment of attempt {attempt!r}"):
-            # A list is up to date; the search index lags by a minute or, in an outage, hours.
-            listed = self._client.v1.payment_intents.list(
-                {"customer": customer, "created": {"gte": since // _SECOND}, "limit": _PAGE}
-            )
+            try:
+                listed = self._client.v1.payment_intents.list({**params, "customer": customer})
+            except stripe.InvalidRequestError as error:
+                if _missing(error) != "customer":
+                    raise
+                # Whoever is deleted may have paid before: it is among everybody's.
+                listed = self._client.v1.payment_intents.list(params)
             for each in listed.auto_paging_iter():
                 intent = each.to_dict()
                 if (intent.get("metadata") or {}).get("billing_attempt") == attempt:
@@ -366,6 +371,15 @@ def _mapped(doing: str, *, writes: bool = False) -> Iterator[None]:
         raise _payment_error(error, doing, writes=writes) from error
 
 
+def _missing(error: stripe.InvalidRequestError) -> Literal["customer", "method"] | None:
+    """What of a request Stripe has no more, or never had."""
+    if error.code != "resource_missing":
+        return None
+    if error.param == "customer":
+        return "customer"
+    return "method" if error.param == "payment_method" else None
+
+
 def _payment_error(error: stripe.StripeError, doing: str, *, writes: bool) -> PaymentError:
     said = f"could not {doing}: {error.user_message or type(error).__name__}"
     code, status = error.code, error.http_status
@@ -394,7 +408,8 @@ def _payment_error(error: stripe.StripeError, doing: str, *, writes: bool) -> Pa
         return PaymentError(said, kind="declined", code=code)
     if isinstance(error, stripe.InvalidRequestError):
         missing = status == 404 or code == "resource_missing"
-        return PaymentError(said, kind="not_found" if missing else "invalid_request", code=code)
+        kind: PaymentErrorKind = "not_found" if missing else "invalid_request"
+        return PaymentError(said, kind=kind, code=code, missing=_missing(error))
     # No answer, one that is unreadable, or a failure of theirs.
     if not writes:
         return PaymentError(

@@ -41,6 +41,7 @@ NOTICES: Mapping[str, NoticeKind] = {
     "charge.dispute.funds_reinstated": "dispute",
     "payment_method.attached": "method_attached",
     "payment_method.detached": "method_detached",
+    "customer.deleted": "customer_deleted",
 }
 """The types of event that a webhook endpoint is to be sent; a list takes at most twenty."""
 
@@ -172,6 +173,8 @@ def notice_of(event: Json) -> Notice:
     elif kind in ("refund", "dispute"):
         named["payment"] = _id(about.get("payment_intent"))
         kind = kind if named["payment"] else "ignored"
+    elif kind == "customer_deleted":
+        named["customer"] = about["id"]
     elif kind != "ignored":
         before = event["data"].get("previous_attributes") or {}
         named["method"] = about["id"]

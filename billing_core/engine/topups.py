@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from billing_core.commands import check_positive
 from billing_core.errors import BillingError, Conflict, NotFound, Outdated, PaymentError, Refused
@@ -34,7 +34,7 @@ from billing_core.topup_commands import (
 if TYPE_CHECKING:
     from billing_core.commands import Command
     from billing_core.outcomes import Success
-    from billing_core.payments import Checkout, Notice, Payment, PaymentProvider
+    from billing_core.payments import Checkout, CheckoutOrder, Notice, Payment, PaymentProvider
 
 from billing_core.engine.reads import Reads
 
@@ -144,10 +144,20 @@ class TopUps(Reads):
             page = provider.read_checkout(topup.checkout)
         else:
             self._check_fresh(provider, topup)
-            asked = CheckoutOrder(**json.loads(topup.asked))
-            page = provider.create_checkout(asked, key=topup.topup)
+            page = self._open(provider, CheckoutOrder(**json.loads(topup.asked)))
             self._do(RecordTopUp(org, topup.topup, checkout=page), Recorded)
         return TopUpPage(page.url, page.id, topup.topup)
+
+    def _open(self, provider: PaymentProvider, asked: CheckoutOrder) -> Checkout:
+        """The page of an order; without its customer, if the provider has that one no more."""
+        try:
+            return provider.create_checkout(asked, key=asked.order)
+        except PaymentError as error:
+            if error.missing != "customer" or asked.customer is None:
+                raise
+        self._do(LoseMethod(asked.org, asked.customer), Changed)
+        # What was refused may be on record under its key, there, and this asks for another thing.
+        return provider.create_checkout(evolve(asked, customer=None), key=f"{asked.order}/anew")
 
     def _check_fresh(self, provider: PaymentProvider, topup: TopUp) -> None:
         """Once the provider may have forgotten the order, asking again could be a second."""
@@ -211,9 +221,10 @@ class TopUps(Reads):
     def _heed(self, notice: Notice) -> Recorded | None:
         """Read back what a notice names, and put it on record; None where it is not ours."""
         provider = self._provider()
-        if notice.kind == "method_detached" and notice.method is not None:
-            for org in () if notice.customer is None else self.store.paying(notice.customer):
-                self._do(LoseMethod(org, notice.method), Changed)
+        if notice.kind in ("method_detached", "customer_deleted"):
+            if notice.customer is not None:
+                for org in self.store.paying(notice.customer):
+                    self._do(LoseMethod(org, notice.method or notice.customer), Changed)
         elif notice.checkout is not None:
             checkout = provider.read_checkout(notice.checkout)
             if checkout.org is not None and checkout.order is not None:

@@ -20,7 +20,7 @@ from billing_core.ports import Wanted
 from billing_core.records import Account, Event
 from billing_core.times import DAY, micros
 from billing_core.topup import TopUp
-from billing_core.topup_commands import ClaimTopUp, Lapse, RecordTopUp
+from billing_core.topup_commands import ClaimTopUp, Lapse, LoseMethod, RecordTopUp
 
 if TYPE_CHECKING:
     from billing_core.payments import ChargeAttempt, Notice, Payment, PaymentProvider
@@ -163,6 +163,9 @@ class Work(TopUps):
                 if nothing and known.tries == 1:
                     failed = RecordTopUp(org, known.topup, failed=error.code or error.kind)
                     self._do(failed, Recorded)
+                if error.missing is not None:
+                    gone = attempt.method if error.missing == "method" else attempt.customer
+                    self._do(LoseMethod(org, gone), Changed)
                 raise
         try:
             told = RecordTopUp(org, known.topup, version=known.changes, payment=payment)

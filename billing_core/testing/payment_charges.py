@@ -97,18 +97,28 @@ class ChargeContract(WorldContract):
         other = Saved(*world.street.save_method())
         with pytest.raises(PaymentError) as error:
             world.provider.charge(evolve(saved, method=other.method).attempt("a-1"))
-        assert error.value.kind in ("invalid_request", "not_found")
-        assert not error.value.retryable and not error.value.outcome_unknown
+        assert refused(error) == ("not_found", False, False)
+        assert error.value.missing == "method"
         assert all_of(world) == []
 
     def test_a_detached_method_is_refused(self, world: PaymentWorld, saved: Saved) -> None:
         world.street.detach(saved.method)
         with pytest.raises(PaymentError) as error:
             world.provider.charge(saved.attempt("a-1"))
-        assert error.value.kind in ("invalid_request", "not_found")
+        assert (error.value.kind, error.value.missing) == ("not_found", "method")
         # What was refused unexecuted does not use its key up.
         renewed = Saved(*world.street.save_method())
         assert world.provider.charge(renewed.attempt("a-1")).state == "succeeded"
+
+    def test_a_customer_who_was_deleted_is_charged_no_more(
+        self, world: PaymentWorld, saved: Saved
+    ) -> None:
+        world.street.delete_customer(saved.customer)
+        with pytest.raises(PaymentError) as error:
+            world.provider.charge(saved.attempt("a-1"))
+        assert refused(error) == ("not_found", False, False)
+        assert error.value.missing == "customer"
+        assert all_of(world) == []
 
     def test_one_attempt_at_once_from_many_threads_charges_once(
         self, world: PaymentWorld, saved: Saved
@@ -202,6 +212,15 @@ class UnknownOutcomeContract(WorldContract):
         assert self.found(world, saved) == payment
         assert self.found(world, other) is None
         assert self.found(world, saved, since=world.clock() + 2_000_000) is None
+
+    def test_looking_finds_the_payment_of_a_customer_who_was_deleted_since(
+        self, world: PaymentWorld, saved: Saved
+    ) -> None:
+        self.lost(world, saved, "timeout_after")
+        world.street.delete_customer(saved.customer)
+        found = self.found(world, saved)
+        assert found is not None and (found.attempt, found.received) == ("a-1", 700)
+        assert world.provider.find_charge("a-2", customer=saved.customer, since=0) is None
 
     def test_a_charge_that_cannot_be_read_back_is_unknown(
         self, world: PaymentWorld, saved: Saved

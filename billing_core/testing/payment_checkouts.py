@@ -62,8 +62,16 @@ class CheckoutContract(WorldContract):
     def test_an_unknown_customer_is_refused(self, world: PaymentWorld) -> None:
         with pytest.raises(PaymentError) as error:
             world.provider.create_checkout(order(customer="nobody"), key="order-1")
-        assert error.value.kind in ("invalid_request", "not_found")
-        assert not error.value.retryable and not error.value.outcome_unknown
+        assert refused(error) == ("not_found", False, False)
+        assert error.value.missing == "customer"
+
+    def test_a_customer_who_was_deleted_is_refused(self, world: PaymentWorld, saved: Saved) -> None:
+        world.street.delete_customer(saved.customer)
+        with pytest.raises(PaymentError) as error:
+            world.provider.create_checkout(order(customer=saved.customer), key="order-1")
+        assert refused(error) == ("not_found", False, False)
+        assert error.value.missing == "customer"
+        assert world.provider.create_checkout(order(), key="order-2").state == "open"
 
     def test_tax_comes_on_top_of_the_subtotal(self, world: PaymentWorld, saved: Saved) -> None:
         asked = order(automatic_tax=True, customer=saved.customer, receipt_email="a@b.example")

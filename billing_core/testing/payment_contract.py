@@ -61,6 +61,12 @@ class WebhookContract(WorldContract):
         assert (notice.kind, notice.method) == ("method_detached", saved.method)
         assert notice.customer == saved.customer
 
+    def test_a_deleted_customer_is_named(self, world: PaymentWorld, saved: Saved) -> None:
+        notices_of(world)
+        world.street.delete_customer(saved.customer)
+        (notice,) = notices_of(world)
+        assert (notice.kind, notice.customer) == ("customer_deleted", saved.customer)
+
     def test_a_repeated_delivery_is_the_same_event(self, world: PaymentWorld) -> None:
         paid_checkout(world)
         for body, signature in world.street.deliveries():

@@ -86,6 +86,10 @@ class Street(Protocol):
         """A saved method is removed."""
         ...
 
+    def delete_customer(self, customer: str) -> None:
+        """A customer is deleted, with all methods; no news tells of each of these."""
+        ...
+
     def authenticate(self, payment: str) -> None:
         """The customer finishes a payment that asked for them."""
         ...

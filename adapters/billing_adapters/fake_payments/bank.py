@@ -71,6 +71,7 @@ class Bank:
         self._orders: dict[str, CheckoutOrder] = {}
         self._checkouts: dict[str, Checkout] = {}
         self._payments: dict[str, Payment] = {}
+        self._customers: set[str] = set()
         self._methods: dict[str, str] = {}
         self._verdicts: dict[str, deque[Verdict]] = {}
         self._pending_refunds = False
@@ -176,13 +177,20 @@ class Bank:
     def save_method(self) -> tuple[str, str]:
         """A new customer with a saved method: their ids."""
         with self.lock:
-            return self._saved_method(self._new("cus"))
+            return self._saved_method(self._new_customer())
 
     def detach(self, method: str) -> None:
         """The saved method is removed."""
         with self.lock:
             customer = self._methods.pop(method)
             self._tell("method_detached", "detached", method=method, customer=customer)
+
+    def delete_customer(self, customer: str) -> None:
+        """A customer is deleted, with all methods: the payments stay."""
+        with self.lock:
+            self._customers.remove(customer)
+            self._methods = {m: whose for m, whose in self._methods.items() if whose != customer}
+            self._tell("customer_deleted", "deleted", customer=customer)
 
     def authenticate(self, payment: str) -> None:
         """The customer comes back and finishes a payment that asked for them."""
@@ -299,8 +307,13 @@ class Bank:
         """With the customer and the saved method that its order asks for."""
         if not self._orders[checkout.id].save_method:
             return checkout
-        customer, method = self._saved_method(checkout.customer or self._new("cus"))
+        customer, method = self._saved_method(checkout.customer or self._new_customer())
         return evolve(checkout, customer=customer, method=method)
+
+    def _new_customer(self) -> str:
+        customer = self._new("cus")
+        self._customers.add(customer)
+        return customer
 
     def _saved_method(self, customer: str) -> tuple[str, str]:
         method = self._new("pm")

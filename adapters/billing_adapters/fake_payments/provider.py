@@ -151,8 +151,7 @@ class FakePayments(Bank, PaymentProvider):
     # -- What requests do -----------------------------------------------------------------
 
     def _open(self, order: CheckoutOrder) -> Checkout:
-        if order.customer is not None and not order.customer.startswith("cus_"):
-            raise PaymentError(f"no customer {order.customer!r}", kind="not_found")
+        self._check_customer(order.customer)
         name = self._new("cs")
         opened = Checkout(
             id=name,
@@ -173,12 +172,21 @@ class FakePayments(Bank, PaymentProvider):
         self._checkouts[name] = opened
         return opened
 
+    def _check_customer(self, customer: str | None) -> None:
+        if customer is not None and customer not in self._customers:
+            raise PaymentError(
+                f"no customer {customer!r} at the fake provider", kind="not_found",
+                missing="customer",
+            )  # fmt: skip
+
     def _charge(self, attempt: ChargeAttempt) -> str:
         """The id of the payment made, whatever became of it."""
+        self._check_customer(attempt.customer)
         if self._methods.get(attempt.method) != attempt.customer:
             raise PaymentError(
                 f"customer {attempt.customer!r} has no method {attempt.method!r} attached",
-                kind="invalid_request",
+                kind="not_found",
+                missing="method",
             )
         script = self._verdicts.get(attempt.method)
         verdict = script.popleft() if script else Verdict("succeeded")
