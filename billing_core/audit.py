@@ -102,7 +102,7 @@ class Audit:
         content = json.loads(entry.content)
         effects = json.loads(entry.effects)
         if entry.usage is not None:
-            follow_usage(self, entry, entry.usage, content, where)
+            follow_usage(self, entry, entry.usage, content, effects, where)
         account.members = max(account.members, content.get("member") or 0)
         before = account.balance
         if entry.op in _FOLLOW:

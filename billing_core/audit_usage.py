@@ -27,7 +27,9 @@ def used(entry: Entry) -> UsageRecord:
     return entry.usage
 
 
-def follow_usage(audit: Audit, entry: Entry, usage: UsageRecord, content: Any, where: str) -> None:
+def follow_usage(
+    audit: Audit, entry: Entry, usage: UsageRecord, content: Any, effects: Any, where: str
+) -> None:
     """What an entry used: its arithmetic, its counters and items, and what it adds up to."""
     account = audit.account
     assert account is not None
@@ -50,9 +52,23 @@ def follow_usage(audit: Audit, entry: Entry, usage: UsageRecord, content: Any, w
     if entry.op in GIVES_BACK and total != -entry.amount:
         audit.note(where, f"amount {entry.amount}; its lines give back {-total}")
     _roll_up(audit, usage, start)
-    if entry.op == "reverse" and not had_counted(account, audit.subject(content["charge"])):
+    if not _counts(audit, entry, content, effects, where):
         usage = usage._replace(project=None)
     audit.count(usage, total)
+
+
+def _counts(audit: Audit, entry: Entry, content: Any, effects: Any, where: str) -> bool:
+    """Whether an entry moves what its project has spent: not where it takes back of what was
+    charged before spending was added up."""
+    account = audit.account
+    assert account is not None
+    if entry.op == "reverse":
+        return had_counted(account, audit.subject(content["charge"]))
+    if not effects.get("uncounted"):
+        return True
+    if had_counted(account, audit.subject(effects["story"])):
+        audit.note(where, f"does not count, though charge {effects['story']} did")
+    return False
 
 
 def _check_line(

@@ -79,8 +79,10 @@ def limit_from(ledger: Ledger, time: int) -> None:
     """From now on the org's spending is added up.  All open holds are loaded."""
     account = ledger.account
     if account.limited_since is None:
-        # Not before the clock: charges before a decision that is dated back may be later.
-        account.limited_since = max(time, account.recorded_at, ledger.terms.now)
+        # Later than all that is on record, be it of this batch or by a clock ahead of ours:
+        # so no time is both one of before and one of since.
+        since = max(time, account.recorded_at, ledger.terms.now) + 1
+        account.limited_since = account.recorded_at = since
         for hold in ledger.state.holds.values():
             hold_spending(ledger, hold, sum(part[1] for part in hold.parts))
 
@@ -119,7 +121,9 @@ def had_begun(account: Account, start: int) -> bool:
 
 def had_counted(account: Account, charge: Entry) -> bool:
     """Whether a charge was made since spending is added up: the reversal of an earlier one
-    takes nothing from what a project, of which no earlier spending is known, has spent."""
+    takes nothing from what a project, of which no earlier spending is known, has spent.
+    Neither time goes back within an org, and the first limit's entry is recorded later than
+    all before it."""
     since = account.limited_since
     return since is not None and max(charge.at, charge.recorded_at) >= since
 

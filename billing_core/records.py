@@ -105,7 +105,8 @@ class Entry:
 
     ``key``: operation and idempotency key, ``settle:req-1``.  ``at``: time of decision,
     which is the transfers' time of effect; ``recorded_at``: the engine's clock.  Neither
-    goes back within an org.
+    goes back within an org; its first limit or plan is recorded a microsecond later than all
+    before it.
     ``content``: what the caller meant, as canonical JSON.  ``effects``: what the
     transfers and usage do not say (a hold's parts, what a lot is), as canonical JSON.
     ``amount``: what was charged, granted, reversed, …; ``balance``: after it.

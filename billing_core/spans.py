@@ -14,7 +14,7 @@ from typing import NamedTuple
 from billing_core.charging import advance, price_usage
 from billing_core.errors import MoneyOverflow
 from billing_core.ledger import Ledger
-from billing_core.limits import count_spending, hold_spending
+from billing_core.limits import count_spending, had_counted, hold_spending
 from billing_core.metering import Correction
 from billing_core.money import MAX_NANOS
 from billing_core.owing import give_back, owe_more
@@ -132,7 +132,14 @@ def _charge(ledger: Ledger, whose: Whose, piece: Piece) -> int:
 
 
 def _pay(
-    ledger: Ledger, whose: Whose, tab: Tab, amount: int, occurred: int, lines: tuple[Line, ...]
+    ledger: Ledger,
+    whose: Whose,
+    tab: Tab,
+    amount: int,
+    occurred: int,
+    lines: tuple[Line, ...],
+    *,
+    counted: bool = True,
 ) -> None:
     """A charge is paid from the hold, then from what is available; the rest is owed."""
     owner, hold = whose.owner, whose.hold
@@ -142,7 +149,8 @@ def _pay(
         hold_spending(ledger, hold, rest - amount)
     ledger.account.used += amount
     unpaid = ledger.pay(rest, owner.resource, occurred) if rest else 0
-    count_spending(ledger, whose.member, whose.project, occurred, amount)
+    project = whose.project if counted else None
+    count_spending(ledger, whose.member, project, occurred, amount)
     story = _story(ledger, owner, tab)
     story.amount += amount - story.reversed  # else it would pass 64 bits some day
     story.reversed = 0
@@ -154,7 +162,7 @@ def _pay(
     record = UsageRecord(
         occurred, whose.member, owner.resource, owner.item, 0, lines, whose.project
     )
-    _record(ledger, whose, "piece", amount, tab, record)
+    _record(ledger, whose, "piece", amount, tab, record, counted=counted)
 
 
 def _add_payment(story: Charge, lot: int, amount: int) -> None:
@@ -165,12 +173,35 @@ def _add_payment(story: Charge, lot: int, amount: int) -> None:
 
 
 def _record(
-    ledger: Ledger, whose: Whose, op: str, amount: int, tab: Tab, record: UsageRecord
+    ledger: Ledger,
+    whose: Whose,
+    op: str,
+    amount: int,
+    tab: Tab,
+    record: UsageRecord,
+    *,
+    counted: bool,
 ) -> None:
     owner = whose.owner
     owner.pieces += 1
     key = f"{op}:{owner.item}:{owner.pieces}"
-    ledger.post(key, whose.at, whose.content, amount, {"story": tab.charge}, record)
+    effects: dict[str, object] = {"story": tab.charge}
+    if not counted:
+        effects["uncounted"] = True
+    ledger.post(key, whose.at, whose.content, amount, effects, record)
+
+
+def _counted(ledger: Ledger, whose: Whose, tab: Tab) -> bool:
+    """Whether what is given back of a tab, or charged again, moves what its project has spent:
+    not where it was begun before spending was added up, for that part is not told apart."""
+    if whose.project is None or ledger.account.limited_since is None:
+        return True
+    first = ledger.entry(tab.charge)
+    if first is None:
+        if tab.charge > ledger.account.seq:
+            return True  # this is the first of it
+        raise NeedMore(ledger.org, charges=frozenset(each.charge for each in whose.owner.tabs))
+    return had_counted(ledger.account, first)
 
 
 def _tab(ledger: Ledger, owner: Run | Storage, occurred: int) -> Tab:
@@ -242,12 +273,14 @@ def _back(
     lines: tuple[Line, ...],
 ) -> None:
     owner = whose.owner
+    counted = _counted(ledger, whose, tab)
     give_back(ledger, story, amount, None)
-    count_spending(ledger, whose.member, whose.project, occurred, -amount)
+    project = whose.project if counted else None
+    count_spending(ledger, whose.member, project, occurred, -amount)
     record = UsageRecord(
         occurred, whose.member, owner.resource, owner.item, 0, lines, whose.project
     )
-    _record(ledger, whose, "back", amount, tab, record)
+    _record(ledger, whose, "back", amount, tab, record, counted=counted)
 
 
 def _forgiven_us(tab: Tab, *, whole: bool) -> int:
@@ -282,7 +315,8 @@ def repost(ledger: Ledger, whose: Whose) -> int:
     for tab in whose.owner.tabs:
         if tab.forgiven or tab.forgiven_us:
             lines = (Line("forgiven", -tab.forgiven_us, 0, PLATFORM, tab.forgiven, ""),)
+            counted = _counted(ledger, whose, tab)
             amount, tab.forgiven, tab.forgiven_us = tab.forgiven, 0, 0
-            _pay(ledger, whose, tab, amount, tab.last, lines)
+            _pay(ledger, whose, tab, amount, tab.last, lines, counted=counted)
             total += amount
     return total

@@ -20,6 +20,7 @@ from queue import Queue
 from typing import NamedTuple
 
 from planted_in_http import IN_HTTP
+from planted_in_limits import IN_LIMITS
 from planted_in_payments import PAYMENTS
 from planted_in_providers import IN_PROVIDERS
 from planted_in_runs import RUNS
@@ -543,7 +544,7 @@ FAULTS = [
     fault(
         "add up from a decision that was dated back",
         "limits",
-        "max(time, account.recorded_at, ledger.terms.now)",
+        "max(time, account.recorded_at, ledger.terms.now) + 1",
         "time",
         PLANS + "a_limit_that_is_dated_back_counts_what_was_spent_before_it_was_set",
     ),
@@ -1126,6 +1127,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_PROVIDERS),
     *(Fault(*each) for each in IN_HTTP),
     *(Fault(*each) for each in IN_USAGE),
+    *(Fault(*each) for each in IN_LIMITS),
 ]
 
 

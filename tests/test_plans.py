@@ -7,6 +7,7 @@ import pytest
 from world import DAY, HOUR, LONG_AGO, MINUTE, T0, TICK, World, nanos, units
 
 from billing_core import (
+    Billing,
     Deduct,
     Flat,
     InvalidCommand,
@@ -19,6 +20,7 @@ from billing_core import (
     SetLimit,
     Usage,
 )
+from billing_core.testing import SettableClock
 
 # The org's periods begin on the 10th of each month at noon.
 SECOND_PERIOD = datetime(2026, 4, 10, 12, tzinfo=UTC)
@@ -460,6 +462,69 @@ def test_what_had_not_counted_of_a_project_makes_no_room_when_it_is_reversed() -
     world.reverse(before)
     world.deduct(50, project="key-1")
     assert refusal(lambda: world.deduct(1, project="key-1")).limit == "project_limit"
+    assert world.wrong() == []
+
+
+def in_one_batch(world: World) -> int:
+    made = world.billing.execute(
+        [
+            Deduct("acme", "before", cost=units(4), project="key-1"),
+            SetLimit("acme", "p", amount=nanos(5), project="key-1"),
+        ]
+    )
+    return made[0].seq
+
+
+def by_a_clock_ahead(world: World) -> int:
+    ahead = Billing(world.store, clock=SettableClock(T0 + 2 * MINUTE))
+    before = ahead.deduct("acme", "before", units(4), project="key-1")
+    world.billing.set_limit("acme", "p", nanos(5), project="key-1")
+    return before.seq
+
+
+def before_the_clock_stepped_back(world: World) -> int:
+    before = world.deduct(4, project="key-1")
+    world.clock.advance(-HOUR)
+    world.billing.set_limit("acme", "p", nanos(5), project="key-1")
+    return before.seq
+
+
+def dated_ahead(world: World) -> int:
+    before = world.deduct(4, project="key-1", at=T0 + 2 * MINUTE)
+    world.billing.set_limit("acme", "p", nanos(5), project="key-1")
+    return before.seq
+
+
+@pytest.mark.parametrize(
+    "before", [in_one_batch, by_a_clock_ahead, before_the_clock_stepped_back, dated_ahead]
+)
+def test_a_charge_of_the_very_time_at_which_limits_begin_makes_no_room(before) -> None:
+    """9 were deducted under a limit of 5: what stood at the time of the first limit, and had
+    not counted, was taken off when it was reversed."""
+    world = World()
+    world.grant(1000)
+    charge = before(world)
+    since = world.deduct(5, project="key-1")
+    world.billing.reverse("acme", "back", charge=charge)
+    assert refusal(lambda: world.deduct(1, project="key-1")).limit == "project_limit"
+    world.reverse(since)
+    world.deduct(5, project="key-1")
+    assert refusal(lambda: world.deduct(1, project="key-1")).limit == "project_limit"
+    assert world.wrong() == []
+
+
+def test_a_charge_right_after_its_limit_in_the_batch_counts_and_makes_room() -> None:
+    world = World()
+    world.grant(1000)
+    made = world.billing.execute(
+        [
+            SetLimit("acme", "p", amount=nanos(5), project="key-1"),
+            Deduct("acme", "since", cost=units(5), project="key-1"),
+        ]
+    )
+    assert refusal(lambda: world.deduct(1, project="key-1")).limit == "project_limit"
+    world.billing.reverse("acme", "back", charge=made[1].seq)
+    world.deduct(5, project="key-1")
     assert world.wrong() == []
 
 

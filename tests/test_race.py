@@ -321,7 +321,7 @@ def clock_of(model: Model, facts: Facts, entry: Entry, maker: Sent) -> int:
     """What the clock said when an entry was made: what is on record, or, where another clock
     had been ahead, less."""
     recorded = entry.recorded_at
-    ahead = facts.postings[-1].recorded_at == recorded
+    ahead = facts.postings[-1].recorded_at == recorded or maker.command.op in ("plan", "limit")
     times = sorted(t for t in maker.times if t == recorded or (ahead and t < recorded))
     assert times, f"{entry} is by another clock"
     return next((time for time in times if made_so(model, facts, entry, maker, time)), times[-1])

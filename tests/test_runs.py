@@ -455,6 +455,48 @@ def test_what_was_forgiven_is_not_given_back_again_by_a_late_suspension() -> Non
     assert world.wrong() == []
 
 
+def room(world: World, amount: int) -> bool:
+    """Whether project ``p`` may spend so much."""
+    return world.billing.check("acme", nanos(amount), project="p").allowed
+
+
+def test_what_had_not_counted_of_a_project_makes_no_room_when_its_run_is_forgiven() -> None:
+    """Nor when it is suspended late, nor does undoing it take any."""
+    world = boxes()
+    start(world, project="p")
+    start(world, "r2", project="p")
+    world.clock.advance(MINUTE)
+    stop(world)
+    stop(world, "r2")
+    world.billing.set_limit("acme", "p", nanos(5_000), project="p")
+    world.deduct(nanos(5_000), resource="x", project="p")
+    world.billing.forgive_run("acme", "f1", "r1", reason="outage")
+    assert not room(world, 1)
+    until = T0 + 30 * SECOND
+    late = world.billing.suspend_run("acme", "r2", occurred_at=T0, until=until)
+    assert late.charged == -30_000
+    assert not room(world, 1)
+    world.billing.undo_forgiveness("acme", "u1", "r1")
+    world.billing.set_limit("acme", "more", nanos(5_001), project="p")
+    assert room(world, 1)
+    assert not room(world, 2)
+    assert world.wrong() == []
+
+
+def test_what_counted_of_a_project_makes_room_when_its_run_is_forgiven() -> None:
+    world = boxes()
+    world.billing.set_limit("acme", "p", nanos(60_000), project="p")
+    start(world, project="p")
+    world.clock.advance(MINUTE)
+    stop(world)
+    assert not room(world, 1)
+    world.billing.forgive_run("acme", "f1", "r1", reason="outage")
+    assert room(world, 60_000)
+    world.billing.undo_forgiveness("acme", "u1", "r1")
+    assert not room(world, 1)
+    assert world.wrong() == []
+
+
 def test_a_pending_run_is_settled_or_forgiven() -> None:
     world = boxes()
     start(world, "r1")

@@ -146,7 +146,7 @@ class Facts:
     allowances: list[tuple[int, int]] = field(factory=list)  # period, amount
     rolled: list[tuple[int, int]] = field(factory=list)  # over, of a period, amount
     limits: dict[tuple[str, str], SetLimit] = field(factory=dict)  # by subject and grain
-    limited: tuple[int, int] | None = None  # from which entry on, recorded when
+    limited: int | None = None  # the entry from which on
     low_balance: int | None = None
     events: list[EventFact] = field(factory=list)
 
@@ -259,6 +259,8 @@ class Facts:
         if left <= 0 < before:
             self.tell("depleted", balance=left)
         recorded = max([self.now, *(each.recorded_at for each in self.postings[-1:])])
+        if self.limited == self.seq:  # later than all before it
+            recorded = max(recorded, at) + 1
         posting = Posting(self.seq, key, at, recorded, amount, left)
         self.postings.append(posting)
         self.watermark = max(self.watermark, at)

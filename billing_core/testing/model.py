@@ -199,7 +199,7 @@ class Model:
             if plan.currency != org.currency:
                 raise Wrong("InvalidCommand")
         org.lapse(time)
-        self._limit_from(org, time)
+        self._limit_from(org)
         org.plans.append((time, command.plan))
         org.dealt = None if plan is None or command.paused else time
         lot, amount = (None, 0) if org.dealt is None else org.allow(plan, time)
@@ -207,14 +207,13 @@ class Model:
         return self._success(org, command, time, "Subscribed", amount, amount=amount, lot=lot)
 
     @staticmethod
-    def _limit_from(org: Facts, time: int) -> None:
+    def _limit_from(org: Facts) -> None:
         if org.limited is None:
-            last = org.postings[-1].recorded_at
-            org.limited = org.seq, max(time, org.now, last)
+            org.limited = org.seq
 
     def _limit(self, org: Facts, command: SetLimit, own: int, time: int) -> Answer:
         org.lapse(time)
-        self._limit_from(org, time)
+        self._limit_from(org)
         subject = command.subject(self._member(org, command))
         org.limits[subject, command.per] = command
         amount = 0 if command.amount is None else command.amount.nanos

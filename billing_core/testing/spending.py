@@ -132,12 +132,8 @@ def spent(org: Facts, subject: str, grain: str, start: int) -> int:
         if not subject.startswith("project:"):
             total += charge.amount - org.reversed(charge.seq)
             continue
-        since, moment = org.limited or (0, 0)
-        total += charge.amount if charge.seq >= since else 0
-        made = org.postings[charge.seq - 1] if charge.seq <= len(org.postings) else None
-        if made is None or max(made.at, made.recorded_at) >= moment:
-            back = [amount for seq, of, amount in org.reversals if of == charge.seq and seq > since]
-            total -= sum(back)
+        if charge.seq > (org.limited or 0):
+            total += charge.amount - org.reversed(charge.seq)
     return total
 
 
