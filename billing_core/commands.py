@@ -51,6 +51,9 @@ class Command:
     op: ClassVar[str]
     measured: ClassVar[bool] = False
     """Whether it tells what was used: then a closed account does not refuse it."""
+    level: ClassVar[int] = 1
+    """The first schema whose version of the library can follow it: a conflict until every running
+    version knows that one (:meth:`billing_core.ports.Store.level`)."""
     org: str
     key: str
     at: datetime | None

@@ -38,7 +38,7 @@ from billing_core.records import Account, Lot
 from billing_core.running import RUN_HANDLERS, want_run
 from billing_core.storing import STORAGE_HANDLERS, want_storage
 from billing_core.subscribing import set_limit, set_low_balance, set_plan, subscribe
-from billing_core.terms import Terms
+from billing_core.terms import NeedMore, Terms
 from billing_core.times import micros, moment
 from billing_core.topping_up import (
     ask_refund,
@@ -182,6 +182,8 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         command.measured or isinstance(command, _AFTER_CLOSING)
     ):
         return Refusal(command.org, command.key, "closed")
+    if command.level > terms.level:
+        _check_level(command, terms)
     ask = Ask(command, key, content, at, max(at, account.watermark), member or 0)
     result = _HANDLERS[type(command)](ledger, ask)
     if account.ahead:
@@ -191,6 +193,16 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     if isinstance(result, Refusal):
         result = in_flight(result, open=account.topup_open)
     return result
+
+
+def _check_level(command: Command, terms: Terms) -> None:
+    if not terms.fresh:
+        raise NeedMore(None)
+    raise Conflict(
+        f"{type(command).__name__} needs schema {command.level}, and the version of this library "
+        f"that may still run beside this one knows {terms.level}: once it runs nowhere, run "
+        "billing migrate --finish"
+    )
 
 
 def _check_not_ahead(field: str, time: int, terms: Terms) -> None:

@@ -37,6 +37,7 @@ from billing_core.rollups import Span, Sums
 from billing_core.topup import AutoTopUp, TopUp
 
 __all__ = [
+    "LEVEL",
     "Changes",
     "Clock",
     "IdSource",
@@ -48,6 +49,10 @@ __all__ = [
     "Wanted",
     "to_be_summed",
 ]
+
+LEVEL = 2
+"""The newest schema, and so the newest kinds of commands, that this version of the library knows.
+It works beside the version before it: see :meth:`Store.level`."""
 
 DEBTS_AT_ONCE = 64
 TAIL = 32
@@ -310,6 +315,13 @@ class Store(Protocol):
 
     concurrency: int
     """How many transactions may run at once and gain by it: 1 where writers take turns."""
+
+    def level(self) -> int:
+        """The newest schema that every running version of the library knows: :data:`LEVEL` in a
+        new database.  One that the version before made keeps that one's level until an operator
+        says that it runs nowhere any more (``billing migrate --finish``).  Until then nothing is
+        decided or written that the version before could not follow."""
+        ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction, begun when it is first asked for anything."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from billing_core.catalogue import Catalogue
-from billing_core.ports import IdSource, Wanted
+from billing_core.ports import LEVEL, IdSource, Wanted
 from billing_core.topup import TopUpRules
 
 __all__ = ["NeedMore", "Terms"]
@@ -16,7 +16,9 @@ class Terms(NamedTuple):
     and how far ahead of it a command may be dated (microseconds).  ``fresh``: the catalogue
     was read after the clock.  ``horizon``: how long after the time (microseconds) no price
     can take effect that the catalogue does not know.  ``topups``: the platform's rules for
-    them; ``ids``: where the id of an automatic attempt comes from."""
+    them; ``ids``: where the id of an automatic attempt comes from.  ``level``: the newest schema
+    that every running version of the library knows (:meth:`billing_core.ports.Store.level`),
+    read with the catalogue."""
 
     catalogue: Catalogue
     now: int
@@ -25,6 +27,7 @@ class Terms(NamedTuple):
     horizon: int = 9 * 60 * 1_000_000
     topups: TopUpRules = TopUpRules()
     ids: IdSource | None = None
+    level: int = LEVEL
 
 
 class NeedMore(Exception):

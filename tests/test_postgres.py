@@ -87,8 +87,8 @@ def test_ten_processes_may_migrate_at_once() -> None:
     try:
         with ThreadPoolExecutor(10) as pool:
             applied = list(pool.map(PostgresStore.migrate, stores))
-        assert sorted(applied, key=len)[-1] == ["0001_ledger"]
-        assert sum(len(each) for each in applied) == 1
+        every = [each.name for each in schema.migrations()]
+        assert sorted(applied, key=len) == [[]] * 9 + [every]
         funded(stores[0])
     finally:
         for each in stores:
@@ -110,10 +110,10 @@ def test_a_newer_schema_is_refused_if_it_needs_more_than_is_known(store: Disposa
     table = f'"{store.schema}".migrations'
     with connect(store) as db:
         # Another's next version, which this one may work on; the one after, which it may not.
-        db.execute(f"INSERT INTO {table} VALUES (2, '0002_more', 'x', 1, 0)")
+        db.execute(f"INSERT INTO {table} VALUES (3, '0003_more', 'x', 2, 0)")
         funded(store)
         assert store.migrate() == []
-        db.execute(f"INSERT INTO {table} VALUES (3, '0003_else', 'x', 3, 0)")
+        db.execute(f"INSERT INTO {table} VALUES (4, '0004_else', 'x', 4, 0)")
     with PostgresStore(store.dsn, schema=store.schema) as late:
         with pytest.raises(StoreError, match="upgrade billing-core"):
             Billing(late).balance("acme")
@@ -301,6 +301,8 @@ def test_the_command_line_takes_a_connection_string() -> None:
 
 def test_the_command_line_migrates_files_too(tmp_path: Path) -> None:
     file = str(tmp_path / "b.db")
+    told = CliRunner().invoke(cli, ["migrate", "--db", file])
+    assert told.exit_code == 0 and "applied 0001_ledger" in told.output
     told = CliRunner().invoke(cli, ["migrate", "--db", file])
     assert told.exit_code == 0 and "up to date" in told.output
     told = CliRunner().invoke(cli, ["migrate", "--db", file, "--grant-to", "x"])

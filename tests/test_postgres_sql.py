@@ -197,11 +197,11 @@ class PartitionedStore(DisposableStore):
     """Every table but the reference ones in partitions by a hash of the org."""
 
     def migrate(self) -> list[str]:
-        [first] = schema.migrations()
+        every = schema.migrations()
         text = re.sub(
             r"(CREATE TABLE billing\.(\w+) \(.*?\n\))( WITH \(fillfactor = \d+\))?;",
             lambda found: _partitioned(found[2], found[1]),
-            first.text,
+            "\n".join(each.text for each in every),
             flags=re.DOTALL,
         )
         quoted = schema.quoted(self.schema)
@@ -209,11 +209,12 @@ class PartitionedStore(DisposableStore):
             db.execute(f"CREATE SCHEMA {quoted}")
             db.execute(schema._MIGRATIONS.replace("billing.", f"{quoted}."))
             db.execute(text.replace("billing.", f"{quoted}.").encode())
-            db.execute(
-                f"INSERT INTO {quoted}.migrations VALUES (1, '0001_ledger', %s, 1, 0)",
-                (first.checksum,),
-            )
-        return [first.name]
+            for each in every:
+                db.execute(
+                    f"INSERT INTO {quoted}.migrations VALUES (%s, %s, %s, %s, 0)",
+                    (each.number, each.name, each.checksum, each.number),
+                )
+        return [each.name for each in every]
 
 
 def _partitioned(table: str, create: str) -> str:
@@ -445,6 +446,7 @@ def test_no_statement_scans_a_table() -> None:
         statements = [*store._reader.statements, *store._loader.lookups.statements]
         for sql in statements:
             plan = planned(line, sql, max(map(int, re.findall(rb"\$(\d)", sql)), default=0))
-            # An index of what lapses would cost every write that moves it.
-            if sql != store._reader.work.lapsing.sql:
+            # An index of what lapses would cost every write that moves it; there are as many
+            # migrations as the schema has had versions.
+            if sql not in (store._reader.work.lapsing.sql, store._reader.level.sql):
                 assert '"Seq Scan"' not in json.dumps(plan), sql

@@ -168,6 +168,7 @@ class Billing(OverTime, TimeReads, Work):
             horizon=self._horizon,
             topups=self._topups,
             ids=self.ids,
+            level=self._prices.level,
         )
         wants = wanted(batch, now)
         while True:
@@ -175,7 +176,7 @@ class Billing(OverTime, TimeReads, Work):
                 with self.store.transaction() as transaction:
                     return _decided(transaction, wants, batch, terms)
             except NeedMore:  # of what was published: not to be read inside a transaction
-                terms = terms._replace(catalogue=self._prices.load(), fresh=True)
+                terms = self._prices.refreshed(terms)
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
         return unwrapped(self.execute([command]), kind)

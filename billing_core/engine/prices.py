@@ -10,7 +10,8 @@ from billing_core.books import PriceBook
 from billing_core.catalogue import Catalogue, Published
 from billing_core.errors import BillingError, StoreError
 from billing_core.plans import Plan
-from billing_core.ports import Clock, Store
+from billing_core.ports import LEVEL, Clock, Store
+from billing_core.terms import Terms
 
 __all__ = ["Prices"]
 
@@ -24,6 +25,8 @@ class Prices:
         self._age = age
         self._delay = delay
         self._catalogue = Catalogue()
+        self.level = 1
+        """The store's level, as of when the catalogue was loaded last."""
         self._loaded: int | None = None
         self._lock = threading.Lock()
         _ALL.add(self)
@@ -43,6 +46,8 @@ class Prices:
                     self._catalogue = Catalogue([*known, *more])
                 except (ValueError, KeyError, TypeError, BillingError) as error:
                     raise StoreError(f"what was published cannot be read: {error}") from error
+            if self.level < LEVEL:
+                self.level = self._store.level()
             self._loaded = now
             return self._catalogue
 
@@ -52,6 +57,10 @@ class Prices:
         if loaded is None or not loaded <= now < loaded + self._age:
             return self.load()
         return self._catalogue
+
+    def refreshed(self, terms: Terms) -> Terms:
+        """The same terms, with what is on record by now."""
+        return terms._replace(catalogue=self.load(), fresh=True, level=self.level)
 
     def publish(self, document: PriceBook | Plan) -> str:
         """See :meth:`Billing.publish`."""

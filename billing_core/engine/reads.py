@@ -112,7 +112,9 @@ class Reads(Reports):
         return self._asked(command.org, want, now, answer)
 
     def _terms(self, now: int, tolerance: int) -> Terms:
-        return Terms(self._prices.known(now), now, tolerance, horizon=self._horizon)
+        catalogue = self._prices.known(now)
+        level = self._prices.level
+        return Terms(catalogue, now, tolerance, horizon=self._horizon, level=level)
 
     def _asked(self, org: str, want: Wanted, now: int, answer: Callable[[Ledger], _A]) -> _A:
         terms = self._terms(now, 0)
@@ -126,7 +128,7 @@ class Reads(Reports):
             except NeedMore as need:
                 need.widen(wants)
                 if need.org is None:
-                    terms = terms._replace(catalogue=self._prices.load(), fresh=True)
+                    terms = self._prices.refreshed(terms)
 
     def _projected(self, org: str, *, now: int) -> Ledger:
         return self._asked(checked_name("org", org), Wanted(until=now), now, lambda each: each)

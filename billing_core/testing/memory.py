@@ -13,7 +13,7 @@ from attrs import define, evolve, field, fields
 
 from billing_core.catalogue import Published
 from billing_core.errors import StoreError
-from billing_core.ports import Changes, Loaded, OrgState, Store, Transaction, Wanted
+from billing_core.ports import LEVEL, Changes, Loaded, OrgState, Store, Transaction, Wanted
 from billing_core.records import (
     Account,
     Cell,
@@ -81,6 +81,9 @@ class MemoryStore:
         self._orgs: dict[str, _Org] = {}
         self._published: list[Published] = []
         self._marks: dict[str, int] = {}
+
+    def level(self) -> int:
+        return LEVEL
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

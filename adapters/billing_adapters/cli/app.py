@@ -242,30 +242,56 @@ def demo(db: Path | None) -> None:
     metavar="ROLE",
     help="Let this PostgreSQL role run the engine, without UPDATE or DELETE on the journal.",
 )
-def migrate(db: Path | str, grant_to: str | None) -> None:
+@click.option(
+    "--finish",
+    is_flag=True,
+    help="Say that the version before this one runs nowhere any more, and do what it could not"
+    " work with.",
+)
+@click.option(
+    "--sql",
+    is_flag=True,
+    help="Change nothing: print what would be done as SQL, for hosts that run their own"
+    " migrations (PostgreSQL).",
+)
+def migrate(db: Path | str, grant_to: str | None, finish: bool, sql: bool) -> None:
     """Bring a database to this version's schema.
 
     Safe at any time and by several processes at once; where there is nothing to do, it does
     nothing. An SQLite file is made if missing, and is brought up to date by whoever opens it.
 
+    An upgrade of a running service: migrate, replace each process by the new version (the old
+    one goes on beside it), and then, once, migrate --finish.
+
     \b
     Examples:
       billing migrate --db billing.sqlite
       billing migrate --db postgresql://migrator@db.example/app --grant-to billing
+      billing migrate --db postgresql://migrator@db.example/app --finish
+      billing migrate --db postgresql://migrator@db.example/app --sql > upgrade.sql
     """
     with store(db) as kept:
         if isinstance(kept, SqliteStore):
             if grant_to is not None:
                 raise click.UsageError("--grant-to is for PostgreSQL; SQLite has no roles")
-            click.echo(f"{db} is up to date")
+            if sql:
+                raise click.UsageError("--sql is for PostgreSQL; opening a file migrates it")
+            applied, name = kept.applied, str(db)
+            finished = kept.finish() if finish else []
+        elif sql:
+            click.echo(kept.script(finishing=finish), nl=False)
             return
-        applied = kept.migrate()
-        if grant_to is not None:
-            kept.grant(grant_to)
-        for name in applied:
-            click.echo(f"applied {name}")
-        if not applied:
-            click.echo(f"{kept.name} is up to date")
+        else:
+            applied, name = kept.migrate(), kept.name
+            finished = kept.finish() if finish else []
+            if grant_to is not None:
+                kept.grant(grant_to)
+        for each in applied:
+            click.echo(f"applied {each}")
+        for each in finished:
+            click.echo(f"finished {each}")
+        if not applied and not finished:
+            click.echo(f"{name} is up to date")
 
 
 for _command in (

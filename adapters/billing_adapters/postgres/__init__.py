@@ -121,6 +121,18 @@ class PostgresStore(Reads):
         with self._owner() as db:
             return schemas.migrate(db, self.schema, self.name)
 
+    def finish(self) -> list[str]:
+        """Say that the version of the library before this one runs nowhere any more: what it could
+        not work with is done to the schema.  The names of the migrations finished."""
+        with self._owner() as db:
+            return schemas.finish(db, self.schema, self.name)
+
+    def script(self, *, finishing: bool = False) -> str:
+        """What :meth:`migrate`, or :meth:`finish`, would do to the database as it is, as SQL for
+        hosts that run their own migrations; empty where there is nothing to do."""
+        with self._owner() as db, mapped(self.name):
+            return schemas.script(db, self.schema, self.name, finishing=finishing)
+
     def grant(self, role: str) -> None:
         """Let a role run the engine on the schema, without UPDATE or DELETE on the journal."""
         with self._owner() as db:

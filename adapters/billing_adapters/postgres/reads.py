@@ -52,6 +52,7 @@ class Reader:
     def __init__(self, schema: str) -> None:
         s = schema
         entries = f"SELECT {rows.ENTRY} FROM {s}.entries WHERE org_id = $1"
+        self.level = statement(f"SELECT max(needs) FROM {s}.migrations")
         self.published = statement(
             f"SELECT {_DOCUMENT} FROM {s}.published WHERE number > $1 ORDER BY number"
         )
@@ -204,6 +205,10 @@ class Reads(WorkReads):
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with mapped(self.name), self._snapshot() as run:
             return loaded(self._loader.load(run, wanted, lock=False))
+
+    def level(self) -> int:
+        [found] = self._read(self._reader.level, lambda row: rows.whole(row[0]))
+        return found
 
     def published(self, after: int = 0) -> Sequence[Published]:
         return self._read(self._reader.published, document_of, after)

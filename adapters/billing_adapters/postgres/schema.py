@@ -19,16 +19,23 @@ from psycopg import sql
 from billing_adapters.postgres.errors import mapped
 from billing_adapters.postgres.tables import TABLES
 from billing_core.errors import StoreError
+from billing_core.ports import LEVEL
 
-__all__ = ["LEAST", "SCHEMA", "check", "distribute", "grant", "migrate", "migrations", "quoted"]
+__all__ = [
+    "LEAST", "SCHEMA", "check", "distribute", "finish", "grant", "migrate", "migrations", "quoted",
+    "script",
+]  # fmt: skip
 
-SCHEMA = 1
+SCHEMA = LEVEL
 """The newest schema that this library knows."""
 
-LEAST = 1
-"""The oldest schema that this library works with: the one before its own, or its own."""
+LEAST = 2
+"""The oldest schema that this library works with: a database is migrated before its services are
+upgraded, and works beside the version before."""
 
 _PATIENCE = 30.0  # seconds for which a process lets others make the schema
+
+_FINISH = "-- finish:"
 
 _MIGRATIONS = """
 CREATE TABLE IF NOT EXISTS billing.migrations (
@@ -43,13 +50,26 @@ CREATE TABLE IF NOT EXISTS billing.migrations (
 
 @frozen
 class Migration:
-    """``needs``: the oldest schema that a library must know to work on what this makes; an
-    additive migration leaves it as it was."""
+    """One migration, whose ``text`` never changes by a byte once it was applied anywhere.
+
+    ``needs``: the oldest schema that a library must know to work on what it ``adds``.  What the
+    version of the library before this one could not work with is below the line
+    ``-- finish:``, and done once that version runs nowhere any more; the schema then needs a
+    library that knows ``number``.  A new database has both at once.
+    """
 
     number: int
     name: str
     text: str
     needs: int
+
+    @property
+    def adds(self) -> str:
+        return self.text.partition(_FINISH)[0]
+
+    @property
+    def finishes(self) -> str:
+        return "".join(self.text.partition(_FINISH)[1:])
 
     @property
     def checksum(self) -> str:
@@ -114,14 +134,74 @@ def _migrate(db: psycopg.Connection[Any], schema: str, name: str) -> list[str]:
         _execute(db, schema, _MIGRATIONS)
         # Until the end of this transaction nobody else applies anything.
         _execute(db, schema, "LOCK TABLE billing.migrations IN SHARE ROW EXCLUSIVE MODE")
-    missing = _missing(_applied(db, schema), known, name)
+    applied = _applied(db, schema)
+    missing = _missing(applied, known, name)
     for each in missing:
-        _execute(db, schema, each.text)
+        _execute(db, schema, each.adds)
+        if not applied:  # a new schema: nobody works on it yet
+            _execute(db, schema, each.finishes)
         _execute(
             db, schema, "INSERT INTO billing.migrations VALUES (%s, %s, %s, %s, %s)",
-            each.number, each.name, each.checksum, each.needs, time.time_ns() // 1000,
+            each.number, each.name, each.checksum, each.needs if applied else each.number,
+            time.time_ns() // 1000,
         )  # fmt: skip
     return [each.name for each in missing]
+
+
+def finish(db: psycopg.Connection[Any], schema: str, name: str) -> list[str]:
+    """Do what the version of the library before this one could not work with, once it runs
+    nowhere any more; the names of the migrations that were finished.
+
+    Raises StoreError where migrations are missing.
+    """
+    with mapped(name), db.transaction():
+        applied = _applied(db, schema)
+        missing = _missing(applied, migrations(), name)
+        if missing:
+            raise StoreError(f"{name} lacks {missing[0].name}; run billing migrate first")
+        _execute(db, schema, "LOCK TABLE billing.migrations IN SHARE ROW EXCLUSIVE MODE")
+        unfinished = _unfinished(_applied(db, schema))
+        for each in unfinished:
+            _execute(db, schema, each.finishes)
+            _execute(
+                db, schema, "UPDATE billing.migrations SET needs = %s WHERE number = %s",
+                each.number, each.number,
+            )  # fmt: skip
+        return [each.name for each in unfinished]
+
+
+def _unfinished(applied: _Applied) -> list[Migration]:
+    needed = max((needs for _, _, needs in applied.values()), default=0)
+    return [each for each in migrations() if each.number > needed]
+
+
+def script(db: psycopg.Connection[Any], schema: str, name: str, *, finishing: bool = False) -> str:
+    """What :func:`migrate` would do, or :func:`finish`, as SQL for hosts that run their own
+    migrations; empty where there is nothing to do."""
+    applied = _applied(db, schema)
+    missing = _missing(applied, migrations(), name)
+    lines: list[str] = []
+    if finishing:
+        if missing:
+            raise StoreError(f"{name} lacks {missing[0].name}; run billing migrate first")
+        for each in _unfinished(applied):
+            done = f"UPDATE billing.migrations SET needs = {each.number}"
+            lines += [each.finishes, f"{done} WHERE number = {each.number};"]
+    else:
+        if missing and not applied:
+            lines += [f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};", f"{_MIGRATIONS.strip()};"]
+        for each in missing:
+            needs = each.needs if applied else each.number
+            lines += [
+                each.adds if applied else each.text,
+                "INSERT INTO billing.migrations VALUES"
+                f" ({each.number}, '{each.name}', '{each.checksum}', {needs},"
+                " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);",
+            ]
+    if not lines:
+        return ""
+    text = "\n".join(["BEGIN;", *lines, "COMMIT;", ""])
+    return text.replace("billing.", f"{quoted(schema)}.")
 
 
 _Applied = Mapping[int, tuple[str, str, int]]

@@ -147,7 +147,7 @@ TABLES = (
             " balance, debt, granted, used, lots, members, closed_at, recorded_at, plan, paused,"
             " plan_since, period, allowance, ahead, rolled, rolled_of, limited_since,"
             " low_balance, topup_below, topup_from, topup_open, summed, erased, was",
-            "t t o i i i b i i i i i i i i i i t o i i i i i i i i i i o i i b",
+            "t t o i i i b i i i i n n i i i i t o i i i i i i i i i i o i i b",
         ),
         ("org_id",),
         # NULL, which is an error, where the row is not the one that was decided on. What
@@ -217,7 +217,7 @@ TABLES = (
     ),
     Table(
         "spends",
-        _columns("org_id, subject, grain, start, amount", "t t t i i"),
+        _columns("org_id, subject, grain, start, amount", "t t t i n"),
         ("org_id", "subject", "grain", "start"),
         _replaced("amount"),
     ),
@@ -262,7 +262,7 @@ TABLES = (
         _columns(
             "org_id, grain, member, start, resource, payer, component, requests, rest, quantity,"
             " amount",
-            "t t i i t t t i i n i",
+            "t t i i t t t i n n n",
         ),
         ("org_id", "grain", "member", "start", "resource", "payer", "component"),
         _added("requests, rest, quantity, amount"),

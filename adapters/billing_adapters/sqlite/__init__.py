@@ -17,7 +17,8 @@ from billing_adapters.sqlite import loading, rows
 from billing_adapters.sqlite.errors import DRIVERS, fail, mapped
 from billing_adapters.sqlite.joined import JoinedStore
 from billing_adapters.sqlite.known import Known
-from billing_adapters.sqlite.reads import Reads
+from billing_adapters.sqlite.reads import DOCUMENT, Reads
+from billing_adapters.sqlite.statements import inserted
 from billing_core.catalogue import Published
 from billing_core.errors import InvalidCommand, StoreError
 from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
@@ -48,6 +49,8 @@ class SqliteStore(Reads):
         self._reading: set[object] = set()
         self._torn = False  # in use while this process was forked off
         self._known = Known()
+        self.applied: list[str] = []
+        """The names of the migrations that opening the file has applied."""
         _STORES.add(self)
         with self._lock:
             self._connection()
@@ -114,7 +117,7 @@ class SqliteStore(Reads):
         db.execute("PRAGMA synchronous = EXTRA")
         # It commits something, always: that syncs what a killed process has left unsynced
         # in the log, before anybody is told that it is on record.
-        migrate(db, self.path)
+        self.applied += migrate(db, self.path)
         [mode] = self._patiently(db, "PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise StoreError(f"{self.path} cannot have a write-ahead log (journal_mode {mode})")
@@ -184,6 +187,15 @@ class SqliteStore(Reads):
                 self._readers.append(db)
             self._reading.discard(reading)
 
+    def finish(self) -> list[str]:
+        """Say that the version of the library before this one runs nowhere any more: what it could
+        not work with is done to the tables.  The names of the migrations finished."""
+        from billing_adapters.sqlite.schema import finish
+
+        with self._lock, mapped(self.path):
+            self._known.forget()
+            return finish(self._connection())
+
     # -- writing ----------------------------------------------------------------
 
     @contextmanager
@@ -218,8 +230,7 @@ class SqliteStore(Reads):
     def publish(self, document: Published) -> None:
         with self._writing() as db:
             same = db.execute(
-                "SELECT number, version, published_at, body, digest FROM published"
-                " WHERE number = ? OR version = ?",
+                f"SELECT {DOCUMENT} FROM published WHERE number = ? OR version = ?",
                 (document.number, document.version),
             ).fetchall()
             values = (
@@ -230,7 +241,7 @@ class SqliteStore(Reads):
                 return
             if same:
                 raise StoreError(f"document {document.number} is on record", retryable=True)
-            db.execute("INSERT INTO published VALUES (?, ?, ?, ?, ?)", values)
+            db.execute(inserted("published", DOCUMENT), values)
 
     def erase_member(self, org: str, member: str) -> bool:
         with self._writing() as db:

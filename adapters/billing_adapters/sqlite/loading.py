@@ -18,7 +18,6 @@ from billing_core.records import (
     Entry,
     Hold,
     Run,
-    Spend,
     Storage,
     Subscription,
     UsageRecord,
@@ -33,7 +32,7 @@ _BY_KEYS = (
     f"SELECT {rows.ENTRY} FROM entries INDEXED BY entries_key"
     f" WHERE org_id = ? AND key IN ({', '.join('?' * _AT_ONCE)})"
 )
-_BY_ORG = "SELECT * FROM accounts WHERE org_id = ?"
+_BY_ORG = f"SELECT {rows.ACCOUNT} FROM accounts WHERE org_id = ?"
 _LOTS_LEFT = f"SELECT {rows.LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND spent = 0"
 _BY_NAME = "SELECT member FROM members WHERE org_id = ? AND name = ?"
 _COUNTERS_DOWN = (
@@ -321,7 +320,7 @@ def _load_terms(
     for subject in sorted(subjects):
         for grain, span in spans.items():
             for row in db.execute(_SPENDS, (org, subject, grain, *span)):
-                state.spends[row[0], row[1], row[2]] = Spend(*row)
+                state.spends[row[0], row[1], row[2]] = rows.spend(row)
 
 
 def _load_sums(
@@ -354,7 +353,9 @@ def _sum(db: sqlite3.Connection, org: str, member: int | None, grain: str, start
     query = "SELECT amount FROM cells WHERE org_id = ? AND grain = ? AND member = ? AND start = ?"
     members = cell_members(db, org, grain) if member is None else [member]
     return sum(
-        amount for each in members for (amount,) in db.execute(query, (org, grain, each, start))
+        int(amount)
+        for each in members
+        for (amount,) in db.execute(query, (org, grain, each, start))
     )
 
 

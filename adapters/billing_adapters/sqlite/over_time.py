@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
+from billing_adapters.sqlite.statements import inserted
 from billing_core.ports import Changes, OrgState, Wanted
 from billing_core.records import Run, Storage
 
@@ -19,16 +20,16 @@ _SIZES_DOWN = (
 _SIZE_AFTER = (
     "SELECT at, size FROM sizes WHERE org_id = ? AND workspace = ? AND at > ? ORDER BY at LIMIT 1"
 )
-_PUT_RUN = """
-INSERT INTO runs VALUES (?, ?, ?, ?, ?) ON CONFLICT (org_id, run) DO UPDATE SET
+_PUT_RUN = f"""
+{inserted("runs", "org_id, run, state, seen_at, body")} ON CONFLICT (org_id, run) DO UPDATE SET
     state = excluded.state, seen_at = excluded.seen_at, body = excluded.body
 """
-_PUT_STORAGE = """
-INSERT INTO storages VALUES (?, ?, ?) ON CONFLICT (org_id, workspace)
+_PUT_STORAGE = f"""
+{inserted("storages", "org_id, workspace, body")} ON CONFLICT (org_id, workspace)
 DO UPDATE SET body = excluded.body
 """
-_PUT_SIZE = """
-INSERT INTO sizes VALUES (?, ?, ?, ?) ON CONFLICT (org_id, workspace, at)
+_PUT_SIZE = f"""
+{inserted("sizes", "org_id, workspace, at, size")} ON CONFLICT (org_id, workspace, at)
 DO UPDATE SET size = excluded.size
 """
 STATEMENTS = (_PUT_RUN, _PUT_STORAGE, _PUT_SIZE)

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from billing_adapters.sqlite import loading, rows
+from billing_adapters.sqlite import loading, rows, schema
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.known import Known
-from billing_adapters.sqlite.schema import NO_CHARGE
 from billing_adapters.sqlite.topup_rows import TopUpReads
 from billing_core.catalogue import Published
 from billing_core.ports import Loaded, Wanted
@@ -35,7 +34,9 @@ from billing_core.records import (
 )
 from billing_core.rollups import Span, Sums, begun
 
-__all__ = ["Reads"]
+__all__ = ["DOCUMENT", "Reads"]
+
+DOCUMENT = "number, version, published_at, body, digest"
 
 _R = TypeVar("_R")
 _PAGE = 500
@@ -78,10 +79,13 @@ class Reads(TopUpReads):
         with self._reader() as db:
             return {org: loading.load(db, org, want, Known()) for org, want in wanted.items()}
 
+    def level(self) -> int:
+        with self._reader() as db:
+            return schema.level(db)
+
     def published(self, after: int = 0) -> Sequence[Published]:
         return self._read(
-            "SELECT number, version, published_at, body, digest FROM published"
-            " WHERE number > ? ORDER BY number",
+            f"SELECT {DOCUMENT} FROM published WHERE number > ? ORDER BY number",
             (after,),
             lambda row: Published(*row),
         )
@@ -118,7 +122,7 @@ class Reads(TopUpReads):
         limit: int = 100,
         charges: bool = True,
     ) -> Sequence[Entry]:
-        where = "transfers IS NOT NULL" + ("" if charges else f" AND {NO_CHARGE}")
+        where = "transfers IS NOT NULL" + ("" if charges else f" AND {schema.NO_CHARGE}")
         with self._reader() as db:
             last = 2**63 - 1 if before is None else before
             return loading.entries(
@@ -167,7 +171,7 @@ class Reads(TopUpReads):
                 parts = json.loads(f"[{','.join([row[4] for row in found])}]")
                 for row, components in zip(found, parts, strict=True):
                     resource, payer, requests, amount, _ = row
-                    sums.of(number, resource, payer).add(Cell(requests, amount, components))
+                    sums.of(number, resource, payer).add(Cell(requests, int(amount), components))
             lacking = loading.tail_cells(db, org)
             for grain, start, end in spans:
                 for key, cell in begun(lacking, grain, start, end, member):
@@ -211,7 +215,7 @@ class Reads(TopUpReads):
 
     def spends(self, org: str) -> Iterator[Spend]:
         key = ("subject", "grain", "start")
-        return self._scan("spends", rows.SPEND, key, org, lambda row: Spend(*row))
+        return self._scan("spends", rows.SPEND, key, org, rows.spend)
 
     def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
         which = " INDEXED BY runs_unsettled" if unsettled else ""

@@ -10,6 +10,8 @@ from typing import Any
 
 from billing_adapters.sqlite import over_time, topup_rows
 from billing_adapters.sqlite.known import Known
+from billing_adapters.sqlite.statements import inserted
+from billing_core.money import MAX_NANOS
 from billing_core.ports import Changes
 from billing_core.records import (
     Account,
@@ -23,6 +25,7 @@ from billing_core.records import (
     LimitSet,
     Line,
     Lot,
+    Spend,
     Transfer,
     UsageRecord,
 )
@@ -30,6 +33,12 @@ from billing_core.text import compact
 
 __all__ = ["record", "write"]
 
+ACCOUNT = (
+    "org_id, currency, livemode, anchor, opened_at, seq, head, watermark, next_lapse, balance,"
+    " debt, granted, used, lots, members, closed_at, recorded_at, plan, paused, plan_since,"
+    " period, allowance, ahead, rolled, rolled_of, limited_since, low_balance, topup_below,"
+    " topup_from, topup_open, summed"
+)
 ENTRY = (
     "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
     " member, occurred_at, hash"
@@ -48,6 +57,7 @@ def account(row: Sequence[Any]) -> Account:
     found = Account(*row)
     found.livemode, found.paused = bool(found.livemode), bool(found.paused)
     found.topup_open = bool(found.topup_open)
+    found.granted, found.used = int(found.granted), int(found.used)
     return found
 
 
@@ -91,7 +101,17 @@ def usage(text: str) -> UsageRecord:
 
 def cell(row: Sequence[Any]) -> tuple[CellKey, Cell]:
     """Of grain, member, start, resource, payer, requests, amount, components."""
-    return CellKey(*row[:5]), Cell(row[5], row[6], json.loads(row[7]))
+    return CellKey(*row[:5]), Cell(row[5], int(row[6]), json.loads(row[7]))
+
+
+def spend(row: Sequence[Any]) -> Spend:
+    subject, grain, start, amount = row
+    return Spend(subject, grain, start, int(amount))
+
+
+def wide(number: int) -> int | str:
+    """A number as a wide column keeps it: a text where it passes SQLite's 64 bits."""
+    return number if -MAX_NANOS <= number <= MAX_NANOS else str(number)
 
 
 def entry(org: str, row: Sequence[Any]) -> Entry:
@@ -115,49 +135,51 @@ UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = 
     topup_open = ?, summed = ?
 WHERE org_id = ?
 """
-_INSERT_ACCOUNT = f"INSERT INTO accounts VALUES ({', '.join('?' * 31)})"
+_INSERT_ACCOUNT = inserted("accounts", ACCOUNT)
 # OR FAIL: see the triggers of the schema.
-_INSERT_ENTRY = f"INSERT OR FAIL INTO entries VALUES ({', '.join('?' * 14)})"
-_INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
-_INSERT_MEMBER = "INSERT INTO members (org_id, member, name) VALUES (?, ?, ?)"
+_INSERT_ENTRY = inserted("entries", f"org_id, {ENTRY}", verb="INSERT OR FAIL")
+_INSERT_EVENT = inserted("events", "org_id, seq, n, kind, data")
+_INSERT_MEMBER = inserted("members", "org_id, member, name")
 # What stays unspent stays where it is in the index of unspent lots: most updates leave that alone.
 _UPDATE_LOT = """
 UPDATE lots SET remainder = ?, reserved = ? WHERE org_id = ? AND lot = ? AND spent = 0
 """
-_PUT_LOT = """
-INSERT INTO lots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, lot) DO UPDATE SET
+_PUT_LOT = f"""
+{inserted("lots", f"org_id, {LOT}, spent")} ON CONFLICT (org_id, lot) DO UPDATE SET
     remainder = excluded.remainder, reserved = excluded.reserved, spent = excluded.spent
 """
-_PUT_HOLD = """
-INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, key) DO UPDATE SET
+_PUT_HOLD = f"""
+{inserted("holds", f"org_id, {HOLD}")} ON CONFLICT (org_id, key) DO UPDATE SET
     expires_at = excluded.expires_at, state = excluded.state, parts = excluded.parts,
     counted = excluded.counted
 """
-_PUT_COUNTER = """
-INSERT INTO counters VALUES (?, ?, ?, ?) ON CONFLICT (org_id, resource, start)
+_PUT_COUNTER = f"""
+{inserted("counters", "org_id, resource, start, components")} ON CONFLICT (org_id, resource, start)
 DO UPDATE SET components = excluded.components
 """
-_PUT_ITEM = """
-INSERT INTO items VALUES (?, ?, ?, ?) ON CONFLICT (org_id, item, resource)
+_PUT_ITEM = f"""
+{inserted("items", "org_id, item, resource, components")} ON CONFLICT (org_id, item, resource)
 DO UPDATE SET components = excluded.components
 """
-_PUT_CHARGE = """
-INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, charge) DO UPDATE SET
+_PUT_CHARGE = f"""
+{inserted("charges", f"org_id, {CHARGE}")} ON CONFLICT (org_id, charge) DO UPDATE SET
     amount = excluded.amount, unpaid = excluded.unpaid, reversed = excluded.reversed,
     payments = excluded.payments, priced = excluded.priced
 """
-_INSERT_SUBSCRIPTION = "INSERT INTO subscriptions VALUES (?, ?, ?, ?)"
-_PUT_LIMIT = """
-INSERT INTO limits VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, subject, per) DO UPDATE SET
+_INSERT_SUBSCRIPTION = inserted("subscriptions", "org_id, seq, since, plan")
+_PUT_LIMIT = f"""
+{inserted("limits", f"org_id, {LIMIT}")} ON CONFLICT (org_id, subject, per) DO UPDATE SET
     amount = excluded.amount, alerts = excluded.alerts, blocks = excluded.blocks
 """
-_PUT_SPEND = """
-INSERT INTO spends VALUES (?, ?, ?, ?, ?) ON CONFLICT (org_id, subject, grain, start)
+_PUT_SPEND = f"""
+{inserted("spends", f"org_id, {SPEND}")} ON CONFLICT (org_id, subject, grain, start)
 DO UPDATE SET amount = excluded.amount
 """
 _CELL = "org_id = ? AND grain = ? AND member = ? AND start = ? AND resource = ? AND payer = ?"
 _SELECT_CELL = f"SELECT requests, amount, components FROM cells WHERE {_CELL}"
-_INSERT_CELL = "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_CELL = inserted(
+    "cells", "org_id, grain, member, start, resource, payer, requests, amount, components"
+)
 _UPDATE_CELL = f"UPDATE cells SET requests = ?, amount = ?, components = ? WHERE {_CELL}"
 
 # The order in which tables are written.
@@ -220,8 +242,8 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
 def _account_rows(rows: _Rows, org: str, changes: Changes) -> None:
     a = changes.account
     row = (
-        a.seq, a.head, a.watermark, a.next_lapse, a.balance, a.debt, a.granted, a.used, a.lots,
-        a.members, a.closed_at, a.recorded_at, a.plan, a.paused, a.plan_since, a.period,
+        a.seq, a.head, a.watermark, a.next_lapse, a.balance, a.debt, wide(a.granted), wide(a.used),
+        a.lots, a.members, a.closed_at, a.recorded_at, a.plan, a.paused, a.plan_since, a.period,
         a.allowance, a.ahead, a.rolled, a.rolled_of, a.limited_since, a.low_balance,
         a.topup_below, a.topup_from, a.topup_open, a.summed,
     )  # fmt: skip
@@ -300,8 +322,8 @@ def _state_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
     for each in changes.limits.values():
         row = (org, each.subject, each.per, each.amount, compact(each.alerts), each.blocks)
         rows[_PUT_LIMIT].append(row)
-    for spend in changes.spends.values():
-        row = (org, spend.subject, spend.grain, spend.start, spend.amount)
+    for spent in changes.spends.values():
+        row = (org, spent.subject, spent.grain, spent.start, wide(spent.amount))
         rows[_PUT_SPEND].append(row)
 
 
@@ -323,12 +345,12 @@ def _cell_rows(
         if cell_ is None:
             row = db.execute(_SELECT_CELL, where).fetchone()
             if row is not None:
-                cell_ = known.cells[org, key] = Cell(row[0], row[1], json.loads(row[2]))
+                cell_ = known.cells[org, key] = Cell(row[0], int(row[1]), json.loads(row[2]))
         if cell_ is not None:
             cell_.add(more)
-            values = (cell_.requests, cell_.amount, compact(cell_.components))
+            values = (cell_.requests, wide(cell_.amount), compact(cell_.components))
             rows[_UPDATE_CELL].append((*values, *where))
         else:
             rows[_INSERT_CELL].append(
-                (*where, more.requests, more.amount, compact(more.components))
+                (*where, more.requests, wide(more.amount), compact(more.components))
             )

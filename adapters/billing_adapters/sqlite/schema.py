@@ -10,17 +10,20 @@ An entry's transfers and usage record stand in its own row, as the JSON that is 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlite_utils import Database, Migrations
 
 from billing_core.errors import StoreError
+from billing_core.ports import LEVEL
 
-__all__ = ["APPLICATION_ID", "SCHEMA", "migrate"]
+__all__ = ["APPLICATION_ID", "NO_CHARGE", "SCHEMA", "finish", "level", "migrate"]
 
 APPLICATION_ID = 0x42494C4C  # "BILL": says whose database file this is
-SCHEMA = 1
-"""The newest schema that this library knows.  ``user_version`` holds the oldest one
-that a library must know to write to the file: an additive migration leaves it."""
+SCHEMA = LEVEL
+"""The newest schema that this library knows.  ``user_version`` holds the oldest one that a
+library must know to write to the file: a migration leaves it until it is finished."""
 
 migrations = Migrations("billing")
 
@@ -313,6 +316,41 @@ def _ledger(db: Database) -> None:
     db.execute("PRAGMA user_version = 1")
 
 
+# Numbers in these columns can pass 64 bits: they only count, and what only counts refuses
+# nothing.  ANY keeps an integer as an integer, and a text as a text.
+_WIDE = {
+    "accounts": ("granted", "used"),
+    "cells": ("amount",),
+    "spends": ("amount",),
+}
+
+
+@migrations(name="0002_wide_totals")
+def _wide_totals(db: Database) -> None:
+    """Adds nothing: all of it is done by :func:`finish`.
+
+    The version before inserts rows without naming columns, so a table that it knows gets no
+    column before that either; what is added until then stands in a table of its own.
+    """
+
+
+def _finish_wide_totals(db: sqlite3.Connection) -> None:
+    """Tables are made anew: SQLite cannot change a column's type."""
+    made = {text.split()[2]: text for text in _TABLE_TEXTS}
+    for table, columns in _WIDE.items():
+        text = made[table]
+        for column in columns:
+            text = text.replace(f"    {column} INTEGER NOT NULL", f"    {column} ANY NOT NULL")
+        db.execute(text.replace(f"TABLE {table} ", f"TABLE {table}_made_anew "))
+        db.execute(f"INSERT INTO {table}_made_anew SELECT * FROM {table}")
+        db.execute(f"DROP TABLE {table}")
+        db.execute(f"ALTER TABLE {table}_made_anew RENAME TO {table}")
+
+
+_FINISHES = {2: ("0002_wide_totals", _finish_wide_totals)}
+"""By number: a migration, and what is done once the version before it runs nowhere any more."""
+
+
 def _statements(script: str) -> list[str]:
     """The script's statements; executescript() would commit the migration's transaction."""
     statements: list[str] = []
@@ -325,28 +363,70 @@ def _statements(script: str) -> list[str]:
     return statements
 
 
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the file to this library's schema; safe when several processes start at once.
-    It commits a write even where there is nothing to do.
+_TABLE_TEXTS = [
+    text.strip().removesuffix(";")
+    for text in _statements(_TABLES)
+    if text.lstrip().startswith("CREATE TABLE")
+]
 
-    Raises StoreError for somebody else's database and for a newer schema.
+
+def migrate(connection: sqlite3.Connection, path: str) -> list[str]:
+    """Bring the file to this library's schema; the names of the migrations applied.  Safe when
+    several processes start at once.  It commits a write even where there is nothing to do.
+
+    Raises StoreError for somebody else's database, for a newer schema, and for a file that an
+    unreleased build made with other tables.
     """
+    with _changing(connection):
+        new = _check_ours(connection, path)
+        db = Database(connection, execute_plugins=False, recursive_triggers=False)
+        before = {each.name for each in migrations.applied(db)}
+        migrations.apply(db)
+        if new:
+            _finish(connection)
+        known = level(connection)
+        connection.execute(f"PRAGMA user_version = {known}")
+        return [each.name for each in migrations.applied(db) if each.name not in before]
+
+
+def finish(connection: sqlite3.Connection) -> list[str]:
+    """Do what the version before could not work with, once it runs nowhere any more; the names
+    of the migrations that were finished."""
+    with _changing(connection):
+        return _finish(connection)
+
+
+def _finish(connection: sqlite3.Connection) -> list[str]:
+    finished: list[str] = []
+    for number, (name, step) in _FINISHES.items():
+        if level(connection) < number:
+            step(connection)
+            connection.execute(f"PRAGMA user_version = {number}")
+            finished.append(name)
+    return finished
+
+
+def level(connection: sqlite3.Connection) -> int:
+    """The newest schema that every library that works on the file knows."""
+    [known] = connection.execute("PRAGMA user_version").fetchone()
+    return int(known)
+
+
+@contextmanager
+def _changing(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _check_ours(connection, path)
-        db = Database(connection, execute_plugins=False, recursive_triggers=False)
-        migrations.apply(db)
-        [known] = connection.execute("PRAGMA user_version").fetchone()
-        connection.execute(f"PRAGMA user_version = {known}")
+        yield
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
 
 
-def _check_ours(connection: sqlite3.Connection, path: str) -> None:
+def _check_ours(connection: sqlite3.Connection, path: str) -> bool:
+    """Whether the file is new."""
     [application] = connection.execute("PRAGMA application_id").fetchone()
-    [needed] = connection.execute("PRAGMA user_version").fetchone()
+    needed = level(connection)
     [tables] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application != APPLICATION_ID and (application or needed or tables):
         raise StoreError(
@@ -357,3 +437,13 @@ def _check_ours(connection: sqlite3.Connection, path: str) -> None:
         raise StoreError(
             f"{path} has schema {needed}, this library knows up to {SCHEMA}; upgrade billing-core"
         )
+    if needed == 1:  # nothing of the first migration was altered yet: its texts stand as made
+        there = {text for [text] in connection.execute("SELECT sql FROM sqlite_schema")}
+        other = sorted(text.split()[2] for text in _TABLE_TEXTS if text not in there)
+        if other:
+            raise StoreError(
+                f"{path} was made by an unreleased build of this library, which had other tables "
+                f"({', '.join(other)}) under the same number; no migration leads on from there: "
+                "read it with the build that made it, and begin a new file"
+            )
+    return not tables

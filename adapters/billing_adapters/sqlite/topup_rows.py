@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from billing_adapters.sqlite.statements import inserted
 from billing_core.ports import Changes, OrgState, Wanted
 from billing_core.records import Event
 from billing_core.text import compact
@@ -19,16 +20,17 @@ __all__ = ["STATEMENTS", "TopUpReads", "load", "put"]
 
 _R = TypeVar("_R")
 
-_PUT_TOPUP = """
-INSERT INTO topups VALUES (?, ?, ?, ?, ?) ON CONFLICT (org_id, topup) DO UPDATE SET
+_PUT_TOPUP = f"""
+{inserted("topups", "org_id, topup, due_at, asked, body")} ON CONFLICT (org_id, topup) DO UPDATE SET
     due_at = excluded.due_at, asked = excluded.asked, body = excluded.body
 """
-_PUT_AUTO = """
-INSERT INTO auto_topups VALUES (?, ?, ?) ON CONFLICT (org_id) DO UPDATE SET
+_PUT_AUTO = f"""
+{inserted("auto_topups", "org_id, customer, body")} ON CONFLICT (org_id) DO UPDATE SET
     customer = excluded.customer, body = excluded.body
 """
 _PUT_WAITING = """
-INSERT INTO deliveries VALUES (?, 0, 0, 1, '', 0) ON CONFLICT (org_id) DO UPDATE SET waiting = 1
+INSERT INTO deliveries (org_id, seq, n, waiting, deliverer, until) VALUES (?, 0, 0, 1, '', 0)
+ON CONFLICT (org_id) DO UPDATE SET waiting = 1
 """
 STATEMENTS = (_PUT_TOPUP, _PUT_AUTO, _PUT_WAITING)
 _TOPUP = "SELECT asked, body FROM topups WHERE org_id = ? AND topup = ?"
@@ -124,7 +126,7 @@ class TopUpReads:
     def set_mark(self, name: str, value: int) -> None:
         with self._writing() as db:
             db.execute(
-                "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name)"
+                "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name)"
                 " DO UPDATE SET value = max(value, excluded.value)",
                 (name, value),
             )

@@ -1,0 +1,14 @@
+-- needs: 1
+-- What this adds, the version of the library before this one works beside: tables, indexes, and
+-- columns without a default that may be NULL (it names the columns that it writes).
+
+-- finish: what that version could not work with; done once it runs nowhere any more
+-- Numbers that only count refuse nothing, so they may pass 64 bits.
+ALTER TABLE billing.accounts
+    ALTER COLUMN granted TYPE numeric,
+    ALTER COLUMN used TYPE numeric;
+ALTER TABLE billing.spends
+    ALTER COLUMN amount TYPE numeric;
+ALTER TABLE billing.cells
+    ALTER COLUMN rest TYPE numeric,
+    ALTER COLUMN amount TYPE numeric;
