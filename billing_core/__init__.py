@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from billing_core.engine.work import Delivery, Pending
     from billing_core.errors import (
         BillingError,
+        ClockDoubt,
         Conflict,
         IdempotencyConflict,
         ImpossibleTransition,
@@ -104,6 +105,7 @@ __all__ = [
     "Charged",
     "Check",
     "Checkpoint",
+    "ClockDoubt",
     "Close",
     "CloseSilentRun",
     "Closed",
@@ -212,8 +214,8 @@ _MODULES = {
     "engine.topups": "AutoTopUpStatus TopUpPage",
     "engine.work": "Delivery Pending",
     "errors": (
-        "BillingError Conflict IdempotencyConflict ImpossibleTransition InvalidCommand "
-        "MoneyOverflow NotFound PaymentError Refused StoreError UnknownPrice"
+        "BillingError ClockDoubt Conflict IdempotencyConflict ImpossibleTransition "
+        "InvalidCommand MoneyOverflow NotFound PaymentError Refused StoreError UnknownPrice"
     ),
     "explain": "Explanation",
     "metering": "Quote",

@@ -138,7 +138,7 @@ def decide(
 ) -> tuple[list[Outcome], dict[str, Changes]]:
     """The outcome of each command, in order, and what to write, by org.
 
-    Uses ``loaded`` up.  Raises NeedMore.
+    Uses ``loaded`` up.  Raises NeedMore, and ClockDoubt.
     """
     ledgers: dict[str, Ledger] = {}
     outcomes: list[Outcome] = []

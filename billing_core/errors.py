@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BillingError",
+    "ClockDoubt",
     "Conflict",
     "IdempotencyConflict",
     "ImpossibleTransition",
@@ -129,6 +130,15 @@ class StoreError(BillingError):
         self.retryable = retryable
         self.outcome_unknown = outcome_unknown
         super().__init__(message)
+
+
+class ClockDoubt(StoreError):
+    """The machine's clock is not believed: it differs from the database's, or is far ahead of
+    everything on record.  Nothing was done; the same may be sent again once the clock is right,
+    or once an operator has said that it is (:meth:`Billing.accept_clock`)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
 
 
 PaymentErrorKind = Literal[

@@ -34,7 +34,7 @@ _End = tuple[int, int, str, Lot | Hold | None]
 
 
 def lapse(ledger: Ledger, time: int) -> bool:
-    """Apply what lapses up to ``time``, in order; whether anything did."""
+    """Apply what lapses up to ``time``, in order; whether anything did.  Raises ClockDoubt."""
     account = ledger.account
     ledger.time = time
     if account.next_lapse is None or time < account.next_lapse:
@@ -43,6 +43,7 @@ def lapse(ledger: Ledger, time: int) -> bool:
     lapsed = bool(ends)
     while ends:
         end, _, _, what = heappop(ends)
+        ledger.believe(end)
         ledger.time = end
         if isinstance(what, Hold):
             _end_hold(ledger, what, end)

@@ -46,7 +46,7 @@ from billing_core.records import (
     UsageRecord,
 )
 from billing_core.rollups import Rollup
-from billing_core.terms import NeedMore, Terms
+from billing_core.terms import NeedMore, Terms, clock_ahead
 from billing_core.text import compact
 from billing_core.times import Window, billing_period
 
@@ -290,7 +290,10 @@ class Ledger:
 
     def ended(self, lot: Lot) -> bool:
         """Whether a lot can no longer be spent, but by holds that have it."""
-        return lot.expires_at is not None and lot.expires_at <= self.time
+        if lot.expires_at is None or lot.expires_at > self.time:
+            return False
+        self.believe(lot.expires_at)
+        return True
 
     def let_go(self, number: int, amount: int) -> None:
         """Unreserve part of a lot; if the lot has ended, it expires."""
@@ -311,6 +314,13 @@ class Ledger:
         return moved
 
     # -- time -------------------------------------------------------------------
+
+    def believe(self, time: int) -> None:
+        """Raise ClockDoubt where something ends at a time that has come by nothing but a clock
+        which may be wrong."""
+        certain = self.terms.certain
+        if certain is not None and not self.terms.believes(time):
+            raise clock_ahead(self.org, time, certain)
 
     def will_lapse(self, time: int | None) -> None:
         """Note that something lapses at a time."""

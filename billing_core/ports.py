@@ -483,6 +483,18 @@ class Store(Protocol):
         """It has come so far: the mark never goes back."""
         ...
 
+    # What the machine's clock is held against.
+
+    def clock(self) -> int | None:
+        """The time by the store's own clock, which is not this process's: microseconds since
+        1970.  None where it has none."""
+        ...
+
+    def latest(self) -> int | None:
+        """The latest ``recorded_at`` of any account; None without accounts.  Asked seldom: it
+        may look at each."""
+        ...
+
     def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
         """Orgs with events that are not delivered, and that no deliverer has to itself."""
         ...

@@ -400,8 +400,10 @@ def sweep(ledger: Ledger, ask: Ask) -> Outcome:
     change = _change(ledger, ask)
     run = change.run
     lapse(ledger, ask.time)
-    if not run.open or run.seen_at >= micros("since", command.since):
+    since = micros("since", command.since)
+    if not run.open or run.seen_at >= since:
         return refuse(ask, "not_silent")
+    ledger.believe(since)
     run.state = moved(run.run, run.state, "sweep")
     change.end_at(run.seen_at, swept=True)
     change.settle(run.seen_at)

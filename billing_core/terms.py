@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from billing_core.catalogue import Catalogue
+from billing_core.errors import ClockDoubt
 from billing_core.ports import LEVEL, IdSource, Wanted
+from billing_core.times import moment
 from billing_core.topup import TopUpRules
 
-__all__ = ["NeedMore", "Terms"]
+__all__ = ["NeedMore", "Terms", "clock_ahead"]
 
 
 class Terms(NamedTuple):
@@ -18,7 +21,8 @@ class Terms(NamedTuple):
     can take effect that the catalogue does not know.  ``topups``: the platform's rules for
     them; ``ids``: where the id of an automatic attempt comes from.  ``level``: the newest schema
     that every running version of the library knows (:meth:`billing_core.ports.Store.level`),
-    read with the catalogue."""
+    read with the catalogue.  ``certain``: where the clock is not believed, the latest time that
+    has come all the same: nothing ends later."""
 
     catalogue: Catalogue
     now: int
@@ -28,6 +32,22 @@ class Terms(NamedTuple):
     topups: TopUpRules = TopUpRules()
     ids: IdSource | None = None
     level: int = LEVEL
+    certain: int | None = None
+
+    def believes(self, time: int) -> bool:
+        """Whether a time is believed to have come."""
+        return self.certain is None or time <= self.certain
+
+
+def clock_ahead(org: str | None, time: int, certain: int) -> ClockDoubt:
+    """That something would end at a time that is not believed to have come."""
+    whose = "" if org is None else f" of org {org!r}"
+    return ClockDoubt(
+        f"nothing{whose} ends yet at {moment(time).isoformat()}, which this machine's clock says "
+        f"has come: that is {timedelta(microseconds=time - certain)} after the latest that is "
+        f"certain, {moment(certain).isoformat()}; set the clock right, or, if it is, say so by "
+        "`billing accept-clock` or accept_clock()"
+    )
 
 
 class NeedMore(Exception):

@@ -19,6 +19,7 @@ from pathlib import Path
 from queue import Queue
 from typing import NamedTuple
 
+from planted_in_clock import IN_CLOCK
 from planted_in_http import IN_HTTP
 from planted_in_limits import IN_LIMITS
 from planted_in_payments import PAYMENTS
@@ -1123,6 +1124,7 @@ FAULTS = [
     ),
     *(Fault(*each) for each in PAYMENTS),
     *(Fault(*each) for each in RUNS),
+    *(Fault(*each) for each in IN_CLOCK),
     *(Fault(*each) for each in IN_TOPUPS),
     *(Fault(*each) for each in IN_PROVIDERS),
     *(Fault(*each) for each in IN_HTTP),

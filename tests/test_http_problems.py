@@ -10,6 +10,7 @@ from billing_core import (
     AsyncBilling,
     Billing,
     BillingError,
+    ClockDoubt,
     Conflict,
     IdempotencyConflict,
     InvalidCommand,
@@ -51,6 +52,7 @@ def refused(reason, **more):
         (MoneyOverflow("amount", 2**70, "less"), 422, "invalid_request"),
         (NotFound("hold", "h", "make it"), 404, "unknown_hold"),
         (StoreError("busy", retryable=True), 503, "store_unavailable"),
+        (ClockDoubt("40 days ahead"), 503, "clock_doubt"),
         (StoreError("lost", outcome_unknown=True), 503, "store_unavailable"),
         (StoreError("corrupt"), 500, "internal_error"),
         (BillingError("?"), 500, "internal_error"),
@@ -62,7 +64,7 @@ def test_an_error_s_answer(error, status, code) -> None:
     assert (problem.status, problem.code) == (status, code)
     assert "http:" not in problem.message and "corrupt" not in problem.message
     if status == 503:
-        assert problem.headers == {"Retry-After": "1"}
+        assert problem.headers == {"Retry-After": "60" if code == "clock_doubt" else "1"}
     if code == "quota_reached":
         assert problem.headers == {"Retry-After": "62"}
 

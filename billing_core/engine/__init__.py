@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from billing_core.engine.billing import Billing, OpenHold
 from billing_core.engine.reads import Check
-from billing_core.engine.system import system_clock, uuid7
+from billing_core.engine.system import SystemClock, system_clock, uuid7
 
 if TYPE_CHECKING:
     from billing_core.engine.async_billing import AsyncBilling, AsyncHold
 
-__all__ = ["AsyncBilling", "AsyncHold", "Billing", "Check", "OpenHold", "system_clock", "uuid7"]
+__all__ = [
+    "AsyncBilling",
+    "AsyncHold",
+    "Billing",
+    "Check",
+    "OpenHold",
+    "SystemClock",
+    "system_clock",
+    "uuid7",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -380,6 +380,11 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         be replayed afterwards."""
         return await self._in_thread(self._billing.erase_member, org, member)
 
+    async def accept_clock(self) -> datetime:
+        """Say, as an operator, that this machine's clock is right; see
+        :meth:`Billing.accept_clock`."""
+        return await self._in_thread(self._billing.accept_clock)
+
     async def publish(self, document: PriceBook | Plan) -> str:
         """Publish a price book or plan; see :meth:`Billing.publish`."""
         return await self._in_thread(self._billing.publish, document)

@@ -25,6 +25,7 @@ from billing_core.commands import (
     Settle,
 )
 from billing_core.decide import decide, wanted
+from billing_core.engine.clock_check import ClockCheck
 from billing_core.engine.coalescing import Coalescer, Part, Run
 from billing_core.engine.made_hold import MadeHold
 from billing_core.engine.over_time import OverTime, unwrapped
@@ -54,7 +55,7 @@ from billing_core.ports import Clock, IdSource, Stale, Store, Transaction, Wante
 from billing_core.quantities import Usage
 from billing_core.terms import NeedMore, Terms
 from billing_core.text import checked_name
-from billing_core.times import DAY, duration
+from billing_core.times import DAY, duration, moment
 from billing_core.topup import TopUpRules
 
 if TYPE_CHECKING:
@@ -68,9 +69,11 @@ _S = TypeVar("_S", bound=Success)
 class Billing(OverTime, TimeReads, Work):
     """The billing engine over a store.  Safe to share between threads.
 
-    ``clock``, ``ids``: where time and ids come from.  ``tolerance``: how far ahead of
-    the clock a command may be dated.  ``publication_delay``: how long before it takes
-    effect a change of price is published; no shorter than ``tolerance`` and
+    ``clock``, ``ids``: where time and ids come from.  The machine's own clock, the default, is
+    checked before anything ends by it (ClockDoubt); another is the caller's word.
+    ``tolerance``: how far ahead of the clock a command may be dated, and how far the machine's
+    clock may be from the database's, where that has one.  ``publication_delay``: how long
+    before it takes effect a change of price is published; no shorter than ``tolerance`` and
     ``catalogue_age``, for which a loaded catalogue is trusted, together.  All services on
     one store use the same.  ``payments``: moves the money of top-ups, within the limits of
     ``topups``.
@@ -111,6 +114,8 @@ class Billing(OverTime, TimeReads, Work):
             )
         self._prices = Prices(store, clock, age=age, delay=delay)
         self._horizon = delay - age
+        self._clock_check = ClockCheck(store, clock, self._tolerance)
+        self._joined = False
         self._coalescer = Coalescer(self._run, width=store.concurrency)
         self._submit: Run = self._coalescer.submit
 
@@ -156,6 +161,7 @@ class Billing(OverTime, TimeReads, Work):
         inside = copy(self)
         inside.store = self.store.within(connection)
         inside.payments = None  # nobody is to wait for it in a transaction
+        inside._joined = True
         inside._submit = inside._run  # no coalescing: this transaction is the caller's alone
         return inside
 
@@ -169,6 +175,7 @@ class Billing(OverTime, TimeReads, Work):
             topups=self._topups,
             ids=self.ids,
             level=self._prices.level,
+            certain=self._clock_check.certain(now, joined=self._joined),
         )
         wants = wanted(batch, now)
         while True:
@@ -378,15 +385,26 @@ class Billing(OverTime, TimeReads, Work):
         be replayed afterwards."""
         return self.store.erase_member(checked_name("org", org), checked_name("member", member))
 
+    def accept_clock(self) -> datetime:
+        """Say, as an operator, that this machine's clock is right although nobody used the
+        store for more than a day before the time that it says; that time.  Look at it first:
+        what has ended by then ends for good.
+
+        Raises ClockDoubt where the store has a clock of its own and that differs.
+        """
+        return moment(self._clock_check.accept())
+
     def publish(self, document: PriceBook | Plan) -> str:
         """Publish a price book or a version of a plan; its full name.  The same one again is
         a no-op.
 
         Raises InvalidCommand where it would change terms sooner than the publication
-        delay allows, or where the version's name is taken.
+        delay allows, or where the version's name is taken; ClockDoubt where the clock is not
+        the database's.
         """
         if not isinstance(document, PriceBook | Plan):
             raise InvalidCommand("document", document, "a PriceBook or a Plan")
+        self._clock_check.certain(self.clock())
         return self._prices.publish(document)
 
 

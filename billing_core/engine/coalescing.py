@@ -17,11 +17,12 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
 from itertools import pairwise
 from time import monotonic
 
 from billing_core.commands import Command
-from billing_core.errors import StoreError
+from billing_core.errors import ClockDoubt, StoreError
 from billing_core.outcomes import Outcome
 
 __all__ = ["SLOW", "Coalescer", "Part", "Run"]
@@ -291,7 +292,7 @@ class Coalescer:
             if error is None:
                 self._alone(part)
                 error = part.error
-                if isinstance(error, StoreError) and error.retryable and not error.outcome_unknown:
+                if isinstance(error, StoreError) and _waited(error):
                     in_vain += 1
                     stuck.update(dict.fromkeys(orgs, error))
             else:
@@ -309,15 +310,18 @@ def _same_for_all(error: Exception, width: int) -> bool:
     has one writer's lock, not getting it is everyone's affair."""
     if not isinstance(error, StoreError):
         return False
-    return error.outcome_unknown or (error.retryable and width == 1)
+    return error.outcome_unknown or (_waited(error) and width == 1)
+
+
+def _waited(error: StoreError) -> bool:
+    """Whether it was waited for the store, in vain: a doubt of the clock is told at once."""
+    return error.retryable and not error.outcome_unknown and not isinstance(error, ClockDoubt)
 
 
 def _own(error: Exception) -> Exception:
     """An error for one caller to raise: callers in other threads raise their own."""
     if isinstance(error, StoreError):
-        mine = StoreError(
-            str(error), retryable=error.retryable, outcome_unknown=error.outcome_unknown
-        )
+        mine = copy(error)
         mine.__cause__ = error.__cause__
         return mine
     return error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from billing_core.engine.clock_check import ClockCheck
 from billing_core.engine.topups import TopUps, refused_for
 from billing_core.errors import BillingError, InvalidCommand, NotFound, Outdated, PaymentError
 from billing_core.outcomes import Changed, Recorded
@@ -80,6 +81,8 @@ class Pending:
 class Work(TopUps):
     """What is done in the background."""
 
+    _clock_check: ClockCheck
+
     def run_pending(
         self,
         limit: int = 100,
@@ -94,13 +97,20 @@ class Work(TopUps):
         again and again, from a thread, a cron or a queue; any number may run at once.  What
         fails is told in the answer, disturbs nothing else, and is tried again later.
 
+        While the clock is in doubt (ClockDoubt, among the failures) it does no more than what
+        has lapsed for certain.
+
         Events reach ``deliver`` at least once, in order per org; ``Delivery.id`` is for
         telling repetitions.
         """
         if type(limit) is not int or limit < 1:
             raise InvalidCommand("limit", limit, "an int of 1 or more")
         run = _Run(Pending(), None if until is None else micros("until", until), self.clock)
-        if self.payments is not None:
+        doubt = self._clock_check.doubt()
+        if doubt is not None:
+            # Leases, tries and marks last until their time, which would be far ahead.
+            run.pending.failures.append(Failure(None, "top-ups, news and events", doubt))
+        if self.payments is not None and doubt is None:
             mode = self.payments.livemode
             due = self.store.due_topups(self.clock(), limit, livemode=mode)
             for org, topup in run.each(due):
@@ -110,6 +120,8 @@ class Work(TopUps):
             with run.failing(org, "lapses"):
                 self._do(Lapse(org), Changed)
                 run.pending.lapsed += 1
+        if doubt is not None:
+            return run.pending
         if self.payments is not None and run.goes_on():
             self._sweep(run, self.payments)
         if deliver is not None:

@@ -112,6 +112,22 @@ class TopUpContract:
         store.set_mark("other", 1)
         assert (store.mark("news"), store.mark("other")) == (5, 1)
 
+    def test_the_latest_time_on_record(self, store: Store) -> None:
+        assert store.latest() is None
+        drafts = [Draft(), Draft("bolt")]
+        for draft, recorded_at in zip(drafts, (7_000, 5_000), strict=True):
+            draft.account.recorded_at = recorded_at
+        save(store, *(each.changes() for each in drafts))
+        assert store.latest() == 7_000
+
+    def test_a_clock_of_its_own_goes_on(self, store: Store) -> None:
+        first = store.clock()
+        if first is None:
+            assert store.clock() is None
+        else:
+            year = 366 * 86_400 * 1_000_000
+            assert 50 * year < first <= (store.clock() or 0) < 200 * year, "microseconds"
+
     def test_events_wait_until_they_are_delivered(self, store: Store) -> None:
         draft = Draft()
         first = [Event(1, 1, "a", "{}"), Event(1, 2, "b", "{}")]

@@ -427,6 +427,12 @@ class MemoryStore:
         with self._lock:
             self._marks[name] = max(value, self._marks.get(name, value))
 
+    def clock(self) -> int | None:
+        return None
+
+    def latest(self) -> int | None:
+        return max((org.account.recorded_at for org in self._orgs.values()), default=None)
+
     def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
         waiting = [
             name for name, org in self._orgs.items() if org.lease[1] <= now and _waiting(org)

@@ -1,4 +1,4 @@
-"""The commands that need a provider of payments: worker and reconcile."""
+"""The commands beside reads and writes: worker, accept-clock and reconcile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from billing_adapters.cli.show import print_json
 from billing_core import Billing, Delivery
 from billing_core.payments import PaymentProvider
 
-__all__ = ["reconcile", "worker"]
+__all__ = ["accept_clock", "reconcile", "worker"]
 
 _KEY = "STRIPE_API_KEY"
 
@@ -38,6 +38,24 @@ def _print_event(event: Delivery) -> None:
     row = {"id": event.id, "org": event.org, "kind": event.kind, "data": dict(event.data)}
     sys.stdout.write(json.dumps(row) + "\n")
     sys.stdout.flush()
+
+
+@click.command("accept-clock")
+@path_of_existing
+def accept_clock(db: Path) -> None:
+    """Say that this machine's clock is right.
+
+    Credit, holds and periods do not end by a clock that is more than a day ahead of everything
+    on record (ClockDoubt): it may be wrong. Where the database was not used for so long, and
+    has no clock of its own, somebody has to look. PostgreSQL has one: there it must agree.
+
+    \b
+    Examples:
+      date --utc
+      billing accept-clock --db billing.sqlite
+    """
+    with existing(db) as billing:
+        click.echo(f"{billing.accept_clock().isoformat()} is accepted.")
 
 
 @click.command()

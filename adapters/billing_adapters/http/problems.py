@@ -7,6 +7,7 @@ from math import ceil
 from billing_adapters.http.messages import Problem
 from billing_core.errors import (
     BillingError,
+    ClockDoubt,
     Conflict,
     IdempotencyConflict,
     InvalidCommand,
@@ -61,6 +62,13 @@ def problem_of(error: BillingError) -> Problem:
             return Problem(404, code, f"There is no such {error.kind}.")
         case PaymentError():
             return _payment_failed(error)
+        case ClockDoubt():
+            return Problem(
+                503,
+                "clock_doubt",
+                "The clock of this server may be wrong. Send the same request again later.",
+                headers={"Retry-After": "60"},
+            )
         case StoreError() if error.retryable or error.outcome_unknown:
             return Problem(
                 503,

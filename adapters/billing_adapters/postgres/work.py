@@ -31,6 +31,8 @@ class WorkReader(NamedTuple):
     auto: Statement
     mark: Statement
     set_mark: Statement
+    clock: Statement
+    latest: Statement
     waiting: Statement
     lease: Statement
     delivering: Statement
@@ -65,6 +67,8 @@ def work_reader(schema: str) -> WorkReader:
             f"INSERT INTO {s}.marks AS kept (name, value) VALUES ($1, $2) ON CONFLICT (name)"
             " DO UPDATE SET value = greatest(kept.value, excluded.value)"
         ),
+        clock=statement("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now"),
+        latest=statement(f"SELECT max(recorded_at) FROM {s}.accounts"),
         waiting=statement(
             f"SELECT e.seq, e.n, e.kind, e.data FROM {s}.deliveries AS d"
             f" JOIN {s}.events AS e ON e.org_id = d.org_id AND (e.seq, e.n) > (d.seq, d.n)"
@@ -123,6 +127,13 @@ class WorkReads:
 
     def set_mark(self, name: str, value: int) -> None:
         self._write((self._reader.work.set_mark, (name, value)))
+
+    def clock(self) -> int | None:
+        return self._read(self._reader.work.clock, lambda row: rows.whole(row[0]))[0]
+
+    def latest(self) -> int | None:
+        query = self._reader.work.latest
+        return self._read(query, lambda row: None if row[0] is None else rows.whole(row[0]))[0]
 
     def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
         return self._read(self._reader.work.undelivered, _org, now, limit)

@@ -131,6 +131,14 @@ class TopUpReads:
                 (name, value),
             )
 
+    def clock(self) -> int | None:
+        return None  # SQLite is in this process
+
+    def latest(self) -> int | None:
+        query = "SELECT max(recorded_at) FROM accounts"
+        found: list[int | None] = self._read(query, (), lambda row: row[0])
+        return found[0]
+
     def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
         query = (
             "SELECT org_id FROM deliveries WHERE waiting = 1 AND until <= ? ORDER BY org_id LIMIT ?"
