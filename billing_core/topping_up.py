@@ -28,10 +28,12 @@ from billing_core.times import DAY, HOUR, duration, moment
 from billing_core.topup import (
     AutoTopUp,
     TopUp,
+    allow,
     arm,
     attempt_begins,
     attempt_ends,
     held_share,
+    misfit,
     mismatch,
     resumes,
     stopped,
@@ -161,9 +163,7 @@ def set_auto(ledger: Ledger, ask: Ask) -> Outcome:
     auto.enabled, auto.threshold, auto.amount = command.enabled, command.threshold.nanos, amount
     auto.cap = None if command.cap is None else to_minor(command.cap.nanos, currency)
     auto.times = command.times
-    auto.stopped, auto.failures = None, 0
-    cooldown = duration("cooldown", ledger.terms.topups.cooldown)
-    auto.not_before = 0 if auto.last is None else auto.last + cooldown
+    allow(auto, ledger.period(ask.time), ledger.terms.topups)
     return finish(ledger, ask, 0, told(auto=_keep_auto(ledger, auto)))
 
 
@@ -252,7 +252,11 @@ def claim(ledger: Ledger, ask: Ask) -> Outcome:
     lapse(ledger, ask.time)
     auto = _auto(ledger)
     before = topup.state
-    why = _stale(ledger, auto) if before in ("due", "calling") else None
+    content: dict[str, Any] = {}
+    why = None
+    if before in ("due", "calling"):
+        content["available"] = ledger.available(None, ask.time)
+        why = _misfit(ledger, auto, topup, content["available"], ask.time)
     dropped = why is not None and before == "due"
     if dropped:
         topup.move("dropped", why)
@@ -268,20 +272,16 @@ def claim(ledger: Ledger, ask: Ask) -> Outcome:
         lease = duration("lease", ledger.terms.topups.lease)
         topup.due_at = now + lease * 2 ** min(topup.tries - 1, 5)
     effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
-    content = {"topup": topup.topup, "tries": topup.tries}
+    content |= {"topup": topup.topup, "tries": topup.tries}
     seq = _post(ledger, ask, f"call:{topup.topup}/{topup.changes}", content, 0, effects)
     return refuse(ask, "dropped") if dropped else _recorded(ledger, ask, topup, seq)
 
 
-def _stale(ledger: Ledger, auto: AutoTopUp) -> str | None:
-    """Why an attempt that nobody has been asked for is not to be made any more."""
+def _misfit(ledger: Ledger, auto: AutoTopUp, topup: TopUp, available: int, time: int) -> str | None:
+    """Why an attempt is not to be asked for any more."""
     if ledger.account.closed_at is not None:
         return "closed"
-    if not auto.enabled:
-        return "disabled"
-    if auto.refunds:
-        return "refund"
-    return auto.stopped or ("method" if auto.method is None else None)
+    return misfit(auto, topup, available, ledger.period(time), ledger.terms.topups)
 
 
 def lose_method(ledger: Ledger, ask: Ask) -> Outcome:

@@ -12,7 +12,7 @@ automatic one is due.  Pure; no ledger, no provider.
 ``authentication_required``    the bank wants the customer; no money
 ``expired``                    the page is closed and nothing was paid
 ``quarantined``                money came, but not as it was asked for; not credited
-``dropped``                    stopped before anybody was asked
+``dropped``                    stopped before anybody was asked: it fits no more
 =============================  ==========================================================
 """
 
@@ -28,7 +28,7 @@ from attrs import define, field, frozen
 from billing_core.errors import InvalidCommand
 from billing_core.minor_units import to_nanos
 from billing_core.records import Account
-from billing_core.times import Window, duration
+from billing_core.times import DAY, Window, duration
 
 if TYPE_CHECKING:
     from billing_core.payments import Payment
@@ -41,11 +41,13 @@ __all__ = [
     "AutoTopUp",
     "TopUp",
     "TopUpRules",
+    "allow",
     "arm",
     "armed",
     "attempt_begins",
     "attempt_ends",
     "held_share",
+    "misfit",
     "mismatch",
     "resumes",
     "stopped",
@@ -53,6 +55,7 @@ __all__ = [
 ]
 
 _LATE = frozenset(("paid", "quarantined"))
+_LONGEST = 30 * DAY  # a back-off
 
 MOVES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -73,7 +76,8 @@ MOVES: Mapping[str, frozenset[str]] = MappingProxyType(
 """From each state, those that it can go to."""
 
 NEEDS_METHOD = frozenset(("declined", "authentication_required", "failed", "method"))
-"""What stops automatic top-ups until there is another method; the rest, until enabled again."""
+"""What stops automatic top-ups for want of a method that can be charged: another one mends it.
+The rest ends when they are enabled again."""
 
 IN_FLIGHT = frozenset(("due", "calling", "processing"))
 """The states of an automatic attempt in which the org has no other."""
@@ -88,7 +92,8 @@ class TopUpRules:
 
     ``minimum``, ``maximum``: of one top-up, in minor units of its currency.
     ``cooldown``: from one automatic top-up to the next.  ``failures``: after so many in a
-    row they stop.  ``backoff``: after the first failure; each further one doubles it.
+    row they stop.  ``backoff``: after the first failure; each further one doubles it, up to
+    thirty days.
     ``times``: automatic attempts in a billing period.  ``lease``: for how long a worker has
     an attempt to itself: longer than a call of the provider can take.
     """
@@ -129,7 +134,7 @@ class TopUp:
     the entries that took credit back.  ``refunds``: ``[our id, minor units or None for all,
     "asked", "made" or "refused"]``.  ``strays``: further payments for the same order.
     ``why``: of the state; of one that is ``calling``, why nobody is to be asked for it any
-    more.  ``paid_at``: when the provider made the payment.
+    more (:func:`misfit`).  ``paid_at``: when the provider made the payment.
     """
 
     topup: str
@@ -175,9 +180,10 @@ class AutoTopUp:
     ``threshold``: nanos; ``amount``: minor units; ``cap``, ``times``: minor units and
     attempts in a billing period at most, None: as the platform has it.
     ``stopped``: why, None where it goes on: ``declined``, ``authentication_required``,
-    ``failed`` and ``method`` until there is another method; ``refund``, ``dispute`` and
-    ``quarantined`` until it is enabled again.  ``failures``: in a row.
-    ``not_before``: cooldown, back-off, or a cap.  ``open``: the attempt in flight.
+    ``failed`` and ``method`` until there is another method, or it is enabled again;
+    ``refund``, ``dispute`` and ``quarantined`` until it is enabled again.  ``failures``: in a
+    row, of one method, however often it is enabled.  ``not_before``: cooldown, back-off, or a
+    cap.  ``open``: the attempt in flight.
     ``period``: the billing period in which ``spent`` minor units were or may yet be
     charged, in ``begun`` attempts.  ``last``: when one was last paid.  ``saved_by``: the
     ``seq`` of the top-up whose page saved the method.  ``refunds``: how many were asked for
@@ -226,11 +232,63 @@ def arm(account: Account, auto: AutoTopUp) -> None:
 def why_not(auto: AutoTopUp, period: Window, rules: TopUpRules) -> str | None:
     """The cap that forbids another attempt in this billing period: ``times``, ``amount``."""
     begun, spent = (auto.begun, auto.spent) if auto.period == period.start else (0, 0)
-    if begun >= min(rules.times, rules.times if auto.times is None else auto.times):
+    if begun >= _most_times(auto, rules):
         return "times"
     if auto.cap is not None and spent + auto.amount > auto.cap:
         return "amount"
     return None
+
+
+def _most_times(auto: AutoTopUp, rules: TopUpRules) -> int:
+    return rules.times if auto.times is None else min(rules.times, auto.times)
+
+
+def misfit(
+    auto: AutoTopUp, topup: TopUp, available: int, period: Window, rules: TopUpRules
+) -> str | None:
+    """Why the attempt that is counted last is not to be asked for any more, by the settings
+    and the credit of now (rule 9.6); None where it still fits.
+
+    ``disabled``, ``refund`` (one is under way), ``method`` (there is none), or what it
+    stopped for; ``amount``: another one is set; ``threshold``: as much is available;
+    ``period``: nobody was asked in the billing period whose cap counts it; ``times``,
+    ``cap``: these have been lowered.
+    """
+    if not auto.enabled:
+        return "disabled"
+    if auto.refunds:
+        return "refund"
+    if auto.stopped is not None:
+        return auto.stopped
+    if auto.method is None:
+        return "method"
+    if topup.amount != auto.amount:
+        return "amount"
+    if available >= auto.threshold:
+        return "threshold"
+    if topup.state == "due" and auto.period != period.start:
+        return "period"
+    if auto.begun > _most_times(auto, rules):
+        return "times"
+    if auto.cap is not None and auto.spent > auto.cap:
+        return "cap"
+    return None
+
+
+def allow(auto: AutoTopUp, period: Window, rules: TopUpRules) -> None:
+    """It is set anew, so what stopped it goes on; when the next attempt may begin.
+
+    The card is no better for that.  Failures stay counted, and their back-off stands: only
+    the first time after as many as stop it, who enables it has the card tried at once.
+    One more failure stops it again, and enabling waits for the back-off from then on.
+    """
+    auto.stopped = None
+    start = 0 if auto.last is None else auto.last + duration("cooldown", rules.cooldown)
+    at_once = auto.enabled and auto.failures == rules.failures
+    capped = auto.not_before == period.end  # by what may have been raised
+    if auto.failures and not (at_once or capped):
+        start = max(start, auto.not_before)
+    auto.not_before = start
 
 
 def attempt_begins(auto: AutoTopUp, topup: str, period: Window) -> None:
@@ -251,6 +309,7 @@ def attempt_ends(auto: AutoTopUp, topup: TopUp, before: str, at: int, rules: Top
         auto.spent += topup.amount  # it had failed, and was charged all the same
     elif before in CHARGED and after not in CHARGED and auto.period <= topup.created:
         auto.spent -= topup.amount
+        auto.begun -= after == "dropped"  # it used up nothing
     if after == "paid":
         auto.failures = 0
         auto.last = at
@@ -264,7 +323,7 @@ def attempt_ends(auto: AutoTopUp, topup: TopUp, before: str, at: int, rules: Top
 def _failed(auto: AutoTopUp, how: str, at: int, rules: TopUpRules) -> None:
     auto.failures += 1
     backoff = duration("backoff", rules.backoff)
-    auto.not_before = at + backoff * 2 ** (auto.failures - 1)
+    auto.not_before = at + min(backoff * 2 ** (auto.failures - 1), max(backoff, _LONGEST))
     if how == "authentication_required" or auto.failures >= rules.failures:
         stopped(auto, how)
 

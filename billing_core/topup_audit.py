@@ -38,6 +38,8 @@ def follow_topup(audit: Audit, entry: Entry, content: Any, effects: Any) -> None
         if topup.changes != (0 if before is None else before.changes) + 1:
             audit.note(where, f"top-up {topup.topup} has changed {topup.changes} times")
         _MONEY.get(entry.op, _no_money)(audit, entry, content, topup, before)
+        if "available" in content:
+            _check_wanted(audit, entry, content["available"], topup, AutoTopUp(**effects["auto"]))
         if "undone" in effects:
             _undo(audit, entry, effects["undone"])
     if "auto" in effects:
@@ -80,6 +82,23 @@ def _payment(audit: Audit, entry: Entry, content: Any, topup: TopUp, before: Top
 def _no_money(audit: Audit, entry: Entry, content: Any, topup: TopUp, before: TopUp | None) -> None:
     if entry.transfers:
         audit.note(f"entry {entry.seq}", "moves money, but only a payment does")
+
+
+def _check_wanted(
+    audit: Audit, entry: Entry, available: int, topup: TopUp, auto: AutoTopUp
+) -> None:
+    """An attempt begins, and a provider is asked for it, by the settings and credit of then."""
+    if topup.state == "dropped" or topup.why is not None:
+        return
+    wrong = {
+        f"{available} were available": not available < auto.threshold,
+        f"{available} is more than all credit": available > entry.balance,
+        f"its amount is {topup.amount}": topup.amount != auto.amount,
+        f"{auto.spent} of {auto.cap} are spent": auto.cap is not None and auto.spent > auto.cap,
+        "it is not enabled": not auto.enabled or auto.stopped is not None,
+    }
+    for what in (what for what, so in wrong.items() if so):
+        audit.note(f"entry {entry.seq}", f"goes on with top-up {topup.topup}, though {what}")
 
 
 _MONEY: dict[str, Callable[[Audit, Entry, Any, TopUp, TopUp | None], None]] = {

@@ -90,6 +90,12 @@ class SetAutoTopUp(Command):
 
     ``cap``, ``times``: at most so much, and so often, in a billing period.  Enabling needs
     a saved method, and lets go on what was stopped; disabled, ``amount`` may be 0.
+
+    An attempt that is due, and for which the provider was not asked yet, is measured
+    against this, and dropped where it does not fit.  Enabling is no new method: failures
+    stay counted, and the wait after them goes on.  Only where as many failures as the
+    platform allows have stopped it, the first enabling after them has the method tried at
+    once; the next failure stops it again.
     """
 
     op: ClassVar[str] = "auto_topup"

@@ -25,6 +25,7 @@ from planted_in_limits import IN_LIMITS
 from planted_in_payments import PAYMENTS
 from planted_in_providers import IN_PROVIDERS
 from planted_in_runs import RUNS
+from planted_in_topup_settings import IN_TOPUP_SETTINGS
 from planted_in_topups import IN_TOPUPS
 from planted_in_usage import IN_USAGE
 
@@ -1127,6 +1128,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_CLOCK),
     *(Fault(*each) for each in IN_TOPUPS),
     *(Fault(*each) for each in IN_PROVIDERS),
+    *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),
     *(Fault(*each) for each in IN_USAGE),
     *(Fault(*each) for each in IN_LIMITS),

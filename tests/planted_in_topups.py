@@ -166,7 +166,7 @@ IN_TOPUPS: list[Planted] = [
     ),
     (
         "an attempt goes on while a refund is under way",
-        DECIDE,
+        POLICY,
         "    if auto.refunds:\n",
         "    if False:\n",
         (REFUNDS + "a_refund_drops_an_attempt_that_nobody_was_asked_for",),
@@ -243,7 +243,7 @@ IN_TOPUPS: list[Planted] = [
     ),
     (
         "what is disabled is charged",
-        DECIDE,
+        POLICY,
         '    if not auto.enabled:\n        return "disabled"',
         "",
         (AUTO + "what_nobody_was_asked_for_is_dropped",),

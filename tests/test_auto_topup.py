@@ -414,16 +414,6 @@ def test_the_platform_caps_the_number_of_attempts() -> None:
         t.check()
 
 
-def test_what_is_asked_for_is_what_was_begun_whatever_is_set_meanwhile(t) -> None:
-    t.armed("10", threshold="5", amount="20")
-    t.spend("6")
-    t.enable(threshold="5", amount="50")
-    t.run()
-    assert t.attempts() == ["paid"]
-    assert t.balance() == "24.00 USD"
-    t.check()
-
-
 @pytest.mark.parametrize("how", ["disable", "close"])
 def test_what_nobody_was_asked_for_is_dropped(t, how) -> None:
     t.armed("10", threshold="5", amount="20")

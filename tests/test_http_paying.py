@@ -46,6 +46,7 @@ AUTO_TOPUP = {
     "recovery": nullable(TEXT),
     "failures": int,
     "inFlight": bool,
+    "notBefore": nullable(TEXT),
     **money("threshold", "topupAmount", "minimumTopup", "maximumTopup"),
 }
 CAP = ("periodCapCents", "periodCap")

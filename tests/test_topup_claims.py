@@ -73,6 +73,47 @@ def test_an_altered_story_of_a_top_up_is_found(op, alter, words) -> None:
         assert any(words in line for line in altered(t, op, alter))
 
 
+def unwanted() -> list:
+    def enough(content, effects) -> None:
+        content["available"] = effects["auto"]["threshold"]
+
+    def more_than_all(content, effects) -> None:
+        content["available"] = 4_000_000_001
+
+    def another_amount(content, effects) -> None:
+        effects["auto"]["amount"] += 1
+
+    def beyond_the_cap(content, effects) -> None:
+        effects["auto"]["cap"] = 1
+
+    def disabled(content, effects) -> None:
+        effects["auto"]["enabled"] = False
+
+    def stopped(content, effects) -> None:
+        effects["auto"]["stopped"] = "refund"
+
+    return [
+        (enough, "5000000000 were available"),
+        (more_than_all, "more than all credit"),
+        (another_amount, "its amount is 2000"),
+        (beyond_the_cap, "2000 of 1 are spent"),
+        (disabled, "it is not enabled"),
+        (stopped, "it is not enabled"),
+    ]
+
+
+@pytest.mark.parametrize("op", ["auto", "call"])
+@pytest.mark.parametrize(("alter", "words"), unwanted(), ids=lambda each: str(each)[:12])
+def test_an_attempt_that_nobody_wanted_is_found(op, alter, words) -> None:
+    with till("fake") as t:
+        t.armed("10", threshold="5", amount="20")
+        t.spend("6")
+        t.run()
+        assert t.wrong() == []
+        found = [line for line in altered(t, op, alter) if words in line]
+        assert len(found) == 1 and "goes on with top-up" in found[0]
+
+
 def test_rows_that_are_not_as_the_journal_says_are_found() -> None:
     with till("fake") as t:
         t.armed("10")

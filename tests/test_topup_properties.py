@@ -25,13 +25,42 @@ CAP = usd("45")
 RULES = TopUpRules(failures=3, times=6)
 
 
+class Watched:
+    """The provider; whenever it is asked for an automatic top-up, what it is asked for is what
+    is wanted then, and a card that has failed is left alone for a while."""
+
+    def __init__(self, teller: "Teller", provider) -> None:
+        self._teller = teller
+        self._provider = provider
+        self._failed: dict[str, list[int]] = {}
+
+    def __getattr__(self, name):
+        return getattr(self._provider, name)
+
+    def charge(self, attempt):
+        teller, now = self._teller, self._teller.t.clock()
+        enabled, threshold, amount = teller.wanted
+        assert enabled
+        assert attempt.amount == amount * 100
+        assert teller.t.billing.balance("acme").available < threshold * 10**9
+        failed = self._failed.setdefault(attempt.method, [])
+        assert sum(now - at < 3_600_000_000 for at in failed) < 2
+        payment = self._provider.charge(attempt)
+        if payment.state in ("declined", "authentication_required"):
+            failed.append(now)
+        return payment
+
+
 class Teller:
     """Does what a sequence of words says, at the fake."""
 
     def __init__(self, t: Till) -> None:
         self.t = t
+        self.wanted = (True, 8, 10)
         self.method = t.armed("10", threshold="8", amount="10", cap=CAP)
+        self.let_go = False  # somebody has set it since it last went on by itself
         self.late: list[tuple[bytes, str]] = []
+        t.billing.payments = Watched(self, t.provider)
 
     def do(self, step: str) -> None:
         # The provider is away, or says no: what is on record must be right all the same.
@@ -144,13 +173,32 @@ class Teller:
         if self.method in self.t.street._methods:
             self.t.street.detach(self.method)
 
+    def _set(self, enabled: bool, threshold: int, amount: int) -> None:
+        self.t.billing.set_auto_topup(
+            "acme", self.t.key(), enabled=enabled, threshold=usd(threshold), amount=usd(amount),
+            cap=CAP,
+        )  # fmt: skip
+        self.wanted, self.let_go = (enabled, threshold, amount), True
+
     def enable(self) -> None:
-        self.t.enable(threshold="8", amount="10", cap=CAP)
+        self._set(True, 8, 10)
 
     def disable(self) -> None:
-        self.t.billing.set_auto_topup(
-            "acme", self.t.key(), enabled=False, threshold=usd("8"), amount=usd("10"), cap=CAP
-        )
+        self._set(False, 8, 10)
+
+    def want_less(self) -> None:
+        self._set(True, 5, 6)
+
+    def want_more(self) -> None:
+        self._set(True, 20, 30)
+
+    def buy(self) -> None:
+        page = self.t.order("30")
+        self.t.street.pay(page.session)
+        self.t.billing.confirm("acme", page.session)
+
+    def hold(self) -> None:
+        self.t.billing.hold("acme", usd("6"), life=HOUR)
 
     def deliver_backwards(self) -> None:
         self.late += self.t.street.deliveries()
@@ -184,8 +232,8 @@ class Teller:
             periods.setdefault(billing_period(anchor, created).start, []).append(1)
         assert all(len(begun) <= RULES.times for begun in periods.values())
         auto = t.store.auto_topup("acme")
-        assert auto.failures <= RULES.failures
-        assert auto.failures < RULES.failures or auto.stopped is not None
+        self.let_go = self.let_go and auto.stopped is None
+        assert auto.failures < RULES.failures or auto.stopped or self.let_go
         assert t.wrong() == []
 
     def quiet(self) -> None:

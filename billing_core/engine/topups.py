@@ -61,7 +61,8 @@ class AutoTopUpStatus:
 
     ``stopped``: why none begins until it is enabled again or has another method, such as
     ``declined`` or ``authentication_required``; ``topup``: the attempt in flight.
-    ``least``, ``most``: of one top-up, as the platform has it.
+    ``least``, ``most``: of one top-up, as the platform has it.  ``not_before``: none begins
+    until then, after a failure, at a cap, or so soon after the last one.
     """
 
     enabled: bool
@@ -76,6 +77,7 @@ class AutoTopUpStatus:
     last_topup_at: datetime | None
     least: int
     most: int
+    not_before: datetime | None
 
 
 class TopUps(Reads):
@@ -297,6 +299,7 @@ class TopUps(Reads):
             last_topup_at=None if auto.last is None else moment(auto.last),
             least=to_nanos(self._topups.minimum, currency),
             most=to_nanos(self._topups.maximum, currency),
+            not_before=moment(auto.not_before) if auto.not_before > self.clock() else None,
         )
 
     def set_auto_topup(

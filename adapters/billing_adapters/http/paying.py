@@ -160,7 +160,9 @@ class AutoTopUp:
 
     `pausedReason`: why none begins though it is enabled; `recovery` says what helps: a
     `checkout` that saves another card, or to `enable` it again.  `failures`: in a row.
-    `inFlight`: one is under way.  `minimumTopup` and `maximumTopup` are the platform's.
+    `inFlight`: one is under way.  `notBefore`: none begins until then, after a failure, at
+    the cap, or so soon after the last one.  `minimumTopup` and `maximumTopup` are the
+    platform's.
     """
 
     org_id: str
@@ -175,6 +177,7 @@ class AutoTopUp:
     recovery: Literal["checkout", "enable"] | None
     failures: int
     in_flight: bool
+    not_before: datetime | None
     minimum_topup: Money
     maximum_topup: Money
 
@@ -195,6 +198,7 @@ def _auto_topup(call: Call, _: object) -> AutoTopUp:
         recovery=_recovery(found),
         failures=found.failures,
         in_flight=found.topup is not None,
+        not_before=found.not_before,
         minimum_topup=Money(found.least, currency),
         maximum_topup=Money(found.most, currency),
     )

@@ -103,6 +103,7 @@ function show(data) {
     ["Saved card", auto.hasSavedPaymentMethod ? "Yes" : "None"],
     ["Last top-up", auto.lastTopupAt === null ? "None yet" : time(auto.lastTopupAt)],
   ];
+  if (auto.enabled && auto.notBefore !== null) facts.push(["Next top-up not before", time(auto.notBefore)]);
   if (!admin && auto.enabled) {
     facts.push(["Buys", money(auto, "topupAmount")], ["When available credit falls below", money(auto, "threshold")]);
     if (auto.periodCap !== null) facts.push(["Limit per billing period", `${auto.periodCap} ${auto.currency}`]);

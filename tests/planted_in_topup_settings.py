@@ -1,0 +1,123 @@
+"""Faults for `planted_faults.py`, in what an automatic top-up goes by."""
+
+POLICY = "billing_core/topup.py"
+DECIDE = "billing_core/topping_up.py"
+AUDIT = "billing_core/topup_audit.py"
+
+SETTINGS = "tests/test_topup_settings.py::test_"
+
+Planted = tuple[str, str, str, str, tuple[str, ...]]
+
+IN_TOPUP_SETTINGS: list[Planted] = [
+    (
+        "a due top-up is charged whatever amount is set",
+        POLICY,
+        "    if topup.amount != auto.amount:\n",
+        "    if False:\n",
+        (SETTINGS + "a_due_top_up_of_500_is_not_charged_after_an_admin_set_5",),
+    ),
+    (
+        "a due top-up is charged though enough was bought",
+        POLICY,
+        "    if available >= auto.threshold:\n",
+        "    if False:\n",
+        (SETTINGS + "a_due_top_up_is_not_charged_where_900_were_bought_by_hand",),
+    ),
+    (
+        "a due top-up is charged at the threshold itself",
+        POLICY,
+        "    if available >= auto.threshold:\n",
+        "    if available > auto.threshold:\n",
+        (SETTINGS + "a_due_top_up_is_not_charged_where_just_the_threshold_is_available",),
+    ),
+    (
+        "a due top-up is measured by the balance",
+        DECIDE,
+        'content["available"] = ledger.available(None, ask.time)',
+        'content["available"] = ledger.account.balance',
+        (SETTINGS + "credit_that_is_held_is_not_available_to_a_due_top_up",),
+    ),
+    (
+        "a due top-up is charged above a lower cap",
+        POLICY,
+        "    if auto.cap is not None and auto.spent > auto.cap:\n",
+        "    if False:\n",
+        (SETTINGS + "a_due_top_up_above_a_lower_cap_is_not_charged",),
+    ),
+    (
+        "a due top-up at the cap is dropped",
+        POLICY,
+        "auto.spent > auto.cap:\n",
+        "auto.spent >= auto.cap:\n",
+        (SETTINGS + "a_due_top_up_that_still_fits_is_charged_once",),
+    ),
+    (
+        "a due top-up is charged beyond a lower number",
+        POLICY,
+        "    if auto.begun > _most_times(auto, rules):\n",
+        "    if False:\n",
+        (SETTINGS + "a_due_top_up_beyond_a_lower_number_is_not_charged",),
+    ),
+    (
+        "what was dropped counts as an attempt",
+        POLICY,
+        'auto.begun -= after == "dropped"',
+        "auto.begun -= 0",
+        (SETTINGS + "a_due_top_up_beyond_a_lower_number_is_not_charged",),
+    ),
+    (
+        "a due top-up of the last period passes the cap of this one",
+        POLICY,
+        '    if topup.state == "due" and auto.period != period.start:\n',
+        "    if False:\n",
+        (SETTINGS + "a_due_top_up_that_waited_into_the_next_period_counts_towards_its_cap",),
+    ),
+    (
+        "enabling again resets the back-off of a dead card",
+        POLICY,
+        "    if auto.failures and not (at_once or capped):\n",
+        "    if False:\n",
+        (SETTINGS + "enabling_again_and_again_does_not_try_a_dead_card_again_and_again",),
+    ),
+    (
+        "enabling again forgets the failures of a dead card",
+        DECIDE,
+        "    allow(auto, ledger.period(ask.time), ledger.terms.topups)\n",
+        "    allow(auto, ledger.period(ask.time), ledger.terms.topups)\n    auto.failures = 0\n",
+        (SETTINGS + "enabling_again_and_again_does_not_try_a_dead_card_again_and_again",),
+    ),
+    (
+        "each enabling has a dead card tried at once",
+        POLICY,
+        "at_once = auto.enabled and auto.failures == rules.failures",
+        "at_once = auto.enabled and auto.failures >= rules.failures",
+        (
+            SETTINGS
+            + "after_failures_have_stopped_it_enabling_tries_the_card_at_once_and_only_once",
+        ),
+    ),
+    (
+        "an admin's enabling after the stop has to wait",
+        POLICY,
+        "at_once = auto.enabled and auto.failures == rules.failures",
+        "at_once = False",
+        (
+            SETTINGS
+            + "a_card_that_is_mended_is_tried_at_once_when_an_admin_enables_it_after_the_stop",
+        ),
+    ),
+    (
+        "a raised cap waits for the period's end",
+        POLICY,
+        "capped = auto.not_before == period.end",
+        "capped = False",
+        (SETTINGS + "raising_the_cap_lets_it_go_on_at_once_though_the_card_has_failed_once",),
+    ),
+    (
+        "the audit overlooks a charge that nobody wanted",
+        AUDIT,
+        "not available < auto.threshold",
+        "False",
+        ("tests/test_topup_claims.py",),
+    ),
+]
