@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -49,28 +48,6 @@ def kept(percent: str) -> Ratio:
     return 100 * of - off, 100 * of
 
 
-_TIMED = ("sandbox:", "storage:", "code:")
-_COARSE = re.compile(r"(?:^|[^a-z])(?:second|minute|hour|day)s?$", re.IGNORECASE)
-
-
-def _check_time(resource: str, components: Mapping[str, Price | None]) -> None:
-    """Where the engine measures, a price counts in the engine's unit: one meant by the second
-    would charge a million times too much."""
-    if not resource.startswith(_TIMED):
-        return
-    for component, price in components.items():
-        if price is not None and _COARSE.search(price.unit):
-            raise InvalidCommand(
-                f"prices[{resource!r}][{component!r}].unit",
-                price.unit,
-                'a unit by the microsecond, such as "vCPU-microsecond", "byte-microsecond": what'
-                " is measured here is counted so, and a second is 1_000_000 of it",
-            )
-    if resource.startswith("storage:") and "byte_us" not in components:
-        expected = 'a price of "byte_us", which is what is billed of storage'
-        raise InvalidCommand(f"prices[{resource!r}]", sorted(components), expected)
-
-
 @frozen
 class PriceBook:
     """One immutable version of prices, by resource and component.
@@ -81,9 +58,10 @@ class PriceBook:
     name that fits is what counts.  Resources of models are named ``model:…``
     (:func:`billing_core.model`).
 
-    The engine measures sandboxes and code by the microsecond, storage by the byte-microsecond
-    (component ``byte_us``), and so do their prices: ``Flat.of("0.10", 1_000_000)`` is ten cents
-    a second.  A ``unit`` that says otherwise is refused.
+    Sandboxes, and the ``duration`` of tools and code, are counted by the microsecond, storage
+    (component ``byte_us``) by the byte-microsecond.  Their prices say a unit from the closed
+    list in :mod:`billing_core.units`, such as ``hour``, ``vCPU-second`` or ``GB-month``; it is
+    converted exactly when the book is published, and any other unit is refused.
 
     A book holds for everyone, or for the subscribers of a ``plan``, or for one ``org``
     alone: an org's own price comes before its plan's, that before everyone's.  There, None
@@ -121,7 +99,6 @@ class PriceBook:
                 checked_name("component", component)
                 if not isinstance(price, Price) and (price is not None or not self.audience):
                     raise InvalidCommand(f"prices[{resource!r}][{component!r}]", price, "a Price")
-            _check_time(resource, components)
 
     @property
     def audience(self) -> str:

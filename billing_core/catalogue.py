@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple, TypeVar
 
@@ -12,9 +12,11 @@ from attrs import evolve, frozen
 
 from billing_core.books import PriceBook, kept, load_book
 from billing_core.errors import InvalidCommand, NotFound
+from billing_core.patterns import closest, meet
 from billing_core.plans import Plan, load_plan
 from billing_core.pricing import Discounted, Flat, Price
 from billing_core.times import micros, moment
+from billing_core.units import counted, size_in
 
 __all__ = ["Catalogue", "Priced", "Published"]
 
@@ -175,14 +177,14 @@ class Catalogue:
         """Under which names a resource may be priced."""
         if not self._patterns:
             return [resource]
-        return [resource, *_fitting(self._patterns, resource)]
+        return [resource, *closest(self._patterns, resource)]
 
     def _discount(
         self, audience: str, currency: str, resource: str, at: int
     ) -> tuple[str, str] | None:
         """The discount that names the resource most closely."""
         patterns = self._discounts.get((audience, currency), {})
-        for name in _fitting(patterns, resource):
+        for name in closest(patterns, resource):
             found = _at(patterns[name], at)
             if found is not None:
                 return found
@@ -214,7 +216,7 @@ class Catalogue:
         if discounting is None or discounting.currency != currency:
             return None
         # All patterns of a book hold at the same time: the closest one did.
-        patterns = _fitting(discounting.percent_off, resource)
+        patterns = closest(discounting.percent_off, resource)
         if not patterns:
             return None
         percent = discounting.percent_off[patterns[0]]
@@ -306,7 +308,7 @@ class Catalogue:
                     found.update(at for at, _ in self._prices[key])
         for (audience, of), discounts in self._discounts.items():
             if of == currency and not _other(audience, org):
-                for pattern in _fitting(discounts, resource):
+                for pattern in closest(discounts, resource):
                     found.update(at for at, _ in discounts[pattern])
         return sorted(at for at in found if start < at < end)
 
@@ -348,8 +350,47 @@ class Catalogue:
             return None
         return evolve(document, version="in force", prices=prices, percent_off=percent_off)
 
-    def checked(self, document: PriceBook | Plan, *, now: int, delay: int) -> None:
-        """Raise InvalidCommand unless a document may be published ``now`` (microseconds).
+    def counted(self, document: PriceBook | Plan) -> PriceBook | Plan:
+        """A document as it is published: prices in the units that are counted.
+
+        Raises InvalidCommand for a unit that is not on the list (rule 5.10).
+        """
+        if isinstance(document, Plan):
+            return document
+        prices: dict[str, dict[str, Price | None]] = {}
+        for resource, parts in sorted(document.prices.items()):
+            if resource.startswith("storage:") and "byte_us" not in parts:
+                expected = 'a price of "byte_us", which is what is billed of storage'
+                raise InvalidCommand(f"prices[{resource!r}]", sorted(parts), expected)
+            prices[resource] = found = {}
+            for component, price in parts.items():
+                size = None
+                if meet(resource, "sandbox:*"):
+                    size = self._size(resource, component, prices)
+                found[component] = price and counted(resource, component, price, size)
+        return evolve(document, prices=prices)
+
+    def _size(
+        self, resource: str, component: str, more: Mapping[str, Mapping[str, Price | None]]
+    ) -> str | None:
+        """Which size a rate of a component counts, by the prices that it has or may have."""
+        known = [
+            priced.price
+            for key, timeline in self._prices.items()
+            if key[3] == component and meet(key[2], resource)
+            for _, priced in timeline
+            if priced is not None
+        ]
+        known += [
+            price
+            for name, parts in more.items()
+            if meet(name, resource) and (price := parts.get(component)) is not None
+        ]
+        return next((size for price in known if (size := size_in(price.unit))), None)
+
+    def checked(self, document: PriceBook | Plan, *, now: int, delay: int) -> PriceBook | Plan:
+        """The document as it is published ``now`` (microseconds), or that of this version
+        which was; raises InvalidCommand where it may not be published.
 
         A change takes effect at least ``delay`` after publication, longer than any
         service's cache lives.  What changes nothing may reach back: the first price of a
@@ -358,11 +399,14 @@ class Catalogue:
         """
         known = self._full.get(document.version)
         if known is not None:
-            if self.document(known).body() == document.body():
-                return
+            # One that was published before units were converted stays as it is.
+            found = self.document(known)
+            if found.body() == document.body() or found.body() == self.counted(document).body():
+                return found
             raise InvalidCommand(
                 "version", document.version, "a new version name: this one is published"
             )
+        document = self.counted(document)
         if isinstance(document, Plan):
             for each in self.plans.values():
                 if each.plan == document.plan and each.currency != document.currency:
@@ -376,6 +420,7 @@ class Catalogue:
                 document.effective_at.isoformat(),
                 f"{moment(now + delay).isoformat()} or later, since {changed}",
             )
+        return document
 
     def _changed(self, document: PriceBook | Plan) -> str | None:
         """Which of today's terms a document would change, in words."""
@@ -406,13 +451,3 @@ def _parted(name: str) -> tuple[str, str | None]:
 def _other(audience: str, org: str) -> bool:
     """Whether a book is for another org."""
     return audience.startswith("org:") and audience != f"org:{org}"
-
-
-def _fitting(patterns: Iterable[str], resource: str) -> list[str]:
-    """Those that name a resource: itself first, then the longest prefix."""
-    fitting = [
-        name
-        for name in patterns
-        if name == resource or (name.endswith("*") and resource.startswith(name[:-1]))
-    ]
-    return sorted(fitting, key=lambda name: (name == resource, len(name)), reverse=True)

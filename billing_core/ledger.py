@@ -33,6 +33,7 @@ from billing_core.errors import MoneyOverflow, StoreError
 from billing_core.journal import chained
 from billing_core.metering import InForce
 from billing_core.money import MAX_NANOS
+from billing_core.patterns import fits
 from billing_core.plans import Plan
 from billing_core.ports import Changes, OrgState, to_be_summed
 from billing_core.records import (
@@ -77,9 +78,7 @@ def covers(scope: Iterable[str] | None, resource: str | None) -> bool:
         return True
     if resource is None:
         return False
-    return any(
-        resource.startswith(name[:-1]) if name.endswith("*") else resource == name for name in scope
-    )
+    return any(fits(name, resource) for name in scope)
 
 
 class Ledger:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from billing_core.catalogue import Catalogue, Priced
 from billing_core.errors import UnknownPrice
-from billing_core.pricing import Price, charge, dearest
+from billing_core.pricing import Price, bound_text, charge, dearest
 from billing_core.quantities import CUSTOMER, PLATFORM, Payer, Usage
 from billing_core.records import Counter, Item, Line
 
@@ -227,7 +227,7 @@ def describe(price: Price, currency: str) -> str:
     """A price in words, for explanations."""
     text = price.function.describe(currency, price.unit)
     if price.minimum:
-        text += f", at least {price.minimum:,} per item"
+        text += f", at least {bound_text(price.minimum, price.unit)} per item"
     if price.increment > 1:
-        text += f", in steps of {price.increment:,}"
+        text += f", in steps of {bound_text(price.increment, price.unit)}"
     return text

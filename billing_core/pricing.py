@@ -15,10 +15,11 @@ but the ``floor`` above and the ceiling of a quote.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from math import gcd
+from types import MappingProxyType
 from typing import cast
 
 from attrs import field, frozen
@@ -28,6 +29,8 @@ from billing_core.money import MAX_NANOS, NANOS, checked_decimal, checked_nanos,
 from billing_core.text import checked_name
 
 __all__ = [
+    "BYTES",
+    "TIMES",
     "Discounted",
     "Flat",
     "Graduated",
@@ -36,14 +39,36 @@ __all__ = [
     "PriceFunction",
     "Ratio",
     "Tier",
+    "bound_text",
     "charge",
     "dearest",
     "load_price",
     "price_json",
+    "quantity_text",
 ]
 
 _MAX_PER = 10**30  # a price by the byte-microsecond has a large one
 
+
+TIMES: Mapping[str, int] = MappingProxyType(
+    {
+        "microsecond": 1,
+        "millisecond": 10**3,
+        "second": 10**6,
+        "minute": 60 * 10**6,
+        "hour": 3_600 * 10**6,
+        "day": 24 * 3_600 * 10**6,
+        "month": 730 * 3_600 * 10**6,
+    }
+)
+"""Units of time, in microseconds."""
+
+BYTES: Mapping[str, int] = MappingProxyType(
+    {"byte": 1}
+    | {f"{prefix}B": 1000**n for n, prefix in enumerate("KMGT", 1)}
+    | {f"{prefix}iB": 1024**n for n, prefix in enumerate("KMGT", 1)}
+)
+"""Units of size, in bytes."""
 
 Ratio = tuple[int, int]
 """An exact non-negative rational, numerator and denominator, not necessarily in lowest terms."""
@@ -72,9 +97,23 @@ def _exact_rate(amount: str | int | Decimal, per: int) -> tuple[int, int]:
     return nanos // common, units // common
 
 
+def quantity_text(quantity: int, unit: str) -> str:
+    """A quantity in the largest unit that it is a whole number of: ``2 GB-hours``."""
+    of, _, time = unit.rpartition("-")
+    if time == "microsecond" and quantity:
+        sizes = BYTES if of == "byte" else {of: 1}
+        names = {
+            f"{size}-{name}" if size else name: us * bytes_
+            for size, bytes_ in sizes.items()
+            for name, us in TIMES.items()
+        }
+        unit = max((name for name in names if quantity % names[name] == 0), key=names.__getitem__)
+        quantity //= names[unit]
+    return f"{quantity:,} {unit}{'' if quantity == 1 else 's'}"
+
+
 def _rate(nanos: int, per: int, currency: str, unit: str) -> str:
-    units = unit if per == 1 else f"{per:,} {unit}s"
-    return f"{decimal_text(nanos)} {currency} per {units}"
+    return f"{decimal_text(nanos)} {currency} per {quantity_text(per, unit).removeprefix('1 ')}"
 
 
 @frozen
@@ -121,6 +160,11 @@ class Tier:
         bound = self.up_to
         if bound is not None and (type(bound) is not int or not 1 <= bound < 10**36):
             raise InvalidCommand("up_to", bound, "an int from 1 to below 10**36, or None")
+
+
+def bound_text(quantity: int, unit: str) -> str:
+    """A bound of a quantity: in words where what is counted is too small to read."""
+    return quantity_text(quantity, unit) if unit.endswith("microsecond") else f"{quantity:,}"
 
 
 def _tuple(tiers: Iterable[Tier]) -> tuple[Tier, ...]:
@@ -175,7 +219,7 @@ class Graduated:
     def describe(self, currency: str, unit: str) -> str:
         return "; ".join(
             _rate(tier.nanos, tier.per, currency, unit)
-            + (" beyond" if tier.up_to is None else f" up to {tier.up_to:,}")
+            + (" beyond" if tier.up_to is None else f" up to {bound_text(tier.up_to, unit)}")
             for tier in self.tiers
         )
 
@@ -208,7 +252,8 @@ class Package:
         return (start, min(stop, -(-start // self.size) * self.size))
 
     def describe(self, currency: str, unit: str) -> str:
-        return f"{decimal_text(self.nanos)} {currency} per begun package of {self.size:,} {unit}s"
+        size = quantity_text(self.size, unit)
+        return f"{decimal_text(self.nanos)} {currency} per begun package of {size}"
 
 
 @frozen
@@ -248,13 +293,15 @@ class Price:
     ``unit``: what one of the quantity is ("token", "second").  ``minimum`` and
     ``increment``, in that unit, hold for an *item* (one call, one sandbox run):
     its cumulative raw quantity counts at least as ``minimum``, rounded up to
-    whole increments.
+    whole increments.  Without an ``increment`` nothing is rounded up.
     """
 
     function: PriceFunction
     unit: str = "token"
     minimum: int = 0
-    increment: int = 1
+    given_increment: int | None = field(
+        default=None, alias="increment", eq=lambda given: 1 if given is None else given
+    )
     by_item: bool = field(init=False, eq=False, repr=False)
     """Whether an item's billed quantity can differ from its raw one."""
 
@@ -267,6 +314,11 @@ class Price:
         if type(self.increment) is not int or not 1 <= self.increment <= _MAX_PER:
             raise InvalidCommand("increment", self.increment, "an int of one or more")
         object.__setattr__(self, "by_item", self.minimum > 0 or self.increment > 1)
+
+    @property
+    def increment(self) -> int:
+        """What an item's quantity is rounded up to whole ones of; 1: not at all."""
+        return 1 if self.given_increment is None else self.given_increment
 
     def billed(self, raw: int) -> int:
         """What an item's cumulative raw quantity counts as; an unused item costs nothing."""

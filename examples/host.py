@@ -65,12 +65,9 @@ PRICES = PriceBook(
             "output": Price(Flat.of("15", 1_000_000)),
         },
         "tool:search": {"call": Price(Flat.of("0.004"), unit="call")},
-        "code:python": {"duration": Price(Flat.of("0.0001", 1_000_000), unit="microsecond")},
-        "sandbox:small": {"vcpu": Price(Flat.of("0.00002", 1_000_000), unit="vCPU-microsecond")},
-        # A tenth of a cent for a gigabyte-day.
-        "storage:*": {
-            "byte_us": Price(Flat.of("0.001", 86_400_000_000 * 10**9), unit="byte-microsecond")
-        },
+        "code:python": {"duration": Price(Flat.of("0.0001"), unit="second")},
+        "sandbox:small": {"vcpu": Price(Flat.of("0.00002"), unit="vCPU-second")},
+        "storage:*": {"byte_us": Price(Flat.of("0.001"), unit="GB-day")},
     },
 )
 

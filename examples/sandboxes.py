@@ -65,7 +65,7 @@ class Host:
 def main(seconds: float = 4.0) -> None:
     with tempfile.TemporaryDirectory() as folder, SqliteStore(Path(folder) / "b.db") as store:
         billing = Billing(store)
-        price = Price(Flat(RATE, 1_000_000), unit="vCPU-microsecond")
+        price = Price(Flat(RATE), unit="vCPU-second")
         since = datetime(2026, 1, 1, tzinfo=UTC)
         billing.publish(PriceBook("boxes", since, {"sandbox:box": {"vcpu": price}}))
         billing.open_account("acme")

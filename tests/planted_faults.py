@@ -23,6 +23,7 @@ from planted_in_clock import IN_CLOCK
 from planted_in_http import IN_HTTP
 from planted_in_limits import IN_LIMITS
 from planted_in_payments import PAYMENTS
+from planted_in_prices import IN_PRICES
 from planted_in_providers import IN_PROVIDERS
 from planted_in_runs import RUNS
 from planted_in_topup_settings import IN_TOPUP_SETTINGS
@@ -1132,6 +1133,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_HTTP),
     *(Fault(*each) for each in IN_USAGE),
     *(Fault(*each) for each in IN_LIMITS),
+    *(Fault(*each) for each in IN_PRICES),
 ]
 
 

@@ -30,10 +30,10 @@ def world(request, tmp_path):
     world = World(store, now=NOON, priced=False, opened=False)
     world.billing.open_account("acme", anchor=datetime(2026, 1, 1, tzinfo=UTC))
     per = {"vcpu": VCPU, "memory": MEMORY}
-    prices = {name: Price(price_of(rate), unit="us") for name, rate in per.items()}
-    storage = Price(price_of(BYTE), unit="byte-us")
+    prices = {name: Price(price_of(rate), unit="microsecond") for name, rate in per.items()}
+    storage = Price(price_of(BYTE), unit="byte-microsecond")
     world.publish({"sandbox:small": prices, "storage:*": {"byte_us": storage}})
-    dearer = {"sandbox:small": {"vcpu": Price(price_of(DEAR_VCPU), unit="us")}}
+    dearer = {"sandbox:small": {"vcpu": Price(price_of(DEAR_VCPU), unit="microsecond")}}
     world.publish(dearer, version="dearer", effective_at=DEARER)
     world.grant(10**16)
     yield world

@@ -50,25 +50,6 @@ def test_a_book_survives_its_body(book: PriceBook) -> None:
     assert load_book(book.body()).body() == book.body()
 
 
-@pytest.mark.parametrize(
-    ("resource", "component", "unit"),
-    [
-        ("sandbox:box", "second", "second"),
-        ("sandbox:*", "vcpu", "vCPU-second"),
-        ("code:python", "duration", "Minutes"),
-        ("storage:*", "byte_us", "GB-hour"),
-        ("storage:*", "gb_hour", "byte-microsecond"),
-    ],
-)
-def test_what_is_measured_here_is_priced_in_the_unit_it_is_measured_in(
-    resource: str, component: str, unit: str
-) -> None:
-    with pytest.raises(InvalidCommand, match=r"second|byte_us"):
-        PriceBook("v1", T0, {resource: {component: Price(Flat(1), unit=unit)}})
-    PriceBook("v1", T0, {"x": {component: Price(Flat(1), unit=unit)}})
-    PriceBook("v1", T0, {resource: {"byte_us": Price(Flat(1), unit="byte-microsecond")}})
-
-
 def test_equal_books_have_one_body() -> None:
     parts = {"a": Price(Flat(1)), "b": Price(Flat(2))}
     backwards = dict(reversed(parts.items()))

@@ -151,7 +151,7 @@ input = {{ amount = "0.0753", per = 1_000_000 }}
 cached_read = {{ amount = 0.1, per = 3 }}
 
 [prices."code:python"]
-duration = {{ amount = "0.0003", per = 1_000_000, unit = "microsecond", minimum = 1_000_000 }}
+duration = {{ amount = "0.0003", unit = "second", minimum = 1 }}
 call = {{ unit = "call", tiers = [{{ up_to = 10, amount = "0.002" }}, {{ amount = "0.001" }}] }}
 
 [prices."sms:de"]
@@ -190,7 +190,8 @@ def test_publish_shows_what_changes_asks_and_publishes(empty: Path, tmp_path: Pa
     arguments = ["pricing", "--publish", str(path), "--db", str(empty)]
     no = CliRunner().invoke(cli, arguments, input="n\n")
     assert no.exit_code == 1
-    for part in ("changed", "0.15 USD per 1,000,000", "0.0753 USD", "added", "Publish v3?"):
+    changed = ("0.15 USD per 1,000,000", "0.0753 USD", "0.0003 USD per second, at least 1 second")
+    for part in ("changed", *changed, "added", "Publish v3?"):
         assert part in no.output, part
     with SqliteStore(empty) as store:
         assert not Billing(store).catalogue().has("v3")

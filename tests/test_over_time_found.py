@@ -162,7 +162,8 @@ def test_a_run_that_is_settled_up_to_now_counts_as_active() -> None:
 
 def test_usage_of_storage_that_is_settled_by_hand_is_no_discrepancy() -> None:
     world = boxes()
-    world.publish({"storage:*": {"byte_us": Price(Flat(1, 1_000_000))}}, version="bytes")
+    price = Price(Flat(1, 1_000_000), unit="byte-microsecond")
+    world.publish({"storage:*": {"byte_us": price}}, version="bytes")
     billing = world.billing
     billing.report_storage("acme", "ws", 1000)
     world.settle(Usage.of("storage:ws", {"byte_us": 5_000_000}))

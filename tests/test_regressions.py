@@ -147,8 +147,9 @@ def test_an_unknown_org_model_or_component_cannot_be_held() -> None:
 
 def test_a_price_that_is_not_in_force_yet_is_told_with_its_time() -> None:
     world = World()
-    world.publish({"sandbox:m": {"in": Price(Flat(1))}})
-    world.publish({"sandbox:m": {"out": Price(Flat(1))}}, version="v2", effective_at=T0 + DAY)
+    price = Price(Flat(1), unit="microsecond")
+    world.publish({"sandbox:m": {"in": price}})
+    world.publish({"sandbox:m": {"out": price}}, version="v2", effective_at=T0 + DAY)
     said = rf"at {T0.isoformat()}; known: in, out from {(T0 + DAY).isoformat()}".replace("+", ".")
     for spend in (world.hold, lambda spec: world.billing.start_run("acme", "r", spec)):
         with pytest.raises(UnknownPrice, match=said):

@@ -115,7 +115,7 @@ def test_a_start_again_is_the_first_one() -> None:
 
 def test_each_component_can_have_its_own_payer() -> None:
     world = World(priced=False)
-    part = Price(Flat(1, 1_000_000), unit="unit-microsecond")
+    part = Price(Flat(1, 1_000_000), unit="vCPU-microsecond")
     world.publish({"sandbox:box": {"vcpu": part, "gpu": part}})
     world.grant(10**9)
     start(world, spec=sandbox("box", {"vcpu": 2, "gpu": 8}, payer={"gpu": "customer"}))
@@ -550,8 +550,8 @@ tiers = Graduated(
     (Tier(2000 * 10**6, 700, 10**6), Tier(5000 * 10**6, 333, 10**6), Tier(None, 77, 10**5))
 )
 prices = st.sampled_from(
-    [Price(Flat(1001, 3_000_000), unit="us"), Price(tiers, unit="us"),
-     Price(tiers, unit="us", minimum=90 * 10**6, increment=7 * 10**6)]
+    [Price(Flat(1001, 3_000_000), unit="microsecond"), Price(tiers, unit="microsecond"),
+     Price(tiers, unit="microsecond", minimum=90 * 10**6, increment=7 * 10**6)]
 )  # fmt: skip
 spans = st.lists(
     st.tuples(st.integers(0, HOURS), st.integers(1, HOURS)).map(

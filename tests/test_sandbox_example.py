@@ -39,7 +39,8 @@ def database(tmp_path: Path) -> Path:
     with SqliteStore(path) as store:
         world = World(store, priced=False, now=T0)
         second = Price(Flat(1000, 1_000_000), unit="microsecond")
-        world.publish({"sandbox:box": {"second": second}, "storage:*": {"byte_us": second}})
+        stored = Price(Flat(1000, 1_000_000), unit="byte-microsecond")
+        world.publish({"sandbox:box": {"second": second}, "storage:*": {"byte_us": stored}})
         world.grant(10**15)
         for run in ("done", "open"):
             world.billing.start_run("acme", run, sandbox("box", {"second": 1}))

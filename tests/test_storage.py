@@ -130,7 +130,7 @@ told = st.lists(
 def test_byte_microseconds_are_the_integral_by_brute_force(told, price, months) -> None:
     """Sizes and bills of three workspaces in any order; over a month's end too."""
     world = World(priced=False)
-    world.publish({"storage:*": {"byte_us": Price(price, unit="byte-us")}})
+    world.publish({"storage:*": {"byte_us": Price(price, unit="byte-microsecond")}})
     world.grant(10**15)
     if months:
         world.clock.advance(timedelta(days=31, seconds=-300))  # the anchor is T0

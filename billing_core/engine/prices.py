@@ -67,7 +67,7 @@ class Prices:
         while True:
             now = self._clock()
             catalogue = self.load()
-            catalogue.checked(document, now=now, delay=self._delay)
+            document = catalogue.checked(document, now=now, delay=self._delay)
             if catalogue.has(document.version):
                 return catalogue.version(document.version)
             published = Published.of(document, len(catalogue.published) + 1, now)

@@ -233,7 +233,10 @@ def _publish(billing: Billing, document: PriceBook | Plan, yes: bool, as_json: b
     known = catalogue.has(document.version)
     if known:
         billing.publish(document)  # raises where another document has the name
-    found = () if known else differences(catalogue.superseded(document), document)
+    found: tuple[Difference, ...] = ()
+    if not known:
+        document = catalogue.counted(document)
+        found = differences(catalogue.superseded(document), document)
     if not as_json:
         at = f"{document.effective_at.astimezone(UTC):%F %T} UTC"
         _show_differences(f"What {document.version} changes from {at}", found)

@@ -41,12 +41,11 @@ def night(billing: Billing, clock: Clock, month_ends: datetime) -> None:
 
 
 def _publish(billing: Billing, name: str, since: datetime, vcpu_hour: str) -> None:
-    hour = 3_600_000_000
     boxes = {
-        "vcpu": Price(Flat.of(vcpu_hour, hour), unit="vCPU-microsecond"),
-        "memory_gib": Price(Flat.of("0.01", hour), unit="GiB-microsecond"),
+        "vcpu": Price(Flat.of(vcpu_hour), unit="vCPU-hour"),
+        "memory_gib": Price(Flat.of("0.01"), unit="GiB-hour"),
     }
-    shelves = {"byte_us": Price(Flat.of("0.00003", hour * 10**9), unit="byte-microsecond")}
+    shelves = {"byte_us": Price(Flat.of("0.00003"), unit="GB-hour")}
     billing.publish(PriceBook(name, since, {"sandbox:small": boxes, "storage:*": shelves}))
 
 

@@ -1,0 +1,45 @@
+"""Patterns: a resource's name, or a prefix of names that ends in ``*`` (rule 5.11).
+
+They mean the same wherever one may be written: in price books, discounts, quotas and the
+scopes of lots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from billing_core.errors import InvalidCommand
+from billing_core.text import checked_name
+
+__all__ = ["checked_pattern", "closest", "fits", "meet", "within"]
+
+
+def checked_pattern(field: str, pattern: object) -> str:
+    """A pattern; InvalidCommand for one with a ``*`` where it can match nothing."""
+    name = checked_name(field, pattern)
+    if "*" in name[:-1]:
+        raise InvalidCommand(field, name, 'a name, or a prefix of names that ends in its only "*"')
+    return name
+
+
+def fits(pattern: str, resource: str) -> bool:
+    """Whether a pattern names a resource."""
+    if pattern == resource:
+        return True
+    return pattern.endswith("*") and resource.startswith(pattern[:-1])
+
+
+def within(pattern: str, other: str) -> bool:
+    """Whether all that a pattern names, another does too."""
+    return fits(other, pattern.removesuffix("*")) if other.endswith("*") else pattern == other
+
+
+def meet(one: str, other: str) -> bool:
+    """Whether there may be a resource that both patterns name."""
+    return within(one, other) or within(other, one)
+
+
+def closest(patterns: Iterable[str], resource: str) -> list[str]:
+    """Those that name a resource: itself first, then the longest prefix."""
+    fitting = [name for name in patterns if fits(name, resource)]
+    return sorted(fitting, key=lambda name: (name == resource, len(name)), reverse=True)
