@@ -22,6 +22,7 @@ from typing import NamedTuple
 from planted_in_clock import IN_CLOCK
 from planted_in_http import IN_HTTP
 from planted_in_limits import IN_LIMITS
+from planted_in_migration import IN_MIGRATION
 from planted_in_payments import PAYMENTS
 from planted_in_prices import IN_PRICES
 from planted_in_providers import IN_PROVIDERS
@@ -1131,6 +1132,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_PROVIDERS),
     *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),
+    *(Fault(*each) for each in IN_MIGRATION),
     *(Fault(*each) for each in IN_USAGE),
     *(Fault(*each) for each in IN_LIMITS),
     *(Fault(*each) for each in IN_PRICES),

@@ -705,7 +705,7 @@ def test_a_limited_org_costs_no_round_trip_where_it_is_remembered(
         spend(billing, key)
     exchanges.clear()
     spend(billing, "from memory")
-    assert [len(each) for each in exchanges] == [9]  # six sums are updated
+    assert [len(each) for each in exchanges] == [11]  # six sums are updated
     # Another has written: its limits are asked for at once.
     store._known.distrust(["acme"])
     exchanges.clear()
@@ -718,6 +718,43 @@ def test_a_limited_org_costs_no_round_trip_where_it_is_remembered(
         spend(theirs, "new to this process")
         assert [len(each) for each in exchanges] == [5, 2, 10]
     assert Billing(store).verify().ok
+
+
+def test_what_is_written_together_is_so_where_each_statement_would_commit_alone(
+    store: DisposableStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is in a distributed database, and behind a pooler that splits what comes at once."""
+    sent = Line._run
+    monkeypatch.setattr(
+        Line, "_run", lambda line, queries: [sent(line, [each])[0] for each in queries]
+    )
+    billing = funded(store)
+    for key in ("a", "b", "a", "c", "b"):
+        deduct(billing, key)
+    with PostgresStore(store.dsn, schema=store.schema) as other:
+        deduct(Billing(other), "c")
+        deduct(Billing(other), "d")
+        deduct(billing, "d")
+    assert billing.balance("acme").used == 4 * DIME.nanos
+    assert billing.verify().ok
+
+
+def test_a_column_of_another_type_is_met_once(store: DisposableStore) -> None:
+    """A statement that was prepared for the type of before is prepared anew: on each connection
+    once, whether it reads or writes, and nothing is lost or done twice."""
+    billing = funded(store)
+    deduct(billing, "before")
+    billing.usage("acme", "30d")
+    columns = {"accounts": "balance", "lots": "amount", "cells": "requests"}
+    for n, (table, column) in enumerate(columns.items()):
+        with connect(store) as db:
+            db.execute(f'ALTER TABLE "{store.schema}".{table} ALTER COLUMN {column} TYPE numeric')
+        deduct(billing, f"after {n}")
+        store._known.distrust(["acme"])
+        deduct(billing, f"loaded after {n}")
+        assert billing.usage("acme", "30d") and billing.history("acme")
+        assert billing.verify().ok
+    assert billing.balance("acme").used == 7 * DIME.nanos
 
 
 def test_an_org_without_plan_or_limit_is_asked_about_none(

@@ -38,7 +38,7 @@ from billing_core.errors import InvalidCommand, StoreError
 from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
 from billing_core.times import seconds
 
-__all__ = ["PostgresStore"]
+__all__ = ["PostgresStore", "together"]
 
 _ATTEMPTS = 6  # of one transaction that others get in the way of
 _BACKOFF = 0.005  # seconds before the second attempt at most, and twice as long each time
@@ -46,6 +46,15 @@ _BACKOFF = 0.005  # seconds before the second attempt at most, and twice as long
 _BEGIN = Query(statement("BEGIN"), ())
 _SNAPSHOT = Query(statement("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), ())
 _COMMIT = Query(statement("COMMIT"), ())
+
+
+def together(writes: Sequence[Query]) -> list[Query]:
+    """Statements that are written together or not at all, sent in one exchange.
+
+    PostgreSQL takes what is sent up to a Sync as one transaction, but a distributed one, and a
+    pooler that splits pipelines, commits each statement by itself.
+    """
+    return [_BEGIN, *writes, _COMMIT]
 
 
 class PostgresStore(Reads):
@@ -185,15 +194,16 @@ class PostgresStore(Reads):
     def erase_member(self, org: str, member: str) -> bool:
         named = [text(org), text(member)]
         erasing = [Query(self._reader.erasing, named[:1]), Query(self._reader.erase, named)]
-        with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=2):
-            _, gone = line.run(erasing)
+        with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=3):
+            _, _, gone, _ = line.run(together(erasing))
             return bool(gone)
 
     def _write(self, *queries: tuple[Statement, Sequence[Value]]) -> list[Row]:
         sent = [Query(query, [text(value) for value in values]) for query, values in queries]
-        last = len(sent)
+        whole = together(sent)
+        last = len(whole) - 1
         with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=last):
-            return line.run(sent)[-1]
+            return line.run(whole)[-2]
 
     def within(self, connection: object) -> Store:
         """The same records inside the transaction that the host has open on ``connection``, a
@@ -291,9 +301,9 @@ class _Transaction:
             if line is None:
                 line = self._line = store._lines.take()
             line.warnings.clear()
-            committing = len(writes)
-            # What is sent without a BEGIN is one transaction, which its end commits.
-            line.run([*writes, _COMMIT] if begun else writes)
+            queries = [*writes, _COMMIT] if begun else together(writes)
+            committing = len(queries) - 1
+            line.run(queries)
         except DRIVERS as error:
             fail(store.name, error, committing)
         if line.warnings:

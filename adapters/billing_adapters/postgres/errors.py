@@ -10,7 +10,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from billing_core.errors import StoreError
 from billing_core.ports import Stale
 
-__all__ = ["DRIVERS", "Failure", "again", "fail", "mapped"]
+__all__ = ["DRIVERS", "Failure", "again", "fail", "mapped", "outdated"]
 
 _AGAIN = {
     "40001": "it met another transaction",
@@ -67,7 +67,13 @@ def fail(name: str, error: Exception, committing: int | None) -> NoReturn:
 
 def again(error: BaseException | None) -> bool:
     """Whether the cause of a StoreError is one for which all may be done again at once."""
-    return isinstance(error, psycopg.Error) and error.sqlstate in _AGAIN
+    return isinstance(error, psycopg.Error) and (error.sqlstate in _AGAIN or outdated(error))
+
+
+def outdated(error: psycopg.Error) -> bool:
+    """Whether a statement was prepared when a table's columns had other types."""
+    # 0A000 is whatever is not supported; the message is in the server's language.
+    return error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery"
 
 
 def _refused(name: str, error: psycopg.Error, *, unsure: bool) -> StoreError:
@@ -81,6 +87,8 @@ def _refused(name: str, error: psycopg.Error, *, unsure: bool) -> StoreError:
         )
     if code in _AGAIN:
         return StoreError(f"{name}: {_AGAIN[code]}; try again", retryable=True)
+    if outdated(error):
+        return StoreError(f"{name}: a table's columns have changed; try again", retryable=True)
     if code == "23502" and error.diag.column_name == "seq":
         return Stale(f"{name}: the account was written meanwhile; load it again")
     if code == "23505":

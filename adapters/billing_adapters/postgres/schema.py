@@ -241,7 +241,7 @@ def check(db: psycopg.Connection[Any], schema: str, name: str) -> None:
     """Raises StoreError where this library cannot work on the schema as it is."""
     with mapped(name):
         applied = _applied(db, schema)
-    _check_known(applied, name)
+    _missing(applied, migrations(), name)
     if max(applied, default=0) < LEAST:
         raise StoreError(
             f"{name} has schema {max(applied, default=0)} in {quoted(schema)}, this library needs "

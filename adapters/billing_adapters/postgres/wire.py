@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import errors, waiting
-from psycopg.pq import ExecStatus, PipelineStatus
+from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
 
-from billing_adapters.postgres.errors import Failure
+from billing_adapters.postgres.errors import Failure, outdated
 
 __all__ = ["Line", "Query", "Row", "Statement", "exchange", "statement"]
 
@@ -26,6 +26,7 @@ Exchange = Generator[Any, Any, list[list[Row]]]
 # As libpq has them: to look an enumeration up costs as much as to ask libpq.
 _NO_PIPELINE = int(PipelineStatus.OFF)
 _ROWS, _DONE = int(ExecStatus.TUPLES_OK), int(ExecStatus.COMMAND_OK)
+_FAILED = int(TransactionStatus.INERROR)
 _SYNC, _FATAL = int(ExecStatus.PIPELINE_SYNC), int(ExecStatus.FATAL_ERROR)
 
 _LOOK = 0.1  # seconds after which a wait looks for a signal
@@ -50,6 +51,10 @@ def statement(sql: str) -> Statement:
     return Statement(b"billing_" + sha256(text).hexdigest()[:24].encode(), text)
 
 
+_ROLLBACK = Query(statement("ROLLBACK"), ())
+_FORGET = Query(statement("DEALLOCATE ALL"), ())
+
+
 class Line(psycopg.Connection[Any]):
     """A connection of the store's own, which prepares what it sends."""
 
@@ -68,7 +73,26 @@ class Line(psycopg.Connection[Any]):
 
         Raises Failure for what the server refuses, and the driver's errors; interrupted,
         it closes the connection: nothing is cancelled, since a COMMIT may be under way.
+
+        Where a table's columns have another type than when a statement was prepared, all are
+        prepared anew and the queries are sent again, once; in the middle of a transaction, which
+        is lost with that, the connection is closed instead.
         """
+        try:
+            return self._run(queries)
+        except Failure as failure:
+            if not outdated(failure.error):
+                raise
+            if self.pgconn.transaction_status == _FAILED and not _begins(queries):
+                self.pgconn.finish()
+                raise
+        if self.pgconn.transaction_status == _FAILED:
+            self._run([_ROLLBACK])
+        self._run([_FORGET])
+        self.prepared.clear()
+        return self._run(queries)
+
+    def _run(self, queries: Sequence[Query]) -> list[list[Row]]:
         pgconn = self.pgconn
         try:
             return waiting.wait(exchange(pgconn, queries, self.prepared), pgconn.socket, _LOOK)
@@ -79,15 +103,20 @@ class Line(psycopg.Connection[Any]):
             raise
 
 
+def _begins(queries: Sequence[Query]) -> bool:
+    return queries[0].statement.sql.startswith(b"BEGIN")
+
+
 def exchange(
     pgconn: psycopg.pq.abc.PGconn, queries: Sequence[Query], prepared: set[bytes] | None
 ) -> Exchange:
     """Send the queries, then gather the rows of each.  ``prepared``: the names that the
     connection knows, which grow; None prepares nothing.
 
-    Outside of a transaction the queries are one of their own, from the first to the Sync that
-    is sent behind the last (PostgreSQL, "Pipelining" in "Message Flow").  What fails in its
-    commit is a Failure at the index after the last.
+    Queries that write more than one row's worth begin and commit a transaction themselves: that
+    PostgreSQL takes all up to a Sync as one ("Pipelining" in "Message Flow") is not so behind
+    every pooler, nor in every database that speaks its protocol.  What fails in the commit of a
+    query without a transaction is a Failure at the index after the last.
     """
     if pgconn.pipeline_status != _NO_PIPELINE:
         raise errors.ProgrammingError("the connection is in a pipeline; use it outside of one")
