@@ -38,8 +38,8 @@ IN_MIGRATION: list[Planted] = [
     (
         "a schema that is in use is finished at once",
         POSTGRES + "schema.py",
-        "        if not applied:  # a new schema",
-        "        if True:  # a new schema",
+        "each.needs if applied else each.number",
+        "each.number",
         (UPGRADE + "an_old_database_is_brought_up_to_date_and_goes_on",),
     ),
     (
