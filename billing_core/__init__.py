@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Release,
         Reverse,
         Settle,
+        UndoExpiry,
     )
     from billing_core.differences import Difference
     from billing_core.engine import AsyncBilling, AsyncHold, Billing, Check, OpenHold
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         RefundAsked,
         Refusal,
         Released,
+        Restored,
         Reversed,
         RunStands,
         StorageStands,
@@ -79,7 +81,7 @@ if TYPE_CHECKING:
         sandbox,
     )
     from billing_core.standing import RunQuote, RunView, StorageRoom, StorageView
-    from billing_core.statements import Balance, HistoryPage, HistoryRow
+    from billing_core.statements import Balance, Expiry, HistoryPage, HistoryRow
     from billing_core.storage_commands import BillStorage, ReportStorage
     from billing_core.topup import TopUpRules
     from billing_core.usage import (
@@ -116,6 +118,7 @@ __all__ = [
     "Delivery",
     "Difference",
     "Discrepancy",
+    "Expiry",
     "Explanation",
     "Extend",
     "Extended",
@@ -161,6 +164,7 @@ __all__ = [
     "Released",
     "ReportStorage",
     "ResourceCharge",
+    "Restored",
     "ResumeRun",
     "Reverse",
     "Reversed",
@@ -184,6 +188,7 @@ __all__ = [
     "Tier",
     "TopUpPage",
     "TopUpRules",
+    "UndoExpiry",
     "UndoForgiveness",
     "UnknownPrice",
     "Usage",
@@ -208,7 +213,7 @@ _MODULES = {
     "audit_tables": "Checkpoint Discrepancy",
     "books": "PriceBook",
     "catalogue": "Catalogue",
-    "commands": "Command Deduct Extend Grant Hold PriceUnpriced Release Reverse Settle",
+    "commands": "Command Deduct Extend Grant Hold PriceUnpriced Release Reverse Settle UndoExpiry",
     "differences": "Difference",
     "engine": "AsyncBilling AsyncHold Billing Check OpenHold",
     "engine.topups": "AutoTopUpStatus TopUpPage",
@@ -222,7 +227,8 @@ _MODULES = {
     "money": "Money decimal_text usd",
     "outcomes": (
         "Changed Charged Closed Extended Granted Held Opened Ordered Outcome Recorded "
-        "RefundAsked Refusal Released Reversed RunStands StorageStands Subscribed Success"
+        "RefundAsked Refusal Released Restored Reversed RunStands StorageStands "
+        "Subscribed Success"
     ),
     "plans": "Limit Plan Quota",
     "pricing": "Flat Graduated Package Price Tier",
@@ -233,7 +239,7 @@ _MODULES = {
         "SuspendRun UndoForgiveness sandbox"
     ),
     "standing": "RunQuote RunView StorageRoom StorageView",
-    "statements": "Balance HistoryPage HistoryRow",
+    "statements": "Balance Expiry HistoryPage HistoryRow",
     "storage_commands": "BillStorage ReportStorage",
     "topup": "TopUpRules",
     "usage": "DayUsage ModelUsage ResourceCharge UsageReport UsageRow UsageSummary",

@@ -126,6 +126,8 @@ class Audit:
         for transfer in entry.transfers:
             self._move(transfer, where)
             self._check_alive(transfer, entry.at, where)
+            if transfer.debit == "expired" and entry.op != "restore":
+                self.note(where, "what has expired comes back")
             change += transfer.amount * transfer.credit.startswith(("lot:", "debt:"))
             change -= transfer.amount * transfer.debit.startswith(("lot:", "debt:"))
         # A repayment moves between the two sides of the balance and so cancels out.
@@ -433,6 +435,31 @@ class Audit:
                 if not payment[1]:
                     story.payments.pop()
 
+    def _restore(self, entry: Entry, content: Any, effects: Any) -> None:
+        """What an expiry took comes back whole, and once: the key says which one."""
+        where = f"entry {entry.seq}"
+        if entry.key != f"restore:{content['expiry']}":
+            self.note(where, f"{entry.key} undoes expiry {content['expiry']}")
+        due: dict[int, int] = {}
+        for transfer in self.subject(content["expiry"]).transfers:
+            if transfer.credit == "expired":
+                lot = int(transfer.debit[4:])
+                due[lot] = due.get(lot, 0) + transfer.amount
+        if entry.amount != sum(due.values()):
+            self.note(where, f"amount {entry.amount}; what expired was {sum(due.values())}")
+        for lot, old in effects["lots"]:
+            former = self.tables.lots[old]
+            back = sum(t.amount for t in entry.transfers if t.credit == f"lot:{lot}")
+            if back != due.pop(old, 0):
+                self.note(where, f"lot {lot} has {back} back, which is not what lot {old} lost")
+            made = Lot(
+                lot, entry.seq, former.kind, former.priority, back, 0, 0,
+                content.get("expires_at"), former.scope,
+            )  # fmt: skip
+            self._add_lot(made)
+        if due:
+            self.note(where, f"lots {sorted(due)} get nothing back")
+
     def _close(self, entry: Entry, content: Any, effects: Any) -> None:
         for key in effects["released"]:
             self.end(self.tables.holds[key], "released")
@@ -455,6 +482,7 @@ _FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {
     "deduct": Audit._charge,
     "price": Audit._charge,
     "reverse": Audit._reverse,
+    "restore": Audit._restore,
     "plan": Audit._plan,
     "limit": Audit._limit,
     "low_balance": Audit._low_balance,

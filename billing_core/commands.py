@@ -34,6 +34,7 @@ __all__ = [
     "Release",
     "Reverse",
     "Settle",
+    "UndoExpiry",
     "check_command",
     "check_labels",
     "check_occurred",
@@ -407,6 +408,48 @@ class Reverse(Command):
         return {
             "charge": self.charge,
             "amount": None if self.amount is None else self.amount.nanos,
+            "expires_at": None if expires is None else micros("expires_at", expires),
+            "reason": self.reason,
+        }
+
+
+@frozen(kw_only=True)
+class UndoExpiry(Command):
+    """Bring back what expired with an entry of the journal, all of it: for an operator, where a
+    clock that was wrong ended it too early.
+
+    ``expiry``: the entry's sequence number, which is the key too: it is undone once.
+    ``expires_at``: until when what comes back can be spent, as new lots of the same kind,
+    priority and scope; None: for ever.  It must be later than the org's latest decision, which
+    the wrong clock may have dated ahead.
+    """
+
+    op: ClassVar[str] = "restore"
+    level: ClassVar[int] = 2
+    org: str = field(kw_only=False)
+    expiry: int = field(kw_only=False)
+    key: str = field(init=False)
+    expires_at: datetime | None
+    reason: str | None = None
+    at: datetime | None = None
+
+    @key.default
+    def _the_expiry(self) -> str:
+        return str(self.expiry)
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.expiry) is not int or not 0 < self.expiry < 2**63:
+            raise InvalidCommand("expiry", self.expiry, "the sequence number of its entry")
+        check_command(self)
+        if self.expires_at is not None:
+            micros("expires_at", self.expires_at)
+        if self.reason is not None:
+            checked_name("reason", self.reason)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        expires = self.expires_at
+        return {
+            "expiry": self.expiry,
             "expires_at": None if expires is None else micros("expires_at", expires),
             "reason": self.reason,
         }

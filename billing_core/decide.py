@@ -24,6 +24,7 @@ from billing_core.commands import (
     Release,
     Reverse,
     Settle,
+    UndoExpiry,
 )
 from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, NotFound
 from billing_core.holding import extend, hold, release
@@ -35,6 +36,7 @@ from billing_core.owing import repay
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Account, Lot
+from billing_core.restoring import undo_expiry
 from billing_core.running import RUN_HANDLERS, want_run
 from billing_core.storing import STORAGE_HANDLERS, want_storage
 from billing_core.subscribing import set_limit, set_low_balance, set_plan, subscribe
@@ -102,6 +104,10 @@ def _want_charge(want: Wanted, command: Any, at: int) -> None:
     want.charges.add(command.charge)
 
 
+def _want_expiry(want: Wanted, command: Any, at: int) -> None:
+    want.charges.add(command.expiry)
+
+
 def _want_holds(want: Wanted, command: Any, at: int) -> None:
     want.all_holds = True
 
@@ -118,6 +124,7 @@ def _want_auto(want: Wanted, command: Any, at: int) -> None:
 _WANTS: Mapping[type[Command], Callable[[Wanted, Any, int], None]] = {
     **dict.fromkeys((Settle, Deduct, Hold, Extend), _want_use),
     **dict.fromkeys((PriceUnpriced, Reverse), _want_charge),
+    UndoExpiry: _want_expiry,
     **dict.fromkeys((Close, SetPlan, SetLimit), _want_holds),
     **dict.fromkeys((ClaimTopUp, RecordTopUp, AskRefund), _want_topup),
     **dict.fromkeys((OrderTopUp, SetAutoTopUp, LoseMethod), _want_auto),
@@ -280,6 +287,7 @@ _HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask], Outcome]] = {
     Deduct: deduct,
     PriceUnpriced: price,
     Reverse: reverse,
+    UndoExpiry: undo_expiry,
     SetPlan: set_plan,
     SetLimit: set_limit,
     SetLowBalance: set_low_balance,

@@ -19,6 +19,7 @@ kind           from → to                       when
 ``write_off``  lot → write_off                 closing
 ``clawback``   lot, debt → payments            its payment was taken back; undone by
                                                ``forgiveness`` and ``refill``
+``restoration`` expired → lot                  an expiry that a wrong clock made is undone
 =============  ==============================  =========================================
 
 A command's checks come before its first movement: a failed one has moved nothing.

@@ -37,6 +37,7 @@ __all__ = [
     "RefundAsked",
     "Refusal",
     "Released",
+    "Restored",
     "Reversed",
     "RunStands",
     "StorageStands",
@@ -118,6 +119,16 @@ class Reversed(Success):
     forgiven: int
     refilled: int
     expired: int
+
+
+@frozen
+class Restored(Success):
+    """``amount`` that had expired came back, as these ``lots``; ``repaid`` of it paid debt at
+    once."""
+
+    amount: int
+    lots: tuple[int, ...]
+    repaid: int
 
 
 @frozen
@@ -283,6 +294,11 @@ def _reversed(entry: Entry, base: _Base, _: Any) -> Success:
     return Reversed(*base, entry.amount, forgiven, refilled, _moved(entry, "expiry"))
 
 
+def _restored(entry: Entry, base: _Base, what: Any) -> Success:
+    lots = tuple(lot for lot, _ in what["lots"])
+    return Restored(*base, entry.amount, lots, _moved(entry, "repayment"))
+
+
 def _run_stands(_: Entry, base: _Base, what: Any) -> Success:
     state, charged, settled_to, until, bound_by = what["stands"]
     return RunStands(
@@ -305,6 +321,7 @@ OPERATIONS = (
     "deduct",
     "price",
     "reverse",
+    "restore",
     "plan",
     "limit",
     "low_balance",
@@ -333,6 +350,7 @@ _BUILD: Mapping[str, Callable[[Entry, _Base, Any], Success]] = {
     "extend": lambda entry, base, what: Extended(*base, entry.amount, moment(what["expires_at"])),
     "release": lambda entry, base, _: Released(*base, entry.amount),
     "reverse": _reversed,
+    "restore": _restored,
     "plan": lambda entry, base, what: Subscribed(*base, entry.amount, what.get("lot")),
     "limit": lambda entry, base, _: Changed(*base),
     "low_balance": lambda entry, base, _: Changed(*base),

@@ -12,7 +12,16 @@ from billing_core.ledger import CLAWBACK, Ledger, covers
 from billing_core.records import Charge, Entry, Lot, Transfer
 from billing_core.terms import NeedMore
 
-__all__ = ["give_back", "keep_story", "owe", "owe_more", "own_story", "repay", "story_of"]
+__all__ = [
+    "give_back",
+    "keep_story",
+    "owe",
+    "owe_more",
+    "own_story",
+    "repay",
+    "story_of",
+    "successor",
+]
 
 
 def owe(ledger: Ledger, charge: Charge, target: str = "revenue", kind: str = "debt") -> None:
@@ -103,7 +112,7 @@ def give_back(
         lot = ledger.state.lots[payment[0]]
         if expires_at is not None and ledger.ended(lot):
             made.append([account.lots + 1, lot.lot])
-            lot = _successor(ledger, lot, part, expires_at)
+            lot = successor(ledger, lot, part, expires_at)
             ledger.add_lot(lot)
         else:
             ledger.relist(lot)
@@ -112,7 +121,9 @@ def give_back(
     return made
 
 
-def _successor(ledger: Ledger, old: Lot, amount: int, expires_at: int) -> Lot:
+def successor(ledger: Ledger, old: Lot, amount: int, expires_at: int | None) -> Lot:
+    """A new lot that stands for part of one that has ended; of an allowance, it may pay for
+    what is used in any period."""
     return Lot(
         ledger.account.lots + 1, ledger.account.seq + 1, old.kind, old.priority, amount, 0, 0,
         expires_at, old.scope,

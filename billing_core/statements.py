@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import overload
 
@@ -110,6 +110,7 @@ class HistoryRow:
     ``type``: ``topup`` (purchased credit), ``auto_topup``, ``clawback`` (its payment was
     refunded or disputed), ``reinstatement`` (and that was undone), ``grant`` (other credit),
     ``allowance`` (of the plan), ``usage``, ``refund`` (a charge reversed), ``expiry``,
+    ``restoration`` (of what had expired too early),
     ``rollover`` (an allowance's end, of which ``amount`` expired), ``release`` (a hold's end
     that let credit expire or repaid debt), ``close``.  ``reference``: the caller's, or our id
     of the top-up.
@@ -136,6 +137,7 @@ HISTORY_TYPES = frozenset(
         "usage",
         "refund",
         "expiry",
+        "restoration",
         "rollover",
         "release",
         "close",
@@ -150,6 +152,7 @@ _TYPES = {
     "plan": "allowance",
     "ahead": "allowance",
     "lapse": "expiry",
+    "restore": "restoration",
     "release": "release",
     "extend": "release",
     "close": "close",
@@ -160,6 +163,18 @@ _TYPES = {
 }
 
 _OF_TOPUPS = ("credit", "payment")
+
+
+@frozen
+class Expiry:
+    """What expired with an entry of the journal: ``amount`` nanos, by lot in ``lots``.  ``at``:
+    when, by the journal; ``recorded_at``: by the clock of the engine that recorded it."""
+
+    seq: int
+    at: datetime
+    recorded_at: datetime
+    amount: int
+    lots: Mapping[int, int]
 
 
 @frozen

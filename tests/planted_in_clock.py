@@ -3,9 +3,12 @@
 CHECK = "billing_core/engine/clock_check.py"
 LEDGER = "billing_core/ledger.py"
 LAPSING = "billing_core/lapsing.py"
+RESTORING = "billing_core/restoring.py"
+AUDIT = "billing_core/audit.py"
 WORK = "billing_core/engine/work.py"
 
 CLOCK = "tests/test_clock.py::test_"
+UNDO = "tests/test_undo_expiry.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -102,5 +105,68 @@ IN_CLOCK: list[Planted] = [
         "        self._wall = wall\n\n    def __call__(self) -> int:\n"
         "        return self._wall() // 1000",
         (CLOCK + "a_process_s_time_goes_on_though_somebody_sets_the_machine_s_clock",),
+    ),
+    (
+        "an expiry is undone twice",
+        "billing_core/commands.py",
+        "        return str(self.expiry)",
+        "        return str(id(self))",
+        (UNDO + "credit_that_a_wrong_clock_ended_comes_back_once",),
+    ),
+    (
+        "what comes back has no end",
+        RESTORING,
+        "amount, expires_at)",
+        "amount, None)",
+        (UNDO + "what_comes_back_ends_at_its_new_end_and_keeps_its_kind_and_scope",),
+    ),
+    (
+        "what comes back repays nothing",
+        RESTORING,
+        "    repay(ledger)\n",
+        "",
+        (UNDO + "it_repays_what_was_owed_meanwhile",),
+    ),
+    (
+        "only one of the lots that ended comes back",
+        RESTORING,
+        "for number, amount in sorted(expired.items()):\n        lot = ",
+        "for number, amount in sorted(expired.items())[:1]:\n        lot = ",
+        (UNDO + "all_lots_that_ended_in_one_entry_come_back",),
+    ),
+    (
+        "verify lets more come back than had expired",
+        AUDIT,
+        "if back != due.pop(old, 0):",
+        "if due.pop(old, 0) is None:",
+        (UNDO + "verify_holds_what_came_back_against_what_had_expired",),
+    ),
+    (
+        "verify does not see which expiry is undone",
+        AUDIT,
+        "if entry.key != f\"restore:{content['expiry']}\":",
+        "if False:",
+        (UNDO + "verify_holds_what_came_back_against_what_had_expired",),
+    ),
+    (
+        "verify lets any entry take from what has expired",
+        AUDIT,
+        'if transfer.debit == "expired" and entry.op != "restore":',
+        "if False:",
+        (UNDO + "verify_finds_credit_taken_from_what_has_expired_by_another_entry",),
+    ),
+    (
+        "the version before runs beside an entry that it cannot follow",
+        "billing_core/commands.py",
+        'op: ClassVar[str] = "restore"\n    level: ClassVar[int] = 2',
+        'op: ClassVar[str] = "restore"\n    level: ClassVar[int] = 1',
+        (UNDO + "the_version_before_this_must_not_run_beside_it",),
+    ),
+    (
+        "what is back already is listed again",
+        "billing_core/engine/reports.py",
+        'if lots and self.store.entry(org, f"restore:{entry.seq}") is None:',
+        "if lots:",
+        (UNDO + "credit_that_a_wrong_clock_ended_comes_back_once",),
     ),
 ]

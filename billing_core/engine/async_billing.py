@@ -34,6 +34,7 @@ from billing_core.commands import (
     Release,
     Reverse,
     Settle,
+    UndoExpiry,
 )
 from billing_core.differences import Difference
 from billing_core.engine.async_hold import AsyncHold
@@ -58,6 +59,7 @@ from billing_core.outcomes import (
     Opened,
     Outcome,
     Released,
+    Restored,
     Reversed,
     Subscribed,
     Success,
@@ -67,7 +69,7 @@ from billing_core.plans import Grain, Plan
 from billing_core.ports import Clock, IdSource, Store
 from billing_core.quantities import Usage
 from billing_core.records import Event
-from billing_core.statements import Balance, HistoryPage
+from billing_core.statements import Balance, Expiry, HistoryPage
 from billing_core.times import PeriodName
 from billing_core.topup import TopUpRules
 from billing_core.usage import DayUsage, UsageReport
@@ -326,6 +328,19 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         )
         return await self._do(command, Reversed)
 
+    async def undo_expiry(
+        self,
+        org: str,
+        expiry: int,
+        *,
+        expires_at: datetime | None,
+        reason: str | None = None,
+        at: datetime | None = None,
+    ) -> Restored:
+        """Bring back what expired too early; see :class:`UndoExpiry`."""
+        command = UndoExpiry(org, expiry, expires_at=expires_at, reason=reason, at=at)
+        return await self._do(command, Restored)
+
     async def close(
         self,
         org: str,
@@ -426,6 +441,12 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         return await self._in_thread(
             self._billing.check, org, cost, resource=resource, member=member, project=project
         )
+
+    async def expiries(
+        self, org: str, *, since: datetime, until: datetime | None = None
+    ) -> list[Expiry]:
+        """What expired and was not brought back; see :meth:`Billing.expiries`."""
+        return await self._in_thread(self._billing.expiries, org, since=since, until=until)
 
     async def history(
         self,

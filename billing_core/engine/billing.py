@@ -23,6 +23,7 @@ from billing_core.commands import (
     Release,
     Reverse,
     Settle,
+    UndoExpiry,
 )
 from billing_core.decide import decide, wanted
 from billing_core.engine.clock_check import ClockCheck
@@ -46,6 +47,7 @@ from billing_core.outcomes import (
     Opened,
     Outcome,
     Released,
+    Restored,
     Reversed,
     Subscribed,
     Success,
@@ -330,6 +332,19 @@ class Billing(OverTime, TimeReads, Work):
             org, key, charge=charge, amount=amount, expires_at=expires_at, reason=reason, at=at
         )
         return self._do(command, Reversed)
+
+    def undo_expiry(
+        self,
+        org: str,
+        expiry: int,
+        *,
+        expires_at: datetime | None,
+        reason: str | None = None,
+        at: datetime | None = None,
+    ) -> Restored:
+        """Bring back what expired too early; see :class:`UndoExpiry`, and :meth:`expiries`."""
+        command = UndoExpiry(org, expiry, expires_at=expires_at, reason=reason, at=at)
+        return self._do(command, Restored)
 
     def close(
         self,

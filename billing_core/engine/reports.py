@@ -16,10 +16,10 @@ from billing_core.ports import Clock, Store, Wanted
 from billing_core.records import Account
 from billing_core.rollups import Span, Sums, cover
 from billing_core.text import checked_name
-from billing_core.times import DAY, PeriodName, Window, billing_period, micros, window
+from billing_core.times import DAY, PeriodName, Window, billing_period, micros, moment, window
 
 if TYPE_CHECKING:
-    from billing_core.statements import HistoryPage, HistoryRow
+    from billing_core.statements import Expiry, HistoryPage, HistoryRow
     from billing_core.usage import DayUsage, Running, UsageReport
 
 __all__ = ["Reports", "check_seq"]
@@ -41,6 +41,29 @@ class Reports:
         return account
 
     # -- history ----------------------------------------------------------------
+
+    def expiries(self, org: str, *, since: datetime, until: datetime | None = None) -> list[Expiry]:
+        """What expired in a half-open span of the times of decision and was not brought back,
+        oldest first: what a wrong clock ended is dated ahead of its time, and
+        :meth:`Billing.undo_expiry` undoes it."""
+        from billing_core.restoring import expired_by
+        from billing_core.statements import Expiry
+
+        account = self._account(org)
+        after = self._first_at(org, account, micros("since", since)) - 1
+        end = None if until is None else micros("until", until)
+        found: list[Expiry] = []
+        while entries := self.store.entries(org, after=after, limit=500):
+            for entry in entries:
+                if end is not None and entry.at >= end:
+                    return found
+                lots = expired_by(entry)
+                if lots and self.store.entry(org, f"restore:{entry.seq}") is None:
+                    at, recorded_at = moment(entry.at), moment(entry.recorded_at)
+                    amount = sum(lots.values())
+                    found.append(Expiry(entry.seq, at, recorded_at, amount, lots))
+            after = entries[-1].seq
+        return found
 
     def history(
         self,

@@ -245,6 +245,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 org: [n for n, c in facts.charges.items() if c.unpriced and not c.priced]
                 for org, facts in orgs.items()
             },
+            expiries={
+                org: sorted({move.seq for move in facts.moves if move.kind == "expiry"})
+                for org, facts in orgs.items()
+            },
             ends=[moment(end) for end in sorted(ends)],
             versions=self.model.versions() or ["base"],
             plans=sorted({plan.plan for plan in self.model.tariff.plans}) or ["small"],

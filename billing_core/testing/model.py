@@ -25,6 +25,7 @@ from billing_core.commands import (
     Release,
     Reverse,
     Settle,
+    UndoExpiry,
 )
 from billing_core.money import Money
 from billing_core.outcomes import Held, Refusal
@@ -468,6 +469,33 @@ class Model:
         return self._success(
             org, command, time, "Reversed", amount,
             amount=amount, forgiven=forgiven, refilled=amount - forgiven, expired=expired,
+        )  # fmt: skip
+
+    def _restore(self, org: Facts, command: UndoExpiry, own: int, time: int) -> Answer:
+        expires = None if command.expires_at is None else micros("time", command.expires_at)
+        if expires is not None and expires <= time:
+            raise Wrong("InvalidCommand")
+        expired: dict[int, int] = {}
+        for move in org.moves:
+            if move.seq == command.expiry and move.kind == "expiry":
+                lot = int(move.debit[4:])
+                expired[lot] = expired.get(lot, 0) + move.amount
+        if not expired:
+            raise Wrong("NotFound")
+        org.lapse(time)
+        lots = []
+        for lot, amount in sorted(expired.items()):
+            number = len(org.lots) + 1
+            restored = attrs.evolve(org.lots[lot], number=number, expires_at=expires, period=None)
+            org.lots[number] = restored
+            org.move("expired", f"lot:{number}", amount, "restoration")
+            lots.append(number)
+        org.repay(time)
+        amount = sum(expired.values())
+        repaid = sum(m.amount for m in org.moves if m.seq == org.seq and m.kind == "repayment")
+        return self._success(
+            org, command, time, "Restored", amount,
+            amount=amount, lots=tuple(lots), repaid=repaid,
         )  # fmt: skip
 
     def _close(self, org: Facts, command: Close, own: int, time: int) -> Answer:

@@ -27,6 +27,7 @@ from billing_core.commands import (
     Release,
     Reverse,
     Settle,
+    UndoExpiry,
 )
 from billing_core.money import MAX_NANOS, Money
 from billing_core.quantities import CUSTOMER, Usage
@@ -332,6 +333,13 @@ def _reverse(draw: st.DrawFn, world: World) -> Command:
 
 
 @st.composite
+def _restore(draw: st.DrawFn, world: World) -> Command:
+    own = draw(_settings(world))
+    expiry = draw(_known(world.expiries, own.org, _any_charge))
+    return UndoExpiry(own.org, expiry, expires_at=draw(_end(world)), at=own.at)
+
+
+@st.composite
 def _close(draw: st.DrawFn, world: World) -> Command:
     own = draw(_settings(world))
     return Close(own.org, remainder=draw(st.sampled_from(["refund", "write_off"])), at=own.at)
@@ -392,6 +400,7 @@ _OPERATIONS: dict[str, Callable[[World], SearchStrategy[Command]]] = {
     "deduct": _deduct,
     "price": _price,
     "reverse": _reverse,
+    "restore": _restore,
     "close": _close,
     "plan": _plan,
     "limit": _limit,
@@ -407,6 +416,8 @@ def _possible(name: str, world: World) -> str:
         return "hold"
     if name == "reverse" and not world.charges.get(ORGS[0]):
         return "settle"
+    if name == "restore" and not world.expiries.get(ORGS[0]):
+        return "grant"
     if name == "price" and not world.unpriced.get(ORGS[0]):
         return "settle"
     return name

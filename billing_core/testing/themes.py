@@ -43,7 +43,7 @@ _ANY = ("flat", "tiered", "timed", "stepped", "unknown", "reversed")
 
 THEMES = {
     "holds": Theme(
-        {"grant": 6, "hold": 6, "extend": 6, "release": 2, "settle": 4},
+        {"grant": 6, "hold": 6, "extend": 6, "release": 2, "settle": 4, "restore": 1},
         plain=True,
         acts={"pass_time_until_something_ends": 3},
     ),
@@ -71,6 +71,7 @@ THEMES = {
         {
             "grant": 5, "hold": 6, "settle": 7, "extend": 3, "release": 2, "deduct": 3,
             "reverse": 4, "price": 2, "open": 1, "plan": 1, "limit": 1, "low_balance": 1,
+            "restore": 2,
         },
         _ANY,
     ),
@@ -82,7 +83,10 @@ THEMES = {
         _ANY,
     ),
     "allowances": Theme(
-        {"plan": 6, "settle": 6, "hold": 4, "reverse": 3, "grant": 2, "extend": 2, "deduct": 2},
+        {
+            "plan": 6, "settle": 6, "hold": 4, "reverse": 3, "grant": 2, "extend": 2, "deduct": 2,
+            "restore": 2,
+        },
         acts={"pass_time_until_a_period_begins": 10, "publish": 2},
         calendar=True,
     ),
@@ -118,7 +122,8 @@ class World:
     """What commands may refer to: the time, and what is on record.
 
     ``serial``: makes a fresh key.  ``holds``: by org, the open ones.  ``charges``: those
-    with something to reverse; ``unpriced``: those to be priced.  ``ends``: when something
+    with something to reverse; ``unpriced``: those to be priced; ``expiries``: entries with
+    which credit expired.  ``ends``: when something
     lapses.  ``versions``: all that was published; ``plans``: the plans' names.
     """
 
@@ -128,6 +133,7 @@ class World:
     holds: Mapping[str, Sequence[str]] = field(factory=dict)
     charges: Mapping[str, Sequence[int]] = field(factory=dict)
     unpriced: Mapping[str, Sequence[int]] = field(factory=dict)
+    expiries: Mapping[str, Sequence[int]] = field(factory=dict)
     ends: Sequence[datetime] = ()
     versions: Sequence[str] = ("base",)
     plans: Sequence[str] = ("small", "large")

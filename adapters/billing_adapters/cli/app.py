@@ -13,7 +13,7 @@ import click
 from rich.progress import TaskID
 
 from billing_adapters.cli import catalogue, over_time, reads
-from billing_adapters.cli.background import accept_clock, reconcile, worker
+from billing_adapters.cli.background import accept_clock, reconcile, undo_expiries, worker
 from billing_adapters.cli.database import Database, opened, store, temporary
 from billing_adapters.cli.replay import Replay, given_prices, org_names, source_prices
 from billing_adapters.cli.report import replay_json, report_demo, report_replay
@@ -297,6 +297,7 @@ def migrate(db: Path | str, grant_to: str | None, finish: bool, sql: bool) -> No
 for _command in (
     worker,
     accept_clock,
+    undo_expiries,
     reconcile,
     reads.verify,
     reads.balance,

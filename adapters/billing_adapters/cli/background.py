@@ -1,4 +1,4 @@
-"""The commands beside reads and writes: worker, accept-clock and reconcile."""
+"""The commands beside reads and writes: worker, accept-clock, undo-expiries and reconcile."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import click
 
 from billing_adapters.cli.database import existing, path_of_existing
 from billing_adapters.cli.show import print_json
-from billing_core import Billing, Delivery
+from billing_core import Billing, Delivery, decimal_text
 from billing_core.payments import PaymentProvider
 
-__all__ = ["accept_clock", "reconcile", "worker"]
+__all__ = ["accept_clock", "reconcile", "undo_expiries", "worker"]
 
 _KEY = "STRIPE_API_KEY"
 
@@ -56,6 +56,58 @@ def accept_clock(db: Path) -> None:
     """
     with existing(db) as billing:
         click.echo(f"{billing.accept_clock().isoformat()} is accepted.")
+
+
+@click.command("undo-expiries")
+@path_of_existing
+@click.argument("orgs", nargs=-1, metavar="[ORG...]")
+@click.option(
+    "--expires-at", type=click.DateTime(), required=True,
+    help="UTC: until when what comes back can be spent. After all that the wrong clock recorded.",
+)  # fmt: skip
+@click.option(
+    "--since", type=click.DateTime(),
+    help="UTC: what ended, by the journal, from then on. [default: now, as it is to come yet]",
+)  # fmt: skip
+@click.option("--until", type=click.DateTime(), help="UTC: and before then.")
+@click.option("--reason", help="Kept in the journal.")
+@click.option("--dry-run", is_flag=True, help="Say what would come back, and change nothing.")
+def undo_expiries(
+    db: Path,
+    orgs: tuple[str, ...],
+    expires_at: datetime,
+    since: datetime | None,
+    until: datetime | None,
+    reason: str | None,
+    dry_run: bool,
+) -> None:
+    """Bring back credit that a clock which was wrong ended too early.
+
+    Of all orgs, or of those named; each expiry once, however often this runs. What a clock far
+    ahead ended is dated ahead in the journal: that is what is taken without --since.
+
+    \b
+    Examples:
+      billing undo-expiries --db billing.sqlite --expires-at 2026-12-31 --dry-run
+      billing undo-expiries acme --db billing.sqlite --expires-at 2026-12-31 --reason "clock of w3"
+    """
+    start = datetime.now(UTC) if since is None else since.replace(tzinfo=UTC)
+    end = None if until is None else until.replace(tzinfo=UTC)
+    ends = expires_at.replace(tzinfo=UTC)
+    count = 0
+    with existing(db) as billing:
+        for org in orgs or billing.orgs():
+            for expiry in billing.expiries(org, since=start, until=end):
+                count += 1
+                ended = f"{expiry.at:%Y-%m-%d %H:%M}"
+                said = f"{decimal_text(expiry.amount)} of {org}, which ended {ended}"
+                if dry_run:
+                    click.echo(f"{said}, would come back")
+                else:
+                    billing.undo_expiry(org, expiry.seq, expires_at=ends, reason=reason)
+                    click.echo(f"{said}, is back until {ends:%Y-%m-%d %H:%M}")
+    if not count:
+        click.echo("Nothing expired in that time that is not back.")
 
 
 @click.command()

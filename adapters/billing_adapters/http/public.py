@@ -121,6 +121,7 @@ _SAID: dict[str, str] = {
     "usage": "Usage",
     "refund": "Charge given back",
     "expiry": "Credit expired",
+    "restoration": "Expired credit given back",
     "rollover": "Allowance carried over",
     "release": "Hold ended",
     "close": "Account closed",
