@@ -103,7 +103,8 @@ class SetLimit(Command):
 
     For one ``member`` or ``project``, for each one that has none of its own (``every``),
     or, none of these given, for the org.  ``amount`` None takes it away again: one
-    member's own comes before that for every member.  See :class:`~billing_core.Limit`.
+    member's own comes before that for every member.  An alert whose mark has been passed
+    already is told at once.  See :class:`~billing_core.Limit`.
     """
 
     op: ClassVar[str] = "limit"

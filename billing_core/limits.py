@@ -24,9 +24,11 @@ __all__ = [
     "had_counted",
     "hold_spending",
     "limit_from",
+    "marks",
     "quotas",
     "room",
     "subjects",
+    "tell_passed",
 ]
 
 _GRAINS = ("day", "period")
@@ -137,7 +139,7 @@ def _before(ledger: Ledger, subject: str, grain: str, start: int) -> int:
     key = (int(number) if who == "member" else None, grain, start)
     amount = ledger.state.sums.get(key)
     if amount is None:
-        raise NeedMore(ledger.org, key)
+        raise NeedMore(ledger.org, frozenset([key]))
     # The latest charges, and this batch's own, are not in the cells yet.
     return amount + ledger.rollup().amount(*key)
 
@@ -163,19 +165,98 @@ def count_spending(
 
 
 def _alert(ledger: Ledger, subject: str, spend: Spend, more: int) -> None:
-    for limit in _limits(ledger, subject, spend.grain):
-        for percent in limit.alerts:
-            mark = limit.amount * percent
-            if spend.amount * 100 < mark <= (spend.amount + more) * 100:
-                data = {
-                    "subject": subject,
-                    "per": spend.grain,
-                    "start": spend.start,
-                    "limit": limit.amount,
-                    "percent": percent,
-                    "spent": spend.amount + more,
-                }
-                ledger.untold.append(("budget", data))
+    for amount, percent in _marks(ledger, subject, spend.grain):
+        if spend.amount * 100 < amount * percent <= (spend.amount + more) * 100:
+            _tell(ledger, spend, spend.amount + more, amount, percent)
+
+
+def _tell(ledger: Ledger, spend: Spend, spent: int, limit: int, percent: int) -> None:
+    data = {
+        "subject": spend.subject,
+        "per": spend.grain,
+        "start": spend.start,
+        "limit": limit,
+        "percent": percent,
+        "spent": spent,
+    }
+    ledger.untold.append(("budget", data))
+
+
+def _marks(ledger: Ledger, subject: str, grain: str) -> list[tuple[int, int]]:
+    """``(limit, percent)`` of each alert of a subject."""
+    limits = _limits(ledger, subject, grain)
+    return [(limit.amount, percent) for limit in limits for percent in limit.alerts]
+
+
+Marks = dict[tuple[str, str], list[tuple[int, int]]]
+"""Subject and grain → the ``(limit, percent)`` of its alerts."""
+
+
+def marks(ledger: Ledger, whose: Iterable[tuple[str, str]]) -> Marks:
+    """The alerts of subjects and grains, ``member:*`` and ``project:*`` for each of them,
+    before limits change: see :func:`tell_passed`."""
+    return {
+        (subject, grain): _marks(ledger, subject, grain)
+        for name, grain in whose
+        for subject in _each(ledger, name, grain)
+    }
+
+
+def tell_passed(ledger: Ledger, before: Marks) -> None:
+    """Limits have changed: alerts that are new, and whose mark has been passed already, are
+    told now, for no charge will."""
+    new = [
+        (subject, grain, *each)
+        for (subject, grain), known in before.items()
+        for each in _marks(ledger, subject, grain)
+        if each not in known
+    ]
+    _load_spent(ledger, {(subject, grain) for subject, grain, _, _ in new})
+    for subject, grain, amount, percent in new:
+        spend = _spend(ledger, subject, grain, _now(ledger, grain))
+        if spend.amount > 0 and spend.amount * 100 >= amount * percent:
+            _tell(ledger, spend, spend.amount, amount, percent)
+
+
+def _now(ledger: Ledger, grain: str) -> int:
+    """The start of the window of the time of decision."""
+    return _window(ledger, grain, ledger.time).start
+
+
+def _each(ledger: Ledger, name: str, grain: str) -> list[str]:
+    """The subjects that a name stands for.  A project that has spent nothing is none."""
+    who, _, which = name.partition(":")
+    if which != "*":
+        return [name]
+    _load_windows(ledger, {grain})
+    if who == "member":
+        return [f"member:{number}" for number in range(1, ledger.account.members + 1)]
+    start = _now(ledger, grain)
+    return sorted(
+        subject
+        for subject, per, begin in ledger.state.spends
+        if (per, begin) == (grain, start) and subject.startswith("project:")
+    )
+
+
+def _load_windows(ledger: Ledger, grains: Iterable[str]) -> None:
+    windows = frozenset((grain, _now(ledger, grain)) for grain in grains)
+    if not windows <= ledger.state.windows:
+        raise NeedMore(ledger.org, windows=windows)
+
+
+def _load_spent(ledger: Ledger, whose: Iterable[tuple[str, str]]) -> None:
+    """What subjects have spent in the windows of now, all of it in one go."""
+    _load_windows(ledger, {grain for _, grain in whose})
+    missing: set[tuple[int | None, str, int]] = set()
+    for subject, grain in whose:
+        start, (who, _, number) = _now(ledger, grain), subject.partition(":")
+        known = (subject, grain, start) in ledger.state.spends or who == "project"
+        key = (int(number) if who == "member" else None, grain, start)
+        if not known and had_begun(ledger.account, start) and key not in ledger.state.sums:
+            missing.add(key)
+    if missing:
+        raise NeedMore(ledger.org, frozenset(missing))
 
 
 def hold_spending(ledger: Ledger, hold: Hold, amount: int) -> None:

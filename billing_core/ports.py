@@ -90,6 +90,7 @@ class Wanted:
     open debts.  ``all_holds``: every open hold, for closing.  ``times``: the earliest and
     latest time of occurrence of anything charged or held.  ``projects``: by name.
     ``sums``: ``(member or None for all, grain, start)`` of rollup cells.
+    ``windows``: ``(grain, start)`` of those in which everybody's spending is asked for.
     ``runs`` and ``storages``: by name, the earliest and latest time that is asked about.
     ``topups``: by their ids.  ``auto``: the automatic top-up.
     """
@@ -106,6 +107,7 @@ class Wanted:
     times: tuple[int, int] | None = None
     projects: set[str] = field(factory=set)
     sums: set[tuple[int | None, str, int]] = field(factory=set)
+    windows: set[tuple[str, int]] = field(factory=set)
     topups: set[str] = field(factory=set)
     auto: bool = False
     runs: dict[str, tuple[int, int]] = field(factory=dict)
@@ -118,7 +120,8 @@ class Wanted:
 
     def plain(self, account: Account) -> bool:
         """Whether nothing lapses, is owed, or was used before the plan, and nothing is wanted
-        of charges, all holds, sums, runs, workspaces or top-ups: so it is with most commands."""
+        of charges, all holds, sums, windows, runs, workspaces or top-ups: so it is with most
+        commands."""
         due = account.next_lapse is not None and account.next_lapse <= self.until
         late = self.times is not None and self.times[0] < account.plan_since
         return not (
@@ -128,6 +131,7 @@ class Wanted:
             or self.charges
             or self.all_holds
             or self.sums
+            or self.windows
             or self.runs
             or self.storages
             or self.topups
@@ -181,8 +185,10 @@ class OrgState:
     org's own for it, for each member and project, and for those wanted; and ``spends``, by
     subject, grain and start, those of the org and of every member and project that is
     wanted or of a loaded hold or wanted charge: what is ``held``, and the days and periods
-    in which any of ``Wanted.times`` or a wanted charge's usage falls.
-    ``sums``: the amounts of the wanted rollup cells, added up, as they are kept.
+    in which any of ``Wanted.times`` or a wanted charge's usage falls.  With ``windows``, all
+    of the org's limits, and everybody's spends in these.
+    ``windows``: the wanted ones.  ``sums``: the amounts of the wanted rollup cells, added up,
+    as they are kept.
     ``tail``: where :meth:`Wanted.tail`, the usage of the entries after ``account.summed``,
     which the kept cells lack, by number; else None.
 
@@ -211,6 +217,7 @@ class OrgState:
     limits: dict[tuple[str, str], LimitSet] = field(init=False, factory=dict)
     spends: dict[tuple[str, str, int], Spend] = field(init=False, factory=dict)
     sums: dict[tuple[int | None, str, int], int] = field(init=False, factory=dict)
+    windows: set[tuple[str, int]] = field(init=False, factory=set)
     tail: list[UsageRecord] | None = field(init=False, default=None)
     runs: dict[str, Run] = field(init=False, factory=dict)
     storages: dict[str, Storage] = field(init=False, factory=dict)

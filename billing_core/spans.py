@@ -196,6 +196,8 @@ def _counted(ledger: Ledger, whose: Whose, tab: Tab) -> bool:
     not where it was begun before spending was added up, for that part is not told apart."""
     if whose.project is None or ledger.account.limited_since is None:
         return True
+    if ledger.terms.level < 2:
+        return True  # the version before knows it no other way
     first = ledger.entry(tab.charge)
     if first is None:
         if tab.charge > ledger.account.seq:

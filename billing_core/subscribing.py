@@ -7,7 +7,7 @@ from billing_core.asked import Ask, finish
 from billing_core.errors import InvalidCommand, NotFound
 from billing_core.lapsing import begin_period, grant_allowance, lapse
 from billing_core.ledger import Ledger
-from billing_core.limits import limit_from
+from billing_core.limits import limit_from, marks, tell_passed
 from billing_core.outcomes import Outcome
 from billing_core.owing import repay
 from billing_core.records import LimitSet, Subscription
@@ -31,11 +31,15 @@ def set_plan(ledger: Ledger, ask: Ask) -> Outcome:
             raise InvalidCommand("plan", f"{command.plan} in {plan.currency}", expected)
     lapse(ledger, ask.time)
     limit_from(ledger, ask.time)
+    named = [] if plan is None else [each for each in plan.limits if each.alerts]
+    whose = [(each.whose if each.whose == "org" else f"{each.whose}:*", each.per) for each in named]
+    before = marks(ledger, whose)
     period = ledger.period(ask.time)
     if account.period != period.start:  # it had no plan, or paused, when this one began
         begin_period(account, period.start)
     subscribe(ledger, command.plan, ask.time)
     account.paused = command.paused
+    tell_passed(ledger, before)
     lot, effects = None, None
     if plan is not None and not command.paused:
         lot, effects = grant_allowance(ledger, plan, ask.time)
@@ -63,9 +67,13 @@ def set_limit(ledger: Ledger, ask: Ask) -> Outcome:
     limit_from(ledger, ask.time)
     amount = None if command.amount is None else command.amount.nanos
     subject = command.subject(ask.member)
+    # For each that has no own, the marks that were there stay unless this one has some.
+    some = command.every is None or (amount is not None and command.alerts)
+    before = marks(ledger, [(subject, command.per)] if some else [])
     limit = LimitSet(subject, command.per, amount, command.alerts, command.blocks)
     key = (limit.subject, limit.per)
     ledger.state.limits[key] = ledger.changes.limits[key] = limit
+    tell_passed(ledger, before)
     return finish(ledger, ask, amount or 0)
 
 

@@ -54,23 +54,26 @@ class NeedMore(Exception):
     """What was loaded does not suffice: load more of it and decide again.
 
     ``org``: whose credit reaches further than the debts that were loaded, or, with
-    ``sums``, whose rollup cells are to be added up, with ``charges``, of which the stories
-    are missing, with ``auto``, the automatic top-up; None: the catalogue is to be read again.
+    ``sums``, whose rollup cells are to be added up, with ``windows``, whose spending in them
+    is missing, with ``charges``, of which the stories are, with ``auto``, the automatic top-up;
+    None: the catalogue is to be read again.
     """
 
     def __init__(
         self,
         org: str | None,
-        sums: tuple[int | None, str, int] | None = None,
+        sums: frozenset[tuple[int | None, str, int]] = frozenset(),
         *,
+        windows: frozenset[tuple[str, int]] = frozenset(),
         charges: frozenset[int] = frozenset(),
         auto: bool = False,
     ) -> None:
         self.org = org
         self.sums = sums
+        self.windows = windows
         self.charges = charges
         self.auto = auto
-        super().__init__(org, sums, charges, auto)
+        super().__init__(org, sums, windows, charges, auto)
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
@@ -80,7 +83,9 @@ class NeedMore(Exception):
             wants[self.org].auto = True
         elif self.charges:
             wants[self.org].charges |= self.charges
-        elif self.sums is None:
-            wants[self.org].debts *= 16
+        elif self.windows:
+            wants[self.org].windows |= self.windows
+        elif self.sums:
+            wants[self.org].sums |= self.sums
         else:
-            wants[self.org].sums.add(self.sums)
+            wants[self.org].debts *= 16

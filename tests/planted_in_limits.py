@@ -2,9 +2,14 @@
 
 LIMITS = "billing_core/limits.py"
 SPANS = "billing_core/spans.py"
+SUBSCRIBING = "billing_core/subscribing.py"
+SQLITE_LOADING = "adapters/billing_adapters/sqlite/loading.py"
+PG_LOOKUPS = "adapters/billing_adapters/postgres/lookups.py"
 
 PLANS = "tests/test_plans.py::test_"
 RUNS = "tests/test_runs.py::test_"
+SQLITE = "tests/test_sqlite_store.py::TestSqliteStore::test_"
+POSTGRES = "tests/test_postgres_store.py::TestPostgresStore::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -36,5 +41,51 @@ IN_LIMITS: list[Planted] = [
         "    return had_counted(ledger.account, first)",
         "    return False",
         (RUNS + "what_counted_of_a_project_makes_room_when_its_run_is_forgiven",),
+    ),
+    (
+        "an alert that is passed already is not told",
+        SUBSCRIBING,
+        "changes.limits[key] = limit\n    tell_passed(ledger, before)",
+        "changes.limits[key] = limit",
+        (
+            PLANS + "an_alert_whose_mark_is_passed_when_its_limit_is_set_is_told_then_once",
+            PLANS + "an_alert_that_a_lowered_limit_passes_is_told_then",
+            PLANS + "alerts_for_each_are_told_of_all_who_have_passed_them",
+        ),
+    ),
+    (
+        "an alert that comes with a plan is not told",
+        SUBSCRIBING,
+        "account.paused = command.paused\n    tell_passed(ledger, before)",
+        "account.paused = command.paused",
+        (PLANS + "alerts_that_come_with_a_plan_are_told_then",),
+    ),
+    (
+        "an alert is told again when its limit is set again",
+        LIMITS,
+        "        if each not in known\n",
+        "",
+        (
+            PLANS + "an_alert_whose_mark_is_passed_when_its_limit_is_set_is_told_then_once",
+            PLANS + "alerts_that_come_with_a_plan_are_told_then",
+        ),
+    ),
+    (
+        "an alert for each is told to those with a limit of their own",
+        SQLITE_LOADING,
+        '    for row in db.execute(f"SELECT {rows.LIMIT} FROM limits WHERE org_id = ?", (org,)):\n'
+        "        state.limits[row[0], row[1]] = rows.limit(row)\n",
+        "",
+        (
+            PLANS + "alerts_for_each_are_told_of_all_who_have_passed_them",
+            SQLITE + "windows_bring_all_limits_and_what_everybody_has_spent_in_them",
+        ),
+    ),
+    (
+        "PostgreSQL finds the first that has spent anything, and no more",
+        PG_LOOKUPS,
+        "FROM known WHERE known.whose IS NOT NULL)",
+        "FROM known WHERE false)",
+        (POSTGRES + "windows_bring_all_limits_and_what_everybody_has_spent_in_them",),
     ),
 ]

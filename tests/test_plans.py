@@ -598,6 +598,114 @@ def test_a_budget_alerts_and_refuses_nothing() -> None:
     ]
 
 
+def budgets(world: World) -> list[tuple[str, str, int, int, int]]:
+    """Whose alerts were told, in order."""
+    return [
+        tuple(data[name] for name in ("subject", "per", "limit", "percent", "spent"))
+        for kind, data in events(world)
+        if kind == "budget"
+    ]
+
+
+def test_an_alert_whose_mark_is_passed_when_its_limit_is_set_is_told_then_once() -> None:
+    world = World()
+    world.grant(1000)
+    world.deduct(60, member="ann")
+    world.billing.set_limit("acme", "org", nanos(100), alerts=(50, 80), per="day")
+    assert budgets(world) == [("org", "day", 100, 50, 60)]
+    world.billing.set_limit("acme", "ann", nanos(60), member="ann", alerts=(100,))
+    assert budgets(world)[1:] == [("member:1", "period", 60, 100, 60)]
+    world.billing.set_limit("acme", "again", nanos(100), alerts=(50, 80), per="day")
+    world.settle(10)
+    assert len(budgets(world)) == 2, "told once"
+    world.settle(10)
+    assert budgets(world)[2:] == [("org", "day", 100, 80, 80)]
+    world.clock.advance(DAY)
+    world.billing.set_limit("acme", "lower", nanos(90), alerts=(50, 80), per="day")
+    assert len(budgets(world)) == 3, "of another day nothing is spent"
+    assert world.wrong() == []
+
+
+def test_an_alert_that_a_lowered_limit_passes_is_told_then() -> None:
+    world = World()
+    world.grant(1000)
+    world.billing.set_limit("acme", "p", nanos(100), project="key-1", alerts=(80,))
+    world.deduct(70, project="key-1")
+    assert budgets(world) == []
+    world.billing.set_limit("acme", "lower", nanos(80), project="key-1", alerts=(80,))
+    assert budgets(world) == [("project:key-1", "period", 80, 80, 70)]
+    world.hold(10, project="key-1")
+    world.billing.set_limit("acme", "higher", nanos(99), project="key-1", alerts=(80,))
+    assert len(budgets(world)) == 1, "what is held is not charged yet"
+    assert world.wrong() == []
+
+
+def test_alerts_for_each_are_told_of_all_who_have_passed_them() -> None:
+    world = World()
+    world.grant(1000)
+    world.deduct(60, member="ann")
+    world.deduct(40, member="bob")
+    world.billing.set_limit("acme", "own", nanos(500), member="cid")
+    world.deduct(90, member="cid", project="key-1")
+    world.deduct(70, member="dan", project="key-2")
+    world.deduct(10, project="key-3")
+    world.billing.set_limit("acme", "each", nanos(100), every="member", alerts=(50,))
+    assert budgets(world) == [
+        ("member:1", "period", 100, 50, 60),
+        ("member:4", "period", 100, 50, 70),
+    ]
+    world.billing.set_limit("acme", "keys", nanos(70), every="project", alerts=(100,))
+    assert budgets(world)[2:] == [
+        ("project:key-1", "period", 70, 100, 90),
+        ("project:key-2", "period", 70, 100, 70),
+    ]
+    world.billing.set_limit("acme", "no own", None, member="cid")
+    assert budgets(world)[4:] == [("member:3", "period", 100, 50, 90)], "as each of them"
+    assert world.wrong() == []
+
+
+def test_alerts_that_come_with_a_plan_are_told_then() -> None:
+    world = World()
+    world.grant(1000)
+    world.deduct(60, member="ann")
+    small = [
+        Limit("org", nanos(50), "day", (100,)),
+        Limit("member", nanos(100), alerts=(50, 90)),
+        Limit("project", nanos(10), alerts=(50,)),
+    ]
+    world.billing.publish(Plan("small-1", "small", LONG_AGO, limits=small))
+    world.billing.publish(Plan("large-1", "large", LONG_AGO, limits=small[1:]))
+    world.billing.set_plan("acme", "begin", "small")
+    assert budgets(world) == [
+        ("org", "day", 50, 100, 60),
+        ("member:1", "period", 100, 50, 60),
+    ]
+    world.billing.set_plan("acme", "change", "large")
+    assert len(budgets(world)) == 2, "these were told already"
+    world.billing.set_plan("acme", "end", None)
+    world.settle(9, project="key-1")
+    world.billing.set_plan("acme", "again", "small")
+    assert budgets(world)[2:] == [
+        ("org", "day", 50, 100, 69),
+        ("member:1", "period", 100, 50, 60),
+        ("project:key-1", "period", 10, 50, 9),
+    ]
+    assert world.wrong() == []
+
+
+def test_what_the_same_batch_has_spent_is_told_with_its_limit() -> None:
+    world = World()
+    world.grant(1000)
+    world.deduct(20, member="ann")
+    world.billing.execute(
+        [
+            Deduct("acme", "d", cost=units(20), member="ann"),
+            SetLimit("acme", "l", amount=nanos(50), every="member", alerts=(80,)),
+        ]
+    )
+    assert budgets(world) == [("member:1", "period", 50, 80, 40)]
+
+
 def test_grace_is_shorter_than_a_period() -> None:
     with pytest.raises(InvalidCommand, match="27 days"):
         Plan("v", "p", T0, grace=timedelta(days=28))

@@ -130,6 +130,25 @@ class TermsContract:
         assert told == {held, ("org", "period", LAST)}
         assert held in _told(load(store, want=Wanted(until=0)))
 
+    def test_windows_bring_all_limits_and_what_everybody_has_spent_in_them(
+        self, store: Store
+    ) -> None:
+        subjects = (*SUBJECTS, "member:*", "project:*")
+        limits = {(each, "day"): LimitSet(each, "day", 5, (80,), True) for each in subjects}
+        spends = _spends()
+        draft = _limited()
+        save(store, draft.changes(limits=list(limits.values()), spends=list(spends.values())))
+        other = _limited("other").changes(spends=[Spend("project:c", "day", TENTH, 1)])
+        save(store, other)
+        assert not load(store, want=Wanted(until=0)).windows
+        windows = {("day", TENTH), ("period", NEXT)}
+        state = load(store, want=Wanted(until=0, windows=set(windows)))
+        assert state.windows == windows
+        assert state.limits == limits
+        told = {key for key in state.spends if key[1] != "held"}
+        assert told == {(subject, *window) for subject in SUBJECTS for window in windows}
+        assert state.spends == {key: spends[key] for key in state.spends}
+
     def test_spends_of_whoever_may_be_charged(self, store: Store) -> None:
         """Members and projects that are wanted, of loaded holds, of wanted charges."""
         draft = _limited()

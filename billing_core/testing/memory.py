@@ -174,6 +174,7 @@ class MemoryStore:
     def _load_terms(self, org: _Org, state: OrgState, want: Wanted, spanned: list[int]) -> None:
         """The plans that the org had, its limits, and what counts towards them."""
         account = org.account
+        state.windows = set(want.windows)
         used = [subject.usage for subject in state.subjects.values() if subject.usage is not None]
         times = [each.occurred_at for each in used] + list(want.times or ()) + spanned
         if account.plan_since > min(times, default=account.plan_since):
@@ -191,7 +192,7 @@ class MemoryStore:
         state.limits = {
             key: limit
             for key, limit in org.limits.items()
-            if key[0] in subjects | {"member:*", "project:*"}
+            if want.windows or key[0] in subjects | {"member:*", "project:*"}
         }
         spans = {"held": Window(0, 0)}
         for grain in ("day", "period") if times else ():
@@ -199,9 +200,12 @@ class MemoryStore:
         state.spends = {
             key: spend
             for key, spend in org.spends.items()
-            if key[0] in subjects
-            and key[1] in spans
-            and spans[key[1]][0] <= key[2] <= spans[key[1]][1]
+            if key[1:] in want.windows
+            or (
+                key[0] in subjects
+                and key[1] in spans
+                and spans[key[1]][0] <= key[2] <= spans[key[1]][1]
+            )
         }
 
     def _load_payers(self, org: _Org, state: OrgState, number: int) -> None:

@@ -34,7 +34,7 @@ from billing_core.quantities import Usage
 from billing_core.testing.answers import Answer, No, Wrong, amounts, answer_of, no
 from billing_core.testing.facts import MOST, ChargeFact, Facts, HoldFact, LotFact
 from billing_core.testing.quoting import announced, named, prices, quote
-from billing_core.testing.spending import Wish, alert, billed_of, bound, check
+from billing_core.testing.spending import Wish, alert, alert_of, alerts, billed_of, bound, check
 from billing_core.testing.tariff import Bill, Piece, Tariff, Used, month_start
 from billing_core.times import duration, micros
 
@@ -201,7 +201,9 @@ class Model:
                 raise Wrong("InvalidCommand")
         org.lapse(time)
         self._limit_from(org)
+        before = alerts(org, time)
         org.plans.append((time, command.plan))
+        alert_of(org, before, time)
         org.dealt = None if plan is None or command.paused else time
         lot, amount = (None, 0) if org.dealt is None else org.allow(plan, time)
         org.repay(time)
@@ -216,7 +218,9 @@ class Model:
         org.lapse(time)
         self._limit_from(org)
         subject = command.subject(self._member(org, command))
+        before = alerts(org, time)
         org.limits[subject, command.per] = command
+        alert_of(org, before, time)
         amount = 0 if command.amount is None else command.amount.nanos
         return self._success(org, command, time, "Changed", amount)
 

@@ -14,7 +14,19 @@ from billing_core.testing.answers import Answer, No, no
 from billing_core.testing.facts import ChargeFact, Facts
 from billing_core.testing.tariff import Piece, counted, month_end, month_start
 
-__all__ = ["GRAINS", "Wish", "alert", "billed_of", "bound", "check", "held", "held_of", "spent"]
+__all__ = [
+    "GRAINS",
+    "Wish",
+    "alert",
+    "alert_of",
+    "alerts",
+    "billed_of",
+    "bound",
+    "check",
+    "held",
+    "held_of",
+    "spent",
+]
 
 DAY = 24 * 3_600_000_000
 GRAINS = ("day", "period")
@@ -149,6 +161,32 @@ def held(org: Facts, subject: str) -> int:
         if subject in _subjects(hold.member, hold.project)
         for _, amount in hold.parts
     )
+
+
+def alerts(org: Facts, time: int) -> list[tuple[str, str, int, int]]:
+    """Every alert there is: whose, per what, of which limit, at how many percent."""
+    members = [f"member:{number}" for number in range(1, org.named + 1)]
+    projects = {f"project:{each.project}" for each in org.charges.values() if each.project}
+    return [
+        (subject, grain, most, percent)
+        for subject in ("org", *members, *sorted(projects))
+        for grain in GRAINS
+        for most, marks, _ in _limits(org, subject, grain, time)
+        for percent in marks
+    ]
+
+
+def alert_of(org: Facts, before: list[tuple[str, str, int, int]], time: int) -> None:
+    """Alerts that came with a change of limits, and whose mark has been passed."""
+    for subject, grain, most, percent in alerts(org, time):
+        start, _ = _window(org, grain, time)
+        already = spent(org, subject, grain, start)
+        new = (subject, grain, most, percent) not in before
+        if new and already > 0 and already >= Fraction(most * percent, 100):
+            org.tell(
+                "budget", subject=subject, per=grain, start=start, limit=most,
+                percent=percent, spent=already,
+            )  # fmt: skip
 
 
 def alert(org: Facts, charge: ChargeFact, time: int) -> None:

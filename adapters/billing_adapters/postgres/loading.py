@@ -194,6 +194,11 @@ class _Plan:
                 values = [org, grain, start, *(() if member is None else (member,))]
                 take = partial(self._sum, key)
                 asked.append((Query(query, [text(value) for value in values]), take))
+            if want.windows:
+                asked.append((Query(lookups.all_limits, [text(org)]), self._limit))
+            for grain, start in sorted(want.windows):
+                values = [text(org), text(grain), text(start)]
+                asked.append((Query(lookups.window, values), self._spend))
         return asked
 
     def _account(self, row: Row) -> None:
@@ -407,6 +412,7 @@ class _Plan:
                 found.state = OrgState()
         for org, state, want in self._known():
             state.sums = {key: state.sums.get(key, 0) for key in want.sums}
+            state.windows = set(want.windows)
             state.all_debts = len(state.debts) <= want.debts
             del state.debts[want.debts :]
             for resource, (first, _) in want.counters.items():

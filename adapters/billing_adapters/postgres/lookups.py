@@ -83,6 +83,16 @@ class Lookups:
             self._joined("spends", rows.SPEND, names, within),
             self._joined("spends", rows.SPEND, f"org_id text, {names}", within),
         )
+        self.all_limits = statement(
+            f"SELECT org_id, {rows.LIMIT} FROM {schema}.limits WHERE org_id = $1"
+        )
+        least = f"SELECT min(m.subject) FROM {schema}.spends AS m WHERE m.org_id = $1"
+        self.window = statement(
+            f"WITH RECURSIVE known (whose) AS (({least}) UNION ALL SELECT ({least}"
+            " AND m.subject > known.whose) FROM known WHERE known.whose IS NOT NULL)"
+            f" SELECT org_id, {rows.SPEND} FROM known JOIN {schema}.spends AS t"
+            " ON t.org_id = $1 AND t.subject = known.whose AND t.grain = $2 AND t.start = $3"
+        )
         # From the one in force at a time on.
         self.subscribed = statement(
             f"SELECT org_id, {rows.SUBSCRIPTION} FROM {schema}.subscriptions WHERE org_id = $1"

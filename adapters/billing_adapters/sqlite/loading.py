@@ -71,6 +71,7 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
         _load_charges(db, org, want, state)
     if want.counters or want.items or state.holds or state.subjects or want.runs or want.storages:
         _load_counters(db, org, want, state, known)
+    state.windows = set(want.windows)
     if account.plan_since or account.limited_since is not None:
         _load_terms(db, org, want, state, account)
     if want.tail(account):
@@ -321,6 +322,19 @@ def _load_terms(
         for grain, span in spans.items():
             for row in db.execute(_SPENDS, (org, subject, grain, *span)):
                 state.spends[row[0], row[1], row[2]] = rows.spend(row)
+    if want.windows:
+        _load_windows(db, org, want, state)
+
+
+def _load_windows(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
+    """What everybody has spent in windows, and all limits."""
+    for row in db.execute(f"SELECT {rows.LIMIT} FROM limits WHERE org_id = ?", (org,)):
+        state.limits[row[0], row[1]] = rows.limit(row)
+    query = "SELECT min(subject) FROM spends WHERE org_id = ? AND subject > ?"
+    for subject in _skip(db, query, (org,), ""):
+        for grain, start in want.windows:
+            for row in db.execute(_SPENDS, (org, subject, grain, start, start)):
+                state.spends[row[0], row[1], row[2]] = rows.spend(row)
 
 
 def _load_sums(
@@ -374,10 +388,12 @@ def used_by(db: sqlite3.Connection, org: str) -> list[int]:
     return _skip(db, query, (org,))
 
 
-def _skip(db: sqlite3.Connection, query: str, values: tuple[Any, ...]) -> list[int]:
+def _skip(
+    db: sqlite3.Connection, query: str, values: tuple[Any, ...], least: Any = -1
+) -> list[Any]:
     """What a column has, by skipping from each to the next through an index."""
-    found: list[int] = []
-    [following] = db.execute(query, (*values, -1)).fetchone()
+    found: list[Any] = []
+    [following] = db.execute(query, (*values, least)).fetchone()
     while following is not None:
         found.append(following)
         [following] = db.execute(query, (*values, following)).fetchone()
