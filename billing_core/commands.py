@@ -62,6 +62,7 @@ class Command:
     member: str | None = None
     project: str | None = None
     hold: Any = None  # a str, or None
+    as_held: bool = False
     occurred_at: datetime | None = None
 
     def content(self, member: int | None) -> dict[str, Any]:
@@ -291,6 +292,8 @@ class Settle(Command):
     the hold, then from what is available, and what is left becomes debt.
 
     ``hold``: the hold that it settles; it ends, unless ``more`` says that more follows.
+    ``as_held``: for the member that the hold was made for, whose name is then not given, and
+    may have been erased meanwhile.
     """
 
     op: ClassVar[str] = "settle"
@@ -300,6 +303,7 @@ class Settle(Command):
     usage: Usage
     hold: str | None = None
     more: bool = False
+    as_held: bool = False
     member: str | None = None
     project: str | None = None
     reference: str | None = None
@@ -315,11 +319,21 @@ class Settle(Command):
             _check_hold(self.hold)
         if type(self.more) is not bool:
             raise InvalidCommand("more", self.more, "True or False")
+        if self.as_held is not False:
+            _check_as_held(self)
 
     def meaning(self, member: int | None) -> str:
         hold = "" if self.hold is None else f',"hold":{quoted(self.hold)}'
         more = "true" if self.more else "false"
         return f'{{"usage":{self.usage.text()}{hold},"more":{more}{_labels(self, member)}}}'
+
+
+def _check_as_held(command: Settle) -> None:
+    if command.as_held is not True:
+        raise InvalidCommand("as_held", command.as_held, "True or False")
+    if command.hold is None or command.member is not None:
+        given = f"hold {command.hold!r}, member {command.member!r}"
+        raise InvalidCommand("as_held", given, "a hold, and no member")
 
 
 @frozen(kw_only=True)

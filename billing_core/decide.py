@@ -171,8 +171,8 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         _check_not_ahead("at", at, terms)
         return _open(ledger, command, key, at)
     _check_currency(command, account)
-    name = command.member
-    member = None if name is None else ledger.state.members.get(name, account.members + 1)
+    anybody = command.member is not None or command.as_held
+    member = _member(ledger, command) if anybody else None
     content = command.meaning(member)
     known = ledger.state.entries.get(key)
     if known is not None:
@@ -210,6 +210,14 @@ def _check_level(command: Command, terms: Terms) -> None:
         f"that may still run beside this one knows {terms.level}: once it runs nowhere, run "
         "billing migrate --finish"
     )
+
+
+def _member(ledger: Ledger, command: Command) -> int | None:
+    """The number of a command's member, who may be new, or of the one its hold was made for."""
+    if command.member is not None:
+        return ledger.state.members.get(command.member, ledger.account.members + 1)
+    held = ledger.state.holds.get(command.hold)
+    return None if held is None else held.member or None
 
 
 def _check_not_ahead(field: str, time: int, terms: Terms) -> None:

@@ -8,6 +8,7 @@ PG_LOOKUPS = "adapters/billing_adapters/postgres/lookups.py"
 
 PLANS = "tests/test_plans.py::test_"
 RUNS = "tests/test_runs.py::test_"
+BLOCK = "tests/test_hold_block.py::test_"
 SQLITE = "tests/test_sqlite_store.py::TestSqliteStore::test_"
 POSTGRES = "tests/test_postgres_store.py::TestPostgresStore::test_"
 
@@ -87,5 +88,25 @@ IN_LIMITS: list[Planted] = [
         "FROM known WHERE known.whose IS NOT NULL)",
         "FROM known WHERE false)",
         (POSTGRES + "windows_bring_all_limits_and_what_everybody_has_spent_in_them",),
+    ),
+    (
+        "a hold's block writes its member's name",
+        "billing_core/engine/billing.py",
+        "as_held=True,  # by number: the name may have been erased since",
+        "member=hold.member,",
+        (
+            BLOCK + "a_name_erased_while_its_hold_is_open_is_not_written_again",
+            BLOCK + "nor_where_the_block_is_awaited",
+        ),
+    ),
+    (
+        "what settles a hold for its member is nobody's",
+        "billing_core/decide.py",
+        "return None if held is None else held.member or None",
+        "return None",
+        (
+            BLOCK + "a_settlement_as_held_is_its_holds_members",
+            BLOCK + "it_settles_what_was_reported",
+        ),
     ),
 ]

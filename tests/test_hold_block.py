@@ -224,3 +224,54 @@ def test_a_long_key_loses_no_report(length: int) -> None:
             hold.report(units(1))
     assert sum(charge.amount for charge in hold.charges) == 12
     assert world.left() == {1: 88}
+
+
+@pytest.mark.every_store
+def test_a_name_erased_while_its_hold_is_open_is_not_written_again() -> None:
+    world = World()
+    world.grant(20)
+    with world.hold(8, member="ann", project="p") as hold:
+        hold.report(units(3))
+        hold.report(units(2))
+        assert world.billing.erase_member("acme", "ann")
+    assert world.store.members("acme") == {}
+    assert [each.amount for each in hold.charges] == [3, 2]
+    records = [entry.usage for entry in world.entries() if entry.usage is not None]
+    assert [(each.member, each.project) for each in records] == [(1, "p"), (1, "p")]
+    assert world.settle(1, member="ann").amount == 1
+    assert world.store.members("acme") == {2: "ann"}, "who comes back is somebody new"
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_nor_where_the_block_is_awaited() -> None:
+    world = World()
+    world.grant(10)
+
+    async def use() -> None:
+        billing = AsyncBilling(world.store, clock=world.clock)
+        async with await billing.hold("acme", units(8), life=HOUR, member="ann") as hold:
+            hold.report(units(3))
+            await billing.erase_member("acme", "ann")
+
+    asyncio.run(use())
+    assert world.store.members("acme") == {}
+    assert world.entries()[-1].usage.member == 1
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_settlement_as_held_is_its_holds_members() -> None:
+    world = World()
+    world.grant(10)
+    hold = world.hold(8, member="ann")
+    world.settle(1, hold="unknown", as_held=True)
+    first = world.settle(2, hold=hold.key, as_held=True, key="s")
+    assert world.settle(2, hold=hold.key, as_held=True, key="s").replayed
+    assert world.settle(2, hold=hold.key, member="ann", key="s").seq == first.seq, "one meaning"
+    assert [each.usage.member for each in world.entries() if each.usage] == [0, 1]
+    for wrong in ({"as_held": True}, {"as_held": True, "hold": "h", "member": "ann"}):
+        with pytest.raises(InvalidCommand, match="a hold, and no member"):
+            world.settle(1, **wrong)
+    with pytest.raises(InvalidCommand, match="as_held"):
+        world.settle(1, hold="h", as_held=1)

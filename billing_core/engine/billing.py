@@ -277,6 +277,7 @@ class Billing(OverTime, TimeReads, Work):
         *,
         hold: str | None = None,
         more: bool = False,
+        as_held: bool = False,
         member: str | None = None,
         project: str | None = None,
         reference: str | None = None,
@@ -285,8 +286,8 @@ class Billing(OverTime, TimeReads, Work):
     ) -> Charged:
         """Charge what was really used, whatever the balance; see :class:`Settle`."""
         command = Settle(
-            org, key, usage=usage, hold=hold, more=more, member=member, project=project,
-            reference=reference, occurred_at=occurred_at, at=at,
+            org, key, usage=usage, hold=hold, more=more, as_held=as_held, member=member,
+            project=project, reference=reference, occurred_at=occurred_at, at=at,
         )  # fmt: skip
         return self._do(command, Charged)
 
@@ -397,7 +398,8 @@ class Billing(OverTime, TimeReads, Work):
 
     def erase_member(self, org: str, member: str) -> bool:
         """Forget a member's name: records keep the surrogate id alone.  Their keys cannot
-        be replayed afterwards."""
+        be replayed afterwards.  Whoever comes with that name later is a new member, with all of
+        a member's limits unused: nothing on record says that it was the same person."""
         return self.store.erase_member(checked_name("org", org), checked_name("member", member))
 
     def accept_clock(self) -> datetime:
@@ -517,7 +519,7 @@ def settlements(hold: Hold, reported: Sequence[Usage]) -> list[Settle]:
             usage=usage,
             hold=hold.key,
             more=index < last,
-            member=hold.member,
+            as_held=True,  # by number: the name may have been erased since
             project=hold.project,
             reference=hold.reference,
         )

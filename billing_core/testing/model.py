@@ -164,6 +164,9 @@ class Model:
         return 0 if name is None else org.members.get(name, org.named + 1)
 
     def _member(self, org: Facts, command: Settle | Deduct | Hold | SetLimit) -> int:
+        if command.as_held:
+            held = org.holds.get(str(command.hold))
+            return 0 if held is None else held.member
         name = command.member
         if name is None:
             return 0
