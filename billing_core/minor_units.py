@@ -16,7 +16,15 @@ from attrs import frozen
 from billing_core.errors import InvalidCommand, MoneyOverflow
 from billing_core.money import MAX_NANOS, NANOS, decimal_text
 
-__all__ = ["CURRENCIES", "MinorUnit", "floor_minor", "minor_unit", "to_minor", "to_nanos"]
+__all__ = [
+    "A_DOLLAR",
+    "CURRENCIES",
+    "MinorUnit",
+    "floor_minor",
+    "minor_unit",
+    "to_minor",
+    "to_nanos",
+]
 
 
 @frozen
@@ -60,6 +68,35 @@ CURRENCIES: Mapping[str, MinorUnit] = MappingProxyType(
         **dict.fromkeys(_WHOLE_IN_HUNDREDTHS.split(), MinorUnit(2, step=100)),
     }
 )
+
+
+_DOLLARS = """
+    1 AUD BHD BMD BND BSD CAD CHF EUR FKP GBP GIP JOD KWD KYD NZD OMR PAB SGD SHP USD
+    2 ANG AWG AZN BAM BBD BGN BZD FJD GEL TND TOP WST XCD XCG
+    5 AED BOB BRL BYN CNY DKK ILS MYR PEN PGK PLN QAR RON SAR TTD
+    10 BWP GTQ HKD MAD MOP NOK SBD SCR SEK TJS
+    20 CZK HNL LSL MDL MVR MXN NAD SLE SZL THB TWD ZAR ZMW
+    50 AFN DOP EGP GMD MKD MUR MZN NIO PHP SRD TRY UAH UYU
+    100 ALL BDT CVE DZD ETB HTG INR ISK JPY KES KGS NPR RSD RUB VUV XPF
+    200 DJF GYD JMD LKR LRD PKR YER
+    500 AMD CRC HUF KMF KZT SOS XAF XOF
+    1000 AOA ARS CLP KRW
+    2000 BIF CDF MMK MWK NGN RWF TZS
+    5000 COP KHR MGA MNT PYG UGX
+    10000 GNF UZS
+    20000 IDR LAK STD VND
+    100000 LBP
+"""
+
+A_DOLLAR: Mapping[str, int] = MappingProxyType(
+    {
+        currency: int(line.split()[0])
+        for line in _DOLLARS.strip().splitlines()
+        for currency in line.split()[1:]
+    }
+)
+"""About how many of each currency are worth a US dollar: a round number, as of 2026.  For
+bounds that are to be of the same order everywhere, never to convert money."""
 
 
 def minor_unit(currency: object) -> MinorUnit:

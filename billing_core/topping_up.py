@@ -33,6 +33,7 @@ from billing_core.topup import (
     attempt_begins,
     attempt_ends,
     held_share,
+    in_bounds,
     misfit,
     mismatch,
     resumes,
@@ -135,15 +136,13 @@ def _check_mode(ledger: Ledger, *, livemode: bool) -> None:
 
 
 def _check_size(ledger: Ledger, minor: int) -> None:
-    rules = ledger.terms.topups
-    if not rules.minimum <= minor <= rules.maximum:
-        currency = ledger.account.currency
-
-        def shown(minor: int) -> str:
-            return decimal_text(to_nanos(minor, currency))
-
-        expected = f"{shown(rules.minimum)} to {shown(rules.maximum)} {currency}"
-        raise InvalidCommand("amount", f"{shown(minor)} {currency}", expected)
+    currency = ledger.account.currency
+    if not in_bounds(minor, currency, ledger.terms.topups):
+        least, most = (
+            decimal_text(to_nanos(each, currency)) for each in ledger.terms.topups.bounds(currency)
+        )
+        given = f"{decimal_text(to_nanos(minor, currency))} {currency}"
+        raise InvalidCommand("amount", given, f"{least} to {most} {currency}")
 
 
 def set_auto(ledger: Ledger, ask: Ask) -> Outcome:
@@ -204,6 +203,10 @@ def consider(ledger: Ledger, time: int) -> None:
     cap = why_not(auto, period, ledger.terms.topups)
     key = f"auto:{account.seq + 1}"
     content: dict[str, Any] = {"available": available}
+    if not in_bounds(auto.amount, account.currency, ledger.terms.topups):
+        _stop(ledger, auto, "amount")
+        ledger.post(key, time, compact(content), 0, told(auto=_keep_auto(ledger, auto)))
+        return
     if cap is not None:
         auto.not_before = period.end
         ledger.untold.append(("auto_topup_capped", {"cap": cap, "until": period.end}))
@@ -281,6 +284,8 @@ def _misfit(ledger: Ledger, auto: AutoTopUp, topup: TopUp, available: int, time:
     """Why an attempt is not to be asked for any more."""
     if ledger.account.closed_at is not None:
         return "closed"
+    if not in_bounds(topup.amount, ledger.account.currency, ledger.terms.topups):
+        return "amount"
     return misfit(auto, topup, available, ledger.period(time), ledger.terms.topups)
 
 

@@ -18,7 +18,7 @@ automatic one is due.  Pure; no ledger, no provider.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from billing_core.errors import InvalidCommand
-from billing_core.minor_units import to_nanos
+from billing_core.minor_units import A_DOLLAR, minor_unit, to_minor, to_nanos
+from billing_core.money import MAX_NANOS, Money, usd
 from billing_core.records import Account
 from billing_core.times import DAY, Window, duration
 
@@ -47,6 +48,7 @@ __all__ = [
     "attempt_begins",
     "attempt_ends",
     "held_share",
+    "in_bounds",
     "misfit",
     "mismatch",
     "resumes",
@@ -86,20 +88,35 @@ CHARGED = IN_FLIGHT | {"paid", "quarantined"}
 """The states in which an attempt was or may yet be charged: they count towards the cap."""
 
 
+def _several(given: int | Money | Iterable[Money]) -> tuple[Money, ...]:
+    """What :class:`TopUpRules` checks: a bound for each currency that is named."""
+    if type(given) is int:
+        return (Money(to_nanos(given, "USD"), "USD"),)
+    if isinstance(given, Iterable):
+        return tuple(given)
+    return (given,)  # type: ignore[return-value]
+
+
+_MINIMUM = (usd("5"),)
+_MAXIMUM = (usd("10000"),)
+
+
 @frozen(kw_only=True)
 class TopUpRules:
     """The platform's own limits to top-ups, whatever an org asks for.
 
-    ``minimum``, ``maximum``: of one top-up, in minor units of its currency.
+    ``minimum``, ``maximum``: of one top-up, as Money, or as several of different currencies.
+    A currency that is not named has about as much as the dollars (:meth:`bounds`): 5.00 USD
+    are 500 JPY or 5,000 KRW.  An int is of US cents.
+
     ``cooldown``: from one automatic top-up to the next.  ``failures``: after so many in a
     row they stop.  ``backoff``: after the first failure; each further one doubles it, up to
-    thirty days.
-    ``times``: automatic attempts in a billing period.  ``lease``: for how long a worker has
-    an attempt to itself: longer than a call of the provider can take.
+    thirty days.  ``times``: automatic attempts in a billing period.  ``lease``: for how long
+    a worker has an attempt to itself: longer than a call of the provider can take.
     """
 
-    minimum: int = 500
-    maximum: int = 1_000_000
+    minimum: tuple[Money, ...] = field(default=_MINIMUM, converter=_several)
+    maximum: tuple[Money, ...] = field(default=_MAXIMUM, converter=_several)
     cooldown: timedelta = timedelta(minutes=1)
     failures: int = 3
     backoff: timedelta = timedelta(hours=1)
@@ -107,14 +124,48 @@ class TopUpRules:
     lease: timedelta = timedelta(minutes=3)
 
     def __attrs_post_init__(self) -> None:
-        for name in ("minimum", "maximum", "failures", "times"):
+        for name in ("failures", "times"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise InvalidCommand(name, value, "an int of 1 or more")
-        if self.minimum > self.maximum:
-            raise InvalidCommand("minimum", self.minimum, f"{self.maximum}, the maximum, at most")
+        for name in ("minimum", "maximum"):
+            _check_amounts(name, getattr(self, name))
+        for currency in {each.currency for each in self.minimum + self.maximum}:
+            least, most = (to_nanos(each, currency) for each in self.bounds(currency))
+            if least > most:
+                expected = f"{Money(most, currency)}, the maximum, at most"
+                raise InvalidCommand("minimum", str(Money(least, currency)), expected)
         for name in ("cooldown", "backoff", "lease"):
             duration(name, getattr(self, name))
+
+    def bounds(self, currency: str) -> tuple[int, int]:
+        """The least and the most that one top-up may be, in minor units of a currency."""
+        return (
+            _bound(self.minimum, _MINIMUM, currency),
+            _bound(self.maximum, _MAXIMUM, currency),
+        )
+
+
+def _check_amounts(name: str, amounts: tuple[object, ...]) -> None:
+    expected = "positive Money, or several of different currencies, or an int of US cents"
+    known: set[str] = set()
+    for each in amounts:
+        if not isinstance(each, Money) or each.nanos < 1 or each.currency in known:
+            raise InvalidCommand(name, each, expected)
+        to_minor(each.nanos, each.currency)
+        known.add(each.currency)
+    if not known:
+        raise InvalidCommand(name, amounts, expected)
+
+
+def _bound(amounts: tuple[Money, ...], default: tuple[Money, ...], currency: str) -> int:
+    """In minor units: as it was named, or about as much as the dollars are worth."""
+    unit = minor_unit(currency)
+    named = {each.currency: each.nanos for each in default + amounts}
+    nanos = named.get(currency)
+    if nanos is None:
+        nanos = min(named["USD"] * A_DOLLAR[currency], MAX_NANOS)
+    return nanos // (unit.nanos * unit.step) * unit.step
 
 
 @define
@@ -181,9 +232,10 @@ class AutoTopUp:
     attempts in a billing period at most, None: as the platform has it.
     ``stopped``: why, None where it goes on: ``declined``, ``authentication_required``,
     ``failed`` and ``method`` until there is another method, or it is enabled again;
-    ``refund``, ``dispute`` and ``quarantined`` until it is enabled again.  ``failures``: in a
-    row, of one method, however often it is enabled.  ``not_before``: cooldown, back-off, or a
-    cap.  ``open``: the attempt in flight.
+    ``refund``, ``dispute``, ``quarantined`` and ``amount`` (the platform has other bounds
+    since) until it is enabled again.  ``failures``: in a row, of one method, however often
+    it is enabled.  ``not_before``: cooldown, back-off, or a cap.  ``open``: the attempt in
+    flight.
     ``period``: the billing period in which ``spent`` minor units were or may yet be
     charged, in ``begun`` attempts.  ``last``: when one was last paid.  ``saved_by``: the
     ``seq`` of the top-up whose page saved the method.  ``refunds``: how many were asked for
@@ -241,6 +293,12 @@ def why_not(auto: AutoTopUp, period: Window, rules: TopUpRules) -> str | None:
 
 def _most_times(auto: AutoTopUp, rules: TopUpRules) -> int:
     return rules.times if auto.times is None else min(rules.times, auto.times)
+
+
+def in_bounds(amount: int, currency: str, rules: TopUpRules) -> bool:
+    """Whether the platform lets so many minor units be one top-up."""
+    least, most = rules.bounds(currency)
+    return least <= amount <= most
 
 
 def misfit(
@@ -330,7 +388,7 @@ def _failed(auto: AutoTopUp, how: str, at: int, rules: TopUpRules) -> None:
 
 def stopped(auto: AutoTopUp, why: str) -> bool:
     """Stop; whether it was going on.  What only enabling undoes outlives the rest."""
-    if not auto.enabled or auto.stopped in ("refund", "dispute", "quarantined"):
+    if not auto.enabled or (auto.stopped is not None and auto.stopped not in NEEDS_METHOD):
         return False
     was, auto.stopped = auto.stopped, why
     return was is None

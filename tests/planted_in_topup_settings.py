@@ -3,7 +3,11 @@
 POLICY = "billing_core/topup.py"
 DECIDE = "billing_core/topping_up.py"
 AUDIT = "billing_core/topup_audit.py"
+UNITS = "billing_core/minor_units.py"
+PAYING = "adapters/billing_adapters/http/paying.py"
+WORKER = "adapters/billing_adapters/cli/background.py"
 
+BOUNDS = "tests/test_topup_bounds.py::test_"
 SETTINGS = "tests/test_topup_settings.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -119,5 +123,68 @@ IN_TOPUP_SETTINGS: list[Planted] = [
         "not available < auto.threshold",
         "False",
         ("tests/test_topup_claims.py",),
+    ),
+    (
+        "a bound is the same number in every currency",
+        POLICY,
+        'nanos = min(named["USD"] * A_DOLLAR[currency], MAX_NANOS)',
+        'nanos = min(named["USD"] // 10**7 * unit.nanos, MAX_NANOS)',
+        (BOUNDS + "a_top_up_is_within_the_bounds_of_its_currency",),
+    ),
+    (
+        "a bound that the host names for a currency is not heard",
+        POLICY,
+        "for each in default + amounts}",
+        "for each in default + amounts[:1]}",
+        (BOUNDS + "what_the_host_names_holds_and_the_rest_follows_its_dollars",),
+    ),
+    (
+        "a bound passes what an amount can be",
+        POLICY,
+        'nanos = min(named["USD"] * A_DOLLAR[currency], MAX_NANOS)',
+        'nanos = named["USD"] * A_DOLLAR[currency]',
+        (BOUNDS + "what_the_host_names_holds_and_the_rest_follows_its_dollars",),
+    ),
+    (
+        "a currency has no bounds",
+        UNITS,
+        "10 BWP GTQ HKD",
+        "10 BWP HKD",
+        (BOUNDS + "what_a_dollar_is_worth_is_a_round_number",),
+    ),
+    (
+        "an automatic top-up begins beyond the bounds",
+        DECIDE,
+        "    if not in_bounds(auto.amount, account.currency, ledger.terms.topups):\n",
+        "    if False:\n",
+        (BOUNDS + "an_amount_beyond_bounds_set_since_does_not_begin",),
+    ),
+    (
+        "a due top-up is charged beyond the bounds",
+        DECIDE,
+        "    if not in_bounds(topup.amount, ledger.account.currency, ledger.terms.topups):\n",
+        "    if False:\n",
+        (BOUNDS + "an_amount_beyond_bounds_set_since_is_not_bought_by_itself",),
+    ),
+    (
+        "another card lets go on what only enabling does",
+        POLICY,
+        "    if auto.stopped in NEEDS_METHOD:\n        auto.stopped = None",
+        "    auto.stopped = None",
+        (BOUNDS + "an_amount_beyond_bounds_set_since_is_not_bought_by_itself",),
+    ),
+    (
+        "HTTP has a least top-up of its own",
+        PAYING,
+        "amount_cents: Annotated[int, Rule(minimum=1,",
+        "amount_cents: Annotated[int, Rule(minimum=500,",
+        ("tests/test_http_paying.py::test_the_least_top_up_is_the_engine_s_word",),
+    ),
+    (
+        "the worker has rules of its own",
+        WORKER,
+        "existing(db, payments=provider, topups=rules)",
+        "existing(db, payments=provider)",
+        ("tests/test_cli_payments.py::test_a_worker_goes_by_the_platform_s_rules",),
     ),
 ]

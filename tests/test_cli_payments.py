@@ -54,6 +54,43 @@ def test_a_worker_tops_up_and_delivers(db) -> None:
         assert str(Billing(store).balance("acme")) == "24.00 USD"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rules.toml", 'times = 3\nbackoff_seconds = 60\n[maximum]\nUSD = "19.99"\nJPY = 900'),
+        ("rules.json", '{"maximum": {"USD": 19.99}, "lease_seconds": 240, "failures": 2}'),
+    ],
+)
+def test_a_worker_goes_by_the_platform_s_rules(db, fake, tmp_path, name, text) -> None:
+    (tmp_path / name).write_text(text)
+    for _ in range(2):
+        done = invoke("worker", "--once", "--db", db, "--topup-rules", tmp_path / name)
+        assert (done.exit_code, done.stderr) == (0, "")
+    with SqliteStore(db) as store:
+        billing = Billing(store)
+        assert str(billing.balance("acme")) == "4.00 USD"
+        assert billing.auto_topup("acme").stopped == "amount"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cooldown = 60", "cooldown_seconds"),
+        ("maximum = 100", 'such as {"USD": "5.00"}'),
+        ("lease_seconds = 1.5", "a whole number of seconds"),
+        ("failures = 0", "an int of 1 or more"),
+        ('minimum = { USD = "20000" }', "the maximum, at most"),
+        ('minimum = { XXX = "5" }', "a currency that payments can be made in"),
+        ("minimum = {}", "positive Money"),
+    ],
+)
+def test_rules_that_are_none_are_refused(db, tmp_path, text, said) -> None:
+    (tmp_path / "rules.toml").write_text(text)
+    done = invoke("worker", "--once", "--db", db, "--topup-rules", tmp_path / "rules.toml")
+    assert done.exit_code == 1
+    assert "rules.toml: " in done.stderr and said in done.stderr
+
+
 def test_what_fails_is_told(db, fake) -> None:
     fake.fault("timeout_before")
     done = invoke("worker", "--once", "--db", db)

@@ -23,7 +23,7 @@ from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import billing_core
-from billing_adapters.cli.documents import load_document
+from billing_adapters.cli.documents import load_document, load_topup_rules
 from billing_adapters.http.api import ROUTES
 from billing_adapters.http.internal import Cost, HoldFor, ModelCall, Quantities
 from billing_adapters.http.over_time import Spec
@@ -31,7 +31,7 @@ from billing_adapters.http.routes import Posted, Route
 from billing_adapters.http.shapes import json_names, read, required
 from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
-from billing_core import Plan, PriceBook
+from billing_core import Plan, PriceBook, TopUpRules
 
 DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[1]).absolute()
 NAMED = [DOCS / name for name in ("README.md", "DESIGN.md", "CHANGELOG.md")]
@@ -148,11 +148,17 @@ def test_the_files_to_publish_are_read(tmp_path: Path) -> None:
     ):
         path = tmp_path / f"{number}.toml"
         path.write_text(block, encoding="utf-8")
-        found.append(load_document(path))
-    book, plan = found
+        read = load_document if "version" in tomllib.loads(block) else load_topup_rules
+        found.append(read(path))
+    book, plan, rules = found
     assert isinstance(book, PriceBook) and isinstance(plan, Plan)
     terms = {each.name for each in attrs.fields(Plan)} - {"grace"} | {"grace_days"}
     assert set(tomllib.loads((tmp_path / "1.toml").read_text("utf-8"))) == terms
+    assert isinstance(rules, TopUpRules)
+    spans = {"cooldown", "backoff", "lease"}
+    terms = {each.name for each in attrs.fields(TopUpRules)}
+    terms = {f"{each}_seconds" if each in spans else each for each in terms}
+    assert set(tomllib.loads((tmp_path / "2.toml").read_text("utf-8"))) == terms
 
 
 def test_every_event_is_documented() -> None:

@@ -222,8 +222,8 @@ def test_what_others_named_is_text(page, server) -> None:
     ("currency", "least", "typed", "cents"),
     [
         ("JPY", "500.00", "501", 501),
-        ("KWD", "0.50", "1.23", 1_230),
-        ("ISK", "5.00", "12.00", 1_200),
+        ("KWD", "5.00", "6.23", 6_230),
+        ("ISK", "500.00", "1200.00", 120_000),
     ],
 )
 def test_amounts_in_the_org_s_currency(browser, currency, least, typed, cents) -> None:

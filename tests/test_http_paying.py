@@ -23,7 +23,7 @@ from test_http_contract import MOVEMENT, TEXT, check, money, nullable, time
 
 from billing_adapters.http import MAX_BODY, Api, Caller
 from billing_adapters.webhooks import signed
-from billing_core import Billing
+from billing_core import Billing, Money, TopUpRules, usd
 from billing_core.testing import CountingIds, MemoryStore
 
 TOPUP, AUTO, SUCCESS = (f"/v1/billing/{name}" for name in ("topup", "auto-topup", "success"))
@@ -418,6 +418,38 @@ def test_an_order_that_is_not_on_record_is_delivered_again() -> None:
         assert answer.headers["retry-after"] == "60"
     answer = other.get(SUCCESS, session_id=page["sessionId"])
     assert (answer.status, answer.code) == (404, "unknown_top_up")
+
+
+@pytest.mark.parametrize(
+    ("currency", "rules", "least", "refused"),
+    [
+        ("JPY", {}, 500, "500.00 to 1000000.00 JPY"),
+        ("VND", {}, 100_000, "100000.00 to 200000000.00 VND"),
+        ("ISK", {}, 50_000, "500.00 to 1000000.00 ISK"),
+        ("USD", {"minimum": usd("0.50")}, 50, "0.50 to 10000.00 USD"),
+        ("USD", {"minimum": usd("20")}, 2_000, "20.00 to 10000.00 USD"),
+        ("JPY", {"minimum": (usd("9"), Money.of("70", "JPY"))}, 70, "70.00 to 1000000.00 JPY"),
+    ],
+)
+def test_the_least_top_up_is_the_engine_s_word(currency, rules, least, refused) -> None:
+    world = fake_world()
+    billing = Billing(
+        MemoryStore(), clock=world.clock, payments=world.provider, topups=TopUpRules(**rules)
+    )
+    billing.open_account("acme", currency=currency, livemode=False)
+    client = mounted("plain", Api(billing, KEYS.get))
+    assert client.get(AUTO).data["minimumTopupCents"] == least
+    step = 100 if currency == "ISK" else 1
+    answer = client.post(TOPUP, {"amountCents": least - step, **URLS}, ADMIN)
+    assert (answer.status, answer.json["error"]["field"]) == (422, "amountCents")
+    assert answer.json["error"]["message"] == f"amountCents: expected {refused}."
+    answer = client("PUT", AUTO, ADMIN, body={
+        "enabled": False, "thresholdCents": 0, "topupAmountCents": least - step,
+    })  # fmt: skip
+    assert (answer.status, answer.json["error"]["field"]) == (422, "topupAmountCents")
+    page = client.post(TOPUP, {"amountCents": least, **URLS}, ADMIN).data
+    world.street.pay(page["sessionId"])
+    assert client.get(SUCCESS, session_id=page["sessionId"]).data["creditedCents"] == least
 
 
 def test_a_host_without_payments() -> None:

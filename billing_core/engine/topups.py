@@ -286,6 +286,7 @@ class TopUps(Reads):
         account = self._account(org)
         auto = self.store.auto_topup(org) or AutoTopUp()
         currency = account.currency
+        least, most = self._topups.bounds(currency)
         return AutoTopUpStatus(
             enabled=auto.enabled,
             threshold=auto.threshold,
@@ -297,8 +298,8 @@ class TopUps(Reads):
             failures=auto.failures,
             topup=auto.open,
             last_topup_at=None if auto.last is None else moment(auto.last),
-            least=to_nanos(self._topups.minimum, currency),
-            most=to_nanos(self._topups.maximum, currency),
+            least=to_nanos(least, currency),
+            most=to_nanos(most, currency),
             not_before=moment(auto.not_before) if auto.not_before > self.clock() else None,
         )
 

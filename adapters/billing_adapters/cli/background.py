@@ -12,8 +12,9 @@ from pathlib import Path
 import click
 
 from billing_adapters.cli.database import existing, path_of_existing
+from billing_adapters.cli.documents import load_topup_rules
 from billing_adapters.cli.show import print_json
-from billing_core import Billing, Delivery, decimal_text
+from billing_core import Billing, Delivery, TopUpRules, decimal_text
 from billing_core.payments import PaymentProvider
 
 __all__ = ["accept_clock", "reconcile", "undo_expiries", "worker"]
@@ -117,23 +118,32 @@ def undo_expiries(
     "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True,
     help="How much of each kind to take at a time.",
 )  # fmt: skip
+@click.option(
+    "--topup-rules", metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The platform's rules of top-ups, TOML or JSON: those of the engines that serve.",
+)  # fmt: skip
 @click.option("--events", is_flag=True, help="Deliver events to standard output, a JSON line each.")
-def worker(db: Path, once: bool, limit: int, events: bool) -> None:
+def worker(db: Path, once: bool, limit: int, topup_rules: Path | None, events: bool) -> None:
     """Do the background work: automatic top-ups, lost answers, refunds, what has lapsed, news
     that no webhook brought.
 
     Any number may run. Payments need a Stripe key in STRIPE_API_KEY; without one the rest is
-    done. What fails is told on standard error and tried again later.
+    done. What fails is told on standard error and tried again later. Where the engines that
+    serve have TopUpRules of their own, give the worker the same: it measures each automatic
+    top-up by them.
 
     \b
     Examples:
       billing worker --db billing.sqlite
       billing worker --db billing.sqlite --once --events
+      billing worker --db billing.sqlite --topup-rules topups.toml
     """
     provider = _provider()
     if provider is None:
         click.echo(f"No {_KEY}: no payments are made or looked at.", err=True)
-    with existing(db, payments=provider) as billing:
+    rules = TopUpRules() if topup_rules is None else load_topup_rules(topup_rules)
+    with existing(db, payments=provider, topups=rules) as billing:
         while True:
             if not _run(billing, limit, events=events) and not once:
                 time.sleep(1)

@@ -39,7 +39,7 @@ _HOLD_LIFE = timedelta(minutes=10)
 _PURCHASE = {"acme": usd("3"), "globex": usd("1.50"), "initech": usd("0.50")}
 _AUTOMATIC = "acme"  # buys by itself once its credit runs low
 _LOW = usd("0.50")
-RULES = TopUpRules(minimum=50)
+RULES = TopUpRules(minimum=usd("0.50"))
 _NOTICED_AFTER = timedelta(hours=2)
 _REVERSED_ON = START + timedelta(days=3)
 MONTH_ENDS = (START + timedelta(days=40)).replace(day=1)

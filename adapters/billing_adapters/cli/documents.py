@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -29,9 +29,10 @@ from billing_core import (
     PriceBook,
     Quota,
     Tier,
+    TopUpRules,
 )
 
-__all__ = ["load_document"]
+__all__ = ["load_document", "load_topup_rules"]
 
 
 def load_document(path: Path) -> PriceBook | Plan:
@@ -39,22 +40,63 @@ def load_document(path: Path) -> PriceBook | Plan:
 
     A file with ``prices`` or ``percent_off`` is a price book, any other a plan.
     """
+    return _loaded(path, _document)
+
+
+def load_topup_rules(path: Path) -> TopUpRules:
+    """The platform's rules of top-ups in a file; a ClickException that names the file if
+    there are none."""
+    return _loaded(path, _topup_rules)
+
+
+_Made = TypeVar("_Made")
+
+
+def _loaded(path: Path, make: Callable[[Any], _Made]) -> _Made:
     try:
         text = path.read_text("utf-8")
         if path.suffix == ".toml":
             data: Any = tomllib.loads(text, parse_float=Decimal)
         else:
             data = json.loads(text, parse_float=Decimal)
-        given = _given("document", data, _BOOK | _PLAN)
-        if "version" not in given:
-            raise ValueError('it has no version, such as version = "2026-06"')
-        return _book(data) if given.keys() & {"prices", "percent_off"} else _plan(data)
+        return make(data)
     except json.JSONDecodeError as error:
         raise click.ClickException(
             f"{path}: it is no JSON, and TOML is read from a file named .toml: {error}"
         ) from error
     except (BillingError, OSError, ValueError) as error:
         raise click.ClickException(f"{path}: {error}") from error
+
+
+def _document(data: object) -> PriceBook | Plan:
+    given = _given("document", data, _BOOK | _PLAN)
+    if "version" not in given:
+        raise ValueError('it has no version, such as version = "2026-06"')
+    return _book(data) if given.keys() & {"prices", "percent_off"} else _plan(data)
+
+
+_RULES = {
+    "minimum", "maximum", "cooldown_seconds", "failures", "backoff_seconds", "times",
+    "lease_seconds",
+}  # fmt: skip
+
+
+def _topup_rules(data: object) -> TopUpRules:
+    """Those of TopUpRules: amounts by currency, spans in seconds."""
+    given = dict(_given("rules of top-ups", data, _RULES))
+    for name in ("minimum", "maximum"):
+        if name in given:
+            amounts = given[name]
+            if not isinstance(amounts, dict):
+                raise InvalidCommand(name, amounts, 'amounts by currency, such as {"USD": "5.00"}')
+            given[name] = tuple(Money.of(each, currency) for currency, each in amounts.items())
+    for name in ("cooldown", "backoff", "lease"):
+        seconds = given.pop(f"{name}_seconds", None)
+        if seconds is not None:
+            if type(seconds) is not int or not 0 < seconds < 10**9:
+                raise InvalidCommand(f"{name}_seconds", seconds, "a whole number of seconds")
+            given[name] = timedelta(seconds=seconds)
+    return TopUpRules(**given)
 
 
 _BOOK = {"version", "effective_at", "currency", "plan", "org", "prices", "percent_off"}

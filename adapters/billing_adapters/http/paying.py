@@ -71,10 +71,12 @@ class CheckoutBody:
 
 @frozen(kw_only=True)
 class TopUpBody(CheckoutBody):
-    """Credit to buy on the provider's page.  `{CHECKOUT_SESSION_ID}` in `successUrl` becomes
-    the session's id.  `savePaymentMethod`: keep the card for automatic top-ups."""
+    """Credit to buy on the provider's page, from `minimumTopup` to `maximumTopup` of the
+    automatic top-up: the platform's bounds for the currency.  `{CHECKOUT_SESSION_ID}` in
+    `successUrl` becomes the session's id.  `savePaymentMethod`: keep the card for automatic
+    top-ups."""
 
-    amount_cents: Annotated[int, Rule(minimum=500, maximum=2**53 - 1)]
+    amount_cents: Annotated[int, Rule(minimum=1, maximum=2**53 - 1)]
     save_payment_method: bool = False
 
 
@@ -161,8 +163,8 @@ class AutoTopUp:
     `pausedReason`: why none begins though it is enabled; `recovery` says what helps: a
     `checkout` that saves another card, or to `enable` it again.  `failures`: in a row.
     `inFlight`: one is under way.  `notBefore`: none begins until then, after a failure, at
-    the cap, or so soon after the last one.  `minimumTopup` and `maximumTopup` are the
-    platform's.
+    the cap, or so soon after the last one.  `minimumTopup` and `maximumTopup`: of one
+    top-up, the platform's for the org's currency.
     """
 
     org_id: str

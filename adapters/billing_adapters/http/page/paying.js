@@ -11,6 +11,7 @@ const WHY = {
   refund: "A payment was refunded.",
   dispute: "A payment was disputed.",
   quarantined: "A payment came that was not as ordered.",
+  amount: "Their amount is not one that can be bought any more.",
 };
 const LOOK_AGAIN = 1500; // milliseconds, while a top-up is under way
 let host = null, admin = false, auto = null, timer = 0, visit = 0;
