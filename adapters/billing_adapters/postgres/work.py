@@ -67,7 +67,7 @@ def work_reader(schema: str) -> WorkReader:
             f"INSERT INTO {s}.marks AS kept (name, value) VALUES ($1, $2) ON CONFLICT (name)"
             " DO UPDATE SET value = greatest(kept.value, excluded.value)"
         ),
-        clock=statement("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now"),
+        clock=statement("SELECT (date_part('epoch', clock_timestamp()) * 1000000)::bigint AS now"),
         latest=statement(f"SELECT max(recorded_at) FROM {s}.accounts"),
         waiting=statement(
             f"SELECT e.seq, e.n, e.kind, e.data FROM {s}.deliveries AS d"
