@@ -116,9 +116,10 @@ def _spend(ledger: Ledger, subject: str, grain: str, start: int) -> Spend:
 
 def had_begun(account: Account, start: int) -> bool:
     """Whether a window may have had charges before spending was added up: they may be
-    dated ahead, by a day at most."""
+    dated ahead, by a day at most.  At that very time too, where the first limit was recorded by
+    a version that made it no later than all before it."""
     since = account.limited_since
-    return since is not None and start < since + DAY
+    return since is not None and start <= since + DAY
 
 
 def had_counted(account: Account, charge: Entry) -> bool:

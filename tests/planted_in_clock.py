@@ -8,6 +8,7 @@ AUDIT = "billing_core/audit.py"
 WORK = "billing_core/engine/work.py"
 
 CLOCK = "tests/test_clock.py::test_"
+AHEAD = "tests/test_limits_ahead.py::test_"
 UNDO = "tests/test_undo_expiry.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -168,5 +169,19 @@ IN_CLOCK: list[Planted] = [
         'if lots and self.store.entry(org, f"restore:{entry.seq}") is None:',
         "if lots:",
         (UNDO + "credit_that_a_wrong_clock_ended_comes_back_once",),
+    ),
+    (
+        "a window a day after the first limits has nothing of before",
+        "billing_core/limits.py",
+        "start <= since + DAY",
+        "start < since + DAY",
+        (AHEAD + "a_window_a_whole_day_after_the_first_limit_has_what_was_dated_ahead_into_it",),
+    ),
+    (
+        "what was dated ahead before the first limits is not counted",
+        "billing_core/limits.py",
+        "start <= since + DAY",
+        "start <= since",
+        (AHEAD + "a_window_a_whole_day_after_the_first_limit_has_what_was_dated_ahead_into_it",),
     ),
 ]
