@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         BillingError,
         ClockDoubt,
         Conflict,
+        HoldEnded,
         IdempotencyConflict,
         ImpossibleTransition,
         InvalidCommand,
@@ -132,6 +133,7 @@ __all__ = [
     "HistoryPage",
     "HistoryRow",
     "Hold",
+    "HoldEnded",
     "IdempotencyConflict",
     "ImpossibleTransition",
     "InvalidCommand",
@@ -219,7 +221,7 @@ _MODULES = {
     "engine.topups": "AutoTopUpStatus TopUpPage",
     "engine.work": "Delivery Pending",
     "errors": (
-        "BillingError ClockDoubt Conflict IdempotencyConflict ImpossibleTransition "
+        "BillingError ClockDoubt Conflict HoldEnded IdempotencyConflict ImpossibleTransition "
         "InvalidCommand MoneyOverflow NotFound PaymentError Refused StoreError UnknownPrice"
     ),
     "explain": "Explanation",

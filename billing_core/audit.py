@@ -24,6 +24,7 @@ from billing_core.records import (
     Counter,
     Entry,
     Hold,
+    HoldUse,
     LimitSet,
     Lot,
     Spend,
@@ -361,7 +362,9 @@ class Audit:
 
     def _charge(self, entry: Entry, content: Any, effects: Any) -> None:
         if "ended" in effects:
-            self.capture(self.tables.holds[content["hold"]], entry, effects["ended"])
+            hold = self.tables.holds[content["hold"]]
+            self._use(hold, entry, more=not effects["ended"])
+            self.capture(hold, entry, effects["ended"])
         used(entry)
         unpaid = sum(t.amount for t in entry.transfers if t.kind == "debt")
         if unpaid:
@@ -371,6 +374,19 @@ class Audit:
         if entry.op == "price":
             self.tables.charges[content["charge"]] = self._story(content["charge"], None)
             self.tables.charges[content["charge"]].priced = entry.seq
+
+    def _use(self, hold: Hold, entry: Entry, *, more: bool) -> None:
+        """What a hold has come to by now, by the settlements that name it."""
+        before = hold.used or HoldUse()
+        sums = dict(before.quantities) if more else {}
+        for line in used(entry).lines:
+            if more and line.payer == "platform":
+                sums[line.component] = sums.get(line.component, 0) + line.quantity
+        charges = [*before.charges, entry.seq]
+        hold.used = HoldUse(
+            before.settled + 1, before.amount + entry.amount, tuple(charges[-32:]),
+            tuple((name, sums[name]) for name in sorted(sums)),
+        )  # fmt: skip
 
     def capture(self, hold: Hold, entry: Entry, ended: bool) -> None:
         for transfer in entry.transfers:

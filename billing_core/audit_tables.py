@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from typing import Any
 
 import attrs
 from attrs import define, field, frozen
@@ -16,6 +17,7 @@ from billing_core.records import (
     Charge,
     Counter,
     Hold,
+    HoldUse,
     Item,
     LimitSet,
     Lot,
@@ -50,11 +52,22 @@ class Ended:
 
     holds: int = 0
     total: int = 0
+    used: int | None = 0
+    """The same of what they were used for; None where that is not known of each."""
 
     def add(self, hold: Hold) -> None:
-        text = compact([hold.key, hold.resource, hold.expires_at, hold.state, hold.parts])
         self.holds += 1
-        self.total = (self.total + int(sha256(text.encode()).hexdigest(), 16)) % 2**256
+        self.total = _and_digest(
+            self.total, [hold.key, hold.resource, hold.expires_at, hold.state, hold.parts]
+        )
+        if hold.used is None:
+            self.used = None
+        elif self.used is not None:
+            self.used = _and_digest(self.used, [hold.key, *hold.used])
+
+
+def _and_digest(total: int, row: object) -> int:
+    return (total + int(sha256(compact(row).encode()).hexdigest(), 16)) % 2**256
 
 
 @define
@@ -84,9 +97,13 @@ class Tables:
         account = attrs.asdict(self.account) | {"head": self.account.head.hex()}
         state = {
             "account": account,
-            "ended": [self.ended.holds, f"{self.ended.total:x}"],
+            "ended": [
+                self.ended.holds,
+                f"{self.ended.total:x}",
+                None if self.ended.used is None else f"{self.ended.used:x}",
+            ],
             "lots": [attrs.asdict(each) for each in self.lots.values()],
-            "holds": [attrs.asdict(each) for each in self.holds.values()],
+            "holds": [attrs.asdict(each) | {"used": each.used} for each in self.holds.values()],
             "counters": [attrs.asdict(each) for each in self.counters.values()],
             "items": [attrs.asdict(each) for each in self.items.values()],
             "charges": [attrs.asdict(each) for each in self.charges.values()],
@@ -110,13 +127,16 @@ class Tables:
         account = dict(data["account"])
         account["head"] = bytes.fromhex(account["head"])
         tables.account = Account(**account)
-        tables.ended = Ended(data["ended"][0], int(data["ended"][1], 16))
+        ended, total, *used = data["ended"]  # a checkpoint of before has no third
+        known = used[0] if used else None
+        tables.ended = Ended(ended, int(total, 16), None if known is None else int(known, 16))
         for row in data["lots"]:
             scope = row.pop("scope")
             tables.lots[row["lot"]] = Lot(**row, scope=None if scope is None else tuple(scope))
         for row in data["holds"]:
             row["counted"] = [tuple(each) for each in row["counted"]]
-            tables.holds[row["key"]] = Hold(**row)
+            known = row.pop("used", None)
+            tables.holds[row["key"]] = Hold(**row, used=None if known is None else _use(*known))
         for row in data["counters"]:
             tables.counters[row["resource"], row["start"]] = Counter(**row)
         for row in data["items"]:
@@ -138,6 +158,11 @@ class Tables:
         tables.topups = {row["topup"]: TopUp(**row) for row in data["topups"]}
         tables.auto = None if data["auto"] is None else AutoTopUp(**data["auto"])
         return tables
+
+
+def _use(settled: int, amount: int, charges: list[int], quantities: list[list[Any]]) -> HoldUse:
+    pairs = tuple((name, quantity) for name, quantity in quantities)
+    return HoldUse(settled, amount, tuple(charges), pairs)
 
 
 @frozen

@@ -117,6 +117,11 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
         if not command.more:
             hold.state = "settled"
             freed = free(ledger, hold)
+        if hold.used is not None:
+            number = ledger.account.seq + 1
+            hold.used = hold.used.and_charge(
+                number, metered.amount, metered.lines, more=command.more
+            )
     record = UsageRecord(
         occurred, ask.member, usage.resource, usage.item, 1, metered.lines, command.project
     )

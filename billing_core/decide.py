@@ -36,6 +36,7 @@ from billing_core.owing import repay
 from billing_core.ports import Changes, Loaded, OrgState, Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Account, Lot
+from billing_core.replay import check_loaded, check_stands
 from billing_core.restoring import undo_expiry
 from billing_core.running import RUN_HANDLERS, want_run
 from billing_core.storing import STORAGE_HANDLERS, want_storage
@@ -147,6 +148,7 @@ def decide(
 
     Uses ``loaded`` up.  Raises NeedMore, and ClockDoubt.
     """
+    check_loaded(loaded)
     ledgers: dict[str, Ledger] = {}
     outcomes: list[Outcome] = []
     for command in commands:
@@ -178,6 +180,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     if known is not None:
         if known.content != content:
             raise IdempotencyConflict(command.org, command.key, _differing(known.content, content))
+        check_stands(ledger, command, known, at)
         return outcome(known, replayed=True)
     if at > terms.now:
         _check_not_ahead("at", at, terms)

@@ -18,6 +18,7 @@ __all__ = [
     "BillingError",
     "ClockDoubt",
     "Conflict",
+    "HoldEnded",
     "IdempotencyConflict",
     "ImpossibleTransition",
     "InvalidCommand",
@@ -101,6 +102,51 @@ class ImpossibleTransition(Conflict):
         self.state = state
         self.to = to
         super().__init__(f"run {run!r} is {state or 'not started'}: it cannot become {to}")
+
+
+class HoldEnded(Conflict):
+    """The key was used before, with the same content, for what does not stand any more: nobody
+    is to go on because of it.
+
+    ``what``: ``hold``, ``run`` or ``charge`` (a deduct), and its ``name``.  ``ended``: how: a
+    hold is ``settled``, ``released`` or ``expired``, a run ``stopped``, ``settled``,
+    ``forgiven`` or ``released``, a charge ``reversed`` in full.  ``charges``: the numbers of
+    what was charged for it, the latest of very many, and ``charged``: nanos, all together (None:
+    not known of a hold that an earlier version of the library served).  ``retryable``: nothing
+    was charged, or it went back, so it may be tried again, under a *new* key.  Where it is not,
+    the call was made: take it as done.
+    """
+
+    def __init__(
+        self,
+        org: str,
+        key: str,
+        what: str,
+        name: str,
+        ended: str,
+        *,
+        charges: tuple[int, ...] = (),
+        charged: int | None = 0,
+        retryable: bool = False,
+    ) -> None:
+        self.org = org
+        self.key = key
+        self.what = what
+        self.name = name
+        self.ended = ended
+        self.charges = charges
+        self.charged = charged
+        self.retryable = retryable
+        told = f"key {key!r} of org {org!r} was used before: {what} {name!r} is {ended}"
+        if charges:
+            more = "…, " if len(charges) > 3 else ""
+            told += f" (charged: {more}{', '.join(str(each) for each in charges[-3:])})"
+        advice = "take what it was for as done"
+        if retryable:
+            advice = "try again under a new key"
+        elif charged is None:
+            advice = "look in the history for what was charged before trying again under a new key"
+        super().__init__(f"{told}; {advice}")
 
 
 class Outdated(Conflict):

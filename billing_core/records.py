@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "Event",
     "Hold",
+    "HoldUse",
     "Item",
     "LimitSet",
     "Line",
@@ -227,12 +228,39 @@ class Lot:
     period: int | None = None
 
 
+class HoldUse(NamedTuple):
+    """What was charged by a hold so far: it was ``settled`` in so many parts, for ``amount``
+    nanos together; ``charges``: the numbers of the latest parts.  ``quantities``: how much of
+    each component that was, on the platform's account; known while the hold is open."""
+
+    settled: int = 0
+    amount: int = 0
+    charges: tuple[int, ...] = ()
+    quantities: tuple[tuple[str, int], ...] = ()
+
+    def and_charge(self, seq: int, amount: int, lines: tuple[Line, ...], *, more: bool) -> HoldUse:
+        """With one charge more; ``more``: further ones may follow."""
+        quantities: dict[str, int] = dict(self.quantities) if more else {}
+        for line in lines if more else ():
+            if line.payer == "platform":
+                quantities[line.component] = quantities.get(line.component, 0) + line.quantity
+        charges = (*self.charges, seq)[-_CHARGES:]
+        return HoldUse(
+            self.settled + 1, self.amount + amount, charges, tuple(sorted(quantities.items()))
+        )
+
+
+_CHARGES = 32  # of a hold that are named: a stream may be settled in thousands of parts
+_UNUSED = HoldUse()
+
+
 @define
 class Hold:
     """Reserved credit.  ``parts``: ``[lot, amount]`` in spending order, what is left of
     it.  ``state``: open, settled, released or lapsed.  ``counted``: ``[period start,
     component, quantity]`` announced to counters that a tiered price or a quota reads.
-    ``member``: surrogate id, 0 for none; ``project``: those whose limits it counts in."""
+    ``member``: surrogate id, 0 for none; ``project``: those whose limits it counts in.
+    ``used``: what was charged by it; None: not known."""
 
     key: str
     resource: str | None
@@ -242,14 +270,39 @@ class Hold:
     counted: list[tuple[int, str, int]] = field(factory=list)
     member: int = 0
     project: str | None = None
+    used: HoldUse | None = _UNUSED
 
     def copy(self) -> Hold:
         """One that may be changed apart from this."""
         parts = [part[:] for part in self.parts]
         return Hold(
             self.key, self.resource, self.expires_at, self.state, parts, self.counted[:],
-            self.member, self.project,
+            self.member, self.project, self.used,
         )  # fmt: skip
+
+    def used_text(self) -> str | None:
+        """What it was used for, as a store may keep it beside the rest."""
+        if self.used is None:
+            return None
+        settled, amount, charges, quantities = self.used
+        left = sum(part[1] for part in self.parts)
+        if not settled:
+            return f'["{self.state}",{left}]'
+        return compact([self.state, left, settled, amount, charges, quantities])
+
+    def read_used(self, text: str | None) -> None:
+        """Take what a :meth:`used_text` says, unless the hold was changed since by a version of
+        the library that does not write it."""
+        self.used = None
+        if text is None:
+            return
+        state, left, *used = loads(text)
+        if (state, left) == (self.state, sum(part[1] for part in self.parts)):
+            self.used = _UNUSED
+            if used:
+                settled, amount, charges, quantities = used
+                pairs = tuple((name, quantity) for name, quantity in quantities)
+                self.used = HoldUse(settled, amount, tuple(charges), pairs)
 
 
 @define

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
 from billing_core.catalogue import Catalogue
-from billing_core.errors import ClockDoubt
+from billing_core.errors import ClockDoubt, StoreError
 from billing_core.ports import LEVEL, IdSource, Wanted
 from billing_core.times import moment
 from billing_core.topup import TopUpRules
@@ -57,6 +58,7 @@ class NeedMore(Exception):
     ``sums``, whose rollup cells are to be added up, with ``windows``, whose spending in them
     is missing, with ``charges``, of which the stories are, with ``auto``, the automatic top-up;
     None: the catalogue is to be read again.
+    ``replayed``: by org, the holds and charges that keys on record made.
     """
 
     def __init__(
@@ -67,19 +69,23 @@ class NeedMore(Exception):
         windows: frozenset[tuple[str, int]] = frozenset(),
         charges: frozenset[int] = frozenset(),
         auto: bool = False,
+        replayed: Mapping[str, tuple[set[str], set[int]]] | None = None,
     ) -> None:
         self.org = org
         self.sums = sums
         self.windows = windows
         self.charges = charges
         self.auto = auto
-        super().__init__(org, sums, windows, charges, auto)
+        self.replayed = replayed or {}
+        super().__init__(org, sums, windows, charges, auto, replayed)
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
         if self.org is None:
             return
-        if self.auto:
+        if self.replayed:
+            self._widen_replayed(wants)
+        elif self.auto:
             wants[self.org].auto = True
         elif self.charges:
             wants[self.org].charges |= self.charges
@@ -89,3 +95,14 @@ class NeedMore(Exception):
             wants[self.org].sums |= self.sums
         else:
             wants[self.org].debts *= 16
+
+    def _widen_replayed(self, wants: dict[str, Wanted]) -> None:
+        for org, (holds, charges) in self.replayed.items():
+            want = wants[org]
+            missing = (holds & want.holds) or (charges & want.charges)
+            if missing:  # it was wanted, and is not there
+                raise StoreError(
+                    f"what {missing} of org {org!r} became is not on record; run billing verify"
+                )
+            want.holds |= holds
+            want.charges |= charges

@@ -96,8 +96,10 @@ def compare(audit: Audit, recorded: Recorded) -> None:
     tables = audit.tables
     _compare(audit, "lot", tables.lots, ((each.lot, each) for each in recorded.lots))
     ended = Ended()
-    _compare(audit, "hold", tables.holds, _open_holds(recorded.holds, ended))
-    if ended != audit.tables.ended:
+    _compare(audit, "hold", tables.holds, _open_holds(recorded.holds, tables.holds, ended))
+    if ended.used is None or tables.ended.used is None:
+        ended.used = tables.ended.used  # of some it is not known, and nothing is made of it
+    if ended != tables.ended:
         audit.note("ended holds", f"the {ended.holds} on record are not those of the journal")
     counters = (((each.resource, each.start), each) for each in recorded.counters)
     _compare(audit, "counter", tables.counters, counters)
@@ -168,9 +170,13 @@ def _compare(
         audit.note(f"{kind}s", f"{len(derived) - seen} that the journal tells of are missing")
 
 
-def _open_holds(holds: Iterable[Hold], ended: Ended) -> Iterator[tuple[str, Hold]]:
+def _open_holds(
+    holds: Iterable[Hold], told: Mapping[str, Hold], ended: Ended
+) -> Iterator[tuple[str, Hold]]:
     for hold in holds:
         if hold.state == "open":
+            if hold.used is None and hold.key in told:
+                hold.used = told[hold.key].used  # made by a version that does not keep it
             yield hold.key, hold
         else:
             ended.add(hold)

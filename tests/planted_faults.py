@@ -20,6 +20,7 @@ from queue import Queue
 from typing import NamedTuple
 
 from planted_in_clock import IN_CLOCK
+from planted_in_holds import IN_HOLDS
 from planted_in_http import IN_HTTP
 from planted_in_limits import IN_LIMITS
 from planted_in_migration import IN_MIGRATION
@@ -1044,7 +1045,7 @@ FAULTS = [
     fault(
         "remember a hold without whose it is",
         "records",
-        "            self.member, self.project,\n",
+        "            self.member, self.project, self.used,\n",
         "",
         "postgres.py::test_a_hold_that_is_remembered_frees_its_own_limits",
     ),
@@ -1133,6 +1134,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),
     *(Fault(*each) for each in IN_MIGRATION),
+    *(Fault(*each) for each in IN_HOLDS),
     *(Fault(*each) for each in IN_USAGE),
     *(Fault(*each) for each in IN_LIMITS),
     *(Fault(*each) for each in IN_PRICES),

@@ -8,7 +8,7 @@ from world import HOUR, MINUTE, FailingStore, World, units
 from billing_core import (
     AsyncBilling,
     Conflict,
-    IdempotencyConflict,
+    HoldEnded,
     InvalidCommand,
     Refused,
     StoreError,
@@ -204,14 +204,26 @@ def test_each_hold_has_a_fresh_key_unless_one_is_given() -> None:
 def test_a_block_that_is_run_again_charges_once() -> None:
     world = World()
     world.grant(10)
+    with world.hold(4, key="job") as hold:
+        hold.report(units(1))
+        hold.report(units(2))
+    numbers = tuple(charge.seq for charge in hold.charges)
     for _ in range(2):
-        with world.hold(4, key="job") as hold:
-            hold.report(units(1))
-            hold.report(units(2))
-    assert [charge.replayed for charge in hold.charges] == [True, True]
+        with pytest.raises(HoldEnded, match="as done") as done, world.hold(4, key="job"):
+            raise AssertionError("the call was made: the body must not run again")
+        assert (done.value.ended, done.value.charges, done.value.charged) == ("settled", numbers, 3)
+        assert not done.value.retryable
     assert world.left() == {1: 7}
-    with pytest.raises((IdempotencyConflict, Conflict)), world.hold(4, key="job") as hold:
-        hold.report(units(3))
+
+
+def test_a_block_that_is_run_twice_at_once_charges_once() -> None:
+    world = World()
+    world.grant(10)
+    with world.hold(4, key="job") as one, world.hold(4, key="job") as two:
+        assert two.held.replayed
+        for hold in (one, two):
+            hold.report(units(3))
+    assert [charge.seq for charge in one.charges] == [charge.seq for charge in two.charges]
     assert world.left() == {1: 7}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 from attrs import frozen
 
-from billing_core.errors import BillingError
+from billing_core.errors import BillingError, HoldEnded
 from billing_core.outcomes import Charged, Held, Outcome, Refusal
 from billing_core.records import Line
 from billing_core.times import micros
@@ -17,6 +17,7 @@ from billing_core.times import micros
 __all__ = [
     "Amounts",
     "Answer",
+    "Ended",
     "No",
     "Wrong",
     "amounts",
@@ -41,6 +42,16 @@ class Answer:
 
 class Wrong(Exception):
     """A command that leads to an error of this class."""
+
+
+class Ended(Exception):
+    """A key of a reservation that has ended: how, what was charged for it, and whether it may be
+    tried again."""
+
+    def __init__(self, ended: str, charges: Sequence[int], retryable: bool) -> None:
+        facts = {"ended": ended, "charges": tuple(charges), "retryable": retryable}
+        self.answer = Answer("HoldEnded", facts)
+        super().__init__(ended)
 
 
 class No(Exception):
@@ -95,6 +106,9 @@ def answer_of(outcome: Outcome) -> Answer:
         said = ("shortfall", "limit", "retryable", "retry_after")
         facts = {name: getattr(outcome, name) for name in said}
         return Answer(f"Refusal {outcome.reason}", facts)
+    if isinstance(outcome, HoldEnded):
+        known = {name: getattr(outcome, name) for name in ("ended", "charges", "retryable")}
+        return Answer("HoldEnded", known)
     if isinstance(outcome, BillingError):
         return Answer(type(outcome).__name__, {})
     facts = attrs.asdict(outcome, recurse=False)

@@ -103,6 +103,7 @@ class HoldFact:
     announced: list[tuple[int, str, int]]
     member: int
     project: str | None
+    charges: list[int] = field(factory=list)
 
 
 @define

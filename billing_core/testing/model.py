@@ -31,7 +31,7 @@ from billing_core.money import Money
 from billing_core.outcomes import Held, Refusal
 from billing_core.plans import Plan
 from billing_core.quantities import Usage
-from billing_core.testing.answers import Answer, No, Wrong, amounts, answer_of, no
+from billing_core.testing.answers import Answer, Ended, No, Wrong, amounts, answer_of, no
 from billing_core.testing.facts import MOST, ChargeFact, Facts, HoldFact, LotFact
 from billing_core.testing.quoting import announced, named, prices, quote
 from billing_core.testing.spending import Wish, alert, alert_of, alerts, billed_of, bound, check
@@ -104,6 +104,8 @@ class Model:
         """
         try:
             return self._execute(command, now, seen)
+        except Ended as ended:
+            return ended.answer
         except Wrong as error:
             return Answer(str(error), {})
         except No as refusal:
@@ -128,6 +130,7 @@ class Model:
         if first is not None:
             if first[0] != attrs.evolve(cast(Any, command), at=None):
                 raise Wrong("IdempotencyConflict")
+            self._check_stands(org, command, first[1], max(own, now, org.watermark))
             return first[1]
         if latest > now + TOLERANCE:
             raise Wrong("InvalidCommand")
@@ -139,6 +142,20 @@ class Model:
         if isinstance(command, Hold):
             return handle(org, command, own, max(own, org.watermark), seen)
         return handle(org, command, own, max(own, org.watermark))
+
+    @staticmethod
+    def _check_stands(org: Facts, command: Command, first: Answer, time: int) -> None:
+        """Rule 6.3: nobody goes on because of a reservation that is not there."""
+        if isinstance(command, (Hold, Extend)):
+            hold = org.holds[command.key if isinstance(command, Hold) else command.hold]
+            if hold.state != "open" or hold.expires_at <= time:
+                done = hold.state == "settled" or any(org.charges[n].amount for n in hold.charges)
+                state = "lapsed" if hold.state == "open" else hold.state
+                raise Ended({"lapsed": "expired"}.get(state, state), hold.charges, not done)
+        elif isinstance(command, Deduct):
+            amount = org.charges[first.facts["seq"]].amount
+            if amount and org.reversed(first.facts["seq"]) == amount:
+                raise Ended("reversed", [first.facts["seq"]], True)
 
     def _open(self, command: OpenAccount, own: int, now: int) -> Answer:
         if own > now + TOLERANCE:
@@ -322,6 +339,7 @@ class Model:
         left = bill.amount
         ends = hold is not None and hold.state == "open" and not command.more
         if hold is not None and hold.state == "open":
+            hold.charges.append(org.seq)
             left = self._capture(org, hold, left, usage.resource)
             if ends:
                 org.end_hold(hold, "settled", time)

@@ -24,6 +24,7 @@ from billing_core import (
     Flat,
     Grant,
     Hold,
+    HoldEnded,
     InvalidCommand,
     Money,
     OpenAccount,
@@ -176,6 +177,8 @@ class Replay:
         if self.billing.find(settle.org, settle.op, settle.key) is None:
             return
         for outcome in self.billing.execute([hold, settle]):
+            if isinstance(outcome, HoldEnded):
+                continue  # settled, as it was left
             if isinstance(outcome, Conflict):
                 raise BillingError(
                     f"{trace.path} is on record with another model or other prices; "
@@ -215,6 +218,8 @@ class Replay:
     def _execute(self, trace: Trace, commands: Sequence[Command], result: Result) -> None:
         outcomes = self.billing.execute(commands)
         for command, outcome in zip(commands, outcomes, strict=True):
+            if isinstance(outcome, HoldEnded):
+                continue  # on record since before: so is its settlement
             if isinstance(outcome, BillingError):
                 line = command.key.rpartition(":")[2]
                 raise BillingError(f"{trace.path}: line {line}: {outcome}") from outcome

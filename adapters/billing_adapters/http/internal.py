@@ -158,7 +158,8 @@ class Held:
 
 @frozen
 class Checked:
-    """Whether the cost may be incurred.  `available` is null where it was held."""
+    """Whether the cost may be incurred.  `available` is null where it was held.  `replayed`: the
+    hold was made before, by this key, and stands."""
 
     org_id: str
     allowed: bool
@@ -166,6 +167,7 @@ class Checked:
     available: Money | None
     reason: str | None
     hold: Held | None
+    replayed: bool = False
 
 
 def _check(call: Call, asked: CheckBody) -> Checked:
@@ -177,7 +179,9 @@ def _check(call: Call, asked: CheckBody) -> Checked:
         )
         currency = _currency(call, cost)
         held = Held(made.key, made.expires_at)
-        return Checked(call.org, True, Money(made.amount, currency), None, None, held)
+        return Checked(
+            call.org, True, Money(made.amount, currency), None, None, held, made.held.replayed
+        )
     found = call.billing.check(
         call.org, cost, resource=asked.resource, member=asked.member_id, project=asked.project_id
     )
@@ -211,12 +215,15 @@ class ReleasedHold:
     org_id: str
     freed: Money
     balance: Money
+    replayed: bool
 
 
 def _release(call: Call, asked: ReleaseBody) -> ReleasedHold:
     made = call.billing.release(call.org, asked.hold_id)
     currency = call.currency()
-    return ReleasedHold(call.org, Money(made.freed, currency), Money(made.balance, currency))
+    return ReleasedHold(
+        call.org, Money(made.freed, currency), Money(made.balance, currency), made.replayed
+    )
 
 
 @frozen(kw_only=True)
@@ -229,7 +236,8 @@ class DeductBody(_Priced):
 @frozen
 class ChargeMade:
     """A charge.  `amount` was `captured` from the hold, `paid` from what was available, and is
-    `unpaid` for the rest, which is debt.  `unpriced`: components without a price in force."""
+    `unpaid` for the rest, which is debt.  `unpriced`: components without a price in force.
+    `replayed`: it was made before, by this key."""
 
     id: Id
     org_id: str
@@ -240,6 +248,7 @@ class ChargeMade:
     balance: Money
     unpriced: tuple[str, ...]
     created_at: datetime
+    replayed: bool
 
 
 def _deduct(call: Call, asked: DeductBody) -> ChargeMade:
@@ -262,6 +271,7 @@ def _made(made: Charged, currency: str) -> ChargeMade:
         balance=Money(made.balance, currency),
         unpriced=made.unpriced,
         created_at=made.at,
+        replayed=made.replayed,
     )
 
 

@@ -140,7 +140,8 @@ class UndoBody:
 @frozen
 class RunNow:
     """How a run stands.  `charged`: by this request, negative where it gave back.  Credit funds
-    it until `fundedUntil`: stop it by then, or renew that by a heartbeat before."""
+    it until `fundedUntil`: stop it by then, or renew that by a heartbeat before.  `replayed`: this
+    is how it stood when the same was asked before."""
 
     run_id: str
     org_id: str
@@ -151,6 +152,7 @@ class RunNow:
     funded_until: datetime
     bound_by: str
     created_at: datetime
+    replayed: bool
 
 
 def _start(call: Call, asked: StartBody) -> RunNow:
@@ -214,6 +216,7 @@ def _run_now(call: Call, made: RunStands) -> RunNow:
         funded_until=made.funded_until,
         bound_by=made.bound_by,
         created_at=made.at,
+        replayed=made.replayed,
     )
 
 
@@ -319,7 +322,8 @@ class BillBody:
 
 @frozen
 class WorkspaceNow:
-    """How a workspace stands.  `charged`: by this request, negative where it gave back."""
+    """How a workspace stands.  `charged`: by this request, negative where it gave back.
+    `replayed`: this is how it stood when the same was asked before."""
 
     workspace_id: str
     org_id: str
@@ -327,6 +331,7 @@ class WorkspaceNow:
     charged: Money
     balance: Money
     billed_to: datetime
+    replayed: bool
 
 
 @frozen
@@ -367,6 +372,7 @@ def _workspace_now(call: Call, made: StorageStands) -> WorkspaceNow:
         charged=Money(made.charged, currency),
         balance=Money(made.balance, currency),
         billed_to=made.billed_to,
+        replayed=made.replayed,
     )
 
 

@@ -9,6 +9,7 @@ from billing_core.errors import (
     BillingError,
     ClockDoubt,
     Conflict,
+    HoldEnded,
     IdempotencyConflict,
     InvalidCommand,
     NotFound,
@@ -51,6 +52,8 @@ def problem_of(error: BillingError) -> Problem:
                 f"This key was used before with another {names}. Send the same content to get "
                 "the first answer again, or use a new key.",
             )
+        case HoldEnded():
+            return _ended(error)
         case Conflict():
             return Problem(409, "conflict", str(error))
         case UnknownPrice():
@@ -78,6 +81,24 @@ def problem_of(error: BillingError) -> Problem:
             )
         case _:
             return Problem(500, "internal_error", "Something went wrong on our side.")
+
+
+def _ended(error: HoldEnded) -> Problem:
+    """``retryable``: under a new key."""
+    again = "Use a new key." if error.retryable else "What it was for was done."
+    if error.charged is None:
+        again = "See the history for what was charged."
+    return Problem(
+        409,
+        "hold_ended",
+        f"This key was used before, for a {error.what} that is {error.ended}. {again}",
+        retryable=error.retryable,
+        what=error.what,
+        name=None if error.what == "hold" else error.name,
+        ended=error.ended,
+        charges=[str(each) for each in error.charges],
+        charged=None if error.charged is None else decimal_text(error.charged),
+    )
 
 
 def _payment_failed(error: PaymentError) -> Problem:

@@ -48,7 +48,7 @@ ENTRY = (
     " member, occurred_at, encode(hash, 'hex')"
 )
 LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope, period"
-HOLD = "key, resource, expires_at, state, parts, counted, member, project"
+HOLD = "key, resource, expires_at, state, parts, counted, member, project, used"
 COUNTER = "resource, start, components"
 ITEM = "item, resource, components"
 CHARGE = "charge, resource, amount, unpaid, reversed, payments, period, priced"
@@ -112,12 +112,14 @@ def lot(row: Row) -> Lot:
 
 
 def hold(row: Row) -> Hold:
-    key, resource, expires_at, state, parts, counted, member, project = row
+    key, resource, expires_at, state, parts, counted, member, project, used = row
     counts = [tuple(each) for each in json.loads(string(counted))]
-    return Hold(
+    found = Hold(
         string(key), named(resource), whole(expires_at), string(state), json.loads(string(parts)),
         counts, whole(member), named(project),
     )  # fmt: skip
+    found.read_used(named(used))
+    return found
 
 
 def counter(row: Row) -> Counter:
@@ -283,7 +285,7 @@ def _state_rows(rows: Rows, org: str, change: Changes, standing: Standing | None
         parts, counted = compact(hold.parts), compact(hold.counted)
         row = (
             org, hold.key, hold.resource, hold.expires_at, hold.state, parts, counted,
-            hold.member, hold.project,
+            hold.member, hold.project, hold.used_text(),
         )  # fmt: skip
         stands = standing is not None and hold.key in standing.holds
         (updated if stands else put)["holds"].append(row)

@@ -181,11 +181,11 @@ TABLES = (
     Table(
         "holds",
         _columns(
-            "org_id, key, resource, expires_at, state, parts, counted, member, project",
-            "t t t i t t t i t",
+            "org_id, key, resource, expires_at, state, parts, counted, member, project, used",
+            "t t t i t t t i t t",
         ),
         ("org_id", "key"),
-        _replaced("expires_at, state, parts, counted"),
+        _replaced("expires_at, state, parts, counted, used"),
     ),
     Table(
         "counters",

@@ -71,7 +71,9 @@ class JoinedStore(Reads):
 
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with self._reader() as db:
-            return {org: loading.load(db, org, want, Known()) for org, want in wanted.items()}
+            return {
+                org: loading.load(db, org, want, Known.nothing(db)) for org, want in wanted.items()
+            }
 
     def within(self, connection: object) -> Store:
         return JoinedStore(connection, self.path)
@@ -113,12 +115,11 @@ class _JoinedTransaction:
             # Takes the write lock, or fails at once: what is read must not change before
             # the write.  A deferred transaction would find out too late.
             self._db.execute("DELETE FROM accounts WHERE 0")
-            return {
-                org: loading.load(self._db, org, wanted[org], Known()) for org in sorted(wanted)
-            }
+            known = Known.nothing(self._db)
+            return {org: loading.load(self._db, org, wanted[org], known) for org in sorted(wanted)}
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
         with mapped(self._path):
             rows.record(self._db, changes)
-            rows.write(self._db, changes, Known())
+            rows.write(self._db, changes, Known.nothing(self._db))
         self.committed = True

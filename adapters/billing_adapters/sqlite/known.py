@@ -30,8 +30,12 @@ class Known:
     that changes when any other connection has committed.  Asked for inside a write
     transaction, so that nobody writes after it; forgotten when a write fails, and with
     the connection.
+
+    ``uses``: whether the file says what was charged by a hold, as one whose migration to schema
+    2 is finished does.
     """
 
+    uses: bool = False
     version: int | None = None
     orgs: dict[str, AccountAndLots] = field(factory=dict)
     lent: dict[str, AccountAndLots] = field(factory=dict)
@@ -50,6 +54,12 @@ class Known:
         if version != self.version or many:
             self.forget()
             self.version = version
+            self.uses = _has_uses(db)
+
+    @classmethod
+    def nothing(cls, db: sqlite3.Connection) -> Known:
+        """For a decision or a read that remembers nothing."""
+        return cls(_has_uses(db))
 
     def forget(self) -> None:
         """Forget all."""
@@ -61,3 +71,8 @@ class Known:
         self.cells = {}
         self.counters = {}
         self.tails = {}
+
+
+def _has_uses(db: sqlite3.Connection) -> bool:
+    [level] = db.execute("PRAGMA user_version").fetchone()
+    return bool(level >= 2)

@@ -169,7 +169,7 @@ def _load_holds(
             state.holds[key] = hold.copy()
             continue
         row = db.execute(
-            f"SELECT {rows.HOLD} FROM holds WHERE org_id = ? AND key = ?", (org, key)
+            f"SELECT {rows.hold_columns(known)} FROM holds WHERE org_id = ? AND key = ?", (org, key)
         ).fetchone()
         if row is not None:
             state.holds[key] = rows.hold(row)
@@ -180,7 +180,7 @@ def _load_holds(
         state.next_hold = None
         # Read in order, up to the first that is neither due nor known.
         for row in db.execute(
-            f"SELECT {rows.HOLD} FROM holds INDEXED BY holds_open"
+            f"SELECT {rows.hold_columns(known)} FROM holds INDEXED BY holds_open"
             " WHERE org_id = ? AND state = 'open' ORDER BY expires_at",
             (org,),
         ):

@@ -77,7 +77,9 @@ class Reads(TopUpReads):
 
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with self._reader() as db:
-            return {org: loading.load(db, org, want, Known()) for org, want in wanted.items()}
+            return {
+                org: loading.load(db, org, want, Known.nothing(db)) for org, want in wanted.items()
+            }
 
     def level(self) -> int:
         with self._reader() as db:
@@ -194,7 +196,9 @@ class Reads(TopUpReads):
         return self._scan("lots", rows.LOT, ("lot",), org, rows.lot)
 
     def holds(self, org: str) -> Iterator[Hold]:
-        return self._scan("holds", rows.HOLD, ("key",), org, rows.hold)
+        with self._reader() as db:
+            columns = rows.hold_columns(Known.nothing(db))
+        return self._scan("holds", columns, ("key",), org, rows.hold)
 
     def counters(self, org: str) -> Iterator[Counter]:
         columns = "resource, start, components"

@@ -69,9 +69,16 @@ def lot(row: Sequence[Any]) -> Lot:
 
 
 def hold(row: Sequence[Any]) -> Hold:
-    key, resource, expires_at, state, parts, counted, member, project = row
+    key, resource, expires_at, state, parts, counted, member, project, *used = row
     counts = [] if counted == "[]" else [tuple(each) for each in json.loads(counted)]
-    return Hold(key, resource, expires_at, state, json.loads(parts), counts, member, project)
+    found = Hold(key, resource, expires_at, state, json.loads(parts), counts, member, project)
+    found.read_used(used[0] if used else None)
+    return found
+
+
+def hold_columns(known: Known) -> str:
+    """Those that the file has."""
+    return f"{HOLD}, used" if known.uses else HOLD
 
 
 def charge(row: Sequence[Any]) -> Charge:
@@ -153,6 +160,11 @@ _PUT_HOLD = f"""
     expires_at = excluded.expires_at, state = excluded.state, parts = excluded.parts,
     counted = excluded.counted
 """
+_PUT_USED_HOLD = f"""
+{inserted("holds", f"org_id, {HOLD}, used")} ON CONFLICT (org_id, key) DO UPDATE SET
+    expires_at = excluded.expires_at, state = excluded.state, parts = excluded.parts,
+    counted = excluded.counted, used = excluded.used
+"""
 _PUT_COUNTER = f"""
 {inserted("counters", "org_id, resource, start, components")} ON CONFLICT (org_id, resource, start)
 DO UPDATE SET components = excluded.components
@@ -191,6 +203,7 @@ _ORDER = (
     _UPDATE_LOT,
     _PUT_LOT,
     _PUT_HOLD,
+    _PUT_USED_HOLD,
     _PUT_COUNTER,
     _PUT_ITEM,
     _PUT_CHARGE,
@@ -304,7 +317,10 @@ def _state_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
             org, held.key, held.resource, held.expires_at, held.state, parts, counted,
             held.member, held.project,
         )  # fmt: skip
-        rows[_PUT_HOLD].append(row)
+        if known.uses:
+            rows[_PUT_USED_HOLD].append((*row, held.used_text()))
+        else:
+            rows[_PUT_HOLD].append(row)
         if held.state == "open":
             known.holds[org, held.key] = held
         else:

@@ -345,6 +345,8 @@ def _finish_wide_totals(db: sqlite3.Connection) -> None:
         db.execute(f"INSERT INTO {table}_made_anew SELECT * FROM {table}")
         db.execute(f"DROP TABLE {table}")
         db.execute(f"ALTER TABLE {table}_made_anew RENAME TO {table}")
+    # What was charged by a hold: NULL where a version did it that does not write it.
+    db.execute("ALTER TABLE holds ADD COLUMN used TEXT")
 
 
 _FINISHES = {2: ("0002_wide_totals", _finish_wide_totals)}

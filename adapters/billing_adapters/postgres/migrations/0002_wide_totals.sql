@@ -2,6 +2,9 @@
 -- What this adds, the version of the library before this one works beside: tables, indexes, and
 -- columns without a default that may be NULL (it names the columns that it writes).
 
+-- What was charged by a hold: NULL where a version did it that does not write it.
+ALTER TABLE billing.holds ADD COLUMN used text;
+
 -- finish: what that version could not work with; done once it runs nowhere any more
 -- Numbers that only count refuse nothing, so they may pass 64 bits.
 ALTER TABLE billing.accounts
