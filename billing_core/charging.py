@@ -251,6 +251,7 @@ def reverse(ledger: Ledger, ask: Ask) -> Outcome:
     amount = left if command.amount is None else command.amount.nanos
     if amount > left or not left:
         return refuse(ask, "over_reversal", amount - left, "charge")
+    ledger.check_room(returned=max(0, amount - story.unpaid))
     made = give_back(ledger, story, amount, expires_at)
     repay(ledger)
     usage = cast(UsageRecord, subject.usage)

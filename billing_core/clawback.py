@@ -8,9 +8,7 @@ is still owed, then back to the lots that paid, in reverse order.
 
 from __future__ import annotations
 
-from billing_core.errors import MoneyOverflow
 from billing_core.ledger import CLAWBACK, Ledger
-from billing_core.money import MAX_NANOS
 from billing_core.owing import give_back, keep_story, owe, repay
 from billing_core.records import Charge
 from billing_core.terms import NeedMore
@@ -22,8 +20,7 @@ __all__ = ["claw_back", "reinstate"]
 def claw_back(ledger: Ledger, topup: TopUp, amount: int) -> None:
     """Take ``amount`` of what a top-up granted, as the entry to come."""
     account = ledger.account
-    if account.debt + amount > MAX_NANOS:
-        raise MoneyOverflow("amount", amount, "a debt within 64 bits of nanos")
+    ledger.check_room(used=amount)
     story = Charge(account.seq + 1, CLAWBACK, amount, amount, 0, [], 0)
     if topup.lot is not None:
         part = ledger.withdraw(topup.lot, amount)
@@ -40,6 +37,7 @@ def claw_back(ledger: Ledger, topup: TopUp, amount: int) -> None:
 
 def reinstate(ledger: Ledger, topup: TopUp, amount: int) -> list[list[int]]:
     """Give back ``amount`` of what was clawed back: ``[clawback, amount]``."""
+    ledger.check_room(returned=amount)
     topup.clawed -= amount
     undone: list[list[int]] = []
     for number in reversed(topup.clawbacks):

@@ -185,7 +185,7 @@ def grant_allowance(
     """Grant what the plan includes and the current period has not had yet: the lot, and
     what the journal says of it."""
     account = ledger.account
-    amount = _missing(account, plan, account.allowance)
+    amount = _missing(account, plan, account.allowance, ledger.terms.level)
     if plan is None or not amount:
         return None, None
     account.allowance += amount
@@ -198,10 +198,13 @@ def _included(plan: Plan | None) -> int:
     return 0 if plan is None or plan.allowance is None else plan.allowance.nanos
 
 
-def _missing(account: Account, plan: Plan | None, had: int) -> int:
+def _missing(account: Account, plan: Plan | None, had: int, level: int) -> int:
     """What of its allowance a period has not had.  An org near 64 bits of credit gets what
     fits."""
-    return max(0, min(_included(plan) - had, MAX_NANOS - account.granted))
+    room = MAX_NANOS - (account.balance + account.debt)
+    if level < 2:  # the total ever granted is kept in 64 bits
+        room = min(room, MAX_NANOS - account.granted)
+    return max(0, min(_included(plan) - had, room))
 
 
 # -- the next period's allowance ------------------------------------------------
@@ -214,7 +217,7 @@ def next_allowance(ledger: Ledger) -> Lot | None:
     if account.plan is None or account.paused or account.period != current.start:
         return None
     plan = ledger.plan(current.end)
-    amount = _missing(account, plan, account.ahead)
+    amount = _missing(account, plan, account.ahead, ledger.terms.level)
     if plan is None or not amount:
         return None
     lot = allowance_lot(ledger, plan, amount, current.end)

@@ -58,6 +58,8 @@ CHARGES = ("settle", "deduct", "price", "piece")
 """The operations whose entries are charges; ``piece``: of a run's time, or of storage."""
 
 FOREVER = 2**63 - 1
+_WIDE_TOTALS = 2
+"""The schema whose columns of totals are wider than 64 bits."""
 _NEVER = Window(0, 0)
 CLAWBACK = ""
 """What stands for the resource of a clawback: no resource has this name."""
@@ -199,14 +201,22 @@ class Ledger:
             raise StoreError(f"plan {name!r} of org {self.org!r} is not on record")
         return plan
 
-    def check_room(self, *, granted: int = 0, used: int = 0) -> None:
-        """Raise MoneyOverflow where a total would leave 64 bits.  Every other amount of
-        an org is bounded by these two."""
+    def check_room(self, *, granted: int = 0, returned: int = 0, used: int = 0) -> None:
+        """Raise MoneyOverflow where the credit in all lots, by what is granted or comes back, or
+        the debt, by what is charged, would leave 64 bits.  What has ever been granted and charged
+        only counts: it refuses nothing, as soon as the columns for it are wide."""
         account = self.account
-        if account.granted + granted > MAX_NANOS:
-            raise MoneyOverflow("amount", granted, "a total granted within 64 bits of nanos")
-        if account.used + used > MAX_NANOS:
-            raise MoneyOverflow("amount", used, "a total charged within 64 bits of nanos")
+        credit = account.balance + account.debt
+        if credit + granted + returned > MAX_NANOS:
+            expected = "credit that is within 64 bits of nanos with what there is"
+            raise MoneyOverflow("amount", granted + returned, expected)
+        if account.debt + used > MAX_NANOS:
+            raise MoneyOverflow("amount", used, "a debt within 64 bits of nanos")
+        if self.terms.level < _WIDE_TOTALS:
+            if account.granted + granted > MAX_NANOS:
+                raise MoneyOverflow("amount", granted, "a total granted within 64 bits of nanos")
+            if account.used + used > MAX_NANOS:
+                raise MoneyOverflow("amount", used, "a total charged within 64 bits of nanos")
 
     # -- moving -----------------------------------------------------------------
 

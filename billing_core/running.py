@@ -425,6 +425,7 @@ def forgive_run(ledger: Ledger, ask: Ask) -> Outcome:
     left = sum(tab.amount - tab.forgiven for tab in run.tabs)
     if amount is not None and amount > left:
         return refuse(ask, "over_reversal", amount - left, "charge")
+    ledger.check_room(returned=left if amount is None else amount)
     pending = run.state == "pending"
     if pending:
         change.settle(run.ended_at or run.settled_to)

@@ -81,13 +81,20 @@ def post(ledger: Ledger, whose: Whose, pieces: Iterable[Piece]) -> int:
     Raises MoneyOverflow before anything has moved.
     """
     every = [piece for piece in pieces if piece.parts or piece.us]
+    if any(_is_less(piece) for piece in every):
+        # What comes back is of what this owner was charged; checked before anything moves.
+        ledger.check_room(returned=sum(tab.amount for tab in whose.owner.tabs))
     if len(every) > 1:
         _check_room(ledger, whose.owner.resource, every)
     total = 0
     for piece in every:
-        down = piece.us < 0 or any(quantity < 0 for _, quantity, _ in piece.parts)
-        total += _give_back(ledger, whose, piece) if down else _charge(ledger, whose, piece)
+        less = _is_less(piece)
+        total += _give_back(ledger, whose, piece) if less else _charge(ledger, whose, piece)
     return total
+
+
+def _is_less(piece: Piece) -> bool:
+    return piece.us < 0 or any(quantity < 0 for _, quantity, _ in piece.parts)
 
 
 def _check_room(ledger: Ledger, resource: str, pieces: Iterable[Piece]) -> None:

@@ -2,11 +2,42 @@
 
 SQLITE = "adapters/billing_adapters/sqlite/"
 POSTGRES = "adapters/billing_adapters/postgres/"
+DEBTS = "tests/test_rules_6_debt_and_reversal.py::test_6_4_"
 UPGRADE = "tests/test_upgrade.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_MIGRATION: list[Planted] = [
+    (
+        "all that was ever charged is held to 64 bits",
+        "billing_core/ledger.py",
+        "        if self.terms.level < _WIDE_TOTALS:",
+        "        if True:",
+        (DEBTS + "what_only_counts_refuses_no_usage",),
+    ),
+    (
+        "a debt may leave 64 bits",
+        "billing_core/ledger.py",
+        "        if account.debt + used > MAX_NANOS:",
+        "        if used > MAX_NANOS:",
+        (DEBTS + "what_only_counts_refuses_no_usage",),
+    ),
+    (
+        "a reversal may bring credit beyond 64 bits",
+        "billing_core/charging.py",
+        "    ledger.check_room(returned=max(0, amount - story.unpaid))\n",
+        "",
+        (
+            "tests/test_rules_6_debt_and_reversal.py::test_6_6_credit_that_comes_back_stays_within_64_bits",
+        ),
+    ),
+    (
+        "SQLite keeps a wide number as one of 64 bits",
+        SQLITE + "rows.py",
+        "wide(spent.amount))",
+        "spent.amount)",
+        (DEBTS + "what_only_counts_refuses_no_usage",),
+    ),
     (
         "an applied migration is changed",
         POSTGRES + "migrations/0001_ledger.sql",
@@ -38,8 +69,8 @@ IN_MIGRATION: list[Planted] = [
     (
         "a schema that is in use is finished at once",
         POSTGRES + "schema.py",
-        "each.needs if applied else each.number",
-        "each.number",
+        "            each.number, each.name, each.checksum, each.needs if applied else each.number,",
+        "            each.number, each.name, each.checksum, each.number,",
         (UPGRADE + "an_old_database_is_brought_up_to_date_and_goes_on",),
     ),
     (

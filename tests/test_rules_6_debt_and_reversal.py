@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from world import DAY, HOUR, MINUTE, SECOND, T0, World, units
+from world import DAY, HOUR, MINUTE, SECOND, T0, World, nanos, units
 
 from billing_core import MoneyOverflow, NotFound, Refused
 from billing_core.money import MAX_NANOS
@@ -314,15 +314,53 @@ def test_6_6_a_charge_of_nothing_has_nothing_to_reverse() -> None:
 
 
 def test_6_6_what_is_reversed_can_be_charged_again() -> None:
-    """The total charged is charges less reversals, and it alone is bounded."""
     world = World()
     world.grant(MAX_NANOS)
     for _ in range(3):
-        charge = world.settle(MAX_NANOS)
-        with pytest.raises(MoneyOverflow):
-            world.settle(1)
-        world.reverse(charge)
+        world.reverse(world.settle(MAX_NANOS))
     assert world.left() == {1: MAX_NANOS}
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_6_6_credit_that_comes_back_stays_within_64_bits() -> None:
+    world = World()
+    world.grant(MAX_NANOS)
+    charge = world.settle(MAX_NANOS)
+    world.grant(MAX_NANOS - 5)
+    before = world.state()
+    with pytest.raises(MoneyOverflow, match="credit"):
+        world.reverse(charge, 6)
+    assert world.state() == before
+    world.reverse(charge, 5)
+    assert world.balance().balance == MAX_NANOS
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_6_4_what_only_counts_refuses_no_usage(summed_at_once) -> None:
+    """All that an org of a weak currency was ever charged passes 64 bits of nanos, and so do its
+    limits' windows and its usage; its credit and its debt do not."""
+    world = World()
+    world.billing.set_limit("acme", "limit", nanos(1), blocks=False)
+    each, times = 9 * 10**18, 12
+    for _ in range(times):
+        world.grant(each)
+        world.settle(each, member="ana", project="p")
+    world.billing.set_limit("acme", "late", nanos(1), member="ana", blocks=False)
+    for _ in range(times):
+        world.grant(each)
+        world.reverse(world.settle(each, member="ana"))
+        world.settle(each)
+    world.settle(7)
+    world.clock.advance(MINUTE)
+    found = world.balance()
+    assert (found.granted, found.used, found.debt) == (2 * times * each, 2 * times * each + 7, 7)
+    for period in ("current", "30d", "all_time"):
+        assert world.billing.usage("acme", period).total == found.used
+    with pytest.raises(MoneyOverflow, match="debt"):
+        world.settle(MAX_NANOS)
+    assert world.settle(MAX_NANOS - 7).balance == -MAX_NANOS
     assert world.wrong() == []
 
 

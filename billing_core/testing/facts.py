@@ -196,6 +196,10 @@ class Facts:
     def debt(self) -> int:
         return sum(self.unpaid(charge) for charge in self.charges)
 
+    def credit(self) -> int:
+        """What is left in all lots."""
+        return sum(self.remainder(number) for number in self.lots)
+
     def granted(self) -> int:
         return sum(move.amount for move in self.moves if move.kind == "grant")
 
@@ -380,7 +384,7 @@ class Facts:
         start = month_start(self.anchor, at)
         had = sum(amount for period, amount in self.allowances if period == start)
         included = 0 if plan is None or plan.allowance is None else plan.allowance.nanos
-        amount = min(included - had, MOST - self.granted())
+        amount = min(included - had, MOST - self.credit())
         if plan is None or amount <= 0:
             return None, 0
         lot = self.allowance_lot(plan, at)

@@ -197,7 +197,7 @@ class Model:
         amount = command.amount.nanos
         if expires is not None and expires <= time:
             raise Wrong("InvalidCommand")
-        if org.granted() + amount > MOST:
+        if org.credit() + amount > MOST:
             raise Wrong("MoneyOverflow")
         org.lapse(time)
         number = len(org.lots) + 1
@@ -365,7 +365,7 @@ class Model:
             raise Wrong("InvalidCommand")
         period = month_start(org.anchor, occurred)
         bill = self.tariff.bill(org.uses, pieces, usage.resource, period)
-        if org.used() + bill.amount > MOST:
+        if org.debt() + bill.amount > MOST:
             raise Wrong("MoneyOverflow")
         return bill
 
@@ -435,7 +435,7 @@ class Model:
             usage = Usage(str(command.resource), ())
             fixed = Piece("fixed", "platform", 1, 1, "")
             bill = Bill(((fixed, Fraction(cost.nanos), cost.nanos),))
-            if org.used() + cost.nanos > MOST:
+            if org.debt() + cost.nanos > MOST:
                 raise Wrong("MoneyOverflow")
         org.lapse(time)
         number = self._number(org, command.member)
@@ -477,6 +477,8 @@ class Model:
         if amount > left or left == 0:
             raise No(no("over_reversal", amount - left, "charge"))
         forgiven = min(amount, org.unpaid(charge.seq))
+        if org.credit() + amount - forgiven > MOST:
+            raise Wrong("MoneyOverflow")
         org.move("revenue", f"debt:{charge.seq}", forgiven, "forgiveness", charge.seq)
         rest = amount - forgiven
         for number, paid in reversed(org.payers(charge.seq)):

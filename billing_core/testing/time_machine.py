@@ -388,6 +388,8 @@ def _told(run: RunFact, command: Any, at: int) -> bool:
             return run.state == "settled"
         case _:
             undone, run.forgiven = run.forgiven, False
+            if run.state == "settled" and not run.ran_us(run.posted):
+                return False  # all of it was given back since: nothing of it is forgiven
             run.state = "settled" if undone else run.state
             return undone
 

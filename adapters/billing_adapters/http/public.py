@@ -90,6 +90,14 @@ def _free_credits_used(call: Call, found: Balance) -> bool:
         before = page.next
 
 
+@frozen(order=False)
+class _Total(Money):
+    """A sum over time, which may be larger than any amount."""
+
+    def __attrs_post_init__(self) -> None:
+        pass
+
+
 class _amounts:
     """Nanos as money of one currency."""
 
@@ -97,7 +105,7 @@ class _amounts:
         self.currency = currency
 
     def __call__(self, nanos: int) -> Money:
-        return Money(nanos, self.currency)
+        return _Total(nanos, self.currency)
 
 
 # -- history --------------------------------------------------------------------
