@@ -69,8 +69,8 @@ IN_MIGRATION: list[Planted] = [
     (
         "a schema that is in use is finished at once",
         POSTGRES + "schema.py",
-        "            each.number, each.name, each.checksum, each.needs if applied else each.number,",
-        "            each.number, each.name, each.checksum, each.number,",
+        "each.checksum, each.needs if applied else each.number,",
+        "each.checksum, each.number,",
         (UPGRADE + "an_old_database_is_brought_up_to_date_and_goes_on",),
     ),
     (
