@@ -198,7 +198,9 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     result = _HANDLERS[type(command)](ledger, ask)
     if account.ahead:
         keep_ahead(ledger, ask.time)
-    if account.topup_below is not None:
+    if account.topup_below is not None and (
+        type(command) in _USES or (terms.topups.on_expiry and type(command) not in _PAYING)
+    ):
         consider(ledger, ask.time)
     if isinstance(result, Refusal):
         result = in_flight(result, open=account.topup_open)
@@ -318,6 +320,17 @@ _MONEY = {
     for kind in (OpenAccount, *_HANDLERS)
 }
 """Which fields of a command may be an amount of money."""
+_USES = frozenset(
+    (
+        Hold, Extend, Settle, Deduct, PriceUnpriced, *RUN_HANDLERS, *STORAGE_HANDLERS,
+        SetAutoTopUp, ClaimTopUp,
+    )
+)  # fmt: skip
+"""What may begin an automatic top-up: use, refused or not, and its own settings.  Whatever else
+finds too little available finds what expired, and nobody has used anything."""
+_PAYING = frozenset((OrderTopUp, AskRefund, RecordTopUp, LoseMethod, Close))
+"""What begins none by itself, whatever the platform says: money comes or goes already.  A page
+that saves another card lets go on what the one before could not pay for."""
 _AFTER_CLOSING = (AskRefund, ClaimTopUp, RecordTopUp, LoseMethod, Lapse)
 
 

@@ -28,10 +28,12 @@ from billing_core.times import DAY, HOUR, duration, moment
 from billing_core.topup import (
     AutoTopUp,
     TopUp,
+    TopUpRules,
     allow,
     arm,
     attempt_begins,
     attempt_ends,
+    awaits_method,
     held_share,
     in_bounds,
     misfit,
@@ -189,7 +191,7 @@ def ask_refund(ledger: Ledger, ask: Ask) -> Outcome:
 
 
 def consider(ledger: Ledger, time: int) -> None:
-    """Begin an automatic top-up if what is available has fallen below the threshold."""
+    """Begin an automatic top-up if what is available is below the threshold."""
     account = ledger.account
     if account.topup_below is None or time < account.topup_from or account.closed_at is not None:
         return
@@ -340,7 +342,7 @@ def record(ledger: Ledger, ask: Ask) -> Outcome:
         if topup.kind == "auto":
             attempt_ends(auto, topup, before["state"], ask.time, ledger.terms.topups)
     if payment is not None and payment.id == topup.payment:
-        _see_taken(topup, auto, payment)
+        _see_taken(topup, auto, payment, ledger.terms.topups)
     if auto.stopped is not None and auto_before.stopped != auto.stopped:
         data = {"reason": auto.stopped, "topup": topup.topup, "failures": auto.failures}
         ledger.untold.append(("auto_topup_stopped", data))
@@ -352,6 +354,8 @@ def record(ledger: Ledger, ask: Ask) -> Outcome:
         seq = _post(ledger, ask, key, _content(topup, payment), amount, effects)
     if payment is not None and topup.lot is not None and payment.id == topup.payment:
         seq = _balance(ledger, ask, topup, payment) or seq
+    if auto.method != auto_before.method and awaits_method(auto_before):
+        consider(ledger, ask.time)  # what the card before could not pay for
     return _recorded(ledger, ask, topup, seq)
 
 
@@ -427,12 +431,13 @@ def _see_payment(ledger: Ledger, topup: TopUp, payment: Payment) -> None:
             pass
 
 
-def _see_taken(topup: TopUp, auto: AutoTopUp, payment: Payment) -> None:
-    """Money newly taken back stops automatic top-ups; old news of it does not."""
+def _see_taken(topup: TopUp, auto: AutoTopUp, payment: Payment, rules: TopUpRules) -> None:
+    """Money newly taken back stops automatic top-ups; old news of it does not, nor does a
+    refund where the platform says so."""
     withdrawn = sum(each.withdrawn for each in payment.disputes)
     # Failed refunds too: without them what is taken next could look like what was before.
     taken = sum(each.amount for each in payment.refunds) + withdrawn
-    if taken > topup.taken:
+    if taken > topup.taken and (withdrawn or rules.refund_stops):
         stopped(auto, "dispute" if withdrawn else "refund")
     topup.taken = max(topup.taken, taken)
 

@@ -47,6 +47,7 @@ __all__ = [
     "armed",
     "attempt_begins",
     "attempt_ends",
+    "awaits_method",
     "held_share",
     "in_bounds",
     "misfit",
@@ -113,6 +114,11 @@ class TopUpRules:
     row they stop.  ``backoff``: after the first failure; each further one doubles it, up to
     thirty days.  ``times``: automatic attempts in a billing period.  ``lease``: for how long
     a worker has an attempt to itself: longer than a call of the provider can take.
+
+    ``on_expiry``: automatic top-ups follow use; with this they also begin where credit has
+    fallen below the threshold because it expired, though nobody used any.
+    ``refund_stops``: money refunded, if only in part, stops them until they are enabled
+    again; without this only a dispute does.  Neither begins one.
     """
 
     minimum: tuple[Money, ...] = field(default=_MINIMUM, converter=_several)
@@ -122,6 +128,8 @@ class TopUpRules:
     backoff: timedelta = timedelta(hours=1)
     times: int = 50
     lease: timedelta = timedelta(minutes=3)
+    on_expiry: bool = False
+    refund_stops: bool = True
 
     def __attrs_post_init__(self) -> None:
         for name in ("failures", "times"):
@@ -135,6 +143,9 @@ class TopUpRules:
             if least > most:
                 expected = f"{Money(most, currency)}, the maximum, at most"
                 raise InvalidCommand("minimum", str(Money(least, currency)), expected)
+        for name in ("on_expiry", "refund_stops"):
+            if type(getattr(self, name)) is not bool:
+                raise InvalidCommand(name, getattr(self, name), "True or False")
         for name in ("cooldown", "backoff", "lease"):
             duration(name, getattr(self, name))
 
@@ -392,6 +403,11 @@ def stopped(auto: AutoTopUp, why: str) -> bool:
         return False
     was, auto.stopped = auto.stopped, why
     return was is None
+
+
+def awaits_method(auto: AutoTopUp) -> bool:
+    """Whether another method lets it go on at once: the one before has failed, or is gone."""
+    return auto.stopped in NEEDS_METHOD or auto.failures > 0
 
 
 def resumes(auto: AutoTopUp, customer: str | None, method: str) -> bool:

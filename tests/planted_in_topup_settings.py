@@ -5,9 +5,11 @@ DECIDE = "billing_core/topping_up.py"
 AUDIT = "billing_core/topup_audit.py"
 UNITS = "billing_core/minor_units.py"
 PAYING = "adapters/billing_adapters/http/paying.py"
+WHAT = "billing_core/decide.py"
 WORKER = "adapters/billing_adapters/cli/background.py"
 
 BOUNDS = "tests/test_topup_bounds.py::test_"
+USE = "tests/test_topup_use.py::test_"
 SETTINGS = "tests/test_topup_settings.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -186,5 +188,68 @@ IN_TOPUP_SETTINGS: list[Planted] = [
         "existing(db, payments=provider, topups=rules)",
         "existing(db, payments=provider)",
         ("tests/test_cli_payments.py::test_a_worker_goes_by_the_platform_s_rules",),
+    ),
+    (
+        "a promotion that expires charges an idle org",
+        WHAT,
+        "        SetAutoTopUp, ClaimTopUp,\n",
+        "        SetAutoTopUp, ClaimTopUp, Lapse,\n",
+        (USE + "a_promotion_that_expires_charges_nobody_who_is_idle",),
+    ),
+    (
+        "what is no use begins an automatic top-up",
+        WHAT,
+        "type(command) in _USES or (",
+        "type(command) not in _PAYING or (",
+        (USE + "what_is_no_use_begins_one_after_an_expiry_only_where_the_host_says_so",),
+    ),
+    (
+        "a payment's own decision begins an automatic top-up",
+        WHAT,
+        "type(command) not in _PAYING)",
+        "True)",
+        (USE + "what_is_no_use_begins_one_after_an_expiry_only_where_the_host_says_so",),
+    ),
+    (
+        "the host's word that expiry begins automatic top-ups is not heard",
+        WHAT,
+        "terms.topups.on_expiry and type",
+        "False and type",
+        ("tests/test_auto_topup.py::test_expiry_begins_one_where_the_host_says_so",),
+    ),
+    (
+        "a refund stops automatic top-ups though the host says otherwise",
+        DECIDE,
+        "(withdrawn or rules.refund_stops)",
+        "True",
+        (USE + "a_refund_stops_nothing_where_the_host_says_so_and_begins_nothing",),
+    ),
+    (
+        "a dispute stops no automatic top-ups where a refund does not",
+        DECIDE,
+        "(withdrawn or rules.refund_stops)",
+        "rules.refund_stops",
+        (USE + "a_refund_stops_nothing_where_the_host_says_so_and_begins_nothing",),
+    ),
+    (
+        "a refund stops automatic top-ups silently",
+        DECIDE,
+        "if auto.stopped is not None and auto_before.stopped != auto.stopped:",
+        'if auto.stopped not in (None, "refund") and auto_before.stopped != auto.stopped:',
+        (USE + "a_refund_of_one_dollar_stops_automatic_top_ups_and_says_so",),
+    ),
+    (
+        "another card waits for the next use",
+        DECIDE,
+        "if auto.method != auto_before.method and awaits_method(auto_before):",
+        "if False:",
+        (USE + "another_card_lets_go_on_at_once_what_the_one_before_could_not_pay_for",),
+    ),
+    (
+        "another card of an idle org is charged",
+        DECIDE,
+        "if auto.method != auto_before.method and awaits_method(auto_before):",
+        "if auto.method != auto_before.method:",
+        (USE + "another_card_of_an_idle_org_is_charged_nothing",),
     ),
 ]

@@ -87,7 +87,13 @@ def test_a_settlement_begins_one_and_measured_usage_is_never_refused(t) -> None:
     t.check()
 
 
-def test_expiry_begins_one(t) -> None:
+@pytest.mark.parametrize("kind", ["fake", "sqlite", "postgres"])
+def test_expiry_begins_one_where_the_host_says_so(kind) -> None:
+    with till(kind, topups=TopUpRules(on_expiry=True)) as t:
+        _expiry_begins_one(t)
+
+
+def _expiry_begins_one(t) -> None:
     t.paid("10", save_method=True)
     expires = t.clock.now + HOUR
     t.billing.grant("acme", "g", usd("5"), kind="promotional", expires_at=expires)

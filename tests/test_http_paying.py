@@ -506,6 +506,23 @@ def test_what_a_refund_stops_is_enabled_again() -> None:
     assert found["hasSavedPaymentMethod"] is False
 
 
+def test_a_refund_of_a_dollar_says_that_it_pauses_automatic_top_ups() -> None:
+    world = fake_world()
+    client = till(world, address="https://you.example")
+    page = order(client, 2_500, savePaymentMethod=True)
+    world.street.pay(page["sessionId"])
+    assert success(client, page)["paid"]
+    wanted = {"enabled": True, "thresholdCents": 500, "topupAmountCents": 500}
+    assert client("PUT", AUTO, ADMIN, body=wanted).data["pausedReason"] is None
+    [payment] = world.provider.payments(0, 2**60).items
+    world.street.refund_in_dashboard(payment.id, 100)
+    for body, signature in world.street.deliveries():
+        client("POST", WEBHOOK, None, body=body, headers={"Stripe-Signature": signature})
+    found = auto(client, MEMBER)
+    assert (found["pausedReason"], found["recovery"]) == ("refund", "enable")
+    assert client("PUT", AUTO, ADMIN, body=wanted).data["pausedReason"] is None
+
+
 # -- Stripe's own client --------------------------------------------------------
 
 

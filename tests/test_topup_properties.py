@@ -63,10 +63,18 @@ class Teller:
         t.billing.payments = Watched(self, t.provider)
 
     def do(self, step: str) -> None:
+        before = self._attempts()
         # The provider is away, or says no: what is on record must be right all the same.
         with suppress(BillingError):
             getattr(self, step)()
         self.check()
+        after = self._attempts()
+        dropped = after.count("dropped") - before.count("dropped")
+        if step not in USES:
+            assert len(after) - len(before) <= dropped, "top-ups follow use"
+
+    def _attempts(self) -> list[str]:
+        return [each.state for each in self.t.store.topups("acme") if each.kind == "auto"]
 
     def spend(self) -> None:
         self.t.spend("4")
@@ -197,6 +205,10 @@ class Teller:
         self.t.street.pay(page.session)
         self.t.billing.confirm("acme", page.session)
 
+    def promote(self) -> None:
+        expires = self.t.clock.now + HOUR
+        self.t.billing.grant("acme", self.t.key(), usd("7"), kind="promotional", expires_at=expires)
+
     def hold(self) -> None:
         self.t.billing.hold("acme", usd("6"), life=HOUR)
 
@@ -249,6 +261,7 @@ class Teller:
         assert [str(each) for each in self.t.differences()] == []
 
 
+USES = {"spend", "hold", "enable", "disable", "want_less", "want_more", "new_method"}
 STEPS = [name for name in vars(Teller) if name[0] != "_" and name not in ("do", "check", "quiet")]
 
 

@@ -77,7 +77,7 @@ def _document(data: object) -> PriceBook | Plan:
 
 _RULES = {
     "minimum", "maximum", "cooldown_seconds", "failures", "backoff_seconds", "times",
-    "lease_seconds",
+    "lease_seconds", "on_expiry", "refund_stops",
 }  # fmt: skip
 
 

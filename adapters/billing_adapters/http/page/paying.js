@@ -8,7 +8,7 @@ const WHY = {
   authentication_required: "The bank wants the payment to be confirmed.",
   failed: "The last payments failed.",
   method: "The saved card was removed.",
-  refund: "A payment was refunded.",
+  refund: "A payment was refunded, in full or in part.",
   dispute: "A payment was disputed.",
   quarantined: "A payment came that was not as ordered.",
   amount: "Their amount is not one that can be bought any more.",
