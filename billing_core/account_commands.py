@@ -12,7 +12,7 @@ from billing_core.commands import Command, check_command, check_positive, check_
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money, checked_currency
 from billing_core.plans import Grain, checked_alerts
-from billing_core.text import checked_name
+from billing_core.text import checked_name, given_name
 from billing_core.times import micros
 
 __all__ = ["Close", "OpenAccount", "SetLimit", "SetLowBalance", "SetPlan"]
@@ -35,6 +35,7 @@ class OpenAccount(Command):
 
     def __attrs_post_init__(self) -> None:
         check_command(self)
+        given_name("org", self.org)
         checked_currency(self.currency)
         if type(self.livemode) is not bool:
             raise InvalidCommand("livemode", self.livemode, "True or False")
@@ -51,7 +52,8 @@ class Close(Command):
     """Close the account: open holds are released and what is left of every lot is
     ``refund``ed (owed to the customer outside the ledger) or written off.
 
-    Measured usage that arrives later is still accepted, and becomes debt.
+    Runs end at their last sign of life, each with the event ``run_swept``: stop what is still
+    running.  Measured usage that arrives later is still accepted, and becomes debt.
     """
 
     op: ClassVar[str] = "close"
@@ -129,7 +131,7 @@ class SetLimit(Command):
         if sum(each is not None for each in given) > 1:
             raise InvalidCommand("member, project, every", given, "one of them at most")
         if self.member is not None:
-            checked_name("member", self.member)
+            given_name("member", self.member)
         if self.project is not None:
             check_project(self.project)
         if self.every not in (None, "member", "project"):

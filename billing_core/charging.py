@@ -106,6 +106,9 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
         hold = ledger.state.holds.get(command.hold)
         if hold is not None and hold.state == "settled":
             raise Conflict(f"hold {hold.key!r} of org {ledger.org!r} is settled already")
+    opened = hold is not None and hold.state == "open"
+    part = command.part if command.part is not None else command.more and opened
+    requests = _requests(ledger, usage, part=part)
     advance(ledger, usage, occurred, metered)
     rest = metered.amount
     effects = None
@@ -123,9 +126,16 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
                 number, metered.amount, metered.lines, more=command.more
             )
     record = UsageRecord(
-        occurred, ask.member, usage.resource, usage.item, 1, metered.lines, command.project
+        occurred, ask.member, usage.resource, usage.item, requests, metered.lines, command.project
     )
     return _charge(ledger, ask, metered.amount, rest, record, effects, freed=freed)
+
+
+def _requests(ledger: Ledger, usage: Usage, *, part: bool = False) -> int:
+    """How many requests a charge counts: of an item that was charged before, none."""
+    if usage.item is None:
+        return 0 if part else 1
+    return 0 if (usage.item, usage.resource) in ledger.state.items else 1
 
 
 def _charge(
@@ -184,9 +194,11 @@ def deduct(ledger: Ledger, ask: Ask) -> Outcome:
     no = bound(ledger, use, amount)
     if no is not None:
         return refused(command.org, command.key, no, ask.time)
+    requests = 1
     if metered is not None:
+        requests = _requests(ledger, cast(Usage, cost))
         advance(ledger, cast(Usage, cost), occurred, metered)
-    record = UsageRecord(occurred, ask.member, resource, item, 1, lines, command.project)
+    record = UsageRecord(occurred, ask.member, resource, item, requests, lines, command.project)
     return _charge(ledger, ask, amount, amount, record)
 
 

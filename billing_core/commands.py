@@ -20,7 +20,7 @@ from attrs import field, frozen
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money
 from billing_core.quantities import Usage, check_usage
-from billing_core.text import checked_name, compact, quoted
+from billing_core.text import checked_name, compact, given_name, quoted
 from billing_core.times import duration, micros
 
 __all__ = [
@@ -80,9 +80,10 @@ class Command:
         return compact(content)
 
 
-def check_command(command: Any) -> None:
+def check_command(command: Any, *, known: bool = False) -> None:
+    """``known``: its key is made of a name that may be on record since any name was taken."""
     checked_name("org", command.org)
-    checked_name("key", command.key)
+    (checked_name if known else given_name)("key", command.key)
     if command.at is not None:
         micros("at", command.at)
 
@@ -94,7 +95,7 @@ def _check_hold(name: str, field: str = "hold") -> None:
 
 def check_labels(command: Any) -> None:
     if command.member is not None:
-        checked_name("member", command.member)
+        given_name("member", command.member)
     if command.project is not None:
         check_project(command.project)
     if command.reference is not None:
@@ -102,7 +103,7 @@ def check_labels(command: Any) -> None:
 
 
 def check_project(project: str) -> None:
-    if checked_name("project", project) == "*":
+    if given_name("project", project) == "*":
         raise InvalidCommand("project", project, 'a name other than "*"')
 
 
@@ -135,7 +136,7 @@ def _scope(names: Iterable[str] | None) -> tuple[str, ...] | None:
         raise InvalidCommand("scope", names, "a collection of resource names, or None")
     if not isinstance(names, Iterable):
         raise InvalidCommand("scope", names, "a collection of resource names, or None")
-    scope = tuple(sorted({checked_name("scope", name) for name in names}))
+    scope = tuple(sorted({given_name("scope", name) for name in names}))
     if not scope:
         raise InvalidCommand("scope", scope, "at least one resource name, or None for all")
     return scope
@@ -226,7 +227,7 @@ def _check_cost(cost: object, resource: str | None) -> None:
         return
     check_positive("cost", cost, "a positive Money or a Usage")
     if resource is not None:
-        checked_name("resource", resource)
+        given_name("resource", resource)
 
 
 def _cost(cost: Money | Usage, resource: str | None) -> str:
@@ -279,7 +280,7 @@ class Release(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        check_command(self)
+        check_command(self, known=True)
         _check_hold(self.hold)
 
     def content(self, member: int | None) -> dict[str, Any]:
@@ -294,6 +295,10 @@ class Settle(Command):
     ``hold``: the hold that it settles; it ends, unless ``more`` says that more follows.
     ``as_held``: for the member that the hold was made for, whose name is then not given, and
     may have been erased meanwhile.
+
+    Requests count calls: of usage that names an item, its first settlement is counted; else of
+    a hold's, the one that ends it.  ``part`` says otherwise, where no item is named: whether it
+    is a part of a call that another settlement counts.
     """
 
     op: ClassVar[str] = "settle"
@@ -304,6 +309,7 @@ class Settle(Command):
     hold: str | None = None
     more: bool = False
     as_held: bool = False
+    part: bool | None = None
     member: str | None = None
     project: str | None = None
     reference: str | None = None
@@ -319,6 +325,8 @@ class Settle(Command):
             _check_hold(self.hold)
         if type(self.more) is not bool:
             raise InvalidCommand("more", self.more, "True or False")
+        if self.part is not None and type(self.part) is not bool:
+            raise InvalidCommand("part", self.part, "True, False or None")
         if self.as_held is not False:
             _check_as_held(self)
 

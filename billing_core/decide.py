@@ -38,7 +38,7 @@ from billing_core.quantities import Usage
 from billing_core.records import Account, Lot
 from billing_core.replay import check_loaded, check_stands
 from billing_core.restoring import undo_expiry
-from billing_core.running import RUN_HANDLERS, want_run
+from billing_core.running import RUN_HANDLERS, end_runs, want_run
 from billing_core.storing import STORAGE_HANDLERS, want_storage
 from billing_core.subscribing import set_limit, set_low_balance, set_plan, subscribe
 from billing_core.terms import NeedMore, Terms
@@ -278,6 +278,7 @@ def _grant(ledger: Ledger, ask: Ask) -> Outcome:
 def _close(ledger: Ledger, ask: Ask) -> Outcome:
     command: Close = ask.command
     lapse(ledger, ask.time)
+    end_runs(ledger, ask)
     released = sorted(hold.key for hold in ledger.state.holds.values() if hold.state == "open")
     for key in released:
         hold = ledger.state.holds[key]

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from attrs import frozen
 
 from billing_core.errors import InvalidCommand
-from billing_core.text import checked_name, quoted
+from billing_core.text import checked_name, given_name, quoted
 from billing_core.times import duration as checked_duration
 
 __all__ = [
@@ -142,6 +142,12 @@ class Rates(Usage):
 def check_usage(field: str, usage: object) -> None:
     """Of something that was used, or is to be: no rates."""
     if type(usage) is Usage:
+        given_name("resource", usage.resource)
+        if usage.item is not None:
+            given_name("item", usage.item)
+        for component, _, _ in usage.parts:
+            if not component.isascii():
+                given_name("component", component)
         return
     if isinstance(usage, Rates):
         raise InvalidCommand(field, usage, "a Usage; rates are for start_run and quote_run")

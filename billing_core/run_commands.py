@@ -15,7 +15,7 @@ from billing_core.commands import Command, check_command, check_labels, check_oc
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money
 from billing_core.quantities import Payer, Rates, Usage, named
-from billing_core.text import checked_name
+from billing_core.text import checked_name, given_name
 from billing_core.times import duration, micros
 
 __all__ = [
@@ -54,7 +54,7 @@ def _check_run(name: object) -> None:
 
 
 def _check_run_command(command: Any) -> None:
-    check_command(command)
+    check_command(command, known=command.op != "start")
     _check_run(command.run)
     check_occurred(command)
     if getattr(command, "reason", None) is not None:
@@ -95,6 +95,9 @@ class StartRun(Command):
         check_labels(self)
         if not isinstance(self.spec, Usage) or not self.spec.parts or self.spec.item is not None:
             raise InvalidCommand("spec", self.spec, "what sandbox(...) returns, of some component")
+        given_name("spec", self.spec.resource)
+        for component, _, _ in self.spec.parts:
+            given_name("component", component)
         if not self.spec.resource.startswith("sandbox:"):
             raise InvalidCommand("spec", self.spec.resource, 'a resource that begins "sandbox:"')
         if any(component in _OWN for component, _, _ in self.spec.parts):

@@ -36,9 +36,10 @@ from billing_core.run_commands import (
 )
 from billing_core.runtime import OPEN, Demand, Measure, measure, moved
 from billing_core.spans import Piece, Whose, forgive, post, repost, windows
+from billing_core.terms import NeedMore
 from billing_core.times import Window, duration, micros, moment
 
-__all__ = ["RUN_HANDLERS", "demand_of", "unposted", "want_run"]
+__all__ = ["RUN_HANDLERS", "demand_of", "end_runs", "unposted", "want_run"]
 
 _SECOND = 1_000_000
 _TOLD = ("seen_at", "ended_at", "swept", "warned", "suspensions")
@@ -395,6 +396,31 @@ def settle_run(ledger: Ledger, ask: Ask) -> Outcome:
     return change.finish()
 
 
+def end_runs(ledger: Ledger, ask: Ask) -> None:
+    """The account is being closed: every run that has a hold ends now, as a sweep ends it at its
+    last sign of life, or is settled where it had been stopped.  An entry of its own for each.
+    What is told of it later is still charged."""
+    holds = ledger.state.holds.values()
+    names = [hold.key for hold in holds if hold.state == "open" and hold.key.startswith("run:")]
+    names = sorted(name.removeprefix("run:") for name in names)
+    until = max(ask.time, ledger.terms.now + ledger.terms.tolerance)
+    missing = {name: until for name in names if name not in ledger.state.runs}
+    if missing:
+        raise NeedMore(ledger.org, runs=missing)
+    for name in names:
+        run, key = ledger.state.runs[name], f"{name}@closing"
+        if run.open:
+            since = moment(run.seen_at + 1)
+            command: Command = CloseSilentRun(ledger.org, key, run=name, since=since)
+        else:
+            command = SettleRun(ledger.org, key, run=name)
+        its = Ask(command, f"{command.op}:{key}", command.meaning(None), ask.at, ask.time, 0)
+        if run.open:
+            _close_silent(_change(ledger, its), why="closed")
+        else:
+            settle_run(ledger, its)
+
+
 def sweep(ledger: Ledger, ask: Ask) -> Outcome:
     command: CloseSilentRun = ask.command
     change = _change(ledger, ask)
@@ -404,14 +430,21 @@ def sweep(ledger: Ledger, ask: Ask) -> Outcome:
     if not run.open or run.seen_at >= since:
         return refuse(ask, "not_silent")
     ledger.believe(since)
+    return _close_silent(change)
+
+
+def _close_silent(change: _Change, **why: str) -> Outcome:
+    """A run ends at its last sign of life, which is told."""
+    run = change.run
     run.state = moved(run.run, run.state, "sweep")
     change.end_at(run.seen_at, swept=True)
     change.settle(run.seen_at)
     change.close()
     run.swept = True
-    if run.until < ask.time:
+    if run.until < change.ask.time:
         change.warn()
-    ledger.untold.append(("run_swept", {"run": run.run, "seen_at": run.seen_at}))
+    data = {"run": run.run, "seen_at": run.seen_at, **why}
+    change.ledger.untold.append(("run_swept", data))
     return change.finish()
 
 

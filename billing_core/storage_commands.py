@@ -9,7 +9,7 @@ from attrs import Factory, field, frozen
 
 from billing_core.commands import Command, check_command, check_occurred
 from billing_core.errors import InvalidCommand
-from billing_core.text import checked_name
+from billing_core.text import checked_name, given_name
 from billing_core.times import micros
 
 __all__ = ["BillStorage", "ReportStorage"]
@@ -18,8 +18,9 @@ _MAX_WORKSPACE = 150  # names of workspaces stand in other names
 
 
 def _check(command: Any) -> None:
-    check_command(command)
-    if len(checked_name("workspace", command.workspace)) > _MAX_WORKSPACE:
+    check_command(command, known=True)
+    name = given_name if command.op == "size" else checked_name
+    if len(name("workspace", command.workspace)) > _MAX_WORKSPACE:
         raise InvalidCommand("workspace", command.workspace, f"at most {_MAX_WORKSPACE} characters")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 from billing_core.catalogue import Catalogue
@@ -56,8 +57,8 @@ class NeedMore(Exception):
 
     ``org``: whose credit reaches further than the debts that were loaded, or, with
     ``sums``, whose rollup cells are to be added up, with ``windows``, whose spending in them
-    is missing, with ``charges``, of which the stories are, with ``auto``, the automatic top-up;
-    None: the catalogue is to be read again.
+    is missing, with ``charges``, of which the stories are, with ``runs``, by name, until when
+    each is looked at, with ``auto``, the automatic top-up; None: the catalogue is to be read again.
     ``replayed``: by org, the holds and charges that keys on record made.
     """
 
@@ -68,6 +69,7 @@ class NeedMore(Exception):
         *,
         windows: frozenset[tuple[str, int]] = frozenset(),
         charges: frozenset[int] = frozenset(),
+        runs: Mapping[str, int] = MappingProxyType({}),
         auto: bool = False,
         replayed: Mapping[str, tuple[set[str], set[int]]] | None = None,
     ) -> None:
@@ -75,9 +77,10 @@ class NeedMore(Exception):
         self.sums = sums
         self.windows = windows
         self.charges = charges
+        self.runs = runs
         self.auto = auto
         self.replayed = replayed or {}
-        super().__init__(org, sums, windows, charges, auto, replayed)
+        super().__init__(org, sums, windows, charges, runs, auto, replayed)
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
@@ -89,6 +92,9 @@ class NeedMore(Exception):
             wants[self.org].auto = True
         elif self.charges:
             wants[self.org].charges |= self.charges
+        elif self.runs:
+            want = wants[self.org]
+            want.runs.update((name, (want.until, until)) for name, until in self.runs.items())
         elif self.windows:
             wants[self.org].windows |= self.windows
         elif self.sums:

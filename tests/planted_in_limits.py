@@ -8,6 +8,7 @@ PG_LOOKUPS = "adapters/billing_adapters/postgres/lookups.py"
 
 PLANS = "tests/test_plans.py::test_"
 RUNS = "tests/test_runs.py::test_"
+NAMES = "tests/test_names.py::test_"
 BLOCK = "tests/test_hold_block.py::test_"
 SQLITE = "tests/test_sqlite_store.py::TestSqliteStore::test_"
 POSTGRES = "tests/test_postgres_store.py::TestPostgresStore::test_"
@@ -108,5 +109,76 @@ IN_LIMITS: list[Planted] = [
             BLOCK + "a_settlement_as_held_is_its_holds_members",
             BLOCK + "it_settles_what_was_reported",
         ),
+    ),
+    (
+        "a budget's event does not name its member",
+        "billing_core/engine/reads.py",
+        "named.append(event._replace(data=text))",
+        "named.append(event)",
+        (PLANS + "a_budget_names_its_member_until_the_name_is_erased",),
+    ),
+    (
+        "deliveries do not name the member",
+        "billing_core/engine/work.py",
+        "run.each(self._named(org, self.store.waiting_events(org, limit)))",
+        "run.each(self.store.waiting_events(org, limit))",
+        (PLANS + "a_budget_names_its_member_until_the_name_is_erased",),
+    ),
+    (
+        "closing leaves runs as they are",
+        "billing_core/decide.py",
+        "    end_runs(ledger, ask)\n    released",
+        "    released",
+        (
+            RUNS + "closing_an_account_ends_its_runs_and_tells_it",
+            RUNS + "an_account_is_closed_by_a_clock_behind_its_runs",
+        ),
+    ),
+    (
+        "a member's name may be written in two ways",
+        "billing_core/commands.py",
+        'given_name("member", command.member)',
+        'checked_name("member", command.member)',
+        (NAMES + "a_name_is_one_member_with_one_limit",),
+    ),
+    (
+        "a hold that an earlier version named cannot be released",
+        "billing_core/commands.py",
+        "(checked_name if known else given_name)",
+        "given_name",
+        (NAMES + "what_was_kept_in_another_form_is_read_erased_and_ended",),
+    ),
+    (
+        "a book that is on record is refused for its names",
+        "billing_core/engine/prices.py",
+        "                return catalogue.version(document.version)\n"
+        '            check_normal("document", json.loads(document.body()))\n',
+        '                check_normal("document", json.loads(document.body()))\n'
+        "                return catalogue.version(document.version)\n",
+        (
+            NAMES + "what_was_kept_in_another_form_is_read_erased_and_ended",
+            NAMES + "wherever_a_name_is_given_it_is_in_one_form",
+        ),
+    ),
+    (
+        "each part of a call is a request",
+        "billing_core/charging.py",
+        "        return 0 if part else 1\n",
+        "        return 1\n",
+        (BLOCK + "one_call_that_is_reported_in_five_parts_is_one_request",),
+    ),
+    (
+        "each settlement of an item is a request",
+        "billing_core/charging.py",
+        "return 0 if (usage.item, usage.resource) in ledger.state.items else 1",
+        "return 1",
+        (BLOCK + "one_call_that_is_reported_in_five_parts_is_one_request",),
+    ),
+    (
+        "a block's parts are one call, whatever they are of",
+        "billing_core/engine/billing.py",
+        "later.resource == usage.resource for later",
+        "later is not None for later",
+        (BLOCK + "calls_of_several_things_under_one_hold_count_one_each",),
     ),
 ]

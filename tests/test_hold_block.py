@@ -287,3 +287,50 @@ def test_a_settlement_as_held_is_its_holds_members() -> None:
             world.settle(1, **wrong)
     with pytest.raises(InvalidCommand, match="as_held"):
         world.settle(1, hold="h", as_held=1)
+
+
+def requests(world: World) -> dict[str, int]:
+    return {row.resource: row.requests for row in world.billing.usage("acme").rows}
+
+
+@pytest.mark.every_store
+def test_one_call_that_is_reported_in_five_parts_is_one_request() -> None:
+    world = World()
+    world.grant(100)
+    with world.hold(units(50)) as hold:
+        for _ in range(5):
+            hold.report(units(1))
+    assert requests(world) == {"x": 1}
+    hold = world.hold(units(50))
+    for _ in range(4):
+        world.settle(1, hold=hold.key, more=True)
+    world.settle(1, hold=hold.key)
+    assert requests(world) == {"x": 2}
+    for _ in range(5):
+        world.settle(units(1, item="call-3"))
+    for _ in range(5):
+        world.deduct(units(1, item="call-4"))
+    assert requests(world) == {"x": 4}
+    world.settle(1)
+    world.settle(1)
+    assert requests(world) == {"x": 6}, "each a call of its own"
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_calls_of_several_things_under_one_hold_count_one_each() -> None:
+    world = World()
+    world.grant(100)
+    with world.hold(50) as hold:
+        for resource in ("x", "y", "x", "z"):
+            hold.report(units(1, resource=resource))
+    assert requests(world) == {"x": 1, "y": 1, "z": 1}
+    hold = world.hold(50)
+    world.settle(units(1, item="a"), hold=hold.key, more=True)
+    world.settle(units(1, item="a"), hold=hold.key, more=True)
+    world.settle(units(1, resource="y"), hold=hold.key, more=True, part=False)
+    world.settle(units(1, resource="y"), hold=hold.key)
+    assert requests(world) == {"x": 2, "y": 3, "z": 1}
+    with pytest.raises(InvalidCommand, match="part"):
+        world.settle(1, part=1)
+    assert world.wrong() == []

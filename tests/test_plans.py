@@ -706,6 +706,27 @@ def test_what_the_same_batch_has_spent_is_told_with_its_limit() -> None:
     assert budgets(world) == [("member:1", "period", 50, 80, 40)]
 
 
+def test_a_budget_names_its_member_until_the_name_is_erased() -> None:
+    """Resolved when it is read or delivered: the name is not written with the event."""
+    world = World()
+    world.grant(1000)
+    each = Limit("member", nanos(100), alerts=(50,))
+    world.billing.publish(
+        Plan("pro-1", "pro", LONG_AGO, limits=[each, Limit("org", nanos(100), alerts=(50,))])
+    )
+    world.billing.set_plan("acme", "p", "pro")
+    world.deduct(60, member="ann")
+    told: list[dict] = []
+    world.billing.run_pending(deliver=lambda delivery: told.append(dict(delivery.data)))
+    assert [data["subject"] for data in told] == ["org", "member:1"]
+    assert "member" not in told[0]
+    assert told[1]["member"] == "ann"
+    assert [data for _, data in events(world)] == told
+    assert "ann" not in "".join(each.data for each in world.store.events("acme", 0, 100))
+    world.billing.erase_member("acme", "ann")
+    assert events(world)[1][1] == told[1] | {"member": None}
+
+
 def test_grace_is_shorter_than_a_period() -> None:
     with pytest.raises(InvalidCommand, match="27 days"):
         Plan("v", "p", T0, grace=timedelta(days=28))

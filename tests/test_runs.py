@@ -1,5 +1,6 @@
 """Sandbox runs: quoted, held, settled by heartbeats, stopped, swept, forgiven."""
 
+import json
 import os
 from datetime import timedelta
 from fractions import Fraction
@@ -320,6 +321,51 @@ def test_clocks_of_two_services_minutes_apart_bill_no_second_twice() -> None:
 
 
 # -- deadlines ----------------------------------------------------------------------
+
+
+def swept(world: World) -> list[dict]:
+    events = world.billing.events("acme")
+    return [json.loads(each.data) for each in events if each.kind == "run_swept"]
+
+
+def test_closing_an_account_ends_its_runs_and_tells_it() -> None:
+    """Nobody was told, and they went on without a hold."""
+    world = boxes()
+    for run in ("active", "suspended", "stopped", "pending"):
+        start(world, run, member="ann", project="p")
+    world.clock.advance(30 * SECOND)
+    beat(world, "active")
+    world.billing.suspend_run("acme", "suspended")
+    stop(world, "stopped")
+    stop(world, "pending", settle=False)
+    world.clock.advance(10 * SECOND)
+    closed = world.billing.close("acme", remainder="refund")
+    assert closed.amount == 10**9 - 4 * 30_000
+    seen = micros("seen", T0 + 30 * SECOND)
+    assert swept(world) == [
+        {"run": "active", "seen_at": seen, "why": "closed"},
+        {"run": "suspended", "seen_at": seen, "why": "closed"},
+    ]
+    views = {view.run: view for view in world.billing.runs("acme", unsettled=False)}
+    assert {view.state for view in views.values()} == {"settled"}
+    assert {view.settled_us for view in views.values()} == {30_000_000}
+    assert not [hold for hold in world.store.holds("acme") if hold.state == "open"]
+    assert world.billing.close("acme", remainder="refund").replayed
+    # It was stopped only now: measured time is charged all the same.
+    assert stop(world, "active").charged == 10_000
+    assert world.balance().debt == 10_000
+    assert world.wrong() == []
+
+
+def test_an_account_is_closed_by_a_clock_behind_its_runs() -> None:
+    world = boxes()
+    start(world)
+    beat(world, occurred_at=T0 + 4 * MINUTE)
+    world.clock.advance(-HOUR)
+    world.billing.close("acme", remainder="write_off")
+    assert [each["why"] for each in swept(world)] == ["closed"]
+    assert world.balance().debt == 0
+    assert world.wrong() == []
 
 
 def test_two_runs_never_promise_more_than_the_credit() -> None:

@@ -271,6 +271,7 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         hold: str | None = None,
         more: bool = False,
         as_held: bool = False,
+        part: bool | None = None,
         member: str | None = None,
         project: str | None = None,
         reference: str | None = None,
@@ -279,8 +280,8 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
     ) -> Charged:
         """Charge what was really used, whatever the balance; see :class:`Settle`."""
         command = Settle(
-            org, key, usage=usage, hold=hold, more=more, as_held=as_held, member=member,
-            project=project, reference=reference, occurred_at=occurred_at, at=at,
+            org, key, usage=usage, hold=hold, more=more, as_held=as_held, part=part,
+            member=member, project=project, reference=reference, occurred_at=occurred_at, at=at,
         )  # fmt: skip
         return await self._do(command, Charged)
 

@@ -278,6 +278,7 @@ class Billing(OverTime, TimeReads, Work):
         hold: str | None = None,
         more: bool = False,
         as_held: bool = False,
+        part: bool | None = None,
         member: str | None = None,
         project: str | None = None,
         reference: str | None = None,
@@ -286,8 +287,8 @@ class Billing(OverTime, TimeReads, Work):
     ) -> Charged:
         """Charge what was really used, whatever the balance; see :class:`Settle`."""
         command = Settle(
-            org, key, usage=usage, hold=hold, more=more, as_held=as_held, member=member,
-            project=project, reference=reference, occurred_at=occurred_at, at=at,
+            org, key, usage=usage, hold=hold, more=more, as_held=as_held, part=part,
+            member=member, project=project, reference=reference, occurred_at=occurred_at, at=at,
         )  # fmt: skip
         return self._do(command, Charged)
 
@@ -519,6 +520,7 @@ def settlements(hold: Hold, reported: Sequence[Usage]) -> list[Settle]:
             usage=usage,
             hold=hold.key,
             more=index < last,
+            part=any(later.resource == usage.resource for later in reported[index + 1 :]),
             as_held=True,  # by number: the name may have been erased since
             project=hold.project,
             reference=hold.reference,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import weakref
@@ -12,6 +13,7 @@ from billing_core.errors import BillingError, StoreError
 from billing_core.plans import Plan
 from billing_core.ports import LEVEL, Clock, Store
 from billing_core.terms import Terms
+from billing_core.text import check_normal
 
 __all__ = ["Prices"]
 
@@ -70,6 +72,7 @@ class Prices:
             document = catalogue.checked(document, now=now, delay=self._delay)
             if catalogue.has(document.version):
                 return catalogue.version(document.version)
+            check_normal("document", json.loads(document.body()))
             published = Published.of(document, len(catalogue.published) + 1, now)
             try:
                 self._store.publish(published)

@@ -5,6 +5,7 @@ What only a report needs is imported by the report: a service that charges start
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -27,7 +28,7 @@ from billing_core.ports import Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Event
 from billing_core.terms import NeedMore, Terms
-from billing_core.text import checked_name
+from billing_core.text import checked_name, compact
 from billing_core.times import micros, moment
 from billing_core.topping_up import in_flight
 
@@ -184,15 +185,31 @@ class Reads(Reports):
         return None if entry is None else outcome(entry, replayed=True)
 
     def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
-        """What the host may want to know, in order, after an entry's ``seq``.  Raises
-        NotFound."""
+        """What the host may want to know, in order, after an entry's ``seq``; whose it is, by
+        the names of now.  Raises NotFound."""
         check_seq("after", after)
         if type(limit) is not int or not 1 <= limit <= 10_000:
             raise InvalidCommand("limit", limit, "an int from 1 to 10,000")
         found = self.store.events(checked_name("org", org), after, limit)
         if not found:
             self._account(org)  # raises NotFound
-        return found
+        return self._named(org, found)
+
+    def _named(self, org: str, events: Sequence[Event]) -> list[Event]:
+        """Events with the name of the member that they are about, which is not on record with
+        them: None once it has been erased."""
+        names: Mapping[int, str] | None = None
+        named: list[Event] = []
+        for event in events:
+            data = json.loads(event.data) if event.kind == "budget" else {}
+            who, _, number = data.get("subject", "").partition(":")
+            if who == "member":
+                names = self.store.members(org) if names is None else names
+                text = compact(data | {"member": names.get(int(number))})
+                named.append(event._replace(data=text))
+            else:
+                named.append(event)
+        return named
 
     # -- proof ------------------------------------------------------------------
 

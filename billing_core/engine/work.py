@@ -231,7 +231,7 @@ class Work(TopUps):
         if not self.store.lease_events(org, name, now, now + _DELIVERY):
             return
         well = True
-        for event in run.each(self.store.waiting_events(org, limit)):
+        for event in run.each(self._named(org, self.store.waiting_events(org, limit))):
             if self.clock() >= now + _DELIVERY // 2:
                 break
             with run.failing(org, f"event {event.seq}/{event.n}") as worked:

@@ -337,13 +337,17 @@ class Model:
         if hold is not None and hold.state == "settled":
             raise Wrong("Conflict")
         left = bill.amount
-        ends = hold is not None and hold.state == "open" and not command.more
+        opened = hold is not None and hold.state == "open"
+        ends = opened and not command.more
+        part = command.part if command.part is not None else command.more and opened
         if hold is not None and hold.state == "open":
             hold.charges.append(org.seq)
             left = self._capture(org, hold, left, usage.resource)
             if ends:
                 org.end_hold(hold, "settled", time)
-        return self._charge(org, command, time, usage, occurred, bill, left, free=ends)
+        return self._charge(
+            org, command, time, usage, occurred, bill, left, free=ends, counted=part
+        )
 
     @staticmethod
     def _capture(org: Facts, hold: HoldFact, amount: int, resource: str) -> int:
@@ -380,6 +384,7 @@ class Model:
         left: int,
         *,
         free: bool = False,
+        counted: bool = False,
         priced: ChargeFact | None = None,
     ) -> Answer:
         """Record a charge, of which ``left`` is to be paid from what is available."""
@@ -390,6 +395,12 @@ class Model:
         else:
             member, project = self._member(org, command), command.project
         period = month_start(org.anchor, occurred)
+        if usage.item is not None:
+            counted = any(
+                (use.item, use.resource) == (usage.item, usage.resource)
+                and use.piece.price is not None
+                for use in org.uses
+            )
         for piece, exact, amount in bill.pieces:
             reported = 0 if priced is not None else piece.raw
             place = (seq, occurred, member, usage.resource, usage.item, period)
@@ -397,7 +408,7 @@ class Model:
         unpriced = tuple((p.component, p.raw) for p, _, _ in bill.pieces if p.version is None)
         org.charges[seq] = ChargeFact(
             seq, usage.resource, bill.amount, occurred, member, project, usage.item, unpriced,
-            requests=0 if priced else 1,
+            requests=0 if priced or counted else 1,
         )  # fmt: skip
         alert(org, org.charges[seq], time)
         if bill.unpriced:

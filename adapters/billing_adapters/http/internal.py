@@ -322,8 +322,9 @@ class _Settling(For):
     occurred_at: datetime | None = None
 
     def settle(self, key: str, usage: Usage) -> Settle:
+        part = None if isinstance(self, ModelSettlement) else False
         return Settle(
-            self.org_id, key, usage=usage, hold=self.hold_id, more=self.more,
+            self.org_id, key, usage=usage, hold=self.hold_id, more=self.more, part=part,
             occurred_at=self.occurred_at, **self.labels(),
         )  # fmt: skip
 
@@ -331,7 +332,8 @@ class _Settling(For):
 @frozen(kw_only=True)
 class ModelSettlement(_Settling):
     """A model call to charge, by the hold that was made for it, or without one.  `more`: the
-    hold stays open for further settlements."""
+    hold stays open for further settlements; a call that is settled in parts is one request, counted
+    with the part that ends the hold."""
 
     model_call: ModelCall
 
