@@ -151,12 +151,13 @@ def _count_rolled(account: Account, lot: Lot, into: Lot) -> None:
 
 
 def allowance_lot(ledger: Ledger, plan: Plan, amount: int, at: int) -> Lot:
-    """A new lot for what is used in the billing period of a time."""
+    """A new lot for what is used in the billing period of a time, until its end and the plan's
+    grace: the tolerance at least, by which one clock may be in the next period before another."""
     account = ledger.account
     period = ledger.period(at)
     return Lot(
         account.lots + 1, account.seq + 1, "allowance", 0, amount, 0, 0,
-        period.end + plan.grace_micros, None, period.start,
+        period.end + max(plan.grace_micros, ledger.terms.tolerance), None, period.start,
     )  # fmt: skip
 
 

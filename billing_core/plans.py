@@ -92,9 +92,9 @@ class Plan:
     ``version``: its name, unique for ever.  ``plan``: what orgs subscribe to.
     ``effective_at``: from when this version holds.  ``allowance``: credit for each billing
     period, used or not, that pays for what is used in that period; it can be spent until
-    the period's end and ``grace`` (late settlements).  What is then left of it, and of what
-    was rolled over before, is rolled over into the period that has begun, up to
-    ``rollover``; the rest expires.
+    the period's end and ``grace`` (late settlements; the engine's tolerance at least).  What
+    is then left of it, and of what was rolled over before, is rolled over into the period
+    that has begun, up to ``rollover``; the rest expires.
     """
 
     version: str

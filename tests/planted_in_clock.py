@@ -184,4 +184,21 @@ IN_CLOCK: list[Planted] = [
         "start <= since",
         (AHEAD + "a_window_a_whole_day_after_the_first_limit_has_what_was_dated_ahead_into_it",),
     ),
+    (
+        "an allowance ends while clocks still differ",
+        LAPSING,
+        "max(plan.grace_micros, ledger.terms.tolerance)",
+        "plan.grace_micros",
+        (
+            "tests/test_plans.py::"
+            "test_an_allowance_pays_for_usage_of_its_period_that_a_clock_ahead_overtook",
+        ),
+    ),
+    (
+        "a read ends an allowance before a write would",
+        "billing_core/engine/reads.py",
+        "Terms(catalogue, now, self._tolerance,",
+        "Terms(catalogue, now, 0,",
+        ("tests/test_plans.py::test_a_read_knows_the_same_end_of_an_allowance_as_a_write",),
+    ),
 ]

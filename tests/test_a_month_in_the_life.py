@@ -372,9 +372,9 @@ def bolts_first_month(bolt: Customer) -> None:
 
 
 def bolts_second_month(bolt: Customer) -> None:
-    bolt.clock.set(at(4, 15, 12))
+    bolt.clock.set(at(4, 15, 12) + timedelta(minutes=5))
     assert bolt.lots[1] > 0
-    bolt.lots = {1: 0, 2: nanos("0.50")}  # no rollover, no grace
+    bolt.lots = {1: 0, 2: nanos("0.50")}  # no rollover, no grace beyond the tolerance
     bolt.check()
     bolt.clock.set(at(4, 17))
     search = {("tool:search", "call"): nanos(SEARCH)}  # from the first tier again

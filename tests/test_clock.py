@@ -60,7 +60,10 @@ class Services:
         if isinstance(self.store, DisposableStore):
             self.store.clock = lambda: None  # what a store without a clock has to do
         self.right = self.process()
-        prices = {"x": {"unit": Price(Flat(1))}, "sandbox:s": {"cpu": Price(Flat(1, 10**6))}}
+        prices = {
+            "x": {"unit": Price(Flat(1))},
+            "sandbox:s": {"cpu": Price(Flat(1), unit="second")},
+        }
         self.right.publish(PriceBook("base", T0 - 400 * DAY, prices))
 
     def process(self, ahead=timedelta(0), **options) -> Billing:

@@ -25,6 +25,8 @@ from billing_core.testing import SettableClock
 # The org's periods begin on the 10th of each month at noon.
 SECOND_PERIOD = datetime(2026, 4, 10, 12, tzinfo=UTC)
 THIRD_PERIOD = datetime(2026, 5, 10, 12, tzinfo=UTC)
+LEAST = 5 * MINUTE
+"""The least grace: the tolerance."""
 
 
 pytestmark = pytest.mark.every_store
@@ -51,9 +53,12 @@ def test_an_allowance_comes_in_at_once_and_then_with_every_period() -> None:
     world.clock.set(SECOND_PERIOD - TICK)
     assert world.left() == {1: 70}
     world.clock.set(SECOND_PERIOD)
-    assert world.left() == {2: 100}, "a read counts it as granted, and the old one as expired"
+    assert world.left() == {1: 70, 2: 100}, "a read counts it as granted"
+    assert world.available() == 100, "what is left of the last pays for its own usage alone"
+    world.clock.set(SECOND_PERIOD + LEAST)
+    assert world.left() == {2: 100}, "and the old one as expired"
     world.settle(1)
-    assert kinds(world) == ["allowance", "usage", "expiry", "allowance", "usage"]
+    assert kinds(world) == ["allowance", "usage", "allowance", "expiry", "usage"]
     assert world.wrong() == []
 
 
@@ -117,11 +122,34 @@ def test_within_its_grace_an_allowance_pays_for_its_own_period_only() -> None:
     assert world.wrong() == []
 
 
+def test_an_allowance_pays_for_usage_of_its_period_that_a_clock_ahead_overtook() -> None:
+    """A service whose clock is ahead by the tolerance decides in the next period already; what
+    was used in the last minutes of the old one is reported after that."""
+    world = subscribed(allowance=nanos(100))
+    world.clock.set(SECOND_PERIOD - TICK)
+    world.settle(1, at=SECOND_PERIOD - TICK + LEAST, occurred_at=SECOND_PERIOD - TICK)
+    assert world.paid_by(world.settle(10)) == [(1, 10)]
+    world.clock.set(SECOND_PERIOD + LEAST - TICK)
+    assert world.paid_by(world.settle(10, occurred_at=SECOND_PERIOD - TICK)) == [(1, 10)]
+    world.clock.set(SECOND_PERIOD + LEAST)
+    assert world.paid_by(world.settle(10, occurred_at=SECOND_PERIOD - TICK)) == []
+    assert world.wrong() == []
+
+
+def test_a_read_knows_the_same_end_of_an_allowance_as_a_write() -> None:
+    world = subscribed(allowance=nanos(100))
+    world.clock.set(SECOND_PERIOD)
+    read = world.balance().lots
+    world.settle(0 + 1)
+    assert [lot.expires_at for lot in read] == [lot.expires_at for lot in world.balance().lots]
+    assert [lot.expires_at for lot in read] == [SECOND_PERIOD + LEAST, THIRD_PERIOD + LEAST]
+
+
 def test_a_hold_keeps_what_it_has_of_an_allowance_over_the_periods_end() -> None:
     world = subscribed(allowance=nanos(100))
     world.clock.set(SECOND_PERIOD - MINUTE)
     hold = world.hold(60, life=HOUR)
-    world.clock.set(SECOND_PERIOD + MINUTE)
+    world.clock.set(SECOND_PERIOD + LEAST)
     charge = world.settle(50, hold=hold.key)
     assert world.paid_by(charge) == [(1, 50)]
     assert world.left() == {2: 100}, "what the hold did not need expires with its lot"
@@ -131,14 +159,14 @@ def test_a_hold_keeps_what_it_has_of_an_allowance_over_the_periods_end() -> None
 def test_what_a_hold_has_is_not_rolled_over() -> None:
     world = subscribed(allowance=nanos(100), rollover=nanos(1000))
     hold = world.hold(60, life=90 * DAY)
-    world.clock.set(SECOND_PERIOD)
-    assert world.left() == {1: 60, 2: 40, 3: 100}
-    assert [lot.amount for lot in world.balance().lots] == [100, 40, 100]
+    world.clock.set(SECOND_PERIOD + LEAST)
+    assert world.left() == {1: 60, 2: 100, 3: 40}
+    assert [lot.amount for lot in world.balance().lots] == [100, 100, 40]
     world.hold(50, life=90 * DAY)
-    world.clock.set(THIRD_PERIOD)
-    assert world.left() == {1: 60, 2: 40, 3: 10, 4: 90, 5: 100}
+    world.clock.set(THIRD_PERIOD + LEAST)
+    assert world.left() == {1: 60, 2: 50, 4: 100, 5: 90}
     world.settle(50, hold=hold.key)
-    assert world.left() == {2: 40, 3: 10, 4: 90, 5: 100}, "what it did not need has ended"
+    assert world.left() == {2: 50, 4: 100, 5: 90}, "what it did not need has ended"
     assert world.wrong() == []
 
 
@@ -152,14 +180,14 @@ def test_a_refill_of_the_period_never_reduces_a_balance() -> None:
     """Elsewhere a recurring refill sets the balance back to the allowance."""
     world = subscribed(allowance=nanos(10))
     world.grant(500)
-    world.clock.set(SECOND_PERIOD)
+    world.clock.set(SECOND_PERIOD + LEAST)
     assert world.balance().balance == 510
 
 
 @pytest.mark.parametrize("first", ["settle", "hold", "grant", "check", "balance"])
 def test_whoever_comes_first_finds_it_granted_once(first: str) -> None:
     world = subscribed(allowance=nanos(10))
-    world.clock.set(SECOND_PERIOD)
+    world.clock.set(SECOND_PERIOD + LEAST)
     match first:
         case "settle":
             world.settle(1)
@@ -196,7 +224,7 @@ def test_an_upgrade_brings_the_difference_and_a_downgrade_takes_nothing() -> Non
     assert world.billing.set_plan("acme", "down", "small").amount == 0
     assert world.billing.set_plan("acme", "up again", "large").amount == 0
     assert world.balance().balance == 40
-    world.clock.set(SECOND_PERIOD)
+    world.clock.set(SECOND_PERIOD + LEAST)
     assert world.balance().balance == 50
     assert world.wrong() == []
 
@@ -217,7 +245,7 @@ def test_an_ended_plan_leaves_what_it_granted() -> None:
     world.billing.set_plan("acme", "end", None)
     assert world.balance().plan is None
     assert world.balance().balance == 10
-    world.clock.set(SECOND_PERIOD)
+    world.clock.set(SECOND_PERIOD + LEAST)
     assert world.balance().balance == 0
     assert world.billing.set_plan("acme", "again", "small").amount == 10
     assert world.wrong() == []
@@ -241,7 +269,7 @@ def test_a_new_version_of_a_plan_holds_from_its_time() -> None:
     world.clock.set(SECOND_PERIOD - MINUTE)
     assert world.balance().balance == 10, "the period has begun under the first"
     world.clock.set(SECOND_PERIOD)
-    assert world.balance().balance == 20
+    assert world.available() == 20
 
 
 def test_a_plan_keeps_its_currency() -> None:

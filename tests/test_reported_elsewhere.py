@@ -123,7 +123,7 @@ def test_recurrence_is_once_however_many_come_first_at_once(two: tuple[World, Wo
     here.billing.publish(Plan("pro-1", "pro", LONG_AGO, allowance=nanos(100)))
     here.billing.set_plan("acme", "subscribe", "pro")
     for world in two:
-        world.clock.set(datetime(2026, 4, 10, 12, tzinfo=UTC))
+        world.clock.set(datetime(2026, 4, 10, 12, tzinfo=UTC) + timedelta(minutes=5))
     acts = [
         (lambda n=n: two[n % 2].billing.deduct("acme", f"d{n}", units(10))) for n in range(THREADS)
     ]
@@ -144,7 +144,7 @@ def test_a_refill_never_reduces_what_was_there(rollover) -> None:
     bought = world.grant(500)
     given = world.grant(70, kind="promotional")
     world.settle(60)
-    world.clock.set(datetime(2026, 4, 10, 12, tzinfo=UTC))
+    world.clock.set(datetime(2026, 4, 10, 12, tzinfo=UTC) + timedelta(minutes=5))
     left = world.left()
     assert (left[bought], left[given]) == (500, 70)
     assert world.balance().balance == 500 + 70 + 100 + (30 if rollover else 0)

@@ -61,6 +61,7 @@ class Reads(Reports):
     """What can be asked of a store; :class:`Billing` adds what can be told it."""
 
     _horizon: int
+    _tolerance: int
 
     def catalogue(self) -> Catalogue:
         """All published prices, as of now."""
@@ -112,13 +113,13 @@ class Reads(Reports):
         want.until = now
         return self._asked(command.org, want, now, answer)
 
-    def _terms(self, now: int, tolerance: int) -> Terms:
+    def _terms(self, now: int) -> Terms:
         catalogue = self._prices.known(now)
         level = self._prices.level
-        return Terms(catalogue, now, tolerance, horizon=self._horizon, level=level)
+        return Terms(catalogue, now, self._tolerance, horizon=self._horizon, level=level)
 
     def _asked(self, org: str, want: Wanted, now: int, answer: Callable[[Ledger], _A]) -> _A:
-        terms = self._terms(now, 0)
+        terms = self._terms(now)
         wants = {org: want}
         while True:
             state = self.store.snapshot(wants)[org]

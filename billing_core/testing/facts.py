@@ -13,11 +13,24 @@ from billing_core.plans import Plan
 from billing_core.testing.answers import Amounts, Answer, amounts
 from billing_core.testing.tariff import Tariff, Used, month_end, month_start
 
-__all__ = ["ChargeFact", "EventFact", "Facts", "HoldFact", "LotFact", "Move", "Posting"]
+__all__ = [
+    "TOLERANCE",
+    "ChargeFact",
+    "EventFact",
+    "Facts",
+    "HoldFact",
+    "LotFact",
+    "Move",
+    "Posting",
+]
 
 _KINDS = ("allowance", "promotional", "purchased")
 MOST = 2**63 - 1
 _PAID = ("capture", "charge", "repayment")
+
+
+TOLERANCE = 5 * 60 * 1_000_000
+"""The engine's."""
 
 
 @frozen
@@ -365,9 +378,10 @@ class Facts:
         return self.tariff.plan(self.subscribed(at), at)
 
     def allowance_lot(self, plan: Plan, at: int) -> int:
-        """A lot for the usage of a time's period, spent until the plan's grace after it."""
+        """A lot for the usage of a time's period, spent until the plan's grace after it, which
+        is the tolerance at least."""
         number = len(self.lots) + 1
-        ends = month_end(self.anchor, at) + plan.grace_micros
+        ends = month_end(self.anchor, at) + max(plan.grace_micros, TOLERANCE)
         start = month_start(self.anchor, at)
         self.lots[number] = LotFact(number, "allowance", 0, ends, None, start)
         return number

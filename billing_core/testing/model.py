@@ -32,7 +32,7 @@ from billing_core.outcomes import Held, Refusal
 from billing_core.plans import Plan
 from billing_core.quantities import Usage
 from billing_core.testing.answers import Answer, Ended, No, Wrong, amounts, answer_of, no
-from billing_core.testing.facts import MOST, ChargeFact, Facts, HoldFact, LotFact
+from billing_core.testing.facts import MOST, TOLERANCE, ChargeFact, Facts, HoldFact, LotFact
 from billing_core.testing.quoting import announced, named, prices, quote
 from billing_core.testing.spending import Wish, alert, alert_of, alerts, billed_of, bound, check
 from billing_core.testing.tariff import Bill, Piece, Tariff, Used, month_start
@@ -40,7 +40,6 @@ from billing_core.times import duration, micros
 
 __all__ = ["Model"]
 
-TOLERANCE = 5 * 60 * 1_000_000
 _SOURCES = {"allowance": "plans", "promotional": "promotions", "purchased": "payments"}
 
 
