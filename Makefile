@@ -5,9 +5,9 @@ WORKERS ?= 2
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help demo test lint types bench clean
+.PHONY: help demo test lint types bench mutants clean
 help:
-	@echo 'make demo | test | lint | types | bench | clean   (ARGS="..." goes to demo, test and bench)'
+	@echo 'make demo | test | lint | types | bench | mutants | clean   (ARGS="..." goes to all but lint, types and clean)'
 
 demo: .venv/demo.stamp
 	$(BIN)/billing demo $(ARGS)
@@ -28,8 +28,12 @@ types: .venv/dev.stamp
 bench: .venv/dev.stamp
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# Which small changes of the code no test notices: see tests/mutants.py.
+mutants: .venv/dev.stamp
+	$(BIN)/python tests/mutants.py $(ARGS)
+
 clean:
-	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv installs: where it is, the environment is whole.
