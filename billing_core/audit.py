@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from billing_core.audit_tables import Checkpoint, Discrepancy, Tables
+from billing_core.audit_tables import Checkpoint, Discrepancy, Tables, documents
 from billing_core.audit_time import FOLLOW_TIME, stored
 from billing_core.audit_usage import GIVES_BACK, follow_usage, used
 from billing_core.catalogue import Catalogue
-from billing_core.journal import chained
+from billing_core.journal import TOLD, chained
 from billing_core.ledger import CHARGES
 from billing_core.limits import had_begun, subjects
 from billing_core.records import (
@@ -61,6 +61,7 @@ class Audit:
     def checkpoint(self) -> Checkpoint:
         """The state now."""
         account = self._account()
+        self.tables.published = documents(self.catalogue)
         return Checkpoint(self.org, account.seq, account.head.hex(), self.tables.to_json())
 
     @property
@@ -77,6 +78,10 @@ class Audit:
         """Apply the next entry, noting what does not fit."""
         where = f"entry {entry.seq}"
         self.followed += 1
+        if self.account is None and entry.op != "open":
+            if self.followed == 1:
+                self.note("entry 1", f"missing: nothing follows from entry {entry.seq} on")
+            return
         try:
             self._follow(entry, where)
         except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
@@ -102,6 +107,8 @@ class Audit:
         account.recorded_at = max(account.recorded_at, entry.recorded_at)
         content = json.loads(entry.content)
         effects = json.loads(entry.effects)
+        if TOLD in effects:
+            self.tables.events.tell(entry.seq, effects[TOLD])
         if entry.usage is not None:
             follow_usage(self, entry, entry.usage, content, effects, where)
         account.members = max(account.members, content.get("member") or 0)
@@ -248,6 +255,7 @@ class Audit:
         hold.state = state
         for start, part, quantity in hold.counted:
             self.part(hold.resource or "", start, part)[3] -= quantity
+        hold.counted = []
         self.tables.ended.add(self.tables.holds.pop(hold.key))
 
     def _extend(self, entry: Entry, content: Any, effects: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
+from billing_core.catalogue import Catalogue
 from billing_core.errors import InvalidCommand
 from billing_core.records import (
     Account,
@@ -30,7 +31,17 @@ from billing_core.records import (
 from billing_core.text import compact
 from billing_core.topup import AutoTopUp, TopUp
 
-__all__ = ["Checkpoint", "Discrepancy", "Ended", "Tables"]
+__all__ = [
+    "SHARES",
+    "UNKNOWN",
+    "Checkpoint",
+    "Discrepancy",
+    "Ended",
+    "Events",
+    "Tables",
+    "documents",
+    "share",
+]
 
 
 @frozen
@@ -45,29 +56,76 @@ class Discrepancy:
         return f"{self.org}: {self.where}: {self.what}"
 
 
+UNKNOWN = "?"
+"""What was asked for a top-up, by a checkpoint that does not have it."""
+
+SHARES = 64
+"""In so many shares, by their keys, are ended holds added up: where one is wrong, only that
+share is gone through again, to name the hold."""
+
+
+def digest_of(value: object) -> int:
+    return int.from_bytes(sha256(compact(value).encode()).digest(), "big")
+
+
+def share(key: str) -> int:
+    """Which share of the ended holds one is in."""
+    return sha256(key.encode()).digest()[0] % SHARES
+
+
 @define
 class Ended:
-    """Holds that have ended, as a count and a sum of digests: however many there were, an
-    audit and its checkpoints stay small, and two sets that differ show a different sum."""
+    """Holds that have ended, as a count and sums of digests: however many there were, an
+    audit and its checkpoints stay small, and two sets that differ show a different sum.
+
+    ``total`` is without their labels, as checkpoints had it first.  ``shares``: all of it;
+    None where the audit goes on from such a checkpoint, and the labels are not known.
+    """
 
     holds: int = 0
     total: int = 0
     used: int | None = 0
     """The same of what they were used for; None where that is not known of each."""
+    shares: list[int] | None = field(factory=lambda: [0] * SHARES)
 
     def add(self, hold: Hold) -> None:
+        all_of_it: list[object] = [
+            hold.key, hold.resource, hold.expires_at, hold.state, hold.parts,
+        ]  # fmt: skip
         self.holds += 1
-        self.total = _and_digest(
-            self.total, [hold.key, hold.resource, hold.expires_at, hold.state, hold.parts]
-        )
+        self.total = (self.total + digest_of(all_of_it)) % 2**256
         if hold.used is None:
             self.used = None
         elif self.used is not None:
-            self.used = _and_digest(self.used, [hold.key, *hold.used])
+            self.used = (self.used + digest_of([hold.key, *hold.used])) % 2**256
+        if self.shares is not None:
+            all_of_it += [hold.counted, hold.member, hold.project]
+            index = share(hold.key)
+            self.shares[index] = (self.shares[index] + digest_of(all_of_it)) % 2**256
+
+    def differing(self, other: Ended) -> list[int]:
+        """The shares in which two sets differ."""
+        if self.shares is None or other.shares is None:
+            return []
+        pairs = enumerate(zip(self.shares, other.shares, strict=True))
+        return [index for index, (one, another) in pairs if one != another]
 
 
-def _and_digest(total: int, row: object) -> int:
-    return (total + int(sha256(compact(row).encode()).hexdigest(), 16)) % 2**256
+@define
+class Events:
+    """The entries that raised events, as a count and a sum of digests.  ``since``: from which
+    entry on each says which it raised; None: none does so yet."""
+
+    since: int | None = None
+    entries: int = 0
+    total: int = 0
+
+    def tell(self, seq: int, told: str) -> None:
+        if self.since is None:
+            self.since = seq
+        if told:
+            self.entries += 1
+            self.total = (self.total + digest_of([seq, told])) % 2**256
 
 
 @define
@@ -88,8 +146,13 @@ class Tables:
     storages: dict[str, Storage] = field(factory=dict)
     sizes: dict[tuple[str, int], Size] = field(factory=dict)
     topups: dict[str, TopUp] = field(factory=dict)
+    asked: dict[str, str] = field(factory=dict)
+    """By top-up, what of its ``asked`` follows from the journal, as JSON, where there is any."""
     auto: AutoTopUp | None = None
     ended: Ended = field(factory=Ended)
+    events: Events = field(factory=Events)
+    published: list[Any] | None = None
+    """How many documents there were, and a digest of theirs; None: not known."""
 
     def to_json(self) -> str:
         """All of it, of an account that was opened."""
@@ -102,6 +165,9 @@ class Tables:
                 f"{self.ended.total:x}",
                 None if self.ended.used is None else f"{self.ended.used:x}",
             ],
+            "ended_shares": _hex(self.ended.shares),
+            "published": self.published,
+            "events": [self.events.since, self.events.entries, f"{self.events.total:x}"],
             "lots": [attrs.asdict(each) for each in self.lots.values()],
             "holds": [attrs.asdict(each) | {"used": each.used} for each in self.holds.values()],
             "counters": [attrs.asdict(each) for each in self.counters.values()],
@@ -115,6 +181,7 @@ class Tables:
             "storages": [each.to_json() for each in self.storages.values()],
             "sizes": list(self.sizes.values()),
             "topups": [attrs.asdict(each) for each in self.topups.values()],
+            "asked": self.asked,
             "auto": None if self.auto is None else attrs.asdict(self.auto),
         }
         return compact(state)
@@ -129,7 +196,13 @@ class Tables:
         tables.account = Account(**account)
         ended, total, *used = data["ended"]  # a checkpoint of before has no third
         known = used[0] if used else None
-        tables.ended = Ended(ended, int(total, 16), None if known is None else int(known, 16))
+        shares = data.get("ended_shares")
+        tables.ended = Ended(
+            ended, int(total, 16), None if known is None else int(known, 16), _numbers(shares)
+        )
+        tables.published = data.get("published")
+        since, entries, total = data.get("events", (None, 0, "0"))
+        tables.events = Events(since, entries, int(total, 16))
         for row in data["lots"]:
             scope = row.pop("scope")
             tables.lots[row["lot"]] = Lot(**row, scope=None if scope is None else tuple(scope))
@@ -156,6 +229,7 @@ class Tables:
             tables.storages[storage.workspace] = storage
         tables.sizes = {(row[0], row[1]): Size(*row) for row in data["sizes"]}
         tables.topups = {row["topup"]: TopUp(**row) for row in data["topups"]}
+        tables.asked = data.get("asked", dict.fromkeys(tables.topups, UNKNOWN))
         tables.auto = None if data["auto"] is None else AutoTopUp(**data["auto"])
         return tables
 
@@ -163,6 +237,20 @@ class Tables:
 def _use(settled: int, amount: int, charges: list[int], quantities: list[list[Any]]) -> HoldUse:
     pairs = tuple((name, quantity) for name, quantity in quantities)
     return HoldUse(settled, amount, tuple(charges), pairs)
+
+
+def documents(catalogue: Catalogue, count: int | None = None) -> list[Any]:
+    """How many documents there are, or of them up to ``count``, and a digest of theirs."""
+    digests = [[each.number, each.digest] for each in catalogue.published[:count]]
+    return [len(digests), sha256(compact(digests).encode()).hexdigest()]
+
+
+def _hex(numbers: list[int] | None) -> list[str] | None:
+    return None if numbers is None else [f"{each:x}" for each in numbers]
+
+
+def _numbers(texts: list[str] | None) -> list[int] | None:
+    return None if texts is None else [int(each, 16) for each in texts]
 
 
 @frozen

@@ -25,6 +25,10 @@ _T = TypeVar("_T")
 _DIGITS = 16  # of a document's digest, in the version's name on record
 
 
+def _digest(number: int, published_at: int, body: str) -> str:
+    return sha256(f"{number}\n{published_at}\n{body}".encode()).hexdigest()
+
+
 @frozen
 class Published:
     """A price book or a plan as a store keeps it.
@@ -43,8 +47,12 @@ class Published:
     @classmethod
     def of(cls, document: PriceBook | Plan, number: int, published_at: int) -> Published:
         body = document.body()
-        text = f"{number}\n{published_at}\n{body}"
-        return cls(number, document.version, published_at, body, sha256(text.encode()).hexdigest())
+        digest = _digest(number, published_at, body)
+        return cls(number, document.version, published_at, body, digest)
+
+    def intact(self) -> bool:
+        """Whether it is what its digest says."""
+        return self.digest == _digest(self.number, self.published_at, self.body)
 
     @property
     def name(self) -> str:

@@ -28,6 +28,7 @@ from billing_core.commands import (
 )
 from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, NotFound
 from billing_core.holding import extend, hold, release
+from billing_core.journal import TELLS, TOLD
 from billing_core.lapsing import free, keep_ahead, lapse
 from billing_core.ledger import Ledger
 from billing_core.money import Money
@@ -171,7 +172,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         if not isinstance(command, OpenAccount):
             raise NotFound("org", command.org, "it has no account; open it first")
         _check_not_ahead("at", at, terms)
-        return _open(ledger, command, key, at)
+        return _open(ledger, command, key, at, terms)
     _check_currency(command, account)
     anybody = command.member is not None or command.as_held
     member = _member(ledger, command) if anybody else None
@@ -248,11 +249,13 @@ def _differing(before: str, after: str) -> tuple[str, ...]:
 # -- accounts and credit --------------------------------------------------------
 
 
-def _open(ledger: Ledger, command: OpenAccount, key: str, at: int) -> Outcome:
+def _open(ledger: Ledger, command: OpenAccount, key: str, at: int, terms: Terms) -> Outcome:
     anchor = at if command.anchor is None else micros("anchor", command.anchor)
     account = Account(command.org, command.currency, command.livemode, anchor, at, watermark=at)
     ledger.open(account)
-    effects = {"anchor": anchor, "opened_at": at}
+    effects: dict[str, object] = {"anchor": anchor, "opened_at": at}
+    if terms.level >= TELLS:
+        effects[TOLD] = ""
     content = command.meaning(None)
     return outcome(ledger.post(key, at, content, 0, effects), effects=effects)
 

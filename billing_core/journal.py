@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 
-from billing_core.records import Entry
+from billing_core.records import Entry, Event
+from billing_core.text import compact
 
-__all__ = ["chained"]
+__all__ = ["TELLS", "TOLD", "chained", "told"]
+
+TOLD = "told"
+"""Where an entry's effects have the digest of the events that it raised; empty for none, in
+the entry from which on every one that raises any says so."""
+
+
+TELLS = 2
+"""From which level on entries do: the version before leaves it out."""
+
+
+def told(events: Iterable[Event]) -> str:
+    """A digest of the events of one entry."""
+    return sha256(compact([each[1:] for each in events]).encode()).hexdigest()[:32]
 
 
 def chained(head: bytes, entry: Entry) -> bytes:

@@ -29,9 +29,10 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable
+from typing import cast
 
 from billing_core.errors import MoneyOverflow, StoreError
-from billing_core.journal import chained
+from billing_core.journal import TELLS, TOLD, chained, told
 from billing_core.metering import InForce
 from billing_core.money import MAX_NANOS
 from billing_core.patterns import fits
@@ -354,6 +355,9 @@ class Ledger:
         seq = account.seq + 1
         transfers = tuple(self.moves)
         self.moves = []
+        self._watch_balance()
+        if self.untold:
+            effects = self._tell(seq, effects)
         effects_text = "{}" if effects is None else compact(effects)
         account.recorded_at = max(account.recorded_at, self.terms.now)
         entry = Entry(
@@ -368,12 +372,21 @@ class Ledger:
         self.state.entries[key] = entry
         if usage is not None:
             self._unsummed.append(usage)
-        self._watch_balance()
-        if self.untold:
-            for n, (kind, data) in enumerate(self.untold, 1):
-                self.changes.events.append(Event(seq, n, kind, compact(data)))
-            self.untold = []
         return entry
+
+    def _tell(self, seq: int, effects: object) -> object:
+        """Raise the events of an entry; its effects, which bind them."""
+        raised = [
+            Event(seq, n, kind, compact(data)) for n, (kind, data) in enumerate(self.untold, 1)
+        ]
+        self.untold = []
+        self.changes.events += raised
+        if self.terms.level < TELLS:
+            return effects
+        said: dict[str, object] = (
+            {} if effects is None else dict(cast("dict[str, object]", effects))
+        )
+        return said | {TOLD: told(raised)}
 
     def _watch_balance(self) -> None:
         """Events for the balance, once per crossing."""

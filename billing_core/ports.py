@@ -20,6 +20,7 @@ from billing_core.records import (
     CellKey,
     Charge,
     Counter,
+    Delivered,
     Entry,
     Event,
     Hold,
@@ -55,6 +56,12 @@ LEVEL = 2
 It works beside the version before it: see :meth:`Store.level`."""
 
 DEBTS_AT_ONCE = 64
+NEWS = ("news:live", "news:test")
+"""The marks that say up to when a provider's news was read, by its mode."""
+
+PUBLISHED = "published"
+"""The mark that says how many documents were published."""
+
 TAIL = 32
 """So many entries are added to the rollup cells at once: one write for all of them."""
 
@@ -344,7 +351,8 @@ class Store(Protocol):
         ...
 
     def publish(self, document: Published) -> None:
-        """Keep a price book or plan.  Raises StoreError(retryable=True) where its number is
+        """Keep a price book or plan, and its number as the mark :data:`PUBLISHED`, so that one
+        that is deleted is missed.  Raises StoreError(retryable=True) where its number is
         taken, so that the caller loads them again; the same one twice is a no-op."""
         ...
 
@@ -463,6 +471,19 @@ class Store(Protocol):
 
     def auto_topup(self, org: str) -> AutoTopUp | None:
         """The automatic top-up, where there is one."""
+        ...
+
+    def misfiled(self, org: str) -> Iterator[tuple[str, str]]:
+        """Rows whose columns say otherwise than the record that they keep, as ``(row, what)``:
+        where a store keeps something twice, to find rows by it.  Nothing else finds that."""
+        ...
+
+    def deliveries(self, org: str) -> Delivered | None:
+        """How far the org's events are delivered, where it has had any."""
+        ...
+
+    def named(self, org: str) -> Iterator[tuple[int, str]]:
+        """Every member's number and name, as they stand on record, by name."""
         ...
 
     # What background work stands on: scans without locks, whose answers may be old.

@@ -20,6 +20,7 @@ __all__ = [
     "CellKey",
     "Charge",
     "Counter",
+    "Delivered",
     "Entry",
     "Event",
     "Hold",
@@ -139,6 +140,11 @@ class Entry:
                 None if self.usage is None else compact(self.usage),
             )
         return self._texts
+
+    def stored(self, transfers: str | None, usage: str | None) -> Entry:
+        """This entry as a store has it: the :attr:`texts` that were hashed, not their equals."""
+        self._texts = transfers, usage
+        return self
 
     def write(self) -> None:
         """Write the :attr:`texts` of an entry that the ledger makes: the same, in half the
@@ -505,6 +511,17 @@ class Event(NamedTuple):
     n: int
     kind: str
     data: str
+
+
+class Delivered(NamedTuple):
+    """How far an org's events are delivered: up to ``seq`` and ``n``; whether any ``waiting``
+    ones are beyond; who has them until when."""
+
+    seq: int
+    n: int
+    waiting: bool
+    deliverer: str
+    until: int
 
 
 class CellKey(NamedTuple):

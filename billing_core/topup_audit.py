@@ -6,19 +6,23 @@ and proves the money by the transfers: what a top-up granted and what was taken 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from billing_core.audit_tables import UNKNOWN
+from billing_core.errors import BillingError
 from billing_core.ledger import CLAWBACK
 from billing_core.records import Charge, Entry, Lot
+from billing_core.text import compact
 from billing_core.topup import AutoTopUp, TopUp, arm
 
 if TYPE_CHECKING:
     from billing_core.audit import Audit
 
-__all__ = ["follow_topup", "of_journal"]
+__all__ = ["check_asked", "follow_topup", "of_journal"]
 
 
 def of_journal(topup: TopUp) -> TopUp:
@@ -40,11 +44,58 @@ def follow_topup(audit: Audit, entry: Entry, content: Any, effects: Any) -> None
         _MONEY.get(entry.op, _no_money)(audit, entry, content, topup, before)
         if "available" in content:
             _check_wanted(audit, entry, content["available"], topup, AutoTopUp(**effects["auto"]))
+        _ask(audit, entry, content, topup, before, effects.get("auto"))
         if "undone" in effects:
             _undo(audit, entry, effects["undone"])
     if "auto" in effects:
         audit.tables.auto = AutoTopUp(**effects["auto"])
         arm(account, audit.tables.auto)
+
+
+def _ask(
+    audit: Audit, entry: Entry, content: Any, topup: TopUp, before: TopUp | None, told: Any
+) -> None:
+    """What the provider is asked, of which the journal has all but words for the customer."""
+    account, name = audit.account, topup.topup
+    assert account is not None
+    asked = audit.tables.asked
+    auto = told or (attrs.asdict(audit.tables.auto) if audit.tables.auto is not None else {})
+    what: dict[str, Any] = {
+        "org": audit.org, "amount": topup.amount, "currency": account.currency,
+    }  # fmt: skip
+    if topup.kind == "auto":
+        first = before is None or (entry.op == "call" and before.state == "due")
+        if first and topup.state in ("due", "calling"):
+            what |= {"attempt": name, "customer": auto["customer"], "method": auto["method"]}
+            asked[name] = compact(what)
+    elif topup.checkout is not None:
+        asked.pop(name, None)
+    elif before is None:
+        what |= {"order": name}
+        what |= {each: content[each] for each in ("save_method", "automatic_tax")}
+        if auto.get("customer") is not None:
+            what["customer"] = auto["customer"]
+        asked[name] = compact(what)
+
+
+def check_asked(audit: Audit, topup: TopUp) -> None:
+    """What is to be asked of the provider, as it is on record, follows from the journal."""
+    expected = audit.tables.asked.get(topup.topup, "")
+    if expected not in (UNKNOWN, topup.asked) and not _is(topup.asked, expected):
+        what = f"asked {topup.asked or 'nothing'}; the journal leads to {expected or 'nothing'}"
+        audit.note(f"top-up {topup.topup}", what)
+
+
+def _is(text: str, expected: str) -> bool:
+    """Whether it can be asked, and says what is expected of it."""
+    from billing_core.payments import ChargeAttempt, CheckoutOrder
+
+    try:
+        said, known = json.loads(text), json.loads(expected)
+        (ChargeAttempt if "attempt" in known else CheckoutOrder)(**said)
+    except (ValueError, TypeError, BillingError):
+        return False
+    return all(said.get(name) == value for name, value in known.items())
 
 
 def _credit(audit: Audit, entry: Entry, content: Any, topup: TopUp, before: TopUp | None) -> None:

@@ -9,17 +9,19 @@ What a rewrite of the whole tail, hashes included, would hide shows against a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
 from attrs import define, frozen
 
 from billing_core.audit import Audit
-from billing_core.audit_tables import Checkpoint, Discrepancy, Ended
+from billing_core.audit_events import check_events, check_names
+from billing_core.audit_tables import SHARES, Checkpoint, Discrepancy, Ended, documents, share
 from billing_core.audit_time import check_storage
 from billing_core.catalogue import Catalogue, Published
-from billing_core.errors import StoreError
-from billing_core.ports import Store, Wanted
+from billing_core.errors import BillingError, StoreError
+from billing_core.ports import NEWS, PUBLISHED, Store, Wanted
 from billing_core.records import (
     Account,
     Cell,
@@ -37,16 +39,17 @@ from billing_core.records import (
     Storage,
     Subscription,
 )
-from billing_core.times import billing_period
+from billing_core.times import DAY, billing_period
 from billing_core.topup import AutoTopUp, TopUp
-from billing_core.topup_audit import of_journal
+from billing_core.topup_audit import check_asked, of_journal
 
-__all__ = ["Progress", "Verification", "compare", "tampered_books", "verify_org"]
+__all__ = ["Progress", "Verification", "check_marks", "compare", "read_documents", "verify_org"]
 
 Progress = Callable[[str, int, int], object]
 """Called as ``progress(org, entries read, entries in all)``."""
 
 _EVER = 2**62  # beyond any time
+_NAMED = 20  # rows of a table that are missing; how many more is told
 
 
 @frozen
@@ -85,17 +88,23 @@ class Recorded:
     sizes: Iterable[Size]
 
 
-def compare(audit: Audit, recorded: Recorded) -> None:
-    """Hold what the journal led to against the tables, noting each difference."""
+def compare(audit: Audit, recorded: Recorded) -> list[int]:
+    """Hold what the journal led to against the tables, noting each difference.  In which
+    shares of the ended holds there is one, is answered."""
     derived = audit.account
     if derived is None or recorded.account is None:
         if derived is not recorded.account:
             audit.note("account", "there is a journal or an account, but not both")
-        return
+        if recorded.account is not None and not audit.followed:
+            audit.note("entry 1", f"missing: the account has {recorded.account.seq} entries")
+        return []
+    if recorded.account.seq > derived.seq:
+        what = f"missing: the account has {recorded.account.seq} entries"
+        audit.note(f"entry {derived.seq + 1}", what)
     _compare_account(audit, derived, recorded.account)
     tables = audit.tables
     _compare(audit, "lot", tables.lots, ((each.lot, each) for each in recorded.lots))
-    ended = Ended()
+    ended = Ended(shares=None if tables.ended.shares is None else [0] * SHARES)
     _compare(audit, "hold", tables.holds, _open_holds(recorded.holds, tables.holds, ended))
     if ended.used is None or tables.ended.used is None:
         ended.used = tables.ended.used  # of some it is not known, and nothing is made of it
@@ -119,13 +128,13 @@ def compare(audit: Audit, recorded: Recorded) -> None:
     sizes = (((each.workspace, each.at), each) for each in recorded.sizes)
     _compare(audit, "size", tables.sizes, sizes)
     check_storage(audit)
-    topups = ((each.topup, of_journal(each)) for each in recorded.topups)
-    _compare(audit, "top-up", tables.topups, topups)
+    _compare(audit, "top-up", tables.topups, _topups(audit, recorded.topups))
     if tables.auto != recorded.auto:
         audit.note("automatic top-up", f"{recorded.auto}; the journal leads to {tables.auto}")
     total = sum(lot.remainder for lot in tables.lots.values()) - derived.debt
     if total != derived.balance:
         audit.note("account", f"lots less debt make {total}, the balance {derived.balance}")
+    return tables.ended.differing(ended)
 
 
 def _compare_account(audit: Audit, derived: Account, recorded: Account) -> None:
@@ -153,21 +162,47 @@ def _compare_account(audit: Audit, derived: Account, recorded: Account) -> None:
 def _compare(
     audit: Audit, kind: str, derived: Mapping[Any, Any], recorded: Iterable[tuple[Any, Any]]
 ) -> None:
-    seen = 0
-    for key, row in recorded:
-        told = derived.get(key)
-        if told is None:
-            audit.note(f"{kind} {_name(key)}", "on record, but the journal does not tell of it")
-            continue
-        seen += 1
-        if told != row:
-            for name in _names(type(row)):
-                there, right = getattr(row, name), getattr(told, name)
-                if there != right:
-                    what = f"{name} {there}; the journal leads to {right}"
-                    audit.note(f"{kind} {_name(key)}", what)
-    if seen < len(derived):
-        audit.note(f"{kind}s", f"{len(derived) - seen} that the journal tells of are missing")
+    seen: set[Any] = set()
+    with _readable(audit, kind) as all_read:
+        for key, row in recorded:
+            told = derived.get(key)
+            if told is None:
+                what = "on record, but the journal does not tell of it"
+                audit.note(f"{kind} {_name(key)}", what)
+                continue
+            seen.add(key)
+            if told != row:
+                for name in _names(type(row)):
+                    there, right = getattr(row, name), getattr(told, name)
+                    if there != right:
+                        what = f"{name} {there}; the journal leads to {right}"
+                        audit.note(f"{kind} {_name(key)}", what)
+        all_read.append(True)
+    if not all_read:
+        return
+    missing = [key for key in derived if key not in seen]
+    for key in missing[:_NAMED]:
+        audit.note(f"{kind} {_name(key)}", "missing, but the journal tells of it")
+    if len(missing) > _NAMED:
+        more = len(missing) - _NAMED
+        audit.note(f"{kind}s", f"{more} more that the journal tells of are missing")
+
+
+@contextmanager
+def _readable(audit: Audit, kind: str) -> Iterator[list[bool]]:
+    """A row altered beyond reading is a finding, and the other tables are read all the same."""
+    try:
+        yield []
+    except StoreError as error:
+        if error.retryable:
+            raise
+        audit.note(f"{kind}s", str(error))
+
+
+def _topups(audit: Audit, topups: Iterable[TopUp]) -> Iterator[tuple[str, TopUp]]:
+    for topup in topups:
+        check_asked(audit, topup)
+        yield topup.topup, of_journal(topup)
 
 
 def _open_holds(
@@ -199,6 +234,7 @@ def verify_org(
     catalogue: Catalogue,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
+    now: int = 0,
 ) -> Audit:
     """The audit of one org, with all that was found; from a checkpoint on, if given."""
     audit = Audit(org, catalogue)
@@ -209,19 +245,30 @@ def verify_org(
             if not then or then[0].seq != checkpoint.seq or then[0].hash.hex() != checkpoint.head:
                 audit.note(f"entry {checkpoint.seq}", "not the one that the checkpoint saw")
                 return audit
+            _check_documents(audit)
         _follow(audit, store, progress)
+        _hold_against_tables(audit, store, now)
     except StoreError as error:
         if error.retryable:
             raise
-        audit.note("store", str(error))  # a row altered beyond reading is a finding
+        audit.note("store", str(error))  # an entry altered beyond reading is a finding
     return audit
+
+
+def _check_documents(audit: Audit) -> None:
+    """What was published by a checkpoint is there, as it was."""
+    then = audit.tables.published
+    if then is not None and documents(audit.catalogue, then[0]) != then:
+        audit.note("published", f"not the {then[0]} documents that the checkpoint saw")
 
 
 def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
     org = audit.org
     audit.subject = lambda number: _subject(store, org, number)
-    account = store.snapshot({org: Wanted(until=0)})[org].account
-    total = 0 if account is None else account.seq
+    total = 0
+    with _readable(audit, "row"):
+        account = store.snapshot({org: Wanted(until=0)})[org].account
+        total = 0 if account is None else account.seq
     after = 0 if audit.account is None else audit.account.seq
     while page := store.entries(org, after=after, limit=500):
         for entry in page:
@@ -232,6 +279,13 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
         after = page[-1].seq
         if progress is not None:
             progress(org, after, total)
+
+
+def _hold_against_tables(audit: Audit, store: Store, now: int) -> None:
+    org = audit.org
+    account = audit.account
+    with _readable(audit, "row"):
+        account = store.snapshot({org: Wanted(until=0)})[org].account
     recorded = Recorded(
         account=account,
         lots=store.lots(org),
@@ -251,9 +305,54 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
         storages=store.storages(org),
         sizes=store.sizes(org),
         topups=store.topups(org),
-        auto=store.auto_topup(org),
+        auto=_auto(audit, store),
     )
-    compare(audit, recorded)
+    differing = compare(audit, recorded)
+    if differing:
+        _name_ended(audit, store, differing[0])
+    with _readable(audit, "row"):
+        for where, what in store.misfiled(org):
+            audit.note(where, what)
+    if audit.account is not None:
+        check_events(audit, store, now)
+        check_names(audit, store)
+
+
+def _auto(audit: Audit, store: Store) -> AutoTopUp | None:
+    found = None
+    with _readable(audit, "automatic top-up"):
+        found = store.auto_topup(audit.org)
+    return found
+
+
+def _name_ended(audit: Audit, store: Store, which: int) -> None:
+    """Name what is wrong in one share of the ended holds, by following the journal again."""
+    again = Audit(audit.org, audit.catalogue)
+    kept = again.tables.ended = _Kept(which)
+    _follow(again, store, None)
+    there = (each for each in store.holds(audit.org) if share(each.key) == which)
+    _compare(audit, "hold", kept.kept, _ended_holds(there, kept.kept))
+
+
+def _ended_holds(holds: Iterable[Hold], told: Mapping[str, Hold]) -> Iterator[tuple[str, Hold]]:
+    for hold in holds:
+        if hold.state != "open":
+            if hold.used is None and hold.key in told:
+                hold.used = told[hold.key].used  # made by a version that does not keep it
+            yield hold.key, hold
+
+
+class _Kept(Ended):
+    """Ended holds of which one share is kept whole."""
+
+    def __init__(self, which: int) -> None:
+        super().__init__()
+        self.which = which
+        self.kept: dict[str, Hold] = {}
+
+    def add(self, hold: Hold) -> None:
+        if share(hold.key) == self.which:
+            self.kept[hold.key] = hold
 
 
 def _subject(store: Store, org: str, number: int) -> Entry:
@@ -263,10 +362,49 @@ def _subject(store: Store, org: str, number: int) -> Entry:
     return page[0]
 
 
-def tampered_books(catalogue: Catalogue) -> list[Discrepancy]:
-    """Price books and plans that are not what their digest says."""
-    return [
-        Discrepancy("", f"version {each.version}", "its digest does not match its content")
-        for each in catalogue.published
-        if Published.of(each.document(), each.number, each.published_at) != each
-    ]
+# -- what is published ------------------------------------------------------------
+
+
+def check_marks(store: Store, now: int) -> list[Discrepancy]:
+    """No news is read up to a time that is yet to come: until then none would be."""
+    found: list[Discrepancy] = []
+    for name in NEWS:
+        value = store.mark(name)
+        if value is not None and value > now + DAY:
+            what = f"{value} is yet to come: no news is read until then"
+            found.append(Discrepancy("", f"mark {name}", what))
+    return found
+
+
+def read_documents(store: Store) -> tuple[Catalogue, list[Discrepancy]]:
+    """What was published, as far as it can be read, and what is wrong with it: a document that
+    is not what its digest says, one that cannot be read, and those that are missing."""
+    found: list[Discrepancy] = []
+    good: list[Published] = []
+
+    def note(where: str, what: str) -> None:
+        found.append(Discrepancy("", where, what))
+
+    number = 0
+    for each in store.published():
+        where = f"version {each.version}"
+        for missing in range(number + 1, each.number):
+            note(f"document {missing}", f"missing: number {each.number} follows {number}")
+        number = each.number
+        if not each.intact():
+            note(where, "its digest does not match its content")
+        try:
+            document = each.document()
+            Catalogue([each])
+        except (ValueError, KeyError, TypeError, AttributeError, BillingError) as error:
+            note(where, f"cannot be read: {type(error).__name__}: {error}")
+            continue
+        if document.version != each.version:
+            note(where, f"on record under another name than its own, {document.version}")
+        good.append(each)
+    last = store.mark(PUBLISHED) or 0
+    if last > number + _NAMED:
+        note(f"mark {PUBLISHED}", f"{last}, but the last document on record has number {number}")
+    for missing in range(number + 1, min(last, number + _NAMED) + 1):
+        note(f"document {missing}", f"missing: the last one published had number {last}")
+    return Catalogue(good), found

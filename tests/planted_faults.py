@@ -19,6 +19,7 @@ from pathlib import Path
 from queue import Queue
 from typing import NamedTuple
 
+from planted_in_audit import IN_AUDIT
 from planted_in_clock import IN_CLOCK
 from planted_in_holds import IN_HOLDS
 from planted_in_http import IN_HTTP
@@ -1130,6 +1131,7 @@ FAULTS = [
     *(Fault(*each) for each in RUNS),
     *(Fault(*each) for each in IN_CLOCK),
     *(Fault(*each) for each in IN_TOPUPS),
+    *(Fault(*each) for each in IN_AUDIT),
     *(Fault(*each) for each in IN_PROVIDERS),
     *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),

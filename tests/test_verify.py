@@ -1,5 +1,6 @@
 """verify: whatever is altered behind the engine's back is found and named."""
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -10,7 +11,18 @@ from world import DAY, HOUR, LONG_AGO, MINUTE, T0, World, nanos, units
 
 from billing_core import Checkpoint, Flat, InvalidCommand, NotFound, Plan, Price, Settle, Usage
 from billing_core.journal import chained
-from billing_core.records import Account, Cell, CellKey, Counter, Entry, Hold, Item, Line, Lot
+from billing_core.records import (
+    Account,
+    Cell,
+    CellKey,
+    Counter,
+    Entry,
+    Event,
+    Hold,
+    Item,
+    Line,
+    Lot,
+)
 from billing_core.testing import MemoryStore
 
 LATE = {"late": {"unit": Price(Flat(2))}}
@@ -184,7 +196,7 @@ ROWS: dict[str, tuple[str, Callable[[World], object]]] = {
         "lot 9",
         lambda w: org(w).lots.update({9: Lot(9, 1, "purchased", 0, 5, 5, 0, None, None)}),
     ),
-    "a lot less": ("lots", lambda w: org(w).lots.pop(2)),
+    "a lot less": ("lot 2: missing", lambda w: org(w).lots.pop(2)),
     "a hold's parts": ("hold kept", lambda w: org(w).holds["kept"].parts[0].__setitem__(1, 1)),
     "a hold's state": ("hold", lambda w: setattr(org(w).holds["kept"], "state", "lapsed")),
     "a hold's expiry": ("hold kept", lambda w: setattr(org(w).holds["kept"], "expires_at", 9**15)),
@@ -196,7 +208,7 @@ ROWS: dict[str, tuple[str, Callable[[World], object]]] = {
         "hold new",
         lambda w: org(w).holds.update({"new": Hold("new", None, 10**16, "open", [])}),
     ),
-    "a hold less": ("holds", lambda w: org(w).holds.pop("kept")),
+    "a hold less": ("hold kept: missing", lambda w: org(w).holds.pop("kept")),
     "a counter": (
         "counter",
         lambda w: first(org(w).counters).components["unit"].__setitem__(0, 1),
@@ -213,7 +225,7 @@ ROWS: dict[str, tuple[str, Callable[[World], object]]] = {
         "counter z",
         lambda w: org(w).counters.update({("z", 1): Counter("z", 1, {"unit": [1, 0, 1, 0]})}),
     ),
-    "a counter less": ("counters", lambda w: org(w).counters.popitem()),
+    "a counter less": ("counter ", lambda w: org(w).counters.popitem()),
     "an item": (
         "item r1/run",
         lambda w: first(org(w).items).components["second"].__setitem__(0, 1),
@@ -222,10 +234,10 @@ ROWS: dict[str, tuple[str, Callable[[World], object]]] = {
         "item r9/run",
         lambda w: org(w).items.update({("r9", "run"): Item("r9", "run")}),
     ),
-    "an item less": ("items", lambda w: org(w).items.clear()),
+    "an item less": ("item r1/run: missing", lambda w: org(w).items.clear()),
     "a charge's debt": ("charge", lambda w: setattr(first(org(w).charges), "unpaid", 10**6)),
     "a charge's reversals": ("charge", lambda w: setattr(first(org(w).charges), "reversed", 1)),
-    "a charge less": ("charges", lambda w: org(w).charges.popitem()),
+    "a charge less": ("charge ", lambda w: org(w).charges.popitem()),
     "a rollup's amount": ("rollup", lambda w: setattr(first(org(w).cells), "amount", 10**6)),
     "a rollup's requests": ("rollup", lambda w: setattr(first(org(w).cells), "requests", 99)),
     "a rollup's quantity": (
@@ -236,7 +248,7 @@ ROWS: dict[str, tuple[str, Callable[[World], object]]] = {
         "rollup",
         lambda w: org(w).cells.update({CellKey("day", 0, 0, "x", "platform"): Cell(1, 1, {})}),
     ),
-    "a rollup less": ("rollups", lambda w: org(w).cells.popitem()),
+    "a rollup less": ("rollup ", lambda w: org(w).cells.popitem()),
 }
 
 
@@ -250,16 +262,16 @@ def test_an_edited_table_is_found_and_named(where: str, tamper: Callable[[World]
 
 TERMS: dict[str, Callable[[MemoryStore], None]] = {
     "subscription": lambda o: o.subscriptions.popitem(),
-    "subscriptions": lambda o: o.subscriptions.clear(),
+    "subscription ": lambda o: o.subscriptions.clear(),
     "limit": lambda o: o.limits.update(
         {key: each._replace(amount=1) for key, each in o.limits.items()}
     ),
-    "limits": lambda o: o.limits.clear(),
+    "limit ": lambda o: o.limits.clear(),
     "spend org/held": lambda o: setattr(o.spends["org", "held", 0], "amount", 7),
     "spend project:p1/period": lambda o: [
         setattr(each, "amount", each.amount + 1) for each in o.spends.values()
     ],
-    "spends": lambda o: o.spends.clear(),
+    "spend ": lambda o: o.spends.clear(),
 }
 
 
@@ -481,3 +493,128 @@ def test_a_line_names_its_own_fields() -> None:
     """What the hash covers is the whole line."""
     line = Line("unit", 1, 1, "platform", 1, "v1")
     assert len(line) == 9
+
+
+# -- what nothing else leads to ---------------------------------------------------
+
+
+def published_twice() -> World:
+    """A document that nobody was charged by is the last one."""
+    world = quiet()
+    world.publish({"unused": {"unit": Price(Flat(35))}}, version="unused")
+    return world
+
+
+def afresh(world: World, **options) -> list[str]:
+    """What another process finds."""
+    return World(world.store, now=world.clock.now, priced=False, opened=False).wrong(**options)
+
+
+def test_a_document_that_nobody_was_charged_by_is_missed_when_it_is_gone() -> None:
+    world = published_twice()
+    assert afresh(world) == []
+    del world.store._published[-1]
+    assert afresh(world) == [": document 2: missing: the last one published had number 2"]
+
+
+def test_a_document_in_between_is_missed_when_it_is_gone() -> None:
+    world = published_twice()
+    world.publish({"more": {"unit": Price(Flat(1))}}, version="more")
+    del world.store._published[1]
+    assert afresh(world) == [": document 2: missing: number 3 follows 1"]
+
+
+def test_a_document_that_is_gone_with_its_mark_is_found_against_a_checkpoint() -> None:
+    world = published_twice()
+    kept = world.billing.verify().checkpoints
+    world.publish({"more": {"unit": Price(Flat(1))}}, version="more")
+    assert afresh(world, checkpoints=kept) == [], "more may be published"
+    del world.store._published[1:]
+    world.store._marks.clear()
+    assert afresh(world) == []
+    [found] = afresh(world, checkpoints=kept)
+    assert found == "acme: published: not the 2 documents that the checkpoint saw"
+
+
+def test_no_checkpoint_is_made_beside_a_document_that_is_wrong() -> None:
+    world = published_twice()
+    del world.store._published[-1]
+    other = World(world.store, now=world.clock.now, priced=False, opened=False)
+    assert other.billing.verify().checkpoints == {}
+
+
+def test_a_document_that_cannot_be_read_is_named_and_the_orgs_are_verified_all_the_same() -> None:
+    world = published_twice()
+    world.store._published[1] = attrs.evolve(world.store._published[1], body="nonsense")
+    found = afresh(world)
+    assert [line.partition(":")[2].split(":")[0] for line in found] == [" version unused"] * 2
+
+
+def test_whom_an_ended_hold_was_for_is_found_and_named() -> None:
+    for field, value in (("member", 1), ("project", "p"), ("counted", [(1, "unit", 3)])):
+        world = eventful()
+        setattr(org(world).holds["settled"], field, value)
+        named = [line for line in world.wrong() if line.startswith("acme: hold settled: ")]
+        assert len(named) == 1, field
+        assert f" {field} " in named[0]
+
+
+def test_a_checkpoint_without_labels_of_ended_holds_is_gone_on_from() -> None:
+    world = eventful()
+    [kept] = world.billing.verify().checkpoints.values()
+    state = json.loads(kept.state)
+    for newer in ("ended_shares", "published", "events", "asked"):
+        del state[newer]
+    before = attrs.evolve(kept, state=json.dumps(state))
+    world.hold(1, key="another", member="ann")
+    world.billing.release("acme", "another")
+    assert world.wrong(checkpoints={"acme": before}) == []
+    org(world).holds["another"].state = "lapsed"
+    assert world.wrong(checkpoints={"acme": before})
+
+
+def test_an_event_that_is_altered_or_gone_or_new_is_found_and_named() -> None:
+    def event(world: World):
+        return org(world).events[0]
+
+    edits: dict[str, Callable[[World], object]] = {
+        "kind": lambda w: org(w).events.__setitem__(0, event(w)._replace(kind="depleted")),
+        "data": lambda w: org(w).events.__setitem__(0, event(w)._replace(data="{}")),
+        "gone": lambda w: org(w).events.pop(0),
+        "new": lambda w: org(w).events.insert(1, event(w)._replace(n=2)),
+    }
+    for name, edit in edits.items():
+        world = eventful()
+        kept = world.billing.verify().checkpoints
+        seq = event(world).seq
+        edit(world)
+        for found in (world.wrong(), world.wrong(checkpoints=kept)):
+            assert any(line.startswith(f"acme: event {seq}") for line in found), name
+
+
+def test_an_event_of_an_entry_that_raised_none_is_found_and_named() -> None:
+    world = eventful()
+    org(world).events.insert(0, Event(1, 1, "depleted", "{}"))
+    assert any(line.startswith("acme: event 1/1: on record") for line in world.wrong())
+
+
+def test_a_member_number_that_was_never_given_or_given_twice_is_found() -> None:
+    for number, what in ((9, "member 9: the last number given is 2"), (2, "member 2: is the")):
+        world = eventful()
+        org(world).members["ann"] = number
+        assert any(line.startswith(f"acme: {what}") for line in world.wrong())
+
+
+def test_news_marked_as_read_up_to_a_time_to_come_is_found() -> None:
+    world = quiet()
+    world.store.set_mark("news:live", world.clock() + 2 * 86_400_000_000)
+    assert [line.split(":")[1] for line in world.wrong()] == [" mark news"]
+
+
+def test_events_leased_for_ever_are_found() -> None:
+    world = eventful()
+    world.store.lease_events("acme", "w", world.clock(), world.clock() + 86_400_000_000 // 2)
+    assert world.wrong() == []
+    world.store.lease_events("acme", "w", world.clock(), 2**62)
+    [found] = world.wrong()
+    assert found.startswith("acme: delivery: w has the events until ")

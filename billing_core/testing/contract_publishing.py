@@ -12,7 +12,7 @@ from billing_core.catalogue import Published
 from billing_core.errors import StoreError
 from billing_core.money import Money
 from billing_core.plans import Limit, Plan
-from billing_core.ports import Store
+from billing_core.ports import PUBLISHED, Store
 from billing_core.pricing import Flat, Price
 
 __all__ = ["PublishContract"]
@@ -40,6 +40,17 @@ class PublishContract:
         assert list(store.published()) == books
         assert list(store.published(1)) == books[1:]
         assert list(store.published(3)) == []
+
+    def test_publishing_marks_the_number(self, store: Store) -> None:
+        """So that verify misses the last one when it is gone."""
+        assert store.mark(PUBLISHED) is None
+        for number in (1, 2):
+            store.publish(_book(number))
+            store.publish(_book(number))
+            assert store.mark(PUBLISHED) == number
+        with pytest.raises(StoreError):
+            store.publish(_book(7, "v1"))
+        assert store.mark(PUBLISHED) == 2
 
     def test_the_same_book_twice_is_a_no_op(self, store: Store) -> None:
         store.publish(_book(1))

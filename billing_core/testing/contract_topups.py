@@ -128,6 +128,26 @@ class TopUpContract:
             year = 366 * 86_400 * 1_000_000
             assert 50 * year < first <= (store.clock() or 0) < 200 * year, "microseconds"
 
+    def test_how_far_events_are_delivered_and_who_has_which_number(self, store: Store) -> None:
+        """As verify asks for it; what a store keeps twice, to find rows by it, is the same."""
+        draft = Draft()
+        told = [Event(1, 1, "a", "{}"), Event(1, 2, "b", "{}")]
+        topups = [_topup("t-1", 5)]
+        members = [(2, "ann"), (1, "bob")]
+        auto = AutoTopUp(customer="cus_1")
+        changes = draft.changes(events=told, topups=topups, members=members, auto=auto)
+        save(store, changes, Draft("bolt").changes())
+        assert store.deliveries("acme") == (0, 0, True, "", 0)
+        assert store.deliveries("bolt") is None
+        store.lease_events("acme", "me", 10, 20)
+        store.delivered("acme", "me", 1, 1)
+        assert store.deliveries("acme") == (1, 1, True, "me", 20)
+        store.delivered("acme", "me", 1, 2)
+        assert store.deliveries("acme") == (1, 2, False, "me", 20)
+        assert list(store.named("acme")) == [(2, "ann"), (1, "bob")]
+        assert list(store.named("bolt")) == []
+        assert list(store.misfiled("acme")) == []
+
     def test_events_wait_until_they_are_delivered(self, store: Store) -> None:
         draft = Draft()
         first = [Event(1, 1, "a", "{}"), Event(1, 2, "b", "{}")]

@@ -13,13 +13,23 @@ from attrs import define, evolve, field, fields
 
 from billing_core.catalogue import Published
 from billing_core.errors import StoreError
-from billing_core.ports import LEVEL, Changes, Loaded, OrgState, Store, Transaction, Wanted
+from billing_core.ports import (
+    LEVEL,
+    PUBLISHED,
+    Changes,
+    Loaded,
+    OrgState,
+    Store,
+    Transaction,
+    Wanted,
+)
 from billing_core.records import (
     Account,
     Cell,
     CellKey,
     Charge,
     Counter,
+    Delivered,
     Entry,
     Event,
     Hold,
@@ -259,6 +269,7 @@ class MemoryStore:
             if taken or document.number != len(self._published) + 1:
                 raise StoreError(f"document {document.number} is on record", retryable=True)
             self._published.append(document)
+            self.set_mark(PUBLISHED, document.number)
 
     def published(self, after: int = 0) -> Sequence[Published]:
         return self._published[after:]
@@ -397,6 +408,20 @@ class MemoryStore:
     def auto_topup(self, org: str) -> AutoTopUp | None:
         known = self._orgs.get(org)
         return None if known is None else deepcopy(known.auto)
+
+    def misfiled(self, org: str) -> Iterator[tuple[str, str]]:
+        return iter(())  # nothing is kept twice
+
+    def deliveries(self, org: str) -> Delivered | None:
+        known = self._orgs.get(org)
+        if known is None or not known.events:
+            return None
+        return Delivered(*known.delivered, bool(_waiting(known)), *known.lease)
+
+    def named(self, org: str) -> Iterator[tuple[int, str]]:
+        known = self._orgs.get(org)
+        names = {} if known is None else known.members
+        return iter([(names[name], name) for name in sorted(names)])
 
     def due_topups(
         self, until: int, limit: int = 100, *, livemode: bool

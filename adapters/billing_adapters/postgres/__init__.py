@@ -35,7 +35,7 @@ except ImportError as error:
 
 from billing_core.catalogue import Published
 from billing_core.errors import InvalidCommand, StoreError
-from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
+from billing_core.ports import PUBLISHED, Changes, Loaded, Stale, Store, Transaction, Wanted
 from billing_core.times import seconds
 
 __all__ = ["PostgresStore", "together"]
@@ -180,11 +180,11 @@ class PostgresStore(Reads):
         return _Transaction(self)
 
     def publish(self, document: Published) -> None:
-        values = [text(value) for value in document_row(document)]
-        publishing = Query(self._reader.publish, values)
+        mark = PUBLISHED, document.number
         try:
-            with mapped(self.name), self._lines.lent() as line, mapped(self.name, committing=1):
-                line.run([publishing])
+            self._write(
+                (self._reader.publish, document_row(document)), (self._reader.work.set_mark, mark)
+            )
         except Stale:
             named = document.number, document.version
             if self._read(self._reader.same, document_of, *named) != [document]:

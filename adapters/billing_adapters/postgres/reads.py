@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
+from billing_adapters.filed import FILED, misfiled, readable
 from billing_adapters.postgres import rows
 from billing_adapters.postgres.errors import mapped
 from billing_adapters.postgres.loading import Loader, Send, loaded
@@ -157,6 +158,7 @@ class Reader:
             "storages": (rows.STORAGE, "workspace"),
             "sizes": (rows.SIZE, "workspace, at"),
             "topups": (rows.TOPUP, "topup"),
+            "members": ("name, member", "name"),
         }
         self.first_pages: dict[str, Statement] = {}
         self.next_pages: dict[str, Statement] = {}
@@ -170,6 +172,7 @@ class Reader:
                 some = f"{select} AND state IN ('active', 'suspended', 'pending')"
                 self.first_pages["unsettled"] = statement(f"{some} {order}")
                 self.next_pages["unsettled"] = statement(f"{some} AND ({key}) > ({marks}) {order}")
+        self.misfiled = {kind: _misfiled(s, *filed) for kind, filed in FILED.items()}
         self.work = work_reader(s)
 
     @property
@@ -177,7 +180,17 @@ class Reader:
         """Every statement's SQL, to be checked."""
         alone = [each for each in vars(self).values() if isinstance(each, Statement)]
         pages = [*self.first_pages.values(), *self.next_pages.values()]
-        return [each.sql for each in [*alone, *pages, *self.work]]
+        return [each.sql for each in [*alone, *pages, *self.misfiled.values(), *self.work]]
+
+
+def _misfiled(schema: str, table: str, names: Sequence[str]) -> Statement:
+    """Rows whose columns are not what the record in them says."""
+    differs = " OR ".join(
+        f"(body::json ->> '{name}'){'::bigint' * name.endswith('_at')} IS DISTINCT FROM {name}"
+        for name in names
+    )
+    columns = ", ".join(names)
+    return statement(f"SELECT {columns} FROM {schema}.{table} WHERE org_id = $1 AND ({differs})")
 
 
 class Reads(WorkReads):
@@ -329,6 +342,15 @@ class Reads(WorkReads):
     def topups(self, org: str) -> Iterator[TopUp]:
         return self._scan("topups", 1, org, rows.topup)
 
+    def named(self, org: str) -> Iterator[tuple[int, str]]:
+        return self._scan("members", 1, org, lambda row: (rows.whole(row[1]), rows.string(row[0])))
+
+    def misfiled(self, org: str) -> Iterator[tuple[str, str]]:
+        for kind, query in self._reader.misfiled.items():
+            columns = FILED[kind][1]
+            for row in self._read(query, lambda row: [rows.named(each) for each in row], org):
+                yield misfiled(kind, columns, row)
+
     def _scan(self, table: str, key: int, org: str, make: Callable[[Row], _R]) -> Iterator[_R]:
         """All of an org's rows by pages of the primary key, whose columns come first."""
         query = self._reader.first_pages[table]
@@ -336,7 +358,7 @@ class Reads(WorkReads):
         while True:
             page: list[Row] = self._read(query, tuple, org, *last)
             with mapped(self.name):
-                yield from [make(row) for row in page]
+                yield from [readable(table, row[:key], make, row) for row in page]
             if len(page) < _PAGE:
                 return
             last = tuple(None if each is None else each.decode() for each in page[-1][:key])

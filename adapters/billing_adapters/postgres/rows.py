@@ -8,6 +8,7 @@ from typing import Protocol
 
 from attrs import asdict
 
+from billing_adapters.filed import readable
 from billing_adapters.postgres.tables import Rows, Value
 from billing_adapters.postgres.wire import Row
 from billing_core.ports import Changes
@@ -181,16 +182,20 @@ def usage(text: bytes | None) -> UsageRecord:
 
 
 def entry(org: str, row: Row) -> Entry:
+    return readable("entries", row[:1], lambda row: _entry(org, row), row)
+
+
+def _entry(org: str, row: Row) -> Entry:
     moved, used, filed = row[8], row[9], (maybe(row[10]), maybe(row[11]))
     transfers = () if moved is None else tuple(Transfer(*each) for each in json.loads(moved))
     record = None if used is None else usage(used)
     if filed != ((None, None) if record is None else (record.member, record.occurred_at)):
-        number = whole(row[0])
-        raise ValueError(f"entry {number} is filed under another member or time than its own")
-    return Entry(
+        raise ValueError("filed under another member or time than its own")
+    read = Entry(
         org, whole(row[0]), string(row[1]), whole(row[2]), whole(row[3]), string(row[4]),
         string(row[5]), whole(row[6]), whole(row[7]), transfers, record, digest(row[12]),
     )  # fmt: skip
+    return read.stored(named(moved), named(used))
 
 
 def cells(rows: Iterable[Row]) -> dict[CellKey, Cell]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from billing_adapters.postgres import rows
 from billing_adapters.postgres.tables import Value
 from billing_adapters.postgres.wire import Row, Statement, statement
-from billing_core.records import Event
+from billing_core.records import Delivered, Event
 from billing_core.topup import AutoTopUp
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class WorkReader(NamedTuple):
     set_mark: Statement
     clock: Statement
     latest: Statement
+    deliveries: Statement
     waiting: Statement
     lease: Statement
     delivering: Statement
@@ -69,6 +70,9 @@ def work_reader(schema: str) -> WorkReader:
         ),
         clock=statement("SELECT (date_part('epoch', clock_timestamp()) * 1000000)::bigint AS now"),
         latest=statement(f"SELECT max(recorded_at) FROM {s}.accounts"),
+        deliveries=statement(
+            f"SELECT seq, n, waiting, deliverer, until FROM {s}.deliveries WHERE org_id = $1"
+        ),
         waiting=statement(
             f"SELECT e.seq, e.n, e.kind, e.data FROM {s}.deliveries AS d"
             f" JOIN {s}.events AS e ON e.org_id = d.org_id AND (e.seq, e.n) > (d.seq, d.n)"
@@ -141,6 +145,10 @@ class WorkReads:
     def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
         return self._read(self._reader.work.waiting, rows.event, org, limit)
 
+    def deliveries(self, org: str) -> Delivered | None:
+        found = self._read(self._reader.work.deliveries, _delivered, org)
+        return found[0] if found else None
+
     def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
         return bool(self._write((self._reader.work.lease, (org, deliverer, now, until))))
 
@@ -148,6 +156,13 @@ class WorkReads:
         work = self._reader.work
         whose = org, deliverer
         return bool(self._write((work.delivering, whose), (work.delivered, (*whose, seq, n))))
+
+
+def _delivered(row: Row) -> Delivered:
+    seq, n, waiting, deliverer, until = row
+    return Delivered(
+        rows.whole(seq), rows.whole(n), waiting == b"t", rows.string(deliverer), rows.whole(until)
+    )
 
 
 def _pair(row: Row) -> tuple[str, str]:

@@ -19,9 +19,10 @@ from billing_adapters.sqlite.joined import JoinedStore
 from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.reads import DOCUMENT, Reads
 from billing_adapters.sqlite.statements import inserted
+from billing_adapters.sqlite.topup_rows import SET_MARK
 from billing_core.catalogue import Published
 from billing_core.errors import InvalidCommand, StoreError
-from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
+from billing_core.ports import PUBLISHED, Changes, Loaded, Stale, Store, Transaction, Wanted
 from billing_core.times import seconds
 
 __all__ = ["SqliteStore"]
@@ -242,6 +243,7 @@ class SqliteStore(Reads):
             if same:
                 raise StoreError(f"document {document.number} is on record", retryable=True)
             db.execute(inserted("published", DOCUMENT), values)
+            db.execute(SET_MARK, (PUBLISHED, document.number))
 
     def erase_member(self, org: str, member: str) -> bool:
         with self._writing() as db:

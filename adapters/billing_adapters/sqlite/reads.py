@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from billing_adapters.filed import FILED, misfiled, readable
 from billing_adapters.sqlite import loading, rows, schema
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.known import Known
-from billing_adapters.sqlite.topup_rows import TopUpReads
+from billing_adapters.sqlite.topup_rows import TopUpReads, topup
 from billing_core.catalogue import Published
 from billing_core.ports import Loaded, Wanted
 from billing_core.records import (
@@ -19,6 +20,7 @@ from billing_core.records import (
     CellKey,
     Charge,
     Counter,
+    Delivered,
     Entry,
     Event,
     Hold,
@@ -33,6 +35,7 @@ from billing_core.records import (
     UsageRecord,
 )
 from billing_core.rollups import Span, Sums, begun
+from billing_core.topup import TopUp
 
 __all__ = ["DOCUMENT", "Reads"]
 
@@ -54,6 +57,10 @@ _TEXTS = _USED.format("usage")
 
 def _run(row: Sequence[Any]) -> Run:
     return Run.from_json(row[1])
+
+
+def _topup(row: Sequence[Any]) -> TopUp:
+    return topup(row[1:])
 
 
 def _storage(row: Sequence[Any]) -> Storage:
@@ -232,6 +239,27 @@ class Reads(TopUpReads):
     def sizes(self, org: str) -> Iterator[Size]:
         return self._scan("sizes", "workspace, at, size", ("workspace", "at"), org, Size._make)
 
+    def topups(self, org: str) -> Iterator[TopUp]:
+        return self._scan("topups", "topup, asked, body", ("topup",), org, _topup)
+
+    def misfiled(self, org: str) -> Iterator[tuple[str, str]]:
+        for kind, (table, columns) in FILED.items():
+            differs = " OR ".join(
+                f"{each} IS NOT json_extract(body, '$.{each}')" for each in columns
+            )
+            query = f"SELECT {', '.join(columns)} FROM {table} WHERE org_id = ? AND ({differs})"
+            for row in self._read(query, (org,), tuple):
+                yield misfiled(kind, columns, row)
+
+    def deliveries(self, org: str) -> Delivered | None:
+        query = "SELECT seq, n, waiting, deliverer, until FROM deliveries WHERE org_id = ?"
+        found = self._read(query, (org,), Delivered._make)
+        return found[0]._replace(waiting=bool(found[0].waiting)) if found else None
+
+    def named(self, org: str) -> Iterator[tuple[int, str]]:
+        rows_ = self._scan("members", "name, member", ("name",), org, tuple)
+        return ((member, name) for name, member in rows_)
+
     def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
         query = (
             "SELECT org_id, run FROM runs INDEXED BY runs_open"
@@ -262,7 +290,9 @@ class Reads(TopUpReads):
                 tuple,
             )
             with mapped(self.path):
-                yield from [make(row) for row in page]
+                yield from [
+                    readable(table.split(maxsplit=1)[0], row[: len(key)], make, row) for row in page
+                ]
             if len(page) < _PAGE:
                 return
             last = page[-1][: len(key)]

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from billing_adapters.filed import readable
 from billing_adapters.sqlite import over_time, topup_rows
 from billing_adapters.sqlite.known import Known
 from billing_adapters.sqlite.statements import inserted
@@ -108,7 +109,8 @@ def usage(text: str) -> UsageRecord:
 
 def cell(row: Sequence[Any]) -> tuple[CellKey, Cell]:
     """Of grain, member, start, resource, payer, requests, amount, components."""
-    return CellKey(*row[:5]), Cell(row[5], int(row[6]), json.loads(row[7]))
+    components = readable("cells", row[:5], json.loads, row[7])
+    return CellKey(*row[:5]), Cell(row[5], int(row[6]), components)
 
 
 def spend(row: Sequence[Any]) -> Spend:
@@ -122,14 +124,19 @@ def wide(number: int) -> int | str:
 
 
 def entry(org: str, row: Sequence[Any]) -> Entry:
+    return readable("entries", row[:1], lambda row: _entry(org, row), row)
+
+
+def _entry(org: str, row: Sequence[Any]) -> Entry:
     seq, key, at, recorded_at, content, effects, amount, balance, moved, used, *filed, digest = row
     transfers = () if moved is None else tuple(Transfer(*each) for each in json.loads(moved))
     record = None if used is None else usage(used)
     if filed != ([None, None] if record is None else [record.member, record.occurred_at]):
-        raise ValueError(f"entry {seq} is filed under another member or time than its own")
-    return Entry(
+        raise ValueError("filed under another member or time than its own")
+    read = Entry(
         org, seq, key, at, recorded_at, content, effects, amount, balance, transfers, record, digest
     )
+    return read.stored(moved, used)
 
 
 # -- writing --------------------------------------------------------------------

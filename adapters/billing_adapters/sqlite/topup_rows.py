@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from billing_core.records import Event
 from billing_core.text import compact
 from billing_core.topup import AutoTopUp, TopUp
 
-__all__ = ["STATEMENTS", "TopUpReads", "load", "put"]
+__all__ = ["SET_MARK", "STATEMENTS", "TopUpReads", "load", "put", "topup"]
 
 _R = TypeVar("_R")
 
@@ -32,6 +32,10 @@ _PUT_WAITING = """
 INSERT INTO deliveries (org_id, seq, n, waiting, deliverer, until) VALUES (?, 0, 0, 1, '', 0)
 ON CONFLICT (org_id) DO UPDATE SET waiting = 1
 """
+SET_MARK = (
+    "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name)"
+    " DO UPDATE SET value = max(value, excluded.value)"
+)
 STATEMENTS = (_PUT_TOPUP, _PUT_AUTO, _PUT_WAITING)
 _TOPUP = "SELECT asked, body FROM topups WHERE org_id = ? AND topup = ?"
 _AUTO = "SELECT body FROM auto_topups WHERE org_id = ?"
@@ -51,7 +55,7 @@ UPDATE deliveries SET seq = ?, n = ?, waiting = EXISTS (
 """
 
 
-def _topup(row: Sequence[Any]) -> TopUp:
+def topup(row: Sequence[Any]) -> TopUp:
     asked, body = row
     return TopUp(**json.loads(body), asked=asked)
 
@@ -65,7 +69,7 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> Non
     for name in want.topups:
         row = db.execute(_TOPUP, (org, name)).fetchone()
         if row is not None:
-            state.topups[name] = _topup(row)
+            state.topups[name] = topup(row)
     if want.auto:
         row = db.execute(_AUTO, (org,)).fetchone()
         state.auto = None if row is None else _auto(row)
@@ -73,10 +77,10 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> Non
 
 def put(rows: dict[str, list[tuple[Any, ...]]], org: str, changes: Changes) -> None:
     """Add the rows to write, by statement."""
-    for topup in changes.topups.values():
-        body = attrs.asdict(topup)
+    for each in changes.topups.values():
+        body = attrs.asdict(each)
         asked = body.pop("asked")
-        rows[_PUT_TOPUP].append((org, topup.topup, topup.due_at, asked, compact(body)))
+        rows[_PUT_TOPUP].append((org, each.topup, each.due_at, asked, compact(body)))
     if changes.auto is not None:
         auto = compact(attrs.asdict(changes.auto))
         rows[_PUT_AUTO].append((org, changes.auto.customer, auto))
@@ -92,10 +96,6 @@ class TopUpReads:
 
     def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
         raise NotImplementedError
-
-    def topups(self, org: str) -> Iterator[TopUp]:
-        query = "SELECT asked, body FROM topups WHERE org_id = ? ORDER BY topup"
-        return iter(self._read(query, (org,), _topup))
 
     def auto_topup(self, org: str) -> AutoTopUp | None:
         found = self._read(_AUTO, (org,), _auto)
@@ -125,11 +125,7 @@ class TopUpReads:
 
     def set_mark(self, name: str, value: int) -> None:
         with self._writing() as db:
-            db.execute(
-                "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name)"
-                " DO UPDATE SET value = max(value, excluded.value)",
-                (name, value),
-            )
+            db.execute(SET_MARK, (name, value))
 
     def clock(self) -> int | None:
         return None  # SQLite is in this process
