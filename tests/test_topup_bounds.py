@@ -111,8 +111,8 @@ def test_an_amount_beyond_bounds_set_since_is_not_bought_by_itself(t) -> None:
     assert t.events().count("auto_topup_stopped") == 1
     t.spend("1")
     t.paid("5", save_method=True)
-    t.spend("5")
     assert (t.attempts(), t.auto().stopped) == (["dropped"], "amount"), "no card mends it"
+    t.spend("5")
     t.enable(threshold="5", amount="100")
     t.run()
     assert (t.attempts(), t.auto().stopped) == (["dropped", "paid"], None)
