@@ -7,7 +7,8 @@ ids are the provider's except where they are ours (org, order, attempt, key).
 Three rules make money right across a network that loses answers:
 
 1. *Ours is written first.*  An order or attempt is on record before the provider hears of
-   it; its id goes along as metadata, so that whatever comes back can be recognised.
+   it; its id goes along as metadata, so that whatever comes back can be recognised.  What has
+   come back once is known by the provider's own id: metadata can be edited there.
 2. *An unknown outcome is not a failure.*  :class:`~billing_core.errors.PaymentError` says
    ``outcome_unknown``.  The same call with the same key finds out, while the provider keeps
    keys (``keys_kept``); after that only :meth:`PaymentProvider.find_charge` does.
@@ -259,10 +260,12 @@ class Notice:
 
 @frozen
 class Page(Generic[T]):
-    """One page of a list.  ``next``: the cursor of the next page, None at the end."""
+    """One page of a list.  ``next``: the cursor of the next page, None at the end.  ``at``: when
+    it was made, by the provider's own clock; None where it does not say."""
 
     items: tuple[T, ...]
     next: str | None
+    at: int | None = None
 
 
 class PaymentProvider(Protocol):
@@ -286,6 +289,11 @@ class PaymentProvider(Protocol):
     @property
     def keys_kept(self) -> int:
         """For how long, in microseconds since its first use, a key is surely remembered."""
+        ...
+
+    @property
+    def news_kept(self) -> int:
+        """For how long, in microseconds since it happened, news is surely listed."""
         ...
 
     def create_checkout(self, order: CheckoutOrder, *, key: str) -> Checkout:
@@ -345,8 +353,8 @@ class PaymentProvider(Protocol):
         finds what no webhook delivered.
 
         At most 100 a page.  What happens while pages are read may be missing from them: the
-        next sweep begins where this one began, less some minutes, since news can be listed
-        late.  Providers forget news (Stripe after 30 days).
+        next sweep begins where this one began, by ``at`` of its first page, less some minutes,
+        since news can be listed late.  Providers forget news: see ``news_kept``.
         """
         ...
 

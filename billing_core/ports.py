@@ -503,6 +503,13 @@ class Store(Protocol):
         """The orgs whose automatic top-up charges a provider's customer."""
         ...
 
+    def topup_of(
+        self, *, payment: str | None = None, checkout: str | None = None
+    ) -> tuple[str, str] | None:
+        """``(org, id)`` of the top-up that has a payment, or else a checkout, of the provider's
+        on record, by its id there.  Its cost does not grow with how many there are."""
+        ...
+
     def mark(self, name: str) -> int | None:
         """How far something has come that is no org's own, such as the sweep."""
         ...

@@ -41,12 +41,13 @@ class Reconciliation:
         return not self.differences
 
 
-def differences(payment: Payment, account: Account | None, topup: TopUp | None) -> list[Difference]:
-    """What of a payment, which names an org, is not as the ledger has it."""
-    name = payment.order or payment.attempt
+def differences(
+    payment: Payment, org: str, name: str, account: Account | None, topup: TopUp | None
+) -> list[Difference]:
+    """What of a payment, which is of an org's top-up, is not as the ledger has it."""
 
     def differ(what: str) -> list[Difference]:
-        return [Difference(payment.org or "", name, payment.id, what)]
+        return [Difference(org, name or None, payment.id, what)]
 
     if account is None:
         return differ("the org has no account here")

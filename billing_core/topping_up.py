@@ -396,7 +396,8 @@ def _see(ledger: Ledger, topup: TopUp, auto: AutoTopUp, command: RecordTopUp) ->
     if command.failed is not None:
         topup.move("failed", command.failed)
     for refund in topup.refunds:
-        made = payment is not None and any(each.key == refund[0] for each in payment.refunds)
+        listed = payment is not None and any(each.key == refund[0] for each in payment.refunds)
+        made = listed or refund[0] == command.made
         if refund[2] == "asked" and (made or refund[0] == command.refused):
             refund[2] = "made" if made else "refused"
             auto.refunds -= 1

@@ -183,7 +183,8 @@ class RecordTopUp(_Engines):
     ``version``: the top-up's ``changes`` before the provider was asked; if it has changed
     since, the answer may be older than what is on record: a Conflict, ask again.  None: for
     what stays true, such as a checkout's name.  ``failed``: there is no payment, nor will
-    be one, and why.  ``refused``: our id of a refund that the provider will not make.
+    be one, and why.  ``made``, ``refused``: our id of a refund that the provider says it has
+    made, or will not make.
     """
 
     op: ClassVar[str] = "payment"
@@ -193,6 +194,7 @@ class RecordTopUp(_Engines):
     checkout: Checkout | None = None
     payment: Payment | None = None
     failed: str | None = None
+    made: str | None = None
     refused: str | None = None
     at: datetime | None = None
 

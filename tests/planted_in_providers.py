@@ -6,6 +6,12 @@ WORK = "billing_core/engine/work.py"
 STRIPE = "adapters/billing_adapters/stripe_payments.py"
 REPLIES = "adapters/billing_adapters/stripe_replies.py"
 
+ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
+PG_WORK = "adapters/billing_adapters/postgres/work.py"
+MEMORY = "billing_core/testing/memory.py"
+
+NEWS = "tests/test_news_heard.py::test_"
+STORE = "Store::test_a_top_up_is_known_by_the_provider_s_own_ids"
 GONE = "tests/test_gone_at_provider.py::test_"
 STRIPES = "tests/test_stripe_payments.py::TestStripePayments::test_"
 
@@ -74,5 +80,138 @@ IN_PROVIDERS: list[Planted] = [
         'if error.param == "customer":',
         "if False:",
         (GONE + "a_customer_who_was_deleted_can_pay_again",),
+    ),
+    (
+        "a payment on record is known by its metadata alone",
+        ENGINE,
+        "            whose = self.store.topup_of(payment=notice.payment)\n",
+        "            whose = None\n",
+        (NEWS + "an_automatic_top_up_is_known_whatever_its_metadata_say",),
+    ),
+    (
+        "a payment that is not on record is not known by its page",
+        ENGINE,
+        "known = self.store.topup_of(checkout=payment.checkout)",
+        "known = None",
+        (NEWS + "what_is_edited_before_we_have_heard_is_credited_by_its_page",),
+    ),
+    (
+        "a page is known by its metadata alone",
+        ENGINE,
+        "        known = self.store.topup_of(checkout=checkout)\n",
+        "        known = None\n",
+        (NEWS + "a_page_that_closed_is_known_whatever_its_metadata_say",),
+    ),
+    (
+        "who comes back from a page whose metadata were edited is not found",
+        ENGINE,
+        "known = self.store.topup_of(checkout=checkout.id)",
+        "known = None",
+        (NEWS + "what_is_edited_before_we_have_heard_is_credited_by_its_page",),
+    ),
+    (
+        "a refund counts as made by its metadata alone",
+        DECIDE,
+        "made = listed or refund[0] == command.made",
+        "made = listed",
+        (NEWS + "a_refund_that_was_made_is_made_once_though_its_key_is_edited_away",),
+    ),
+    (
+        "reconcile goes by metadata",
+        WORK,
+        "known = strays.get(payment.id) or self.store.topup_of(payment=payment.id)",
+        "known = strays.get(payment.id)",
+        (NEWS + "an_automatic_top_up_is_known_whatever_its_metadata_say",),
+    ),
+    (
+        "reconcile overlooks a second payment whose metadata were edited",
+        WORK,
+        "known = strays.get(payment.id) or self.store",
+        "known = self.store",
+        (NEWS + "a_second_payment_is_a_difference_whatever_its_metadata_say",),
+    ),
+    (
+        "the sweep goes by our own clock",
+        WORK,
+        'self.store.set_mark(f"heard:{mode}", reached - _SLACK)',
+        'self.store.set_mark(f"heard:{mode}", begun - _SLACK)',
+        (NEWS + "a_refund_is_heard_of_though_our_clock_is_not_the_provider_s",),
+    ),
+    (
+        "a provider's date of another year is believed",
+        WORK,
+        "min(first.at, max(now, newest or now))",
+        "first.at",
+        (NEWS + "a_provider_that_dates_its_lists_wrongly_or_not_is_heard",),
+    ),
+    (
+        "a clock that was set back stops the sweep",
+        WORK,
+        "0 <= begun - swept < _SWEEP_EVERY",
+        "begun - swept < _SWEEP_EVERY",
+        (NEWS + "a_clock_that_was_set_back_does_not_stop_the_news",),
+    ),
+    (
+        "news that may be gone is not told",
+        WORK,
+        "reached - heard > provider.news_kept:",
+        "reached - heard > 10**20:",
+        (NEWS + "news_that_may_be_gone_is_told_and_read_back",),
+    ),
+    (
+        "silence is taken for lost news",
+        WORK,
+        "            if reached is not None:\n                self.store.set_mark(f",
+        "            if reached is not None and seen:\n                self.store.set_mark(f",
+        (NEWS + "silence_is_no_lost_news",),
+    ),
+    (
+        "the sweep believes the mark of the version before",
+        WORK,
+        "heard = None if before is None else before - DAY",
+        "heard = before",
+        (NEWS + "the_marks_of_the_version_before_are_gone_on_from",),
+    ),
+    (
+        "a charge is looked for by our own clock",
+        WORK,
+        "since = first - DAY - _MARGIN",
+        "since = first - _MARGIN",
+        (NEWS + "a_charge_whose_answer_was_lost_is_found_though_our_clock_leads",),
+    ),
+    (
+        "the page of a payment whose metadata were removed is not asked for at Stripe",
+        STRIPE,
+        'return not (intent.get("metadata") or {}).get("billing_attempt")',
+        'return bool((intent.get("metadata") or {}).get("billing_order"))',
+        (STRIPES + "what_our_staff_edit_leaves_the_money_as_it_is",),
+    ),
+    (
+        "Stripe's clock is not read",
+        STRIPE,
+        "return Page(items, more, _dated(listed.last_response))",
+        "return Page(items, more)",
+        (STRIPES + "a_list_of_news_is_dated_by_the_provider_s_own_clock",),
+    ),
+    (
+        "SQLite finds a payment under the name of a page",
+        ROWS,
+        "json_extract(body, '$.payment') = ?",
+        "json_extract(body, '$.checkout') = ?",
+        ("tests/test_sqlite_store.py::TestSqlite" + STORE,),
+    ),
+    (
+        "PostgreSQL finds a payment under the name of a page",
+        PG_WORK,
+        "(body::jsonb ->> 'payment') = $1",
+        "(body::jsonb ->> 'checkout') = $1",
+        ("tests/test_postgres_store.py::TestPostgres" + STORE,),
+    ),
+    (
+        "a payment by no name is any top-up's that has none",
+        MEMORY,
+        "found = checkout is not None and each.checkout == checkout",
+        "found = each.checkout == checkout",
+        ("tests/test_memory_store.py::TestMemory" + STORE,),
     ),
 ]

@@ -162,6 +162,12 @@ class Account:
             if won:
                 self.tell("charge.dispute.funds_reinstated", made)
 
+    def relabel(self, name, org=None, order=None):
+        with self.lock:
+            edited = {} if org is None else {"billing_org": org, "billing_order": order}
+            everything = {**self.sessions, **self.intents, **self.refunds}
+            everything[name]["metadata"] = edited
+
     def fault(self, *faults):
         with self.lock:
             self.faults.extend(faults)

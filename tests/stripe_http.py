@@ -164,6 +164,10 @@ def served(api):
             self.end_headers()
             self.wfile.write(body)
 
+        def date_time_string(self, timestamp=None):
+            """As a header of every answer has it: of the server's own clock."""
+            return super().date_time_string(api.server.now() if timestamp is None else timestamp)
+
         do_GET = do_POST = do_DELETE = respond
 
         def log_message(self, *_):

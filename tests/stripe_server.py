@@ -73,7 +73,9 @@ class StripeServer(Account):
                 case "GET", "disputes":
                     return self.list("/v1/disputes", self.disputes, params, ["payment_intent"])
                 case "GET", "events":
-                    return self.list("/v1/events", self.events, params, [])
+                    oldest = self.now() - 30 * 86_400  # "going back up to 30 days"
+                    kept = {n: each for n, each in self.events.items() if each["created"] >= oldest}
+                    return self.list("/v1/events", kept, params, [])
         raise invalid(f"Unrecognized request URL ({method}: {path}).", status=404)
 
     def create_session(self, params):

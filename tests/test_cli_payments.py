@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 from click.testing import CliRunner
 from till import URLS
@@ -114,6 +115,30 @@ def test_reconcile_names_what_differs(db, fake) -> None:
     assert done.exit_code == 1
     [difference] = json.loads(done.stdout)["differences"]
     assert "10 USD credited; the provider holds 6" in difference["what"].replace(".00", "")
+
+
+def test_reconcile_reads_back_what_differs(db, fake) -> None:
+    until = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
+    fake.refund_in_dashboard(next(iter(fake._payments)), 400)
+    assert invoke("reconcile", "--db", db, "--until", until).exit_code == 1
+    assert invoke("reconcile", "--db", db, "--until", until, "--read-back").exit_code == 0
+    assert invoke("reconcile", "--db", db, "--until", until).exit_code == 0
+    with SqliteStore(db) as store:
+        assert str(Billing(store).balance("acme")) == "0.00 USD"
+
+
+def test_reconcile_names_what_cannot_be_read_back(db, fake) -> None:
+    until = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
+    payment = next(iter(fake._payments))
+    fake.relabel(payment, "acme", "none")
+    fake.relabel(fake._payments[payment].checkout)
+    with SqliteStore(db) as store:
+        [paid] = [each for each in store.topups("acme") if each.payment]
+    fake._payments["pi_more"] = attrs.evolve(fake._payments[payment], id="pi_more", checkout=None)
+    done = invoke("reconcile", "--db", db, "--until", until, "--read-back")
+    assert done.exit_code == 1
+    assert "acme: top-up none: " in done.stderr and "no such top-up" in done.stdout
+    assert paid.topup not in done.stdout
 
 
 def test_the_key_comes_from_the_environment(monkeypatch) -> None:

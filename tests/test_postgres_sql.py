@@ -41,11 +41,14 @@ WORK = work_reader("billing")
 SCANS = {
     each.sql.decode()
     for each in (
-        WORK.silent, WORK.due, WORK.lapsing, WORK.paying, WORK.undelivered, WORK.latest,
+        WORK.silent, WORK.due, WORK.lapsing, WORK.paying, WORK.by_payment, WORK.by_checkout,
+        WORK.undelivered, WORK.latest,
     )
 }  # fmt: skip
 """Over all orgs, without locks: what is claimed is claimed org by org."""
-QUEUES = {"runs_open", "topups_due", "auto_topups_customer"}
+QUEUES = {
+    "runs_open", "topups_due", "topups_payment", "topups_checkout", "auto_topups_customer",
+}  # fmt: skip
 IMMUTABLE = {
     "string_to_array", "unnest", "encode", "coalesce", "max", "min", "sum", "json_array_elements",
 }  # fmt: skip

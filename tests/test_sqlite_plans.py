@@ -29,7 +29,7 @@ def statements(store: SqliteStore, reading: Callable[[], object]) -> list[str]:
     for db in (store._writer, *store._readers):
         assert db is not None
         db.set_trace_callback(None)
-    return [each for each in asked if each.startswith(("SELECT", "UPDATE", "INSERT"))]
+    return [each for each in asked if each.lstrip().startswith(("SELECT", "UPDATE", "INSERT"))]
 
 
 READS = {
@@ -47,6 +47,8 @@ READS = {
     "balance then": lambda b: b.balance_as_of("a", T0, recorded=T0),
     "check": lambda b: b.check("a", nanos(1), member="ann", project="p"),
     "events": lambda b: b.events("a"),
+    "a payment": lambda b: b.store.topup_of(payment="pi"),
+    "a checkout": lambda b: b.store.topup_of(checkout="cs"),
     "a settlement": lambda b: b.settle("a", "k", units(1), member="ann", project="p", hold="h"),
     "a late deduction": lambda b: b.deduct("a", "k", units(1), member="ann", occurred_at=T0 - DAY),
     "a reversal": lambda b: b.reverse("a", "k", charge=4),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from billing_adapters.stripe_replies import (
@@ -108,6 +109,10 @@ class StripePayments(PaymentProvider):
     def keys_kept(self) -> int:
         return DAY  # "at least 24 hours"
 
+    @property
+    def news_kept(self) -> int:
+        return 30 * DAY
+
     def create_checkout(self, order: CheckoutOrder, *, key: str) -> Checkout:
         checked_name("key", key)
         params = _session_params(order)
@@ -177,7 +182,7 @@ class StripePayments(PaymentProvider):
             read = self._client.v1.payment_intents.retrieve(payment, {"expand": [_REFUNDS]})
             intent = read.to_dict()
             session = None
-            if (intent.get("metadata") or {}).get("billing_order"):
+            if _may_be_of_a_checkout(intent):
                 made_by = self._client.v1.checkout.sessions.list({"payment_intent": payment})
                 session = next((each.to_dict() for each in made_by.data), None)
             return self._payment(intent, session, disputed=bool(intent.get("latest_charge")))
@@ -210,7 +215,8 @@ class StripePayments(PaymentProvider):
         with _mapped("list events"):
             listed = self._client.v1.events.list(params)
         items = tuple(notice_of(each.to_dict()) for each in listed.data)
-        return Page(items, items[-1].event if listed.has_more and items else None)
+        more = items[-1].event if listed.has_more and items else None
+        return Page(items, more, _dated(listed.last_response))
 
     def payments(self, start: int, end: int, *, cursor: str | None = None) -> Page[Payment]:
         params: PaymentIntentListParams = {
@@ -281,9 +287,7 @@ class StripePayments(PaymentProvider):
 
     def _sessions_of(self, intents: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
         """By payment intent, the sessions that made some: one list, not a question for each."""
-        times = [
-            each["created"] for each in intents if (each["metadata"] or {}).get("billing_order")
-        ]
+        times = [each["created"] for each in intents if _may_be_of_a_checkout(each)]
         if not times:
             return {}
         first = min(times) - _CHECKOUT_LIFE // _SECOND
@@ -292,6 +296,22 @@ class StripePayments(PaymentProvider):
         )
         sessions = [each.to_dict() for each in listed.auto_paging_iter()]
         return {each["payment_intent"]: each for each in sessions if each.get("payment_intent")}
+
+
+def _may_be_of_a_checkout(intent: Mapping[str, Any]) -> bool:
+    """Whatever says that it is no automatic attempt, or says nothing any more."""
+    return not (intent.get("metadata") or {}).get("billing_attempt")
+
+
+def _dated(answer: stripe.StripeResponse | None) -> int | None:
+    """When Stripe answered, by its own clock."""
+    dated = None if answer is None else answer.headers.get("Date")
+    if dated is None:
+        return None
+    try:
+        return int(parsedate_to_datetime(dated).timestamp()) * _SECOND
+    except (ValueError, OverflowError):
+        return None
 
 
 def _session_params(order: CheckoutOrder) -> SessionCreateParams:

@@ -63,6 +63,10 @@ class AsyncTopUps:
         """Verify what the provider posted, and do what follows from it."""
         return await to_thread(self._billing.webhook, body, signature)
 
+    async def read_back(self, org: str, topup: str) -> Recorded:
+        """Make the record of a top-up what the provider says of it now."""
+        return await to_thread(self._billing.read_back, org, topup)
+
     async def auto_topup(self, org: str) -> AutoTopUpStatus:
         """How an org's automatic top-up stands."""
         return await to_thread(self._billing.auto_topup, org)

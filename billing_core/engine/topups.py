@@ -205,9 +205,11 @@ class TopUps(Reads):
             if error.kind != "not_found":
                 raise
             raise _no_session(org, session) from error
-        if checkout.org != org or checkout.order is None:
+        known = self.store.topup_of(checkout=checkout.id)
+        whose, order = (checkout.org, checkout.order) if known is None else known
+        if whose != org or order is None:
             raise _no_session(org, session)
-        return self._fulfil(org, checkout.order, checkout=checkout.id)
+        return self._fulfil(org, order, checkout=checkout.id)
 
     def webhook(self, body: bytes, signature: str | None) -> Notice:
         """Verify what the provider posted, and do what follows from it.
@@ -222,31 +224,53 @@ class TopUps(Reads):
 
     def _heed(self, notice: Notice) -> Recorded | None:
         """Read back what a notice names, and put it on record; None where it is not ours."""
-        provider = self._provider()
         if notice.kind in ("method_detached", "customer_deleted"):
             if notice.customer is not None:
                 for org in self.store.paying(notice.customer):
                     self._do(LoseMethod(org, notice.method or notice.customer), Changed)
         elif notice.checkout is not None:
-            checkout = provider.read_checkout(notice.checkout)
-            if checkout.org is not None and checkout.order is not None:
-                return self._ours(checkout.org, checkout.order, checkout=checkout.id)
+            whose = self._whose_checkout(notice.checkout)
+            return None if whose is None else self._fulfil(*whose, checkout=notice.checkout)
         elif notice.payment is not None:
-            payment = provider.read_payment(notice.payment)
-            name = payment.order or payment.attempt
-            if payment.org is not None and name is not None:
-                return self._ours(payment.org, name, payment=payment.id)
+            whose = self.store.topup_of(payment=notice.payment)
+            if whose is None:
+                whose = self._whose(self._provider().read_payment(notice.payment))
+            return None if whose is None else self._fulfil(*whose, payment=notice.payment)
         return None
 
-    def _ours(self, org: str, topup: str, **seen: str) -> Recorded | None:
+    def _whose_checkout(self, checkout: str) -> tuple[str, str] | None:
+        """The top-up of a checkout: as it is on record; else as its metadata says."""
+        known = self.store.topup_of(checkout=checkout)
+        if known is not None:
+            return known
+        page = self._provider().read_checkout(checkout)
+        return self._labelled(page.org, page.order)
+
+    def _whose(self, payment: Payment) -> tuple[str, str] | None:
+        """The top-up of a payment that is not on record: by its checkout, if that is; else as its
+        metadata say, which we wrote, but which anybody at the provider can have edited since."""
+        known = None
+        if payment.checkout is not None:
+            known = self.store.topup_of(checkout=payment.checkout)
+        return known or self._labelled(payment.org, payment.order or payment.attempt)
+
+    def _labelled(self, org: str | None, topup: str | None) -> tuple[str, str] | None:
+        if org is None or topup is None:
+            return None
         if self.store.snapshot({org: Wanted(until=0)})[org].account is None:
             return None  # of another database that shares the provider's account
-        return self._fulfil(org, topup, **seen)
+        return org, topup
 
     # -- the one function that fulfils ------------------------------------------
 
     def _fulfil(
-        self, org: str, topup: str, *, checkout: str | None = None, payment: str | None = None
+        self,
+        org: str,
+        topup: str,
+        *,
+        checkout: str | None = None,
+        payment: str | None = None,
+        refund: str | None = None,
     ) -> Recorded:
         """Make the record of a top-up what the provider says of it now, whoever calls.
 
@@ -256,7 +280,9 @@ class TopUps(Reads):
 
         def read(known: TopUp) -> RecordTopUp:
             page, paid = self._read(known, checkout, payment)
-            return RecordTopUp(org, topup, version=known.changes, checkout=page, payment=paid)
+            return RecordTopUp(
+                org, topup, version=known.changes, checkout=page, payment=paid, made=refund
+            )
 
         return self._settle_topup(org, topup, read)
 
@@ -278,6 +304,17 @@ class TopUps(Reads):
             page = None if name is None else provider.read_checkout(name)
         name = payment or (None if page is None else page.payment) or known.payment
         return page, None if name is None else provider.read_payment(name)
+
+    def read_back(self, org: str, topup: str) -> Recorded:
+        """Make the record of a top-up what the provider says of it now: for what ``reconcile``
+        names, should its news be lost.  Doing it again changes nothing.
+
+        Raises NotFound, and Conflict for one that the provider was never asked for.
+        """
+        known = self._topup(org, topup)
+        if known.checkout is None and known.payment is None:
+            raise Conflict(f"top-up {topup!r} is {known.state}: there is nothing to read yet")
+        return self._fulfil(org, topup)
 
     # -- automatic top-up -------------------------------------------------------
 
@@ -369,7 +406,8 @@ class TopUps(Reads):
                 if error.kind in ("invalid_request", "not_found", "declined"):
                     self._do(RecordTopUp(org, topup, refused=refund), Recorded)
                 raise
-        return self._fulfil(org, topup)
+            made = True
+        return self._fulfil(org, topup, refund=refund if made else None)
 
 
 def _no_session(org: str, session: str) -> NotFound:

@@ -19,7 +19,7 @@ from billing_core.errors import BillingError, InvalidCommand, NotFound, Outdated
 from billing_core.outcomes import Changed, Recorded
 from billing_core.ports import Wanted
 from billing_core.records import Account, Event
-from billing_core.times import DAY, micros
+from billing_core.times import DAY, micros, moment
 from billing_core.topup import TopUp
 from billing_core.topup_commands import ClaimTopUp, Lapse, LoseMethod, RecordTopUp
 
@@ -33,7 +33,6 @@ _MINUTE = 60_000_000
 _MARGIN = 15 * _MINUTE  # clocks differ, and requests take their time
 _SWEEP_EVERY = 5 * _MINUTE
 _SLACK = 10 * _MINUTE  # news can be listed late
-_NEWS_KEPT = 30 * DAY
 _DELIVERY = 5 * _MINUTE  # for how long a deliverer has an org's events to itself
 _PAUSE = _MINUTE  # after a delivery that failed
 
@@ -191,9 +190,9 @@ class Work(TopUps):
         """What an attempt has led to.  Without a payment: True, there will be none; False,
         one may yet come to light; None, it is safe to ask again."""
         first = known.started or known.created
-        found = provider.find_charge(
-            attempt.attempt, customer=attempt.customer, since=first - _MARGIN
-        )
+        # By the provider's clock, which ours may lead: it is a day at most (rule 3.8).
+        since = first - DAY - _MARGIN
+        found = provider.find_charge(attempt.attempt, customer=attempt.customer, since=since)
         age = self.clock() - first
         if age < provider.keys_kept - _MARGIN:
             return found, None
@@ -202,16 +201,20 @@ class Work(TopUps):
     # -- news -------------------------------------------------------------------
 
     def _sweep(self, run: _Run, provider: PaymentProvider) -> None:
-        """Heed all news since the last sweep, whether or not webhooks brought it."""
-        name = f"news:{'live' if provider.livemode else 'test'}"
-        begun = self.clock()
-        mark = self.store.mark(name)
-        if mark is not None and begun - _SLACK - mark < _SWEEP_EVERY:
+        """Heed all news since the last sweep, whether or not webhooks brought it.
+
+        ``heard`` is how far it was read, by the provider's own clock, as its news is dated;
+        ``swept`` is when, by ours, and only says that it is time again.
+        """
+        mode = "live" if provider.livemode else "test"
+        begun, swept = self.clock(), self.store.mark(f"swept:{mode}")
+        if swept is not None and 0 <= begun - swept < _SWEEP_EVERY:
             return
-        since = begun - _NEWS_KEPT + DAY if mark is None else mark
-        complete = False
+        heard = self._heard(mode)
+        complete, reached = False, None
         with run.failing(None, "the list of news"):
-            seen = {_about(notice): notice for notice in _every_notice(provider, since)}
+            notices, reached = _every_notice(provider, heard or 0, begun)
+            seen = {_about(notice): notice for notice in notices}
             complete = True
             for about, notice in seen.items():
                 if notice.kind != "ignored":
@@ -220,8 +223,22 @@ class Work(TopUps):
                     run.pending.news += worked.well
                     # An order that is not on record will not come to be by asking again.
                     complete = complete and (worked.well or isinstance(worked.error, NotFound))
+        if heard is not None and reached is not None and reached - heard > provider.news_kept:
+            with run.failing(None, "news"):
+                raise _lost(heard, reached - provider.news_kept)
         if complete:
-            self.store.set_mark(name, begun - _SLACK)
+            self.store.set_mark(f"swept:{mode}", begun)
+            if reached is not None:
+                self.store.set_mark(f"heard:{mode}", reached - _SLACK)
+
+    def _heard(self, mode: str) -> int | None:
+        """Until when all news was heard, by the provider's clock."""
+        heard = self.store.mark(f"heard:{mode}")
+        if heard is None:
+            # The version before went by a clock of ours, which was a day off at most.
+            before = self.store.mark(f"news:{mode}")
+            heard = None if before is None else before - DAY
+        return heard
 
     # -- events -----------------------------------------------------------------
 
@@ -252,39 +269,47 @@ class Work(TopUps):
 
         What is under way while it looks can differ: look at a span that has ended.
         """
-        from billing_core.reconciliation import Reconciliation, differences, missing
+        from billing_core.reconciliation import (
+            Difference,
+            Reconciliation,
+            differences,
+            missing,
+        )
 
         provider = self._provider()
         start, end = micros("since", since), micros("until", until)
         if start >= end:
             raise InvalidCommand("until", until, f"a time after {since}, from where it begins")
-        found = []
-        listed: set[str] = set()
-        payments = foreign = topups = 0
-        cursor = None
-        while True:
-            page = provider.payments(start, end, cursor=cursor)
-            for payment in page.items:
-                payments += 1
-                listed.add(payment.id)
-                if payment.org is None:
-                    foreign += 1
-                    continue
-                account, topup = self._known(payment.org, payment.order or payment.attempt)
-                found += differences(payment, account, topup)
-            cursor = page.next
-            if cursor is None:
-                break
+        paid: dict[str | None, Difference] = {}
+        strays: dict[str, tuple[str, str]] = {}
         for org in self.orgs():
             account, _ = self._known(org, None)
             if account is None or account.livemode is not provider.livemode:
                 continue
             for topup in self.store.topups(org):
+                strays |= dict.fromkeys(topup.strays, (org, topup.topup))
                 if topup.paid_at is not None and start <= topup.paid_at < end:
-                    topups += 1
-                    if topup.payment not in listed:
-                        found.append(missing(org, topup))
-        return Reconciliation(payments, foreign, topups, tuple(found))
+                    paid[topup.payment] = missing(org, topup)
+        found = []
+        payments = foreign = 0
+        unlisted = dict(paid)
+        cursor = None
+        while True:
+            page = provider.payments(start, end, cursor=cursor)
+            for payment in page.items:
+                payments += 1
+                unlisted.pop(payment.id, None)
+                known = strays.get(payment.id) or self.store.topup_of(payment=payment.id)
+                whose = known or self._whose(payment) or _elsewhere(payment)
+                if whose is None:
+                    foreign += 1
+                    continue
+                found += differences(payment, *whose, *self._known(*whose))
+            cursor = page.next
+            if cursor is None:
+                break
+        found += unlisted.values()
+        return Reconciliation(payments, foreign, len(paid), tuple(found))
 
     def _known(self, org: str, topup: str | None) -> tuple[Account | None, TopUp | None]:
         wanted = Wanted(until=0, topups=set() if topup is None else {topup})
@@ -343,14 +368,37 @@ class _Failing:
         return True
 
 
-def _every_notice(provider: PaymentProvider, since: int) -> Iterator[Notice]:
-    cursor = None
-    while True:
-        page = provider.notices(since, cursor=cursor)
-        yield from page.items
-        cursor = page.next
-        if cursor is None:
-            return
+def _every_notice(
+    provider: PaymentProvider, since: int, now: int
+) -> tuple[list[Notice], int | None]:
+    """All news since then; and until when that is, by the provider's clock, if it can be told.
+
+    It is when the provider made the list, as far as our own clock or the news bears it out:
+    further, news that is to come would be passed over.
+    """
+    first = page = provider.notices(since)
+    notices = list(page.items)
+    while page.next is not None:
+        page = provider.notices(since, cursor=page.next)
+        notices += page.items
+    newest = max((each.created for each in first.items), default=None)
+    if first.at is None:
+        return notices, newest
+    return notices, min(first.at, max(now, newest or now))
+
+
+def _lost(start: int, end: int) -> PaymentError:
+    span = f"{moment(start):%Y-%m-%d %H:%M} to {moment(end):%Y-%m-%d %H:%M} UTC"
+    return PaymentError(
+        f"what the provider told from {span} may be lost: it keeps news no longer. Call reconcile "
+        "for the time that the payments are of, and read_back for each top-up that differs",
+        kind="unavailable",
+    )
+
+
+def _elsewhere(payment: Payment) -> tuple[str, str] | None:
+    """Whose a payment says it is, though none of ours."""
+    return None if payment.org is None else (payment.org, payment.order or payment.attempt or "")
 
 
 def _about(notice: Notice) -> tuple[str, str]:

@@ -105,6 +105,21 @@ class TopUpContract:
         assert list(store.paying("cus_1")) == ["acme", "cog"]
         assert list(store.paying("none")) == []
 
+    def test_a_top_up_is_known_by_the_provider_s_own_ids(self, store: Store) -> None:
+        assert store.topup_of(payment="pi_1") is None
+        draft = Draft()
+        save(store, draft.changes(topups=[_topup("t-1", checkout="cs_1"), _topup("t-2")]))
+        save(store, Draft("bolt").changes(topups=[_topup("t-1", checkout="cs_2", payment="pi_2")]))
+        assert store.topup_of(checkout="cs_1") == ("acme", "t-1")
+        assert store.topup_of(checkout="cs_2") == store.topup_of(payment="pi_2") == ("bolt", "t-1")
+        assert store.topup_of(payment="pi_1") is None
+        save(store, draft.changes(topups=[_topup("t-1", checkout="cs_1", payment="pi_1")]))
+        assert store.topup_of(payment="pi_1") == ("acme", "t-1")
+        for none in ("cs_1", "t-1", ""):
+            assert store.topup_of(payment=none) is None
+        assert store.topup_of(checkout="pi_1") is None
+        assert store.topup_of() is None, "nor is every top-up without one meant"
+
     def test_a_mark_never_goes_back(self, store: Store) -> None:
         assert store.mark("news") is None
         store.set_mark("news", 5)

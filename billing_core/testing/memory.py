@@ -449,6 +449,19 @@ class MemoryStore:
             name for name, org in orgs if org.auto is not None and org.auto.customer == customer
         )
 
+    def topup_of(
+        self, *, payment: str | None = None, checkout: str | None = None
+    ) -> tuple[str, str] | None:
+        for name, org in sorted(self._orgs.items()):
+            for each in org.topups.values():
+                if payment is not None:
+                    found = each.payment == payment
+                else:
+                    found = checkout is not None and each.checkout == checkout
+                if found:
+                    return name, each.topup
+        return None
+
     def mark(self, name: str) -> int | None:
         return self._marks.get(name)
 

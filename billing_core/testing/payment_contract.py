@@ -11,6 +11,8 @@ a server shaped like the real one; ``clock`` is theirs.  Needs pytest.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from billing_core.errors import PaymentError
@@ -39,6 +41,7 @@ from billing_core.testing.payment_world import (
 __all__ = ["PaymentConformance", "PaymentWorld", "Street"]
 
 MINUTE = 60_000_000
+DAY = timedelta(days=1)
 
 
 class WebhookContract(WorldContract):
@@ -130,6 +133,40 @@ class ListContract(WorldContract):
         assert every_notice(world, since) == []
         _, method = world.street.save_method()
         assert [notice.method for notice in every_notice(world, since)] == [method]
+
+    def test_a_list_of_news_is_dated_by_the_provider_s_own_clock(
+        self, world: PaymentWorld, saved: Saved
+    ) -> None:
+        for _ in range(2):
+            page = world.provider.notices(world.clock())
+            assert page.at is not None and abs(page.at - world.clock()) <= 1_000_000
+            world.clock.advance(500 * DAY)
+
+    def test_news_is_listed_for_as_long_as_is_claimed(
+        self, world: PaymentWorld, saved: Saved
+    ) -> None:
+        kept = timedelta(microseconds=world.provider.news_kept)
+        world.clock.advance(kept - SECOND)
+        assert [notice.method for notice in every_notice(world, 0)] == [saved.method]
+
+    def test_what_our_staff_edit_leaves_the_money_as_it_is(
+        self, world: PaymentWorld, saved: Saved
+    ) -> None:
+        opened = world.provider.create_checkout(order(), key="order-1")
+        world.street.pay(opened.id, tax=950)
+        paid = payment_of(world, world.provider.read_checkout(opened.id))
+        refund = world.provider.refund(paid.id, key="r-1", amount=100)
+        before = world.provider.read_payment(paid.id)
+        for edited in ("acme-2", "order-9"), (None, None):
+            for name in (paid.id, opened.id, refund.id):
+                world.street.relabel(name, *edited)
+            now = world.provider.read_payment(paid.id)
+            assert (now.org, now.order, now.attempt) == (*edited, None)
+            assert [each.key for each in now.refunds] == [None]
+            assert (now.subtotal, now.checkout, now.kept) == (5000, opened.id, before.kept)
+            assert all_of(world) == [now]
+            page = world.provider.read_checkout(opened.id)
+            assert (page.org, page.order, page.subtotal) == (*edited, 5000)
 
     def test_many_notices_come_in_pages(self, world: PaymentWorld) -> None:
         methods = {world.street.save_method()[1] for _ in range(250)}

@@ -110,6 +110,11 @@ class Street(Protocol):
         """A delayed charge's money arrives, or does not."""
         ...
 
+    def relabel(self, name: str, org: str | None = None, order: str | None = None) -> None:
+        """Our staff edit the metadata of a payment, a checkout or a refund: it names another
+        org and order, or none; of a refund, our key is gone."""
+        ...
+
     def refund_in_dashboard(self, payment: str, amount: int | None = None) -> str:
         """Our staff refund by hand; the refund's id."""
         ...

@@ -14,8 +14,9 @@ import click
 from billing_adapters.cli.database import existing, path_of_existing
 from billing_adapters.cli.documents import load_topup_rules
 from billing_adapters.cli.show import print_json
-from billing_core import Billing, Delivery, TopUpRules, decimal_text
+from billing_core import Billing, BillingError, Delivery, TopUpRules, decimal_text
 from billing_core.payments import PaymentProvider
+from billing_core.reconciliation import Reconciliation
 
 __all__ = ["accept_clock", "reconcile", "undo_expiries", "worker"]
 
@@ -164,12 +165,16 @@ def _run(billing: Billing, limit: int, *, events: bool) -> int:
 @path_of_existing
 @click.option("--since", type=click.DateTime(), help="UTC. [default: a week before --until]")
 @click.option("--until", type=click.DateTime(), help="UTC. [default: an hour ago]")
+@click.option("--read-back", is_flag=True, help="Read back what differs, and compare again.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-def reconcile(db: Path, since: datetime | None, until: datetime | None, as_json: bool) -> None:
+def reconcile(
+    db: Path, since: datetime | None, until: datetime | None, read_back: bool, as_json: bool
+) -> None:
     """Compare the ledger's payments with the provider's, and name every difference.
 
     Takes the payments made from --since on and before --until. Exits with 1 if anything
-    differs. Needs a Stripe key in STRIPE_API_KEY.
+    differs. It changes nothing, unless --read-back makes the record of each top-up that differs
+    what the provider says of it now. Needs a Stripe key in STRIPE_API_KEY.
 
     \b
     Examples:
@@ -183,6 +188,9 @@ def reconcile(db: Path, since: datetime | None, until: datetime | None, as_json:
         raise click.ClickException(f"no provider of payments; put a Stripe key into {_KEY}")
     with existing(db, payments=provider) as billing:
         found = billing.reconcile(start, end)
+        if read_back and not found.ok:
+            _read_back(billing, found)
+            found = billing.reconcile(start, end)
     if as_json:
         rows = [
             {"org": each.org, "topup": each.topup, "payment": each.payment, "what": each.what}
@@ -199,3 +207,12 @@ def reconcile(db: Path, since: datetime | None, until: datetime | None, as_json:
         )
     if not found.ok:
         sys.exit(1)
+
+
+def _read_back(billing: Billing, found: Reconciliation) -> None:
+    for org, topup in dict.fromkeys((each.org, each.topup) for each in found.differences):
+        if topup is not None:
+            try:
+                billing.read_back(org, topup)
+            except BillingError as error:
+                click.echo(f"{org}: top-up {topup}: {error}", err=True)

@@ -280,6 +280,23 @@ class Bank:
         with self.lock:
             return self._refund(payment, amount, None).id
 
+    def relabel(self, name: str, org: str | None = None, order: str | None = None) -> None:
+        """Our own staff edit what we wrote on a payment, a checkout or a refund: it names
+        another org and order, or none; a refund has no key of ours any more."""
+        with self.lock:
+            if name in self._checkouts:
+                found = self._checkouts[name]
+                self._checkouts[name] = evolve(found, org=org, order=order)
+            elif name in self._payments:
+                edited = evolve(self._payments[name], org=org, order=order, attempt=None)
+                self._payments[name] = edited
+            else:
+                payment = self._holding(lambda each: any(r.id == name for r in each.refunds))
+                refunds = tuple(
+                    evolve(each, key=None) if each.id == name else each for each in payment.refunds
+                )
+                self._payments[payment.id] = evolve(payment, refunds=refunds)
+
     # -- Bookkeeping, under the lock ------------------------------------------------------
 
     def _refund(self, payment: str, amount: int | None, key: str | None) -> Refund:

@@ -78,6 +78,10 @@ class FakePayments(Bank, PaymentProvider):
     def keys_kept(self) -> int:
         return DAY
 
+    @property
+    def news_kept(self) -> int:
+        return 30 * DAY
+
     def create_checkout(self, order: CheckoutOrder, *, key: str) -> Checkout:
         checked_name("key", key)
         return self._once(key, order, lambda: self._open(order))
@@ -118,9 +122,11 @@ class FakePayments(Bank, PaymentProvider):
 
     def notices(self, since: int, *, cursor: str | None = None) -> Page[Notice]:
         def listed() -> Page[Notice]:
-            wanted = [each for each in reversed(self._news) if each.created >= _second(since)]
+            first = max(since, self._clock() - self.news_kept)
+            wanted = [each for each in reversed(self._news) if each.created >= _second(first)]
             page = _page(wanted, cursor, lambda each: each.id)
-            return Page(tuple(_notice(json.loads(each.body)) for each in page.items), page.next)
+            notices = tuple(_notice(json.loads(each.body)) for each in page.items)
+            return Page(notices, page.next, self._seconds())
 
         return self._read(listed)
 

@@ -27,6 +27,8 @@ class WorkReader(NamedTuple):
     due: Statement
     lapsing: Statement
     paying: Statement
+    by_payment: Statement
+    by_checkout: Statement
     undelivered: Statement
     auto: Statement
     mark: Statement
@@ -58,6 +60,15 @@ def work_reader(schema: str) -> WorkReader:
             f"SELECT org_id FROM {s}.accounts WHERE next_lapse <= $1 ORDER BY next_lapse LIMIT $2"
         ),
         paying=statement(f"SELECT org_id FROM {s}.auto_topups WHERE customer = $1 ORDER BY org_id"),
+        # The indexes' expressions, as migration 2 has them: rows of the version before count too.
+        by_payment=statement(
+            f"SELECT org_id, topup FROM {s}.topups WHERE (body::jsonb ->> 'payment') = $1"
+            " ORDER BY org_id, topup LIMIT 1"
+        ),
+        by_checkout=statement(
+            f"SELECT org_id, topup FROM {s}.topups WHERE (body::jsonb ->> 'checkout') = $1"
+            " ORDER BY org_id, topup LIMIT 1"
+        ),
         undelivered=statement(
             f"SELECT org_id FROM {s}.deliveries WHERE waiting AND until <= $1"
             " ORDER BY org_id LIMIT $2"
@@ -124,6 +135,15 @@ class WorkReads:
 
     def paying(self, customer: str) -> Sequence[str]:
         return self._read(self._reader.work.paying, _org, customer)
+
+    def topup_of(
+        self, *, payment: str | None = None, checkout: str | None = None
+    ) -> tuple[str, str] | None:
+        work = self._reader.work
+        name = checkout if payment is None else payment
+        query = work.by_checkout if payment is None else work.by_payment
+        found = [] if name is None else self._read(query, _pair, name)
+        return found[0] if found else None
 
     def mark(self, name: str) -> int | None:
         found = self._read(self._reader.work.mark, lambda row: rows.whole(row[0]), name)

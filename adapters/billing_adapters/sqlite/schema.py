@@ -327,11 +327,12 @@ _WIDE = {
 
 @migrations(name="0002_wide_totals")
 def _wide_totals(db: Database) -> None:
-    """Adds nothing: all of it is done by :func:`finish`.
-
-    The version before inserts rows without naming columns, so a table that it knows gets no
-    column before that either; what is added until then stands in a table of its own.
+    """Adds no column: that is done by :func:`finish`, as the version before inserts rows without
+    naming columns; what is added until then stands in a table of its own, or in an index.
     """
+    # A top-up is found by the provider's own ids, which rows of that version have as well.
+    for name in ("payment", "checkout"):
+        db.execute(f"CREATE INDEX topups_{name} ON topups (json_extract(body, '$.{name}'))")
 
 
 def _finish_wide_totals(db: sqlite3.Connection) -> None:

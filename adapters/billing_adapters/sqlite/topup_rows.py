@@ -39,6 +39,15 @@ SET_MARK = (
 STATEMENTS = (_PUT_TOPUP, _PUT_AUTO, _PUT_WAITING)
 _TOPUP = "SELECT asked, body FROM topups WHERE org_id = ? AND topup = ?"
 _AUTO = "SELECT body FROM auto_topups WHERE org_id = ?"
+# The indexes' expressions, as migration 2 has them: so rows of the version before are found too.
+_BY_PAYMENT = """
+SELECT org_id, topup FROM topups WHERE json_extract(body, '$.payment') = ?
+ORDER BY org_id, topup LIMIT 1
+"""
+_BY_CHECKOUT = """
+SELECT org_id, topup FROM topups WHERE json_extract(body, '$.checkout') = ?
+ORDER BY org_id, topup LIMIT 1
+"""
 _WAITING = """
 SELECT e.seq, e.n, e.kind, e.data FROM deliveries AS d, events AS e
 WHERE d.org_id = ? AND e.org_id = d.org_id AND (e.seq, e.n) > (d.seq, d.n)
@@ -118,6 +127,13 @@ class TopUpReads:
     def paying(self, customer: str) -> Sequence[str]:
         query = "SELECT org_id FROM auto_topups WHERE customer = ? ORDER BY org_id"
         return self._read(query, (customer,), lambda row: row[0])
+
+    def topup_of(
+        self, *, payment: str | None = None, checkout: str | None = None
+    ) -> tuple[str, str] | None:
+        query = _BY_CHECKOUT if payment is None else _BY_PAYMENT
+        found = self._read(query, (payment or checkout,), lambda row: (row[0], row[1]))
+        return found[0] if found else None
 
     def mark(self, name: str) -> int | None:
         found = self._read("SELECT value FROM marks WHERE name = ?", (name,), lambda row: row[0])
