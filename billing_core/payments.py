@@ -175,7 +175,8 @@ class Refund:
 @frozen(kw_only=True)
 class Dispute:
     """A customer's bank wants money back.  ``withdrawn``, ``reinstated``: what it has taken
-    from us and given back so far, in minor units of the payment's currency, without fees."""
+    from us and given back so far, in minor units of the payment's currency, without fees.  One
+    that is lost after it was won has withdrawn twice."""
 
     id: str
     amount: int
@@ -193,6 +194,8 @@ class Payment:
     where the checkout it was made by cannot be found.  ``org`` and one of ``order`` and
     ``attempt``: from its metadata, None where it is none of ours.  ``checkout``: that of the
     order.  ``created``: rounded down to what the provider keeps.
+
+    What is claimed is believed as far as it can be true: see :attr:`excess`.
 
     ``failure``: the provider's code of the last refusal.  ``recovery``: where
     ``authentication_required``, the secret with which the provider's own page or script lets
@@ -225,14 +228,29 @@ class Payment:
 
     @property
     def disputed(self) -> int:
-        """What disputes hold of it now: withdrawn and not reinstated."""
-        return sum(each.withdrawn - each.reinstated for each in self.disputes)
+        """What disputes hold of it now: withdrawn and not reinstated.  Of each no more than was
+        received, nor less than nothing, whatever figures the provider gives."""
+        held = (each.withdrawn - each.reinstated for each in self.disputes)
+        return sum(max(0, min(each, self.received)) for each in held)
 
     @property
     def kept(self) -> int:
-        """What of ``received`` is still ours; never below 0, though one amount can be both
-        refunded and disputed."""
-        return max(0, self.received - self.refunded - self.disputed)
+        """What of ``received`` is still ours: no more than that, and never below 0, though one
+        amount can be both refunded and disputed."""
+        return min(self.received, max(0, self.received - self.refunded - self.disputed))
+
+    @property
+    def excess(self) -> str | None:
+        """What the provider claims beyond what can be true, and so is not believed: to have
+        given back more than it took, or taken back more than was paid.  None: nothing."""
+        held = [each.withdrawn - each.reinstated for each in self.disputes]
+        given = -sum(each for each in held if each < 0)
+        if given:
+            return f"{given} more than was taken is given back, in minor units of {self.currency}"
+        taken = self.refunded + sum(held) - self.received
+        if self.received and taken > 0:
+            return f"{taken} more than was paid is taken back, in minor units of {self.currency}"
+        return None
 
 
 @frozen(kw_only=True)

@@ -72,6 +72,8 @@ def differences(
     if held is not None and credited != held:
         figures = f"{decimal_text(credited)} {account.currency} credited"
         return differ(f"{figures}; the provider holds {decimal_text(held)} for us")
+    if payment.excess is not None:
+        return differ(f"the provider says that {payment.excess}")
     return []
 
 

@@ -343,6 +343,7 @@ def record(ledger: Ledger, ask: Ask) -> Outcome:
             attempt_ends(auto, topup, before["state"], ask.time, ledger.terms.topups)
     if payment is not None and payment.id == topup.payment:
         _see_taken(topup, auto, payment, ledger.terms.topups)
+        _see_excess(ledger, topup, payment)
     if auto.stopped is not None and auto_before.stopped != auto.stopped:
         data = {"reason": auto.stopped, "topup": topup.topup, "failures": auto.failures}
         ledger.untold.append(("auto_topup_stopped", data))
@@ -441,6 +442,15 @@ def _see_taken(topup: TopUp, auto: AutoTopUp, payment: Payment, rules: TopUpRule
     if taken > topup.taken and (withdrawn or rules.refund_stops):
         stopped(auto, "dispute" if withdrawn else "refund")
     topup.taken = max(topup.taken, taken)
+
+
+def _see_excess(ledger: Ledger, topup: TopUp, payment: Payment) -> None:
+    """What the provider claims beyond what was paid moves nothing: it is told, and on record."""
+    if topup.state == "paid" and topup.why != payment.excess:
+        topup.why = payment.excess
+        if topup.why is not None:
+            data = {"topup": topup.topup, "payment": payment.id, "why": topup.why}
+            ledger.untold.append(("payment_quarantined", data))
 
 
 def _credit(ledger: Ledger, topup: TopUp, payment: Payment) -> int:

@@ -196,7 +196,8 @@ class TopUp:
     the entries that took credit back.  ``refunds``: ``[our id, minor units or None for all,
     "asked", "made" or "refused"]``.  ``strays``: further payments for the same order.
     ``why``: of the state; of one that is ``calling``, why nobody is to be asked for it any
-    more (:func:`misfit`).  ``paid_at``: when the provider made the payment.
+    more (:func:`misfit`); of one that is ``paid``, what the provider claims of its payment and
+    is not believed.  ``paid_at``: when the provider made the payment.
     """
 
     topup: str
@@ -435,6 +436,8 @@ def mismatch(topup: TopUp, payment: Payment, currency: str, livemode: bool) -> s
         return "subtotal"
     if payment.subtotal != topup.amount or payment.received != payment.amount:
         return "amount"
+    if payment.subtotal > payment.amount:  # credit for money that nobody has paid
+        return "amount"
     return None
 
 
@@ -442,9 +445,9 @@ def held_share(topup: TopUp, payment: Payment) -> int | None:
     """Nanos of a credited top-up for what the provider holds of its payment: the subtotal in
     the proportion of what is kept to the total, rounded down.  None where it cannot be told.
 
-    The subtotal was compared when it was credited; a checkout that cannot be found later
-    changes nothing.
+    The subtotal and the currency were compared when it was credited; a checkout that cannot be
+    found later changes nothing, nor does another currency.
     """
-    if not payment.received:
+    if payment.received <= 0:
         return None
-    return to_nanos(topup.amount, payment.currency) * payment.kept // payment.received
+    return topup.granted * payment.kept // payment.received

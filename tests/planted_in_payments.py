@@ -38,8 +38,8 @@ PAYMENTS: list[Planted] = [
     (
         "a won dispute reinstates nothing",
         PORT,
-        "each.withdrawn - each.reinstated for",
-        "each.withdrawn for",
+        "held = (each.withdrawn - each.reinstated for",
+        "held = (each.withdrawn for",
         both("a_won_dispute_gives_it_back"),
     ),
     (

@@ -10,6 +10,11 @@ ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
 PG_WORK = "adapters/billing_adapters/postgres/work.py"
 MEMORY = "billing_core/testing/memory.py"
 
+PORT = "billing_core/payments.py"
+POLICY = "billing_core/topup.py"
+
+ODD = "tests/test_odd_figures.py::test_"
+CLIENT = "tests/test_stripe_client.py::test_"
 NEWS = "tests/test_news_heard.py::test_"
 STORE = "Store::test_a_top_up_is_known_by_the_provider_s_own_ids"
 GONE = "tests/test_gone_at_provider.py::test_"
@@ -213,5 +218,67 @@ IN_PROVIDERS: list[Planted] = [
         "found = checkout is not None and each.checkout == checkout",
         "found = each.checkout == checkout",
         ("tests/test_memory_store.py::TestMemory" + STORE,),
+    ),
+    (
+        "more given back than was taken is believed",
+        PORT,
+        "sum(max(0, min(each, self.received)) for each in held)",
+        "sum(min(each, self.received) for each in held)",
+        (
+            ODD + "more_given_back_than_was_taken_brings_no_credit",
+            STRIPES + "more_given_back_than_was_taken_is_not_believed",
+        ),
+    ),
+    (
+        "more is kept than was received",
+        PORT,
+        "min(self.received, max(0, self.received - self.refunded - self.disputed))",
+        "max(0, self.received - self.refunded - self.disputed)",
+        (ODD + "whatever_is_claimed_credit_stays_between_nothing_and_what_was_paid",),
+    ),
+    (
+        "what is claimed beyond what was paid is not told",
+        DECIDE,
+        "        _see_excess(ledger, topup, payment)\n",
+        "",
+        (ODD + "more_given_back_than_was_taken_brings_no_credit",),
+    ),
+    (
+        "reconcile agrees with claims that are not believed",
+        "billing_core/reconciliation.py",
+        "    if payment.excess is not None:\n",
+        "    if False:\n",
+        (ODD + "more_given_back_than_was_taken_brings_no_credit",),
+    ),
+    (
+        "credit is given for a subtotal above the total",
+        POLICY,
+        "if payment.subtotal > payment.amount:",
+        "if False:",
+        (ODD + "a_subtotal_above_what_was_paid_is_quarantined",),
+    ),
+    (
+        "a currency that is told otherwise later moves credit",
+        POLICY,
+        "return topup.granted * payment.kept // payment.received",
+        'return payment.currency == "USD" and topup.granted * payment.kept // payment.received',
+        (ODD + "a_currency_that_is_told_otherwise_later_moves_no_credit",),
+    ),
+    (
+        "a dispute lost after it was won, settled in another currency, has taken nothing",
+        REPLIES,
+        'reinstated = max(0, withdrawn - amount) if last["amount"] < 0 else withdrawn',
+        "reinstated = amount if reinstated else 0\n        withdrawn = amount",
+        (
+            CLIENT + "a_dispute_lost_after_it_was_won_in_another_currency_has_taken_it",
+            ODD + "a_dispute_lost_after_it_was_won_takes_credit_and_stops_top_ups_again",
+        ),
+    ),
+    (
+        "a dispute that is lost in the second in which it was won has taken nothing",
+        REPLIES,
+        '(each["created"], (each["amount"] < 0) is lost)',
+        'each["created"]',
+        (CLIENT + "a_dispute_lost_after_it_was_won_in_another_currency_has_taken_it",),
     ),
 ]

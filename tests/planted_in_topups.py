@@ -74,8 +74,8 @@ IN_TOPUPS: list[Planted] = [
     (
         "what is clawed back is the money, tax included",
         POLICY,
-        "return to_nanos(topup.amount, payment.currency) * payment.kept // payment.received",
-        "return to_nanos(payment.kept, payment.currency)",
+        "return topup.granted * payment.kept // payment.received",
+        "return topup.granted * payment.kept // topup.amount",
         (REFUNDS + "a_refund_takes_back_credit_in_proportion",),
     ),
     (

@@ -153,7 +153,10 @@ class Account:
                 made["status"] = "warning_closed"
                 self.tell("charge.dispute.closed", made)
                 return
+            regained = made["status"] == "won"
             made["status"] = "won" if won else "lost"
+            if regained and not won:
+                self.move(made, -made["amount"], "dispute")
             if won:
                 self.move(
                     made, made["amount"] if reinstated is None else reinstated, "dispute_reversal"

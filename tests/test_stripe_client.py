@@ -240,6 +240,37 @@ def test_a_dispute_settled_in_another_currency_is_counted_in_the_payments(stripe
     assert (found.withdrawn, found.reinstated) == (2000, 2000 if won else 0)
 
 
+@pytest.mark.parametrize("apart", [0, 1])
+def test_a_dispute_lost_after_it_was_won_in_another_currency_has_taken_it(stripes, apart) -> None:
+    world, _ = stripes
+    world.street.settles_in = "eur"
+    payment = payment_of(world, paid_checkout(world))
+    dispute = world.street.dispute(payment.id, 2000)
+    held = []
+    for won in (True, False, True, False):
+        world.clock.advance(apart * SECOND)
+        world.street.close_dispute(dispute, won=won)
+        held.append(world.provider.read_payment(payment.id).disputed)
+    assert held == [0, 2000, 0, 2000]
+    (found,) = world.provider.read_payment(payment.id).disputes
+    assert found.withdrawn == 6000, "what is taken again is news"
+
+
+def test_a_dispute_taken_in_parts_in_another_currency_is_taken_and_given_back_once(stripes) -> None:
+    world, _ = stripes
+    world.street.settles_in = "eur"
+    payment = payment_of(world, paid_checkout(world))
+    name = world.street.dispute(payment.id, 2000)
+    made = world.street.disputes[name]
+    world.clock.advance(SECOND)
+    world.street.move(made, -500, "dispute")
+    assert world.provider.read_payment(payment.id).disputed == 2000
+    world.clock.advance(SECOND)
+    world.street.close_dispute(name, won=True)
+    now = world.provider.read_payment(payment.id)
+    assert (now.disputed, now.excess) == (0, None)
+
+
 def test_the_mode_is_that_of_what_was_read_not_what_was_configured(stripes) -> None:
     world, _ = stripes
     world.street.livemode = True

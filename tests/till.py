@@ -163,4 +163,5 @@ def till(kind: str, **options) -> Iterator[Till]:
             yield Till(fake_world(), store, **options)
     else:
         with stripe_world() as (world, _):
+            world.street.settles_in = "eur" if kind == "stripe in euros" else None
             yield Till(world, **options)

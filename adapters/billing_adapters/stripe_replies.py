@@ -143,14 +143,17 @@ def refund_of(refund: Json, payment: str) -> Refund:
 
 def dispute_of(dispute: Json) -> Dispute:
     """Its money is in its balance transactions, which may be in another currency than the
-    payment: then it is all or nothing, since how much of it was converted cannot be told."""
+    payment: then it is all or nothing, by the last of them, since how much of it was converted
+    cannot be told."""
     amount = dispute["amount"]
-    moves = dispute["balance_transactions"]
+    moves = [each for each in dispute["balance_transactions"] if each["amount"]]
     withdrawn = -sum(each["amount"] for each in moves if each["amount"] < 0)
     reinstated = sum(each["amount"] for each in moves if each["amount"] > 0)
     if any(each["currency"] != dispute["currency"] for each in moves):
-        withdrawn = amount if withdrawn else 0
-        reinstated = amount if reinstated else 0
+        lost = dispute["status"] == "lost"
+        last = max(moves, key=lambda each: (each["created"], (each["amount"] < 0) is lost))
+        withdrawn = amount * sum(each["amount"] < 0 for each in moves)
+        reinstated = max(0, withdrawn - amount) if last["amount"] < 0 else withdrawn
     return Dispute(
         id=dispute["id"],
         amount=amount,

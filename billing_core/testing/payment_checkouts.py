@@ -325,6 +325,31 @@ class DisputeContract(WorldContract):
         world.street.close_dispute(dispute, won=True, reinstated=500)
         assert world.provider.read_payment(payment.id).disputed == 1500
 
+    def test_a_dispute_that_is_lost_after_it_was_won_takes_it_again(
+        self, world: PaymentWorld
+    ) -> None:
+        payment = payment_of(world, paid_checkout(world))
+        dispute = world.street.dispute(payment.id, 2000)
+        world.street.close_dispute(dispute, won=True)
+        assert world.provider.read_payment(payment.id).kept == 5000
+        world.street.close_dispute(dispute, won=False)
+        now = world.provider.read_payment(payment.id)
+        (found,) = now.disputes
+        assert (found.state, found.withdrawn - found.reinstated) == ("lost", 2000)
+        assert (now.disputed, now.kept, now.excess) == (2000, 3000, None)
+        assert all_of(world) == [now]
+
+    def test_more_given_back_than_was_taken_is_not_believed(self, world: PaymentWorld) -> None:
+        payment = payment_of(world, paid_checkout(world))
+        other = world.street.dispute(payment.id, 1000)
+        dispute = world.street.dispute(payment.id, 2000)
+        world.street.close_dispute(dispute, won=True, reinstated=2500)
+        now = world.provider.read_payment(payment.id)
+        assert (now.disputed, now.kept) == (1000, 4000), "nor is it taken off another dispute"
+        assert now.excess is not None and now.excess.startswith("500 more than was taken")
+        world.street.close_dispute(other, won=True)
+        assert world.provider.read_payment(payment.id).kept == 5000
+
     def test_an_inquiry_moves_no_money(self, world: PaymentWorld) -> None:
         payment = payment_of(world, paid_checkout(world))
         inquiry = world.street.dispute(payment.id, inquiry=True)
@@ -340,6 +365,7 @@ class DisputeContract(WorldContract):
         world.street.dispute(payment.id, 5000)
         now = world.provider.read_payment(payment.id)
         assert (now.refunded, now.disputed, now.kept) == (3000, 5000, 0)
+        assert now.excess is not None and now.excess.startswith("3000 more than was paid")
 
     def test_disputes_of_parts_add_up(self, world: PaymentWorld) -> None:
         payment = payment_of(world, paid_checkout(world))

@@ -132,7 +132,8 @@ class Street(Protocol):
         ...
 
     def close_dispute(self, dispute: str, *, won: bool, reinstated: int | None = None) -> None:
-        """A dispute is decided; one that is won gives all back, or ``reinstated`` of it."""
+        """A dispute is decided; one that is won gives all back, or ``reinstated``, which may be
+        more; one that is lost after it was won takes that again."""
         ...
 
     def fault(self, *faults: Fault) -> None:

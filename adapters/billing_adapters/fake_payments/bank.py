@@ -247,7 +247,8 @@ class Bank:
             return made.id
 
     def close_dispute(self, dispute: str, *, won: bool, reinstated: int | None = None) -> None:
-        """Decide a dispute; a won one gives back what it took, or ``reinstated`` of it."""
+        """Decide a dispute; a won one gives back what it took, or ``reinstated``; one that is
+        lost after it was won takes that again."""
         with self.lock:
             payment = self._holding(lambda each: any(d.id == dispute for d in each.disputes))
             disputes = tuple(
@@ -406,6 +407,6 @@ def _closed(dispute: Dispute, *, won: bool, reinstated: int | None) -> Dispute:
     if dispute.state == "inquiry":
         return evolve(dispute, state="closed")
     if not won:
-        return evolve(dispute, state="lost")
+        return evolve(dispute, state="lost", withdrawn=dispute.withdrawn + dispute.reinstated)
     returned = dispute.withdrawn if reinstated is None else reinstated
     return evolve(dispute, state="won", reinstated=returned)
