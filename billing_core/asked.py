@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from billing_core.errors import InvalidCommand
+from billing_core.errors import Conflict, InvalidCommand
 from billing_core.ledger import Ledger
 from billing_core.limits import Bound
 from billing_core.outcomes import Outcome, Refusal, outcome
 from billing_core.records import UsageRecord
+from billing_core.terms import NeedMore, Terms
 from billing_core.times import moment
 
-__all__ = ["Ask", "check_future", "finish", "refuse", "refused"]
+__all__ = ["Ask", "check_future", "check_level", "finish", "refuse", "refused"]
 
 
 class Ask(NamedTuple):
@@ -58,6 +59,20 @@ def refused(org: str, key: str, bound: Bound, time: int) -> Refusal:
     seconds = (bound.until - time) / 1_000_000
     return Refusal(
         org, key, reason, bound.shortfall, bound.limit, retryable=True, retry_after=seconds
+    )
+
+
+def check_level(what: str, needs: int, terms: Terms) -> None:
+    """Raise Conflict for what the version of the library that may run beside this one cannot
+    follow; NeedMore where that may have changed."""
+    if terms.level >= needs:
+        return
+    if not terms.fresh:
+        raise NeedMore(None)
+    raise Conflict(
+        f"{what} needs schema {needs}, and the version of this library "
+        f"that may still run beside this one knows {terms.level}: once it runs nowhere, run "
+        "billing migrate --finish"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from billing_core.audit_tables import Checkpoint, Discrepancy, Tables, documents
 from billing_core.audit_time import FOLLOW_TIME, stored
-from billing_core.audit_usage import GIVES_BACK, follow_usage, used
+from billing_core.audit_usage import GIVES_BACK, check_undone, follow_usage, used
 from billing_core.catalogue import Catalogue
 from billing_core.journal import TOLD, chained
 from billing_core.ledger import CHARGES
@@ -48,6 +48,7 @@ class Audit:
         self.followed = 0  # entries, by this audit
         self.found: list[Discrepancy] = []
         self.posted = 0  # of a run or workspace, since its last command
+        self.undone: int | None = None  # still to be given back of usage that was undone
         self.stored: dict[str, int] = {}  # byte-microseconds posted, by workspace
 
     @classmethod
@@ -434,9 +435,25 @@ class Audit:
     subject: Callable[[int], Entry]
     """Gives an earlier entry by number; set by whoever runs the audit."""
 
+    def _undone(self, entry: Entry, content: Any, effects: Any) -> None:
+        if "undone" in content:
+            self.undone = (self.undone or 0) - entry.amount
+            self._take_back(entry, content, effects)
+        else:
+            self.undone = check_undone(self, entry, content["charge"])
+
     def _reverse(self, entry: Entry, content: Any, effects: Any) -> None:
+        if content.get("undo_usage") and entry.amount != self.undone:
+            self.note(f"entry {entry.seq}", f"gives back {entry.amount}, not {self.undone}")
+        self.undone = None
+        self._take_back(entry, content, effects)
+
+    def _take_back(self, entry: Entry, content: Any, effects: Any) -> None:
         story = self._story(content["charge"], None)
-        story.reversed += entry.amount
+        if "undone" in content:  # it costs less now
+            story.amount -= entry.amount
+        else:
+            story.reversed += entry.amount
         if story.reversed > story.amount:
             self.note(f"entry {entry.seq}", f"charge {story.charge} is reversed beyond its amount")
         renamed: dict[int, int] = {}
@@ -507,6 +524,7 @@ _FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {
     "price": Audit._charge,
     "reverse": Audit._reverse,
     "restore": Audit._restore,
+    "undone": Audit._undone,
     "plan": Audit._plan,
     "limit": Audit._limit,
     "low_balance": Audit._low_balance,

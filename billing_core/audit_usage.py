@@ -14,9 +14,9 @@ from billing_core.times import DAY, HOUR, billing_period, micros
 if TYPE_CHECKING:
     from billing_core.audit import Audit
 
-__all__ = ["GIVES_BACK", "follow_usage", "used"]
+__all__ = ["GIVES_BACK", "check_undone", "follow_usage", "used"]
 
-GIVES_BACK = ("reverse", "back")
+GIVES_BACK = ("reverse", "back", "undone")
 """The operations that take back of a charge."""
 
 
@@ -62,7 +62,7 @@ def _counts(audit: Audit, entry: Entry, content: Any, effects: Any, where: str) 
     charged before spending was added up."""
     account = audit.account
     assert account is not None
-    if entry.op == "reverse":
+    if entry.op in ("reverse", "undone"):
         return had_counted(account, audit.subject(content["charge"]))
     if not effects.get("uncounted"):
         return True
@@ -85,7 +85,7 @@ def _check_line(
         audit.note(where, f"price version {version} is not on record as it was")
         return
     # An item keeps its first version, and a later command may name any.
-    exempt = entry.op == "price" or usage.item is not None
+    exempt = entry.op in ("price", "undone") or usage.item is not None
     for book in () if exempt else audit.catalogue.books_of(version):
         if usage.occurred_at < micros("effective_at", book.effective_at):
             audit.note(where, f"price version {version} was not in force yet")
@@ -93,7 +93,7 @@ def _check_line(
             audit.note(where, f"price version {version} is for {book.audience}")
     amount, rest = charge(
         priced.price.function, line.counter, line.billed, (line.carry, line.carry_of),
-        line.amount if entry.op == "back" else 0,
+        line.amount if entry.op in ("back", "undone") else 0,
     )  # fmt: skip
     if amount != line.amount:
         audit.note(where, f"{line.component} charges {line.amount}; its price says {amount}")
@@ -141,3 +141,35 @@ def _roll_up(audit: Audit, usage: UsageRecord, period: int) -> None:
                 if line.payer == payer:
                     cell.amount += line.amount
                     cell.add_part(line.component, line.quantity, line.amount)
+
+
+def check_undone(audit: Audit, entry: Entry, number: int) -> int:
+    """Usage that is undone is what its charge has on record, and what priced it later, taken
+    away; what is then to be given back."""
+    where = f"entry {entry.seq}"
+    undone, story = used(entry), audit.tables.charges.get(number)
+    whole = [audit.subject(number)]
+    before = 0 if story is None else story.reversed
+    if story is not None and story.priced is not None:
+        whole.append(audit.subject(story.priced))
+        later = audit.tables.charges.get(story.priced)
+        before += 0 if later is None else later.reversed
+    first = used(whole[0])
+    same = first._replace(requests=-first.requests, lines=undone.lines)
+    if undone != same:
+        audit.note(where, f"undoes other usage than that of charge {number}")
+    left: dict[tuple[str, str], list[int]] = {}
+    cost = 0
+    for part in (*(used(each).lines for each in whole), undone.lines):
+        for line in part:
+            if (line.component, line.payer, line.version) == ("reversed", "platform", ""):
+                cost += line.amount
+                continue
+            sums = left.setdefault((line.component, line.payer), [0, 0])
+            sums[0] += line.quantity
+            if line.version is not None or len(whole) == 1:
+                sums[1] += line.billed
+    # What is left of an item may count as its minimum.
+    if any(quantity or (billed and first.item is None) for quantity, billed in left.values()):
+        audit.note(where, f"leaves {left} of charge {number}")
+    return max(0, cost - before)

@@ -21,7 +21,19 @@ from billing_core.records import Charge, Entry, Item, Line, UsageRecord
 from billing_core.terms import NeedMore
 from billing_core.times import micros
 
-__all__ = ["advance", "deduct", "estimate", "item_of", "price", "price_usage", "reverse", "settle"]
+__all__ = [
+    "advance",
+    "deduct",
+    "estimate",
+    "item_of",
+    "price",
+    "price_usage",
+    "reverse",
+    "settle",
+    "subject_of",
+    "take_back",
+    "versions",
+]
 
 
 def estimate(ledger: Ledger, usage: Usage, at: int) -> Quote:
@@ -32,7 +44,7 @@ def estimate(ledger: Ledger, usage: Usage, at: int) -> Quote:
         return quote(
             usage,
             prices.__getitem__,
-            _versions(ledger, usage.resource),
+            versions(ledger, usage.resource),
             counter,
             item_of(ledger, usage),
             prices.expected,
@@ -55,15 +67,17 @@ def price_usage(ledger: Ledger, usage: Usage | Correction, occurred: int) -> Met
     resource = usage.resource
     counter = ledger.count(resource, ledger.period(occurred).start)
     prices = ledger.prices(resource, occurred)
-    versions = _versions(ledger, resource)
-    metered = meter(usage, prices.__getitem__, versions, counter, item_of(ledger, usage))
+    version_of = versions(ledger, resource)
+    metered = meter(usage, prices.__getitem__, version_of, counter, item_of(ledger, usage))
     if not ledger.terms.fresh and None in [line.version for line in metered.lines]:
         raise NeedMore(None)
     ledger.check_room(used=metered.amount)
     return metered
 
 
-def _versions(ledger: Ledger, resource: str) -> Callable[[str, str], Priced | None]:
+def versions(ledger: Ledger, resource: str) -> Callable[[str, str], Priced | None]:
+    """The price that a version on record has for a component of a resource."""
+
     def price_of(version: str, component: str) -> Priced | None:
         currency = ledger.account.currency
         priced = ledger.catalogue.priced_by(version, currency, resource, component)
@@ -202,7 +216,7 @@ def deduct(ledger: Ledger, ask: Ask) -> Outcome:
     return _charge(ledger, ask, amount, amount, record)
 
 
-def _subject(ledger: Ledger, number: int) -> Entry:
+def subject_of(ledger: Ledger, number: int) -> Entry:
     entry = ledger.entry(number)
     if entry is None or entry.usage is None or entry.op not in CHARGES:
         raise NotFound("charge", number, "a charge is named by the seq that it answered")
@@ -211,7 +225,9 @@ def _subject(ledger: Ledger, number: int) -> Entry:
 
 def price(ledger: Ledger, ask: Ask) -> Outcome:
     command: PriceUnpriced = ask.command
-    subject = _subject(ledger, command.charge)
+    subject = subject_of(ledger, command.charge)
+    if f"undone:{subject.seq}" in ledger.state.entries:
+        raise Conflict(f"the usage of charge {subject.seq} was undone: there is nothing to price")
     story = story_of(ledger, subject)
     usage = cast(UsageRecord, subject.usage)
     parts: tuple[tuple[str, int, Payer], ...] = tuple(
@@ -227,8 +243,8 @@ def price(ledger: Ledger, ask: Ask) -> Outcome:
     price_of = partial(_must_price, ledger.catalogue, version, account.currency, usage.resource)
     unpriced = Usage(usage.resource, parts, usage.item)
     counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
-    versions = _versions(ledger, usage.resource)
-    metered = meter(unpriced, price_of, versions, counter, item_of(ledger, unpriced))
+    version_of = versions(ledger, usage.resource)
+    metered = meter(unpriced, price_of, version_of, counter, item_of(ledger, unpriced))
     ledger.check_room(used=metered.amount)
     lapse(ledger, ask.time)
     advance(ledger, unpriced, usage.occurred_at, metered)
@@ -254,7 +270,7 @@ def reverse(ledger: Ledger, ask: Ask) -> Outcome:
     expires = command.expires_at
     expires_at = None if expires is None else micros("expires_at", expires)
     check_future("expires_at", expires_at, ask)
-    subject = _subject(ledger, command.charge)
+    subject = subject_of(ledger, command.charge)
     if subject.op == "piece":
         raise Conflict(f"charge {subject.seq} is part of a run or of storage: forgive the run")
     lapse(ledger, ask.time)
@@ -264,11 +280,18 @@ def reverse(ledger: Ledger, ask: Ask) -> Outcome:
     if amount > left or not left:
         return refuse(ask, "over_reversal", amount - left, "charge")
     ledger.check_room(returned=max(0, amount - story.unpaid))
-    made = give_back(ledger, story, amount, expires_at)
+    made, record = take_back(ledger, subject, story, amount, expires_at)
     repay(ledger)
+    return finish(ledger, ask, amount, {"lots": made} if made else None, record)
+
+
+def take_back(
+    ledger: Ledger, subject: Entry, story: Charge, amount: int, expires_at: int | None
+) -> tuple[list[list[int]], UsageRecord]:
+    """Give back an amount of a charge: the lots made for ended ones, and what is recorded."""
+    made = give_back(ledger, story, amount, expires_at)
     usage = cast(UsageRecord, subject.usage)
     project = usage.project if had_counted(ledger.account, subject) else None
     count_spending(ledger, usage.member, project, usage.occurred_at, -amount)
     lines = (Line("reversed", 0, 0, PLATFORM, -amount, ""),)
-    record = usage._replace(item=None, requests=0, lines=lines)
-    return finish(ledger, ask, amount, {"lots": made} if made else None, record)
+    return made, usage._replace(item=None, requests=0, lines=lines)

@@ -404,6 +404,12 @@ class Reverse(Command):
 
     ``expires_at``: a new expiry for what was paid from lots that have expired
     since; without it that part expires again.
+
+    ``undo_usage``: what was charged for did not happen, such as a call that failed.  Once, of
+    the whole charge, be it of nothing: its quantities leave their counters, its item, quotas
+    and reports, and what comes back is what all that was used now costs less: of this
+    charge, and beyond it (where tiers or packages shift) of the latest ones that were counted
+    with it.
     """
 
     op: ClassVar[str] = "reverse"
@@ -411,6 +417,7 @@ class Reverse(Command):
     key: str = field(kw_only=False)
     charge: int
     amount: Money | None = None
+    undo_usage: bool = False
     expires_at: datetime | None = None
     reason: str | None = None
     at: datetime | None = None
@@ -418,8 +425,12 @@ class Reverse(Command):
     def __attrs_post_init__(self) -> None:
         check_command(self)
         _check_charge(self.charge)
+        if type(self.undo_usage) is not bool:
+            raise InvalidCommand("undo_usage", self.undo_usage, "True or False")
         if self.amount is not None:
             check_positive("amount", self.amount)
+            if self.undo_usage:
+                raise InvalidCommand("amount", self.amount, "none: usage is undone as a whole")
         if self.expires_at is not None:
             micros("expires_at", self.expires_at)
         if self.reason is not None:
@@ -430,6 +441,7 @@ class Reverse(Command):
         return {
             "charge": self.charge,
             "amount": None if self.amount is None else self.amount.nanos,
+            "undo_usage": self.undo_usage or None,
             "expires_at": None if expires is None else micros("expires_at", expires),
             "reason": self.reason,
         }

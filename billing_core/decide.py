@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
-from billing_core.asked import Ask, check_future, finish
-from billing_core.charging import deduct, estimate, price, reverse, settle
+from billing_core.asked import Ask, check_future, check_level, finish
+from billing_core.charging import deduct, estimate, price, settle
 from billing_core.commands import (
     Command,
     Deduct,
@@ -39,10 +39,11 @@ from billing_core.quantities import Usage
 from billing_core.records import Account, Lot
 from billing_core.replay import check_loaded, check_stands
 from billing_core.restoring import undo_expiry
+from billing_core.reversal import reverse
 from billing_core.running import RUN_HANDLERS, end_runs, want_run
 from billing_core.storing import STORAGE_HANDLERS, want_storage
 from billing_core.subscribing import set_limit, set_low_balance, set_plan, subscribe
-from billing_core.terms import NeedMore, Terms
+from billing_core.terms import Terms
 from billing_core.times import micros, moment
 from billing_core.topping_up import (
     ask_refund,
@@ -104,6 +105,8 @@ def _want_use(want: Wanted, command: Any, at: int) -> None:
 
 def _want_charge(want: Wanted, command: Any, at: int) -> None:
     want.charges.add(command.charge)
+    if isinstance(command, PriceUnpriced) or command.undo_usage:
+        want.keys.add(f"undone:{command.charge}")
 
 
 def _want_expiry(want: Wanted, command: Any, at: int) -> None:
@@ -194,7 +197,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     ):
         return Refusal(command.org, command.key, "closed")
     if command.level > terms.level:
-        _check_level(command, terms)
+        check_level(type(command).__name__, command.level, terms)
     ask = Ask(command, key, content, at, max(at, account.watermark), member or 0)
     result = _HANDLERS[type(command)](ledger, ask)
     if account.ahead:
@@ -206,16 +209,6 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     if isinstance(result, Refusal):
         result = in_flight(result, open=account.topup_open)
     return result
-
-
-def _check_level(command: Command, terms: Terms) -> None:
-    if not terms.fresh:
-        raise NeedMore(None)
-    raise Conflict(
-        f"{type(command).__name__} needs schema {command.level}, and the version of this library "
-        f"that may still run beside this one knows {terms.level}: once it runs nowhere, run "
-        "billing migrate --finish"
-    )
 
 
 def _member(ledger: Ledger, command: Command) -> int | None:

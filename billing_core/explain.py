@@ -104,6 +104,10 @@ def explain(
         Payment(lot, lots[lot].kind, amount, own[index] if index < len(own) else "repayment")
         for index, (lot, amount) in enumerate(story.payments)
     ]
+    # Undoing other usage lowers what this one costs: that has come back as well.
+    back = story.reversed
+    if entry.op != "piece":
+        back += entry.amount - story.amount
     return Explanation(
         org=entry.org,
         charge=entry.seq,
@@ -118,7 +122,7 @@ def explain(
         lines=tuple(_line(line, catalogue, currency, usage.resource) for line in usage.lines),
         payments=tuple(payments),
         unpaid=story.unpaid,
-        reversed=story.reversed,
+        reversed=back,
         priced_by=story.priced,
     )
 

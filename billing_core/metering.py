@@ -21,6 +21,7 @@ __all__ = [
     "describe",
     "meter",
     "quote",
+    "unmeter",
 ]
 
 PriceOf = Callable[[str], Priced | None]
@@ -98,6 +99,62 @@ def meter(
             total += amount
         counters[component] = [at, carry, carry_of]
     return Metered(tuple(lines), total, counters, items)
+
+
+def unmeter(
+    lines: Iterable[Line],
+    price_of: Callable[[str, str], Priced],
+    counter: Counter | None,
+    item: Item | None,
+    least: int,
+) -> Metered:
+    """Take what lines on record say out of their counter and item: lines that are their
+    opposites, each at its own version (``price_of(version, component)``) from where the
+    counter stands now.
+
+    What is left of an item counts at least as its minimum.  ``least``: what may be given back
+    at most, in nanos, as a negative number; what is left stands in the carried fraction.
+    """
+    found: list[Line] = []
+    priced: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.payer == PLATFORM and line.version:
+            priced.setdefault(line.component, []).append(line)
+        else:
+            found.append(_opposite(line))
+            least += line.amount
+    standing = {} if counter is None else counter.components
+    counters: dict[str, list[int]] = {}
+    items: dict[str, list[int | str]] = {}
+    for component, some in priced.items():
+        pieces: _Pieces = tuple(
+            (-line.quantity, -line.billed, price_of(line.version or "", component))
+            for line in reversed(some)
+        )
+        if item is not None:
+            pieces, items[component] = _by_item(
+                -sum(line.quantity for line in some),
+                price_of(some[0].version or "", component),
+                item.components.get(component),
+                component,
+                price_of,
+            )
+        at, carry, carry_of, _ = standing.get(component, NO_COUNTER)
+        for raw, billed, by in pieces:
+            amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
+            least -= min(0, amount)
+            found.append(
+                Line(component, raw, billed, PLATFORM, amount, by.version, at, carry, carry_of)
+            )
+            at += billed
+            carry, carry_of = rest
+        counters[component] = [at, carry, carry_of]
+    return Metered(tuple(found), sum(line.amount for line in found), counters, items)
+
+
+def _opposite(line: Line) -> Line:
+    quantity, billed, amount = -line.quantity, -line.billed, -line.amount
+    return line._replace(quantity=quantity, billed=billed, amount=amount)
 
 
 def _by_item(

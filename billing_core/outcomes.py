@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from operator import add
 from typing import Any
 
 from attrs import field, frozen
@@ -113,7 +114,7 @@ class Charged(Success):
 @frozen
 class Reversed(Success):
     """``amount`` of a charge was given back: ``forgiven`` as less debt, ``refilled`` to
-    lots, ``expired`` because the lot had."""
+    lots, ``expired`` because the lot had.  Where usage was undone, of later charges too."""
 
     amount: int
     forgiven: int
@@ -289,9 +290,11 @@ def _moved(entry: Entry, kind: str) -> int:
     return sum(transfer.amount for transfer in entry.transfers if transfer.kind == kind)
 
 
-def _reversed(entry: Entry, base: _Base, _: Any) -> Success:
-    forgiven, refilled = _moved(entry, "forgiveness"), _moved(entry, "refill")
-    return Reversed(*base, entry.amount, forgiven, refilled, _moved(entry, "expiry"))
+def _reversed(entry: Entry, base: _Base, effects: Any) -> Success:
+    own = entry.amount, *(_moved(entry, kind) for kind in ("forgiveness", "refill", "expiry"))
+    others = effects.get("others", (0, 0, 0, 0))
+    amount, forgiven, refilled, expired = map(add, own, others)
+    return Reversed(*base, amount, forgiven, refilled, expired)
 
 
 def _restored(entry: Entry, base: _Base, what: Any) -> Success:

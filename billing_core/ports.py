@@ -62,6 +62,10 @@ NEWS = ("news:live", "news:test")
 PUBLISHED = "published"
 """The mark that says how many documents were published."""
 
+LOOK_BACK = 4096
+"""Among so many of the latest entries the latest charges of a counter are looked for."""
+NEWEST = 128
+"""So many of them are found."""
 TAIL = 32
 """So many entries are added to the rollup cells at once: one write for all of them."""
 
@@ -100,6 +104,7 @@ class Wanted:
     ``windows``: ``(grain, start)`` of those in which everybody's spending is asked for.
     ``runs`` and ``storages``: by name, the earliest and latest time that is asked about.
     ``topups``: by their ids.  ``auto``: the automatic top-up.
+    ``newest``: ``(resource, start, end)`` of a counter and its period.
     """
 
     until: int
@@ -119,6 +124,7 @@ class Wanted:
     auto: bool = False
     runs: dict[str, tuple[int, int]] = field(factory=dict)
     storages: dict[str, tuple[int, int]] = field(factory=dict)
+    newest: set[tuple[str, int, int]] = field(factory=set)
 
     def tail(self, account: Account) -> bool:
         """Whether :attr:`OrgState.tail` is wanted: where commands of so many keys may make
@@ -206,6 +212,11 @@ class OrgState:
     its span's start to the first after its end.
 
     ``topups``: the wanted ones.  ``auto``: where wanted, and where the org has one.
+
+    ``newest``: by resource and start, for each wanted one, the numbers of those of the
+    :data:`LOOK_BACK` last entries that charged more than nothing for usage of the resource which
+    occurred from the start until before the end, latest first, at most :data:`NEWEST`:
+    settlements, deducts and what was priced later.
     """
 
     account: Account | None = None
@@ -231,6 +242,7 @@ class OrgState:
     sizes: dict[tuple[str, int], int] = field(init=False, factory=dict)
     topups: dict[str, TopUp] = field(init=False, factory=dict)
     auto: AutoTopUp | None = field(init=False, default=None)
+    newest: dict[tuple[str, int], list[int]] = field(init=False, factory=dict)
 
 
 Loaded = dict[str, OrgState]

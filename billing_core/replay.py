@@ -50,7 +50,9 @@ def check_stands(ledger: Ledger, command: Command, made: Entry, at: int) -> None
         _check_run(ledger, command)
     elif isinstance(command, Deduct):
         story = ledger.state.charges.get(made.seq)
-        if story is not None and 0 < story.amount <= story.reversed:
+        # The story of a charge of nothing is that its usage was undone.
+        undone = made.amount == 0
+        if story is not None and story.amount <= story.reversed and (story.amount or undone):
             raise HoldEnded(
                 command.org, command.key, "charge", str(made.seq), "reversed",
                 charges=(made.seq,), charged=made.amount, retryable=True,

@@ -149,6 +149,7 @@ _TYPES = {
     "deduct": "usage",
     "price": "usage",
     "reverse": "refund",
+    "undone": "refund",
     "plan": "allowance",
     "ahead": "allowance",
     "lapse": "expiry",

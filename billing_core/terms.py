@@ -58,7 +58,8 @@ class NeedMore(Exception):
     ``org``: whose credit reaches further than the debts that were loaded, or, with
     ``sums``, whose rollup cells are to be added up, with ``windows``, whose spending in them
     is missing, with ``charges``, of which the stories are, with ``runs``, by name, until when
-    each is looked at, with ``auto``, the automatic top-up; None: the catalogue is to be read again.
+    each is looked at, with ``auto``, the automatic top-up, with ``newest``, of which counter
+    the latest charges; None: the catalogue is to be read again.
     ``replayed``: by org, the holds and charges that keys on record made.
     """
 
@@ -72,6 +73,7 @@ class NeedMore(Exception):
         runs: Mapping[str, int] = MappingProxyType({}),
         auto: bool = False,
         replayed: Mapping[str, tuple[set[str], set[int]]] | None = None,
+        newest: tuple[str, int, int] | None = None,
     ) -> None:
         self.org = org
         self.sums = sums
@@ -80,7 +82,8 @@ class NeedMore(Exception):
         self.runs = runs
         self.auto = auto
         self.replayed = replayed or {}
-        super().__init__(org, sums, windows, charges, runs, auto, replayed)
+        self.newest = newest
+        super().__init__(org, sums, windows, charges, runs, auto, replayed, newest)
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
@@ -90,6 +93,8 @@ class NeedMore(Exception):
             self._widen_replayed(wants)
         elif self.auto:
             wants[self.org].auto = True
+        elif self.newest is not None:
+            wants[self.org].newest.add(self.newest)
         elif self.charges:
             wants[self.org].charges |= self.charges
         elif self.runs:

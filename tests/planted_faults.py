@@ -272,8 +272,8 @@ FAULTS = [
     fault(
         "round each charge by itself",
         "metering",
-        "carry, carry_of = rest",
-        "carry, carry_of = 0, 1",
+        "carry, carry_of = rest\n            total += amount",
+        "carry, carry_of = 0, 1\n            total += amount",
         PRICES + "4_tiny_charges_are_neither_lost_nor_rounded_up",
         "regressions.py::test_tiny_charges_are_not_billed_as_zero_or_a_cent_each",
     ),

@@ -1,8 +1,17 @@
 """Faults for `planted_faults.py`, in what is forgiven, reversed as not used, and reported."""
 
+REVERSAL = "billing_core/reversal.py"
+METERING = "billing_core/metering.py"
+DECIDE = "billing_core/decide.py"
+CHARGING = "billing_core/charging.py"
+AUDIT_USAGE = "billing_core/audit_usage.py"
+SQLITE = "adapters/billing_adapters/sqlite/loading.py"
+POSTGRES = "adapters/billing_adapters/postgres/lookups.py"
 RUNNING = "billing_core/running.py"
 SPANS = "billing_core/spans.py"
 
+UNDO = "tests/test_undo_usage.py::test_"
+LATEST = "::test_the_latest_charges_of_a_wanted_counter"
 FORGIVEN = "tests/test_runs_forgiven.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -35,5 +44,99 @@ IN_USAGE: list[Planted] = [
         "    elif run.swept:\n        change.settle(end)",
         '    elif run.swept and run.state == "settled":\n        change.settle(end)',
         (FORGIVEN + "a_swept_and_forgiven_run_that_lived_longer_is_forgiven_that_too",),
+    ),
+    (
+        "usage is undone again",
+        DECIDE,
+        'want.keys.add(f"undone:{command.charge}")',
+        "pass",
+        (UNDO + "usage_is_undone_once_and_whole",),
+    ),
+    (
+        "what was reversed before is given back again",
+        REVERSAL,
+        "before = sum(part.story.reversed for part in parts)",
+        "before = 0",
+        (UNDO + "what_was_given_back_before_is_not_given_back_again",),
+    ),
+    (
+        "what others pay less is not given back",
+        REVERSAL,
+        "parts += _newest(ledger, usage, lines, parts)",
+        "parts += []",
+        (UNDO + "what_a_free_call_that_failed_made_others_pay_comes_back_from_the_latest",),
+    ),
+    (
+        "what others pay less counts as theirs reversed",
+        REVERSAL,
+        "    part.story.amount -= amount\n    part.story.reversed -= amount\n",
+        "",
+        (UNDO + "what_stays_charged_is_what_the_rest_costs",),
+    ),
+    (
+        "undone usage stays a request",
+        REVERSAL,
+        "requests=-usage.requests",
+        "requests=0",
+        (UNDO + "requests_and_quantities_leave_the_reports",),
+    ),
+    (
+        "undone usage stays in its counter",
+        METERING,
+        "        counters[component] = [at, carry, carry_of]\n"
+        "    return Metered(tuple(found), sum(",
+        "    return Metered(tuple(found), sum(",
+        (UNDO + "a_quota_gets_back_what_a_failed_call_took",),
+    ),
+    (
+        "an item loses its minimum with a part of it",
+        METERING,
+        "        if item is not None:\n            pieces, items[component] = _by_item(\n"
+        "                -sum",
+        "        if item is not None:\n            _, items[component] = _by_item(\n"
+        "                -sum",
+        (UNDO + "an_items_minimum_stays_while_anything_of_it_is_left",),
+    ),
+    (
+        "undone usage is priced",
+        CHARGING,
+        'if f"undone:{subject.seq}" in ledger.state.entries:',
+        "if False:",
+        (UNDO + "usage_that_was_undone_is_not_priced_and_its_price_goes_with_it",),
+    ),
+    (
+        "undone usage leaves what priced it later",
+        REVERSAL,
+        "    if story.priced is not None:",
+        "    if False:",
+        (UNDO + "usage_that_was_undone_is_not_priced_and_its_price_goes_with_it",),
+    ),
+    (
+        "usage is undone while the version before runs",
+        REVERSAL,
+        'check_level("undo_usage", 2, ledger.terms)',
+        'check_level("undo_usage", 1, ledger.terms)',
+        (UNDO + "it_is_refused_while_the_version_before_may_run",),
+    ),
+    (
+        "verify believes any undone usage",
+        AUDIT_USAGE,
+        "    if undone != same:",
+        "    if False:",
+        (UNDO + "verify_finds_undone_usage_that_was_altered",),
+    ),
+    (
+        "SQLite looks for the oldest charges of a counter",
+        SQLITE,
+        "= ? ORDER BY seq DESC LIMIT ?",
+        "= ? ORDER BY seq LIMIT ?",
+        ("tests/test_sqlite_store.py::TestSqliteStore" + LATEST,),
+    ),
+    (
+        "PostgreSQL looks for the charges of any period",
+        POSTGRES,
+        "AND occurred_at >= $3 AND occurred_at < $4",
+        "AND occurred_at >= $3 AND $4::bigint > 0",
+        ("tests/test_postgres_store.py::TestPostgresStore" + LATEST,),
     ),
 ]

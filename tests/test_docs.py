@@ -123,7 +123,7 @@ def test_a_request_of_each_internal_route_is_documented(tmp_path: Path) -> None:
     examples = documented(r"[A-Z]+ /v1/internal/[\w/]+")
     routes = [route for route in ROUTES if route.internal]
     assert list(examples) == [f"{route.method} {route.path}" for route in routes]
-    check = "/v1/internal/credits/check"
+    check, charged = "/v1/internal/credits/check", ""
     with in_process("plain", tmp_path / "billing.db") as client:
         for route in routes:
             example = examples[f"{route.method} {route.path}"]
@@ -134,8 +134,11 @@ def test_a_request_of_each_internal_route_is_documented(tmp_path: Path) -> None:
                 if "holdId" in body:
                     hold = client.post(check, json.loads(examples[f"POST {check}"])).data["hold"]
                     body["holdId"] = hold["id"]
+                if "chargeId" in body:
+                    body["chargeId"] = charged
                 answer = client.post(route.path, body)
             assert answer.status == 200, (route.path, answer.body)
+            charged = answer.data["id"] if route.name == "deduct" else charged
             for outcome in answer.data["outcomes"] if "settlements" in route.path else ():
                 assert outcome["error"] is None, outcome
 

@@ -388,6 +388,23 @@ def test_tools_and_code(client) -> None:
     assert client.post("/v1/internal/code/execute", run).data["amount"] == "0.00025"
 
 
+def test_a_call_that_failed_is_undone(client) -> None:
+    tool = client.post("/v1/internal/tools/execute", {"orgId": "acme", "tool": "search"}).data
+    path, body = "/v1/internal/credits/reverse", {"orgId": "acme", "chargeId": tool["id"]}
+    cost = {"amount": "0.001", "currency": "USD"}
+    both = client.post(path, body | {"undoUsage": True, "part": cost})
+    assert (both.status, both.code) == (422, "invalid_request")
+    part = client.post(path, body | {"part": cost, "reason": "slow"}).data
+    assert (part["amount"], part["chargeId"]) == ("0.001", tool["id"])
+    undone = client.post(path, body | {"undoUsage": True, "reason": "it was down"}).data
+    assert (undone["amount"], undone["refilled"], undone["expired"]) == ("0.003", "0.003", "0.00")
+    again = client.post(path, body | {"undoUsage": True})
+    assert again.status == 409
+    charge = client.get(f"/v1/billing/charges/{tool['id']}", ADMIN).data
+    assert charge["reversed"] == "0.004"
+    assert client.post(path, body | {"chargeId": "x"}).status == 404
+
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 

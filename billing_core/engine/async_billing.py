@@ -320,14 +320,17 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         *,
         charge: int,
         amount: Money | None = None,
+        undo_usage: bool = False,
         expires_at: datetime | None = None,
         reason: str | None = None,
         at: datetime | None = None,
     ) -> Reversed:
-        """Give a charge back, whole or in part; see :class:`Reverse`."""
+        """Give a charge back, whole or in part; ``undo_usage`` where what it charged for did not
+        happen.  See :class:`Reverse`."""
         command = Reverse(
-            org, key, charge=charge, amount=amount, expires_at=expires_at, reason=reason, at=at
-        )
+            org, key, charge=charge, amount=amount, undo_usage=undo_usage,
+            expires_at=expires_at, reason=reason, at=at,
+        )  # fmt: skip
         return await self._do(command, Reversed)
 
     async def undo_expiry(

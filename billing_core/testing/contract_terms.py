@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from billing_core.ports import OrgState, Store, Wanted
+from billing_core.ports import LOOK_BACK, OrgState, Store, Wanted
 from billing_core.records import Cell, CellKey, LimitSet, Spend, Subscription
 from billing_core.testing.drafts import Draft, hold, load, save, usage
 from billing_core.testing.tariff import month_end, month_start
@@ -227,3 +227,30 @@ class TermsContract:
             (7, "period", start): 0,
             (None, "period", start - DAY): 0,
         }
+
+    def test_the_latest_charges_of_a_wanted_counter(self, store: Store) -> None:
+        """Settlements, deducts and what was priced later, that charged anything, of one
+        resource and period, latest first, as far back as is looked."""
+        draft = Draft()
+        draft.entry("settle:0", amount=7, usage=usage(at=60))
+        for n in range(LOOK_BACK - 9):
+            draft.entry(f"grant:{n}")
+        draft.entry("settle:1", amount=7, usage=usage(at=50))
+        draft.entry("deduct:2", amount=7, usage=usage(at=60))
+        draft.entry("price:3", amount=7, usage=usage(at=99))
+        draft.entry("settle:4", usage=usage(at=60))
+        draft.entry("piece:5", amount=7, usage=usage(at=60))
+        draft.entry("settle:6", amount=7, usage=usage(at=60, resource="model:b"))
+        draft.entry("settle:7", amount=7, usage=usage(at=100))
+        draft.entry("settle:8", amount=7, usage=usage(at=49))
+        draft.entry("reverse:9", amount=7, usage=usage(at=60))
+        save(store, draft.changes())
+        first = LOOK_BACK - 7
+        want = Wanted(until=0, newest={("model:a", 50, 100), ("model:c", 0, 100)})
+        assert load(store, want=want).newest == {
+            ("model:a", 50): [first + 2, first + 1, first],
+            ("model:c", 0): [],
+        }
+        save(store, draft.changes())
+        save(store, draft.changes())
+        assert load(store, want=want).newest["model:a", 50] == [first + 2, first + 1, first]

@@ -131,6 +131,7 @@ class ChargeFact:
     unpriced: tuple[tuple[str, int], ...]
     requests: int
     priced: bool = False
+    prices: int = 0  # the charge that had left it unpriced
 
 
 @define
@@ -148,6 +149,8 @@ class Facts:
     charges: dict[int, ChargeFact] = field(factory=dict)
     uses: list[Used] = field(factory=list)
     reversals: list[tuple[int, int, int]] = field(factory=list)  # seq, charge, amount
+    undone: dict[int, tuple[int, int]] = field(factory=dict)  # charge: seq, what it costs less
+    shifted: set[int] = field(factory=set)  # of the reversals' seqs, those for others' usage
     postings: list[Posting] = field(factory=list)
     firsts: dict[tuple[str, str], tuple[Command | None, Answer]] = field(factory=dict)
     members: dict[str, int] = field(factory=dict)
@@ -426,6 +429,18 @@ class Facts:
             )
             for charge in self.charges.values()
         ]  # fmt: skip
+        for number, (seq, less) in self.undone.items():
+            charge = self.charges[number]
+            gone = [
+                (u.piece.component, u.piece.payer, u.piece.version, u.reported, u.piece.billed,
+                 u.amount)
+                for u in self.uses
+                if u.seq == seq
+            ]  # fmt: skip
+            if less:
+                gone.append(("reversed", "platform", "", 0, 0, less))
+            place = (seq, charge.occurred, charge.member, charge.resource)
+            found.append(Record(*place, -charge.requests, amounts(gone)))
         for seq, number, amount in self.reversals:
             charge = self.charges[number]
             lines = amounts([("reversed", "platform", "", 0, 0, -amount)])

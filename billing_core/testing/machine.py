@@ -241,6 +241,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 org: [n for n, charge in facts.charges.items() if charge.amount > facts.reversed(n)]
                 for org, facts in orgs.items()
             },
+            made={org: list(facts.charges) for org, facts in orgs.items()},
             unpriced={
                 org: [n for n, c in facts.charges.items() if c.unpriced and not c.priced]
                 for org, facts in orgs.items()

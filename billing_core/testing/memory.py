@@ -15,6 +15,8 @@ from billing_core.catalogue import Published
 from billing_core.errors import StoreError
 from billing_core.ports import (
     LEVEL,
+    LOOK_BACK,
+    NEWEST,
     PUBLISHED,
     Changes,
     Loaded,
@@ -158,6 +160,8 @@ class MemoryStore:
             )
         if want.tail(org.account):
             state.tail = _tail(org)
+        for resource, start, end in want.newest:
+            state.newest[resource, start] = _newest(org, resource, start, end)
         state.topups = {name: org.topups[name] for name in want.topups if name in org.topups}
         state.auto = org.auto if want.auto else None
         return deepcopy(state)
@@ -499,6 +503,20 @@ class MemoryStore:
                 return False
             self._orgs[org] = evolve(known, delivered=max(known.delivered, (seq, n)))
             return True
+
+
+def _newest(org: _Org, resource: str, start: int, end: int) -> list[int]:
+    """The latest charges that were counted in a counter."""
+    found = [
+        entry.seq
+        for entry in reversed(org.entries[-LOOK_BACK:])
+        if entry.op in ("settle", "deduct", "price")
+        and entry.amount > 0
+        and entry.usage is not None
+        and entry.usage.resource == resource
+        and start <= entry.usage.occurred_at < end
+    ]
+    return found[:NEWEST]
 
 
 def _tail(org: _Org) -> list[UsageRecord]:

@@ -35,7 +35,7 @@ from billing_core.testing.answers import Answer, Ended, No, Wrong, amounts, answ
 from billing_core.testing.facts import MOST, TOLERANCE, ChargeFact, Facts, HoldFact, LotFact
 from billing_core.testing.quoting import announced, named, prices, quote
 from billing_core.testing.spending import Wish, alert, alert_of, alerts, billed_of, bound, check
-from billing_core.testing.tariff import Bill, Piece, Tariff, Used, month_start
+from billing_core.testing.tariff import Bill, Piece, Tariff, Used, month_start, undone
 from billing_core.times import duration, micros
 
 __all__ = ["Model"]
@@ -152,9 +152,12 @@ class Model:
                 state = "lapsed" if hold.state == "open" else hold.state
                 raise Ended({"lapsed": "expired"}.get(state, state), hold.charges, not done)
         elif isinstance(command, Deduct):
-            amount = org.charges[first.facts["seq"]].amount
-            if amount and org.reversed(first.facts["seq"]) == amount:
-                raise Ended("reversed", [first.facts["seq"]], True)
+            number = first.facts["seq"]
+            amount = org.charges[number].amount
+            shifted = [n for seq, of, n in org.reversals if of == number and seq in org.shifted]
+            cost = amount - sum(shifted)
+            if org.reversed(number) == amount and (cost or (number in org.undone and not amount)):
+                raise Ended("reversed", [number], True)
 
     def _open(self, command: OpenAccount, own: int, now: int) -> Answer:
         if own > now + TOLERANCE:
@@ -408,6 +411,7 @@ class Model:
         org.charges[seq] = ChargeFact(
             seq, usage.resource, bill.amount, occurred, member, project, usage.item, unpriced,
             requests=0 if priced or counted else 1,
+            prices=0 if priced is None else priced.seq,
         )  # fmt: skip
         alert(org, org.charges[seq], time)
         if bill.unpriced:
@@ -461,7 +465,7 @@ class Model:
         subject = org.charges.get(command.charge)
         if subject is None:
             raise Wrong("NotFound")
-        if subject.priced or not subject.unpriced:
+        if subject.priced or not subject.unpriced or subject.seq in org.undone:
             raise Wrong("Conflict")
         if command.version not in self.versions():
             raise Wrong("NotFound")
@@ -481,11 +485,98 @@ class Model:
         charge = org.charges.get(command.charge)
         if charge is None:
             raise Wrong("NotFound")
+        if command.undo_usage:
+            return self._undo(org, command, charge, time, expires)
         org.lapse(time)
         left = charge.amount - org.reversed(charge.seq)
         amount = left if command.amount is None else command.amount.nanos
         if amount > left or left == 0:
             raise No(no("over_reversal", amount - left, "charge"))
+        forgiven = self._give_back(org, charge, amount, time, expires)
+        expired = sum(m.amount for m in org.moves if m.seq == org.seq and m.kind == "expiry")
+        org.repay(time)
+        return self._success(
+            org, command, time, "Reversed", amount,
+            amount=amount, forgiven=forgiven, refilled=amount - forgiven, expired=expired,
+        )  # fmt: skip
+
+    def _undo(
+        self, org: Facts, command: Reverse, charge: ChargeFact, time: int, expires: int | None
+    ) -> Answer:
+        """Rule 6.6: what did not happen leaves all that counts it; what the rest costs less
+        comes back, of this charge and then of the latest ones counted with it."""
+        if charge.seq in org.undone or charge.prices:
+            raise Wrong("Conflict")
+        org.lapse(time)
+        later = [c for c in org.charges.values() if charge.priced and c.prices == charge.seq]
+        own = [charge, *later]
+        numbers = [each.seq for each in own]
+        gone = [
+            use
+            for number in numbers
+            for use in org.uses
+            if use.seq == number and not (later and use.piece.version is None)
+        ]
+        pieces = undone(org.uses, gone)
+        period = month_start(org.anchor, charge.occurred)
+        before = sum(
+            amount for seq, of, amount in org.reversals
+            if of in numbers and seq not in org.shifted
+        )  # fmt: skip
+        names = {use.piece.component for use in gone if use.piece.price is not None}
+        others = [
+            each
+            for each in reversed(org.charges.values())
+            if each.seq not in numbers and each.resource == charge.resource and each.amount
+            and any(
+                use.seq == each.seq and use.amount and use.period == period
+                and use.piece.price is not None and use.piece.component in names
+                for use in org.uses
+            )
+        ]  # fmt: skip
+        takes = [*own, *others]
+        most = sum(each.amount - org.reversed(each.seq) for each in takes)
+        fixed = sum(use.amount for use in gone if use.piece.price is None)
+        bill = self.tariff.bill(org.uses, pieces, charge.resource, period, -(most + before - fixed))
+        less = fixed - bill.amount
+        seq = org.seq
+        for piece, exact, amount in bill.pieces:
+            place = (seq, charge.occurred, charge.member, charge.resource, charge.item, period)
+            given = -fixed if piece.price is None else amount
+            org.uses.append(Used(*place, piece, exact, given, piece.raw))
+        org.undone[charge.seq] = seq, less
+        org.post(f"undone:{charge.seq}", time, 0)
+        back = max(0, less - before)
+        sums = {"forgiveness": 0, "expiry": 0}
+        rest = back - min(back, charge.amount - org.reversed(charge.seq))
+        first = back - rest
+        for each in takes[1:]:
+            part = min(rest, each.amount - org.reversed(each.seq))
+            rest -= part
+            if part:
+                org.shifted.add(org.seq)
+                self._give_back(org, each, part, time, expires)
+                for kind in sums:
+                    sums[kind] += sum(
+                        m.amount for m in org.moves if m.seq == org.seq and m.kind == kind
+                    )
+                org.post(f"undone:{charge.seq}:{each.seq}", time, part)
+        if first:
+            self._give_back(org, charge, first, time, expires)
+        for kind in sums:
+            sums[kind] += sum(m.amount for m in org.moves if m.seq == org.seq and m.kind == kind)
+        org.repay(time)
+        forgiven = sums["forgiveness"]
+        return self._success(
+            org, command, time, "Reversed", first, amount=back, forgiven=forgiven,
+            refilled=back - forgiven, expired=sums["expiry"],
+        )  # fmt: skip
+
+    @staticmethod
+    def _give_back(
+        org: Facts, charge: ChargeFact, amount: int, time: int, expires: int | None
+    ) -> int:
+        """To debt first, then to those that paid, last first; what went to debt."""
         forgiven = min(amount, org.unpaid(charge.seq))
         if org.credit() + amount - forgiven > MOST:
             raise Wrong("MoneyOverflow")
@@ -501,12 +592,7 @@ class Model:
             org.move("revenue", f"lot:{lot.number}", part, "refill", charge.seq)
             org.expire([lot.number], time)
         org.reversals.append((org.seq, charge.seq, amount))
-        expired = sum(m.amount for m in org.moves if m.seq == org.seq and m.kind == "expiry")
-        org.repay(time)
-        return self._success(
-            org, command, time, "Reversed", amount,
-            amount=amount, forgiven=forgiven, refilled=amount - forgiven, expired=expired,
-        )  # fmt: skip
+        return forgiven
 
     def _restore(self, org: Facts, command: UndoExpiry, own: int, time: int) -> Answer:
         expires = None if command.expires_at is None else micros("time", command.expires_at)

@@ -321,11 +321,13 @@ def _price(draw: st.DrawFn, world: World) -> Command:
 @st.composite
 def _reverse(draw: st.DrawFn, world: World) -> Command:
     own = draw(_settings(world))
+    undo = draw(st.integers(0, 2)) == 1
     return Reverse(
         own.org,
         own.key,
-        charge=draw(_known(world.charges, own.org, _any_charge)),
-        amount=draw(st.none() | _amounts(world, 5, own.currency)),
+        charge=draw(_known(world.made if undo else world.charges, own.org, _any_charge)),
+        amount=None if undo else draw(st.none() | _amounts(world, 5, own.currency)),
+        undo_usage=undo,
         expires_at=draw(_end(world)),
         reason=(None, "goodwill")[world.serial % 2],
         at=own.at,

@@ -27,10 +27,12 @@ __all__ = [
     "PriceOf",
     "Tariff",
     "Used",
+    "charged",
     "dearest_start",
     "f",
     "month_end",
     "month_start",
+    "undone",
 ]
 
 _DAY = 24 * 3_600_000_000
@@ -250,11 +252,17 @@ class Tariff:
             yield Piece(component, "platform", 0, more - measured, first_version, first)
 
     def bill(
-        self, uses: Sequence[Used], pieces: Iterable[Piece], resource: str, period: int
+        self,
+        uses: Sequence[Used],
+        pieces: Iterable[Piece],
+        resource: str,
+        period: int,
+        least: int = 0,
     ) -> Bill:
         """Each piece's cost: the total of the exact costs so far is rounded down, so that
-        what one charge leaves of a nano the next one gets (rule 5.4)."""
-        totals: dict[str, Fraction] = {}
+        what one charge leaves of a nano the next one gets (rule 5.4).  ``least``: below nothing
+        where pieces are undone; what may not be given back makes the next ones cheaper."""
+        open_: dict[str, Fraction] = {}  # of the exact costs, what is not charged
         counters: dict[str, int] = {}
         out: list[tuple[Piece, Fraction, int]] = []
         for piece in pieces:
@@ -262,11 +270,18 @@ class Tariff:
             if piece.price is None:
                 out.append((piece, Fraction(0), 0))
                 continue
-            if name not in totals:
-                counters[name], totals[name] = counted(uses, resource, name, period)
-            exact = cost(piece.price.function, counters[name], piece.billed)
-            out.append((piece, exact, floor(totals[name] + exact) - floor(totals[name])))
-            totals[name] += exact
+            if name not in open_:
+                counters[name], total = counted(uses, resource, name, period)
+                open_[name] = total - charged(uses, resource, name, period)
+            at = counters[name]
+            if piece.billed < 0:
+                exact = -cost(piece.price.function, at + piece.billed, -piece.billed)
+            else:
+                exact = cost(piece.price.function, at, piece.billed)
+            amount = max(least, floor(open_[name] + exact))
+            least -= min(0, amount)
+            out.append((piece, exact, amount))
+            open_[name] += exact - amount
             counters[name] += piece.billed
         return Bill(tuple(out))
 
@@ -282,6 +297,51 @@ def counted(
         and (use.resource, use.piece.component, use.period) == (resource, component, period)
     ]
     return sum(use.piece.billed for use in same), sum((use.cost for use in same), Fraction(0))
+
+
+def charged(uses: Sequence[Used], resource: str, component: str, period: int) -> int:
+    """What was charged of a component's counter in a period."""
+    return sum(
+        use.amount
+        for use in uses
+        if use.piece.price is not None
+        and (use.resource, use.piece.component, use.period) == (resource, component, period)
+    )
+
+
+def undone(uses: Sequence[Used], gone: Sequence[Used]) -> list[Piece]:
+    """Pieces that take uses on record back: an item's as if they had never been."""
+    made: list[Piece] = []
+    seen: set[str] = set()
+    for use in gone:
+        piece = use.piece
+        if piece.price is None:
+            made.append(evolve(piece, raw=-piece.raw, billed=-piece.billed))
+        elif piece.component not in seen:
+            seen.add(piece.component)
+            same = [
+                each.piece
+                for each in gone
+                if each.piece.component == piece.component and each.piece.price is not None
+            ]
+            if use.item is None:
+                made += [evolve(p, raw=-p.raw, billed=-p.billed) for p in reversed(same)]
+                continue
+            whole = [
+                each.piece
+                for each in uses
+                if (each.item, each.resource, each.piece.component)
+                == (use.item, use.resource, piece.component)
+                and each.piece.price is not None
+            ]
+            first, raw = whole[0], sum(p.raw for p in same)
+            assert first.price is not None
+            left = billed(first.price, sum(p.raw for p in whole) - raw)
+            more = min(0, left - sum(p.billed for p in whole))
+            made.append(evolve(same[0], raw=-raw, billed=max(-raw, more)))
+            if more < -raw:
+                made.append(evolve(first, raw=0, billed=more + raw))
+    return made
 
 
 def dearest_start(pieces: Sequence[Piece], start: int, stop: int) -> tuple[int, int]:

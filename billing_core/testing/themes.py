@@ -122,9 +122,9 @@ class World:
     """What commands may refer to: the time, and what is on record.
 
     ``serial``: makes a fresh key.  ``holds``: by org, the open ones.  ``charges``: those
-    with something to reverse; ``unpriced``: those to be priced; ``expiries``: entries with
-    which credit expired.  ``ends``: when something
-    lapses.  ``versions``: all that was published; ``plans``: the plans' names.
+    with something to reverse; ``made``: all; ``unpriced``: those to be priced; ``expiries``:
+    entries with which credit expired.  ``ends``: when something lapses.  ``versions``: all that
+    was published; ``plans``: the plans' names.
     """
 
     theme: Theme = THEMES["all"]
@@ -132,6 +132,7 @@ class World:
     serial: int = 0
     holds: Mapping[str, Sequence[str]] = field(factory=dict)
     charges: Mapping[str, Sequence[int]] = field(factory=dict)
+    made: Mapping[str, Sequence[int]] = field(factory=dict)
     unpriced: Mapping[str, Sequence[int]] = field(factory=dict)
     expiries: Mapping[str, Sequence[int]] = field(factory=dict)
     ends: Sequence[datetime] = ()

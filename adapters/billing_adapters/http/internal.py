@@ -11,7 +11,7 @@ from attrs import frozen
 from billing_adapters.http.access import check_org
 from billing_adapters.http.messages import Problem
 from billing_adapters.http.problems import problem_of
-from billing_adapters.http.routes import Call, Id, Listed, Name, Route
+from billing_adapters.http.routes import Call, Id, Listed, Name, Route, charge_number
 from billing_adapters.http.shapes import Rule
 from billing_core import BillingError, Charged, Refusal, Refused, Settle, Usage
 from billing_core.engine.over_time import unwrapped
@@ -275,6 +275,55 @@ def _made(made: Charged, currency: str) -> ChargeMade:
     )
 
 
+@frozen(kw_only=True)
+class ReverseBody:
+    """A charge to give back, or a `part` of it.  `undoUsage`: what it charged for did not happen,
+    such as a call that failed: then free units, tiers, quotas and requests go back too, and no
+    `part` is given.  `expiresAt`: until when what paid it is good again, where that has ended."""
+
+    org_id: Name
+    charge_id: Id
+    part: Cost | None = None
+    undo_usage: bool = False
+    expires_at: datetime | None = None
+    reason: Name | None = None
+
+
+@frozen
+class ReversalMade:
+    """What came back: `forgiven` of debt, `refilled` to credit, of which `expired` had ended."""
+
+    id: Id
+    org_id: str
+    charge_id: Id
+    amount: Money
+    forgiven: Money
+    refilled: Money
+    expired: Money
+    balance: Money
+    created_at: datetime
+
+
+def _reverse(call: Call, asked: ReverseBody) -> ReversalMade:
+    made = call.billing.reverse(
+        call.org, call.key, charge=charge_number(asked.charge_id),
+        amount=None if asked.part is None else asked.part.money(),
+        undo_usage=asked.undo_usage, expires_at=asked.expires_at, reason=asked.reason,
+    )  # fmt: skip
+    currency = call.currency()
+    return ReversalMade(
+        id=str(made.seq),
+        org_id=made.org,
+        charge_id=asked.charge_id,
+        amount=Money(made.amount, currency),
+        forgiven=Money(made.forgiven, currency),
+        refilled=Money(made.refilled, currency),
+        expired=Money(made.expired, currency),
+        balance=Money(made.balance, currency),
+        created_at=made.at,
+    )
+
+
 # -- prices ---------------------------------------------------------------------
 
 
@@ -474,6 +523,8 @@ INTERNAL: tuple[Route, ...] = (
             "End a hold of which nothing was used", key=None),
     written("credits/deduct", "deduct", DeductBody, ChargeMade, _deduct,
             "Charge at once, within what is available"),
+    written("credits/reverse", "reverse", ReverseBody, ReversalMade, _reverse,
+            "Give a charge back, or undo what it charged for"),
     Route(
         "GET", "/v1/internal/prices", "prices", "service", PriceQuery, PriceRow, _prices,
         "The prices in force for an org", lists=True,

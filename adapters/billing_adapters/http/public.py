@@ -8,9 +8,18 @@ from typing import Annotated, Any
 from attrs import frozen
 
 from billing_adapters.http.messages import Problem
-from billing_adapters.http.routes import Call, Id, Listed, Name, Route, cursor_of, position_in
+from billing_adapters.http.routes import (
+    Call,
+    Id,
+    Listed,
+    Name,
+    Route,
+    charge_number,
+    cursor_of,
+    position_in,
+)
 from billing_adapters.http.shapes import Rule
-from billing_core import Balance, Explanation, HistoryRow, NotFound
+from billing_core import Balance, Explanation, HistoryRow
 from billing_core.money import Money
 from billing_core.statements import HISTORY_TYPES
 from billing_core.times import PeriodName
@@ -434,10 +443,7 @@ class Charge:
 
 
 def _explain(call: Call, asked: ChargeQuery) -> Charge:
-    number = asked.charge_id
-    if not (number.isascii() and number.isdecimal() and len(number) <= 18):
-        raise NotFound("charge", number, "the id of a row of type usage names one")
-    found = call.billing.explain(call.org, int(number))
+    found = call.billing.explain(call.org, charge_number(asked.charge_id))
     if found.member != call.caller.member and not call.caller.may("admin"):
         raise Problem(403, "not_allowed", "The charge is not yours; an org's admin may see it.")
     return _charge(found)

@@ -13,9 +13,19 @@ from attrs import frozen
 from billing_adapters.http.access import Caller, Who, namespaced_key
 from billing_adapters.http.messages import Problem
 from billing_adapters.http.shapes import Rule
-from billing_core import Billing
+from billing_core import Billing, NotFound
 
-__all__ = ["Call", "Id", "Listed", "Name", "Posted", "Route", "cursor_of", "position_in"]
+__all__ = [
+    "Call",
+    "Id",
+    "Listed",
+    "Name",
+    "Posted",
+    "Route",
+    "charge_number",
+    "cursor_of",
+    "position_in",
+]
 
 Name = Annotated[str, Rule(min_length=1, max_length=200)]
 Id = Annotated[str, Rule(min_length=1, max_length=200, description="An opaque id.")]
@@ -118,6 +128,13 @@ class Route:
 @cache
 def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
+
+
+def charge_number(given: str) -> int:
+    """The number of the charge that an id names; raises NotFound."""
+    if not (given.isascii() and given.isdecimal() and len(given) <= 18):
+        raise NotFound("charge", given, "the id of a row of type usage names one")
+    return int(given)
 
 
 def cursor_of(kind: str, position: int) -> str:

@@ -15,7 +15,7 @@ from billing_adapters.postgres.lookups import Lookup, Lookups
 from billing_adapters.postgres.tables import Value, joined, text
 from billing_adapters.postgres.wire import Query, Row
 from billing_core.limits import subjects
-from billing_core.ports import Loaded, OrgState, Wanted
+from billing_core.ports import LOOK_BACK, Loaded, OrgState, Wanted
 from billing_core.records import Counter, Run, Storage, UsageRecord
 from billing_core.times import Window, starts
 
@@ -245,6 +245,10 @@ class _Plan:
         assert tail is not None
         tail.append(rows.usage(row[1]))
 
+    def _newest(self, row: Row) -> None:
+        counter = rows.string(row[1]), rows.whole(row[2])
+        self._state(row).newest[counter].append(rows.whole(row[3]))
+
     def _limit(self, row: Row) -> None:
         limit = rows.limit(row[1:])
         self._state(row).limits[limit.subject, limit.per] = limit
@@ -299,6 +303,11 @@ class _Plan:
                 span = [text(org), text(account.summed), text(account.seq)]
                 if account.summed < account.seq:
                     asked.append((Query(lookups.tail, span), self._usage))
+            for resource, start, end in want.newest:
+                state.newest[resource, start] = []
+                values: list[Value] = [org, account.seq - LOOK_BACK, start, end, resource]
+                newest = Query(lookups.newest, [text(value) for value in values])
+                asked.append((newest, self._newest))
             if account.debt:
                 limit = text(want.debts + 1)
                 asked.append((Query(lookups.debts, [text(org), limit]), self._debt))

@@ -9,6 +9,7 @@ from attrs import frozen
 from billing_adapters.postgres import rows
 from billing_adapters.postgres.tables import Value, joined, text
 from billing_adapters.postgres.wire import Query, Statement, statement
+from billing_core.ports import NEWEST
 
 __all__ = ["Lookup", "Lookups", "skipping"]
 
@@ -112,6 +113,13 @@ class Lookups:
         self.tail = statement(
             f"SELECT org_id, usage FROM {schema}.entries WHERE org_id = $1 AND seq > $2"
             " AND seq <= $3 AND usage IS NOT NULL ORDER BY seq"
+        )
+        self.newest = statement(
+            f"SELECT org_id, usage::jsonb ->> 2, $3::bigint, seq FROM {schema}.entries"
+            " WHERE org_id = $1 AND seq > $2 AND occurred_at >= $3 AND occurred_at < $4"
+            " AND amount > 0 AND (key BETWEEN 'settle:' AND 'settle;'"
+            " OR key BETWEEN 'deduct:' AND 'deduct;' OR key BETWEEN 'price:' AND 'price;')"
+            f" AND usage::jsonb ->> 2 = $5 ORDER BY seq DESC LIMIT {NEWEST}"
         )
         self.runs = self._lookup("runs", rows.RUN, run="text")
         self.storages = self._lookup("storages", rows.STORAGE, workspace="text")

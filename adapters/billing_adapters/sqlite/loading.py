@@ -9,7 +9,7 @@ from typing import Any
 from billing_adapters.sqlite import over_time, rows, topup_rows
 from billing_adapters.sqlite.known import AccountAndLots, Known
 from billing_core import rollups
-from billing_core.ports import OrgState, Wanted
+from billing_core.ports import LOOK_BACK, NEWEST, OrgState, Wanted
 from billing_core.records import (
     Account,
     Cell,
@@ -76,6 +76,8 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
         _load_terms(db, org, want, state, account)
     if want.tail(account):
         _load_sums(db, org, want, state, known)
+    for counter in want.newest:
+        state.newest[counter[:2]] = _newest(db, org, counter, account.seq)
     if want.topups or want.auto:
         topup_rows.load(db, org, want, state)
     return state
@@ -282,6 +284,22 @@ def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgStat
         state.all_debts = len(unpaid) <= want.debts
         for row in unpaid[: want.debts]:
             state.debts.append(state.charges.get(row[0]) or rows.charge(row))
+
+
+_NEWEST = (
+    "SELECT seq FROM entries WHERE org_id = ? AND seq > ? AND occurred_at >= ? AND occurred_at < ?"
+    " AND amount > 0 AND substr(key, 1, instr(key, ':') - 1) IN ('settle', 'deduct', 'price')"
+    " AND json_extract(usage, '$[2]') = ? ORDER BY seq DESC LIMIT ?"
+)
+
+
+def _newest(
+    db: sqlite3.Connection, org: str, counter: tuple[str, int, int], last: int
+) -> list[int]:
+    """The latest charges that were counted in a counter."""
+    resource, start, end = counter
+    values = (org, last - LOOK_BACK, start, end, resource, NEWEST)
+    return [seq for (seq,) in db.execute(_NEWEST, values)]
 
 
 _SUBSCRIBED_DOWN = "SELECT seq, since, plan FROM subscriptions WHERE org_id = ? ORDER BY seq DESC"

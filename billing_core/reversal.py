@@ -1,0 +1,205 @@
+"""Giving a charge back: a part of its money, or all of it because its usage did not happen.
+
+A plain reversal leaves the usage.  One that undoes it is three kinds of entries: ``undone:7``
+takes charge 7's quantities and requests out of what is counted; ``undone:7:9`` gives back of
+charge 9 what charge 7 cannot; and the command's own gives back of charge 7.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
+
+from billing_core import charging
+from billing_core.asked import Ask, check_future, check_level, finish
+from billing_core.catalogue import Priced
+from billing_core.charging import advance, item_of, subject_of, take_back, versions
+from billing_core.commands import Reverse
+from billing_core.errors import Conflict, StoreError
+from billing_core.lapsing import lapse
+from billing_core.ledger import Ledger
+from billing_core.metering import Correction, Metered, unmeter
+from billing_core.money import MAX_NANOS
+from billing_core.outcomes import Outcome
+from billing_core.owing import repay, story_of
+from billing_core.quantities import PLATFORM
+from billing_core.records import Charge, Entry, Line, UsageRecord
+from billing_core.terms import NeedMore
+from billing_core.text import compact
+from billing_core.times import micros
+
+__all__ = ["reverse"]
+
+
+class _Part(NamedTuple):
+    """A charge that something may be taken back of."""
+
+    entry: Entry
+    story: Charge
+
+    @property
+    def left(self) -> int:
+        return self.story.amount - self.story.reversed
+
+
+def reverse(ledger: Ledger, ask: Ask) -> Outcome:
+    """Give a charge back, whole or in part."""
+    command: Reverse = ask.command
+    return _undo(ledger, ask) if command.undo_usage else charging.reverse(ledger, ask)
+
+
+def _undo(ledger: Ledger, ask: Ask) -> Outcome:
+    command: Reverse = ask.command
+    check_level("undo_usage", 2, ledger.terms)
+    expires = command.expires_at
+    expires_at = None if expires is None else micros("expires_at", expires)
+    check_future("expires_at", expires_at, ask)
+    subject = subject_of(ledger, command.charge)
+    number = subject.seq
+    if subject.op == "piece":
+        raise Conflict(f"charge {number} is part of a run or of storage: forgive the run")
+    if subject.op == "price":
+        of = json.loads(subject.content)["charge"]
+        raise Conflict(f"charge {number} is the price of what charge {of} used: undo that")
+    if f"undone:{number}" in ledger.state.entries:
+        raise Conflict(f"the usage of charge {number} was undone already")
+    lapse(ledger, ask.time)
+    own = _Part(subject, story_of(ledger, subject))
+    parts = [own, *_priced(ledger, own.story)]
+    usage = cast(UsageRecord, subject.usage)
+    lines = _on_record(parts)
+    before = sum(part.story.reversed for part in parts)
+    metered = _unmeter(ledger, usage, lines, -MAX_NANOS)
+    back = max(0, -metered.amount - before)
+    if back > sum(part.left for part in parts):
+        parts += _newest(ledger, usage, lines, parts)
+        most = sum(part.left for part in parts)
+        if back > most:
+            metered = _unmeter(ledger, usage, lines, -(most + before))
+            back = max(0, -metered.amount - before)
+    ledger.check_room(returned=back)
+    _uncount(ledger, ask, usage, metered, number)
+    others = [0, 0, 0, 0]
+    rest = back - min(back, own.left)
+    for part in parts[1:]:
+        amount = min(rest, part.left)
+        if amount:
+            rest -= amount
+            _add(others, _take_other(ledger, ask, part, amount, expires_at, number))
+    amount = back - sum(others[:1])
+    made, record = take_back(ledger, subject, own.story, amount, expires_at)
+    repay(ledger)
+    effects: dict[str, object] = {}
+    if made:
+        effects["lots"] = made
+    if others[0]:
+        effects["others"] = others
+    return finish(ledger, ask, amount, effects or None, record if amount else None)
+
+
+def _priced(ledger: Ledger, story: Charge) -> Iterator[_Part]:
+    """The charge that priced later what this one left unpriced."""
+    if story.priced is not None:
+        entry = ledger.entry(story.priced)
+        if entry is None:
+            raise NeedMore(ledger.org, charges=frozenset({story.priced}))
+        yield _Part(entry, story_of(ledger, entry))
+
+
+def _on_record(parts: Sequence[_Part]) -> list[Line]:
+    """What was used, with what priced it, be it later: there no quantity counts again."""
+    first, *later = (cast(UsageRecord, part.entry.usage).lines for part in parts)
+    lines: list[Line] = []
+    for line in first:
+        priced = [
+            each
+            for others in later
+            for each in others
+            if line.version is None and each.component == line.component
+        ]
+        if priced:
+            priced[0] = priced[0]._replace(quantity=line.quantity)
+        lines += priced or [line]
+    return lines
+
+
+def _unmeter(ledger: Ledger, usage: UsageRecord, lines: Sequence[Line], least: int) -> Metered:
+    version_of = versions(ledger, usage.resource)
+
+    def price_of(version: str, component: str) -> Priced:
+        priced = version_of(version, component)
+        if priced is None:
+            raise StoreError(f"price version {version!r} of org {ledger.org!r} is not on record")
+        return priced
+
+    counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
+    return unmeter(lines, price_of, counter, item_of(ledger, _correction(usage)), least)
+
+
+def _correction(usage: UsageRecord) -> Correction:
+    return Correction(usage.resource, (), cast(str, usage.item), 0)
+
+
+def _uncount(ledger: Ledger, ask: Ask, usage: UsageRecord, metered: Metered, number: int) -> None:
+    """The usage leaves its counter, its item and what is reported; no money moves yet."""
+    advance(ledger, _correction(usage), usage.occurred_at, metered)
+    lines = metered.lines
+    if metered.amount:
+        lines += (Line("reversed", 0, 0, PLATFORM, -metered.amount, ""),)
+    record = usage._replace(requests=-usage.requests, lines=lines)
+    ledger.post(f"undone:{number}", ask.time, compact({"charge": number}), 0, None, record)
+
+
+def _newest(
+    ledger: Ledger, usage: UsageRecord, lines: Sequence[Line], but: Sequence[_Part]
+) -> list[_Part]:
+    """The latest other charges that were counted with these lines, latest first."""
+    period = ledger.period(usage.occurred_at)
+    known = ledger.state.newest.get((usage.resource, period.start))
+    if known is None:
+        raise NeedMore(ledger.org, newest=(usage.resource, period.start, period.end))
+    missing = frozenset(number for number in known if ledger.entry(number) is None)
+    if missing:
+        raise NeedMore(ledger.org, charges=missing)
+    counted = {line.component for line in lines if line.payer == PLATFORM and line.version}
+    skip = {part.entry.seq for part in but}
+    found: list[_Part] = []
+    for entry in [*reversed(ledger.changes.entries), *map(ledger.entry, known)]:
+        if entry is None or entry.seq in skip or entry.op not in ("settle", "deduct", "price"):
+            continue
+        used = entry.usage
+        if used is None or used.resource != usage.resource:
+            continue
+        if ledger.period(used.occurred_at) != period:
+            continue
+        if any(each.component in counted and each.version and each.amount for each in used.lines):
+            skip.add(entry.seq)
+            found.append(_Part(entry, story_of(ledger, entry)))
+    return found
+
+
+def _take_other(
+    ledger: Ledger, ask: Ask, part: _Part, amount: int, expires_at: int | None, number: int
+) -> list[int]:
+    """Give back of another charge, whose own usage costs so much less now: it is not one that
+    was reversed.  How much of it went where."""
+    made, record = take_back(ledger, part.entry, part.story, amount, expires_at)
+    part.story.amount -= amount
+    part.story.reversed -= amount
+    moved = [
+        sum(move.amount for move in ledger.moves if move.kind == kind)
+        for kind in ("forgiveness", "refill", "expiry")
+    ]
+    content: dict[str, object] = {"charge": part.entry.seq, "undone": number}
+    if expires_at is not None:
+        content["expires_at"] = expires_at
+    key = f"undone:{number}:{part.entry.seq}"
+    effects = {"lots": made} if made else None
+    ledger.post(key, ask.time, compact(content), amount, effects, record)
+    return [amount, *moved]
+
+
+def _add(sums: list[int], more: Sequence[int]) -> None:
+    for index, each in enumerate(more):
+        sums[index] += each
