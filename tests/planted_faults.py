@@ -25,6 +25,7 @@ from planted_in_holds import IN_HOLDS
 from planted_in_http import IN_HTTP
 from planted_in_limits import IN_LIMITS
 from planted_in_migration import IN_MIGRATION
+from planted_in_mutants import BY_MUTANTS
 from planted_in_payments import PAYMENTS
 from planted_in_prices import IN_PRICES
 from planted_in_providers import IN_PROVIDERS
@@ -1135,6 +1136,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_PROVIDERS),
     *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),
+    *(Fault(*each) for each in BY_MUTANTS),
     *(Fault(*each) for each in IN_MIGRATION),
     *(Fault(*each) for each in IN_HOLDS),
     *(Fault(*each) for each in IN_USAGE),

@@ -1,0 +1,168 @@
+"""What small changes of the code showed that no test held: see `mutants.py`."""
+
+import pytest
+from test_runs import US, boxes, spent, start, stop
+from till import till
+from world import HOUR, LONG_AGO, MINUTE, ONE_NANO, SECOND, T0, World, nanos
+
+from billing_core import (
+    Deduct,
+    InvalidCommand,
+    MoneyOverflow,
+    Plan,
+    Refused,
+    TopUpRules,
+)
+from billing_core.money import MAX_NANOS
+from billing_core.topup import AutoTopUp, TopUp, attempt_ends
+
+
+@pytest.mark.parametrize("kind", ["fake", "stripe"])
+def test_of_two_clawbacks_of_a_payment_only_the_one_undone_comes_back(kind) -> None:
+    with till(kind) as t:
+        page = t.paid("20")
+        payment = t.payment(page).id
+        t.street.refund_in_dashboard(payment, 200)
+        t.deliver()
+        dispute = t.street.dispute(payment, 700)
+        t.deliver()
+        assert t.balance() == "11.00 USD"
+        t.street.close_dispute(dispute, won=True)
+        t.deliver()
+        assert t.balance() == "18.00 USD"
+        t.check()
+
+
+def test_an_attempt_that_was_dropped_leaves_room_for_the_next() -> None:
+    with till("fake") as t:
+        t.armed("10", threshold="5", amount="20")
+        t.spend("6")
+        assert t.attempts() == ["due"]
+        t.paid("900")
+        t.run()
+        assert t.attempts() == ["dropped"], "there is credit enough by now"
+        t.spend("901")
+        assert t.attempts() == ["dropped", "due"]
+        t.run()
+        assert t.attempts() == ["dropped", "paid"]
+        t.check()
+
+
+def test_a_quarantined_payment_stops_automatic_top_ups() -> None:
+    auto = AutoTopUp(enabled=True, method="pm", open="t", begun=1, spent=2000, failures=1)
+    topup = TopUp("t", "auto", 7, "quarantined", 2000, 5)
+    attempt_ends(auto, topup, "calling", 9, TopUpRules())
+    assert (auto.stopped, auto.open, auto.failures) == ("quarantined", None, 1)
+
+
+@pytest.mark.every_store
+def test_a_part_that_was_forgiven_of_a_run_can_be_charged_again() -> None:
+    world = boxes()
+    start(world)
+    world.clock.advance(10 * SECOND)
+    stop(world)
+    assert spent(world) == 10_000
+    world.billing.forgive_run("acme", "f", "r1", reason="slow", amount=nanos(3_000))
+    assert spent(world) == 7_000
+    world.billing.undo_forgiveness("acme", "u", "r1")
+    assert spent(world) == 10_000
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize(("limit", "percent", "mark"), [(1000, 80, 800), (1050, 33, 347)])
+def test_an_alert_is_raised_by_the_nano_that_reaches_its_mark(limit, percent, mark) -> None:
+    world = World()
+    world.grant(10**6)
+    world.billing.set_limit("acme", "l", nanos(limit), alerts=(percent,))
+    world.settle(mark - 1)
+    assert [each.kind for each in world.billing.events("acme")] == []
+    world.settle(1)
+    assert [each.kind for each in world.billing.events("acme")] == ["budget"]
+    world.settle(1)
+    assert len(world.billing.events("acme")) == 1
+
+
+@pytest.mark.every_store
+def test_a_resume_is_a_sign_of_life() -> None:
+    world = boxes()
+    start(world)
+    world.clock.advance(MINUTE)
+    world.billing.suspend_run("acme", "r1")
+    world.clock.advance(9 * MINUTE)
+    world.billing.resume_run("acme", "r1")
+    world.clock.advance(10 * MINUTE)
+    assert world.billing.sweep_runs(silent=15 * MINUTE) == []
+    world.clock.advance(5 * MINUTE + US)
+    [swept] = world.billing.sweep_runs(silent=15 * MINUTE)
+    assert swept.settled_to == T0 + 10 * MINUTE
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_undoing_what_was_forgiven_is_refused_where_the_debt_would_leave_64_bits() -> None:
+    world = boxes(2**62, grant=2**62)
+    world.publish({"x": {"unit": ONE_NANO}}, version="more")
+    start(world, ahead=SECOND)
+    world.clock.advance(SECOND)
+    stop(world)
+    world.billing.forgive_run("acme", "f", "r1", reason="ours")
+    world.settle(MAX_NANOS)
+    world.settle(2**62 - 5)
+    assert world.balance().debt == MAX_NANOS - 5
+    before = world.state()
+    with pytest.raises(MoneyOverflow, match="debt"):
+        world.billing.undo_forgiveness("acme", "u", "r1")
+    assert world.state() == before
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_an_allowance_beside_almost_64_bits_of_credit_is_what_fits() -> None:
+    world = World()
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, allowance=nanos(10)))
+    world.grant(MAX_NANOS - 4)
+    world.billing.set_plan("acme", "plan", "p")
+    assert world.balance().balance == MAX_NANOS
+    assert [lot.remainder for lot in world.balance().lots if lot.kind == "allowance"] == [4]
+    assert world.wrong() == []
+
+
+def test_an_error_names_the_latest_time_that_is_taken() -> None:
+    world = World()
+    latest = (T0 + 5 * MINUTE).isoformat()
+    with pytest.raises(InvalidCommand, match=f"{latest.replace('+', '[+]')} or earlier"):
+        world.grant(5, at=T0 + 5 * MINUTE + US)
+    world.grant(5, at=T0 + 5 * MINUTE)
+    with pytest.raises(InvalidCommand, match=latest.replace("+", "[+]")):
+        world.settle(5, occurred_at=T0 + 5 * MINUTE + US)
+
+
+@pytest.mark.every_store
+def test_many_keys_at_once_are_those_of_their_own_org() -> None:
+    """A lookup of a hundred keys and more is a statement of its own."""
+    world = World()
+    world.billing.open_account("beta")
+    for org in ("acme", "beta"):
+        world.grant(1000, org)
+    keys = [f"k{n}" for n in range(150)]
+
+    def charge(org: str) -> list:
+        return world.billing.execute([Deduct(org, k, cost=nanos(1), resource="x") for k in keys])
+
+    assert not any(each.replayed for each in charge("acme"))
+    assert not any(each.replayed for each in charge("beta"))
+    assert [world.balance(org).used for org in ("acme", "beta")] == [150, 150]
+    assert all(each.replayed for each in charge("beta"))
+
+
+@pytest.mark.every_store
+def test_what_has_lapsed_is_gone_before_a_balance_is_called_low() -> None:
+    world = World()
+    world.grant(10, kind="promotional", expires_at=T0 + HOUR)
+    world.grant(5)
+    world.billing.set_low_balance("acme", "low", nanos(7))
+    world.clock.advance(2 * HOUR)
+    with pytest.raises(Refused):
+        world.deduct(6)
+    assert [each.kind for each in world.billing.events("acme")] == ["low_balance"]
