@@ -36,8 +36,8 @@ BY_MUTANTS: list[Planted] = [
     (
         "an alert waits for a hundredth more",
         "billing_core/limits.py",
-        "            if spend.amount * 100 < mark <= (spend.amount + more) * 100:",
-        "            if spend.amount * 101 < mark <= (spend.amount + more) * 99:",
+        "amount * percent <= (spend.amount + more) * 100:",
+        "amount * percent <= (spend.amount + more) * 99:",
         (FOUND + "an_alert_is_raised_by_the_nano_that_reaches_its_mark",),
     ),
     (
