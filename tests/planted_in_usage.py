@@ -139,4 +139,11 @@ IN_USAGE: list[Planted] = [
         "AND occurred_at >= $3 AND $4::bigint > 0",
         ("tests/test_postgres_store.py::TestPostgresStore" + LATEST,),
     ),
+    (
+        "all time begins with the opening",
+        "billing_core/engine/reports.py",
+        'if period == "all_time":\n            # Usage',
+        "if False:\n            # Usage",
+        ("tests/test_rules_8_usage.py::test_8_2_all_time_has_what_was_used_before_the_opening",),
+    ),
 ]

@@ -299,3 +299,22 @@ def test_8_5_the_customer_s_own_key_needs_no_price_and_no_credit() -> None:
     assert world.settle(usage, hold=hold.key).unpriced == ()
     assert world.deduct(usage).amount == 0
     assert world.wrong() == []
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize("anchor", [None, T0 - 45 * DAY - HOUR, T0 + 3 * DAY])
+def test_8_2_all_time_has_what_was_used_before_the_opening(anchor) -> None:
+    """All that was ever recorded: never less than the last thirty days."""
+    world = World(opened=False)
+    world.billing.open_account("acme", anchor=anchor)
+    for number, days in enumerate((0, 1, 20, 70, 300)):
+        world.settle(units(10**number), occurred_at=T0 - days * DAY, member="ann")
+    world.clock.advance(MINUTE)
+    month, whole = (world.billing.usage("acme", period) for period in ("30d", "all_time"))
+    assert (month.total, whole.total) == (111, 11111)
+    assert whole.start <= T0 - 300 * DAY
+    assert whole.of_member("ann").total == 11111
+    assert world.billing.usage("acme", "all_time", member="ann").total == 11111
+    days = world.billing.usage_by_day("acme", "all_time")
+    assert [day.total for day in days if day.total] == [10000, 1000, 100, 10, 1]
+    assert world.wrong() == []

@@ -213,6 +213,10 @@ class Reports:
         now = self.clock()
         account = self._account(org)
         span = window(period, anchor=account.anchor, opened=account.opened_at, now=now)
+        if period == "all_time":
+            # Usage may be recorded of a time before the opening: by whole billing periods.
+            early = self.store.cells(org, "period", -(2**62), span.start)
+            span = span._replace(start=min((key.start for key in early), default=span.start))
         return account, span, None if member is None else self._member(org, member)
 
     def _unit(self, account: Account) -> partial[str]:
