@@ -593,8 +593,8 @@ FAULTS = [
     fault(
         "tell of a budget at every step beyond it",
         "limits",
-        "if spend.amount * 100 < mark <= (spend.amount + more) * 100:",
-        "if mark <= (spend.amount + more) * 100:",
+        "if spend.amount * 100 < amount * percent <= (spend.amount + more) * 100:",
+        "if amount * percent <= (spend.amount + more) * 100:",
         PLANS + "a_budget_alerts_and_refuses_nothing",
     ),
     # -- money and keys

@@ -98,7 +98,7 @@ RUNS: list[Planted] = [
     (
         "a sweep closes what is alive",
         RUNNING,
-        'if not run.open or run.seen_at >= micros("since", command.since):',
+        "if not run.open or run.seen_at >= since:",
         "if not run.open:",
         (R + "a_sweep_is_refused_where_there_was_a_sign_of_life",),
     ),
