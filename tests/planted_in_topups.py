@@ -102,8 +102,8 @@ IN_TOPUPS: list[Planted] = [
     (
         "old news pauses again",
         DECIDE,
-        "if taken > topup.taken:",
-        "if taken:",
+        "if taken > topup.taken and (",
+        "if taken and (",
         (REFUNDS + "taking_money_back_pauses_automatic_top_up_until_it_is_enabled_again",),
     ),
     (
