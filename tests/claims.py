@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -23,6 +23,7 @@ from billing_core import (
     Flat,
     Grant,
     Hold,
+    HoldEnded,
     Money,
     OpenAccount,
     Outcome,
@@ -102,6 +103,19 @@ def work(billing: Billing, worker: str, numbers: Iterable[int], tell: Tell) -> N
         tell(worker, n, digest(succeeded(outcome)))
 
 
+def answers(billing: Billing, commands: Sequence[Command]) -> list[Outcome]:
+    """Send commands, perhaps again.  A hold that has ended since does not answer as if it held;
+    what is on record of it is its first answer."""
+    outcomes: list[Outcome] = []
+    for one, outcome in zip(commands, billing.execute(commands), strict=True):
+        if isinstance(one, Hold) and isinstance(outcome, HoldEnded):
+            found = billing.find(one.org, "hold", one.key)
+            assert found is not None, f"hold {one.key} has ended and is not on record"
+            outcome = attrs.evolve(found, replayed=True)
+        outcomes.append(outcome)
+    return outcomes
+
+
 def succeeded(outcome: Outcome) -> Success:
     if isinstance(outcome, Exception):
         raise outcome
@@ -176,7 +190,7 @@ class Claims:
     def lost(self, billing: Billing, names: Iterable[Name]) -> list[Name]:
         """Those acknowledged that are not on record as they were acknowledged."""
         names = list(names)
-        outcomes = billing.execute(command(*name) for name in names)
+        outcomes = answers(billing, [command(*name) for name in names])
         return [
             name
             for name, outcome in zip(names, outcomes, strict=True)
@@ -213,7 +227,7 @@ class Claims:
         # The accounts first; a worker never has more than one command under way.
         names = [(SETUP, n) for n in range(self._next[SETUP], SETUPS)]
         names += [(worker, n) for worker, n in self._next.items() if worker != SETUP]
-        outcomes = billing.execute(command(*name) for name in names)
+        outcomes = answers(billing, [command(*name) for name in names])
         for name, outcome in zip(names, outcomes, strict=True):
             self.written += succeeded(outcome).replayed
             self.hear(*name, digest(succeeded(outcome)))

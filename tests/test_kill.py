@@ -228,10 +228,11 @@ def test_who_opens_a_file_that_another_process_is_making_waits(
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
         end = threading.Timer(0.1, other.execute, ["ROLLBACK"])
 
-        def then_the_other_begins(db: sqlite3.Connection, path: str) -> None:
-            migrate(db, path)
+        def then_the_other_begins(db: sqlite3.Connection, path: str) -> list[str]:
+            applied = migrate(db, path)
             other.execute("BEGIN IMMEDIATE")
             end.start()
+            return applied
 
         monkeypatch.setattr(schema, "migrate", then_the_other_begins)
         try:
