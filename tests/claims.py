@@ -111,8 +111,9 @@ def answers(billing: Billing, commands: Sequence[Command]) -> list[Outcome]:
         if isinstance(one, Hold) and isinstance(outcome, HoldEnded):
             found = billing.find(one.org, "hold", one.key)
             assert found is not None, f"hold {one.key} has ended and is not on record"
-            outcome = attrs.evolve(found, replayed=True)
-        outcomes.append(outcome)
+            outcomes.append(attrs.evolve(found, replayed=True))
+        else:
+            outcomes.append(outcome)
     return outcomes
 
 
