@@ -383,9 +383,7 @@ class Ledger:
         self.changes.events += raised
         if self.terms.level < TELLS:
             return effects
-        said: dict[str, object] = (
-            {} if effects is None else dict(cast("dict[str, object]", effects))
-        )
+        said = cast("dict[str, object]", effects or {})
         return said | {TOLD: told(raised)}
 
     def _watch_balance(self) -> None:

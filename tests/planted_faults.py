@@ -35,7 +35,7 @@ from planted_in_topups import IN_TOPUPS
 from planted_in_usage import IN_USAGE
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("billing_core", "adapters", "examples", "tests", "pyproject.toml")
+COPIED = ("billing_core", "adapters", "docs", "examples", "tests", "pyproject.toml")
 WORKERS = 2
 PATIENCE = 60  # seconds for one fault's tests: one that hangs is caught as well
 

@@ -63,8 +63,8 @@ IN_AUDIT: list[Planted] = [
     (
         "an entry does not bind its events",
         LEDGER,
-        "return {**said, TOLD: told(raised)}",
-        "return said or effects",
+        "return said | {TOLD: told(raised)}",
+        "return said",
         (FOUND + "an_event_that_is_altered_or_gone_or_new_is_found_and_named",),
     ),
     (
