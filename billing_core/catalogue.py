@@ -121,6 +121,10 @@ class Catalogue:
         for discounts in self._discounts.values():
             for discount in discounts.values():
                 discount.sort(key=lambda each: each[0])
+        # When any price or discount may begin to hold: mostly there is none to look for.
+        self._effective = sorted(
+            {micros("effective_at", book.effective_at) for book in self.books.values()}
+        )
         self._audiences = {key[0] for key in self._prices} | {key[0] for key in self._discounts}
         self._own_books = bool(self._audiences - {""})
 
@@ -310,6 +314,9 @@ class Catalogue:
         """When, in (start, end), a price of a resource may change for an org: a time too many
         costs nothing, as grouping does not."""
         found: set[int] = set()
+        first = bisect_right(self._effective, start)
+        if first == len(self._effective) or self._effective[first] >= end:
+            return []
         for name in self._names(resource):
             for key in self._of.get(name, ()):
                 if key[1] == currency and not _other(key[0], org):

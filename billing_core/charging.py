@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
+from attrs import evolve
+
 from billing_core.asked import Ask, check_future, finish, refuse, refused
 from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import Deduct, PriceUnpriced, Reverse, Settle
@@ -13,7 +15,7 @@ from billing_core.errors import Conflict, InvalidCommand, NotFound, UnknownPrice
 from billing_core.lapsing import free, lapse
 from billing_core.ledger import CHARGES, Ledger
 from billing_core.limits import Use, bound, count_spending, had_counted, hold_spending
-from billing_core.metering import Correction, Metered, Quote, billed, meter, quote
+from billing_core.metering import Correction, Metered, Quote, billed, dearest_of, meter, quote
 from billing_core.outcomes import Outcome
 from billing_core.owing import give_back, keep_story, owe, repay, story_of
 from billing_core.quantities import PLATFORM, Payer, Usage
@@ -36,8 +38,37 @@ __all__ = [
 ]
 
 
-def estimate(ledger: Ledger, usage: Usage, at: int) -> Quote:
-    """The most that a usage at a time can cost the org; raises UnknownPrice."""
+def estimate(ledger: Ledger, usage: Usage, at: int, until: int | None = None) -> Quote:
+    """The most that a usage can cost the org at a time, or at any time from then ``until``: at
+    whatever price is published for it, in every billing period that begins meanwhile (rule 5.4).
+    Raises UnknownPrice where something has no price at first."""
+    turns = [] if until is None else _turns(ledger, usage.resource, at, until)
+    if not turns:
+        return _estimate(ledger, usage, at)
+    quotes = [(ledger.period(at).start, _estimate(ledger, usage, at, parts=True))]
+    for turn in turns:
+        prices = ledger.prices(usage.resource, turn)
+        priced = [each for each in usage.parts if each[2] != PLATFORM or prices[each[0]]]
+        if priced:
+            found = _estimate(ledger, evolve(usage, parts=tuple(priced)), turn, parts=True)
+            quotes.append((ledger.period(turn).start, found))
+    return dearest_of(quotes)
+
+
+def _turns(ledger: Ledger, resource: str, at: int, until: int) -> list[int]:
+    """When, after a time, what a usage costs may change, as far as that is known."""
+    account = ledger.account
+    turns = set(ledger.catalogue.changes(account.currency, resource, account.org, at, until))
+    since = [account.plan_since, *(each.since for each in ledger.state.subscriptions)]
+    turns.update(time for time in since if at < time < until)
+    begins = ledger.period(at).end
+    while begins < until:
+        turns.add(begins)
+        begins = ledger.period(begins).end
+    return sorted(turns)
+
+
+def _estimate(ledger: Ledger, usage: Usage, at: int, *, parts: bool = False) -> Quote:
     counter = ledger.count(usage.resource, ledger.period(at).start)
     prices = ledger.prices(usage.resource, at)
     try:
@@ -48,6 +79,7 @@ def estimate(ledger: Ledger, usage: Usage, at: int) -> Quote:
             counter,
             item_of(ledger, usage),
             prices.expected,
+            parts=parts,
         )
     except UnknownPrice:
         if ledger.terms.fresh:

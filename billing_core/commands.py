@@ -190,10 +190,10 @@ class Grant(Command):
 class Hold(Command):
     """Reserve credit, race-free, for ``life`` from the time of decision.
 
-    ``cost``: an amount, or the usage expected, which is held at the dearest price
-    that it can meet.  ``resource`` says which scoped lots may serve an amount.
-    ``member`` and ``project`` (an API key, or whatever spending is grouped by): whose
-    limits it counts in.
+    ``cost``: an amount, or the usage expected, of which the most is held that it can cost in
+    the hold's life: at any price published for it, in any billing period that it touches.
+    ``resource`` says which scoped lots may serve an amount.  ``member`` and ``project`` (an API
+    key, or whatever spending is grouped by): whose limits it counts in.
     """
 
     op: ClassVar[str] = "hold"

@@ -30,7 +30,7 @@ from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, N
 from billing_core.holding import extend, hold, release
 from billing_core.journal import TELLS, TOLD
 from billing_core.lapsing import free, keep_ahead, lapse
-from billing_core.ledger import Ledger
+from billing_core.ledger import FOREVER, Ledger
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, Refusal, outcome
 from billing_core.owing import repay
@@ -98,7 +98,10 @@ def _want_use(want: Wanted, command: Any, at: int) -> None:
     kind = type(command)
     usage = command.usage if kind is Settle else None if kind is Extend else command.cost
     if isinstance(usage, Usage):
-        want.counters[usage.resource] = _spanning(want.counters.get(usage.resource), time)
+        span = _spanning(want.counters.get(usage.resource), time)
+        if kind is Hold:  # it may be used in any later period
+            span = span[0], FOREVER
+        want.counters[usage.resource] = span
         if usage.item is not None:
             want.items.add((usage.item, usage.resource))
 

@@ -23,12 +23,13 @@ __all__ = ["announce", "extend", "hold", "release"]
 def hold(ledger: Ledger, ask: Ask) -> Outcome:
     command: Hold = ask.command
     cost = command.cost
+    expires_at = ask.time + duration("life", command.life)
     quoted = None
     if isinstance(cost, Usage):
         resource: str | None = cost.resource
-        quoted = estimate(ledger, cost, ask.at)
+        quoted = estimate(ledger, cost, ask.at, expires_at)
         if lapse(ledger, ask.time):  # what it announced is no longer to be used
-            quoted = estimate(ledger, cost, ask.at)
+            quoted = estimate(ledger, cost, ask.at, expires_at)
         amount = quoted.amount
         if amount > MAX_NANOS:
             raise MoneyOverflow("usage", amount, "a usage that costs at most 64 bits of nanos")
@@ -41,12 +42,11 @@ def hold(ledger: Ledger, ask: Ask) -> Outcome:
     if no is not None:
         return refused(command.org, command.key, no, ask.time)
     parts = ledger.reserve(amount, resource, ask.at)
-    expires_at = ask.time + duration("life", command.life)
     hold = HoldRecord(
         command.key, resource, expires_at, "open", parts, [], ask.member, command.project
     )
     if quoted is not None:
-        announce(ledger, hold, counts, ask.at)
+        announce(ledger, hold, counts, ask.at, expires_at)
     hold_spending(ledger, hold, amount)
     ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
     ledger.will_lapse(expires_at)
@@ -60,18 +60,29 @@ def hold(ledger: Ledger, ask: Ask) -> Outcome:
     return finish(ledger, ask, amount, effects)
 
 
-def announce(ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at: int) -> None:
-    """Let quotes of tiered prices (rule 5.4) and quotas know what this hold may use."""
+def announce(
+    ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at: int, until: int | None = None
+) -> None:
+    """Let quotes of tiered prices (rule 5.4) and quotas know what this hold may use, in each
+    billing period from a time ``until``."""
     resource = hold.resource or ""
     currency = ledger.account.currency
     allowed = quotas(ledger, resource)
-    counter = ledger.count(resource, ledger.period(at).start)
-    for component, quantity in counts.items():
-        if component in allowed or ledger.catalogue.tiered(currency, resource, component):
+    told = [
+        (component, quantity)
+        for component, quantity in counts.items()
+        if component in allowed or ledger.catalogue.tiered(currency, resource, component)
+    ]
+    while told:
+        period = ledger.period(at)
+        counter = ledger.count(resource, period.start)
+        for component, quantity in told:
             counter.components.setdefault(component, [0, 0, 1, 0])[3] += quantity
             hold.counted.append((counter.start, component, quantity))
-    if hold.counted:
         ledger.keep(counter)
+        at = period.end
+        if until is None or at >= until:
+            break
 
 
 def _open_hold(ledger: Ledger, ask: Ask) -> HoldRecord:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from billing_core.catalogue import Catalogue, Priced
 from billing_core.errors import UnknownPrice
-from billing_core.pricing import Price, bound_text, charge, dearest
+from billing_core.pricing import Price, bound_text, charge, dearest, parted
 from billing_core.quantities import CUSTOMER, PLATFORM, Payer, Usage
 from billing_core.records import Counter, Item, Line
 
@@ -18,6 +18,7 @@ __all__ = [
     "Quote",
     "QuoteLine",
     "billed",
+    "dearest_of",
     "describe",
     "meter",
     "quote",
@@ -187,7 +188,8 @@ def _by_item(
 
 
 class QuoteLine(NamedTuple):
-    """The most that a component can cost: nanos, rounded up."""
+    """The most that a component can cost: nanos, rounded up.  ``parted``: the most where only a
+    part of it is used then."""
 
     component: str
     quantity: int
@@ -195,6 +197,7 @@ class QuoteLine(NamedTuple):
     payer: str
     amount: int
     version: str
+    parted: int = 0
 
 
 class Quote(NamedTuple):
@@ -211,12 +214,14 @@ def quote(
     counter: Counter | None,
     item: Item | None,
     expected: Callable[[], str],
+    *,
+    parts: bool = False,
 ) -> Quote:
     """Rounded up, at the dearest price of the quantity starting anywhere from the
     counter to the counter plus what open holds announced (rule 5.4).
 
     Raises UnknownPrice for a component that is not priced; ``expected`` says
-    in its message which are.
+    in its message which are.  ``parts``: say also what it can cost in part.
     """
     lines: list[QuoteLine] = []
     standing = {} if counter is None else counter.components
@@ -235,11 +240,31 @@ def quote(
             if all(by.version == priced.version for _, _, by in pieces):
                 pieces = ((quantity, sum(billed for _, billed, _ in pieces), priced),)
         at, _, _, held = standing.get(component, NO_COUNTER)
-        amount = more = 0
+        amount = more = most = 0
         for _, billed, by in pieces:
             amount += dearest(by.price.function, at + more, at + more + held, billed)
+            if parts:
+                most += parted(by.price.function, at, at + more + held + billed, billed)
             more += billed
-        lines.append(QuoteLine(component, quantity, more, PLATFORM, amount, priced.version))
+        lines.append(QuoteLine(component, quantity, more, PLATFORM, amount, priced.version, most))
+    return Quote(sum(line.amount for line in lines), tuple(lines))
+
+
+def dearest_of(quotes: Iterable[tuple[int, Quote]]) -> Quote:
+    """The most that a usage can cost that may be made under any of these quotes, with their
+    ``parts``, or in part under each: no more than all of it under each of them, nor than all of
+    it at the dearest rate that any of them reaches.  Each comes with its period's start."""
+    found: dict[tuple[str, str], dict[tuple[int, str], QuoteLine]] = {}
+    for period, each in quotes:
+        for line in each.lines:
+            found.setdefault((line.component, line.payer), {})[period, line.version] = line
+    lines: list[QuoteLine] = []
+    for places in found.values():
+        under = list(places.values())
+        top = max(under, key=lambda line: line.amount)
+        most = min(sum(line.amount for line in under), max(line.parted for line in under))
+        billed = max(line.billed for line in under)
+        lines.append(top._replace(amount=max(top.amount, most), billed=billed))
     return Quote(sum(line.amount for line in lines), tuple(lines))
 
 

@@ -43,6 +43,7 @@ __all__ = [
     "charge",
     "dearest",
     "load_price",
+    "parted",
     "price_json",
     "quantity_text",
 ]
@@ -367,6 +368,28 @@ def dearest(function: PriceFunction, start: int, stop: int, quantity: int) -> in
         numerator, denominator = function.between(at, at + quantity)
         most = max(most, -(-numerator // denominator))
     return most
+
+
+def parted(function: PriceFunction, start: int, stop: int, quantity: int) -> int:
+    """The most that ``quantity`` can cost when it is used in parts, at any places in
+    [start, stop] and times at which this price holds, in nanos, rounded up."""
+    keep: Ratio = 1, 1
+    if isinstance(function, Discounted):
+        keep = function.keep
+        function = function.function
+    match function:
+        case Flat():
+            nanos, per = function.nanos, function.per
+        case Package():
+            nanos, per = function.nanos, 1  # each part may begin one
+        case Graduated():
+            nanos, per, floor = 0, 1, 0
+            for tier in function.tiers:
+                reached = floor < stop and (tier.up_to is None or tier.up_to > start)
+                if reached and tier.nanos * per > nanos * tier.per:
+                    nanos, per = tier.nanos, tier.per
+                floor = tier.up_to or floor
+    return -(-quantity * nanos * keep[0] // (per * keep[1]))
 
 
 def price_json(price: Price) -> dict[str, object]:

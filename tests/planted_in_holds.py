@@ -11,7 +11,13 @@ ROUTES = "adapters/billing_adapters/http/internal.py"
 PG_TABLES = "adapters/billing_adapters/postgres/tables.py"
 SQLITE_ROWS = "adapters/billing_adapters/sqlite/rows.py"
 
+METERING = "billing_core/metering.py"
+HOLDING = "billing_core/holding.py"
+CATALOGUE = "billing_core/catalogue.py"
+PRICING = "billing_core/pricing.py"
+
 ENDED = "tests/test_hold_ended.py::test_"
+LIFE = "tests/test_hold_life.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -155,5 +161,61 @@ IN_HOLDS: list[Planted] = [
         "        replayed=made.replayed,\n",
         "        replayed=False,\n",
         (ENDED + "over_http_what_was_settled_is_not_retryable_and_names_its_charges",),
+    ),
+    (
+        "a hold is quoted for its first moment alone",
+        HOLDING,
+        "        quoted = estimate(ledger, cost, ask.at, expires_at)\n        if",
+        "        quoted = estimate(ledger, cost, ask.at)\n        if",
+        (LIFE + "a_price_rise_that_is_published_is_held_from_before",),
+    ),
+    (
+        "a price that takes effect as a hold ends is held too",
+        CATALOGUE,
+        "return sorted(at for at in found if start < at < end)",
+        "return sorted(at for at in found if start < at)",
+        (LIFE + "a_price_fall_is_not_believed_before_it_comes",),
+    ),
+    (
+        "a change of plan that is dated ahead is overlooked",
+        CHARGING,
+        "    turns.update(time for time in since if at < time < until)\n",
+        "",
+        (LIFE + "a_plan_that_is_known_to_change_is_reckoned_with",),
+    ),
+    (
+        "a billing period that begins within a hold's life is overlooked",
+        CHARGING,
+        "    while begins < until:\n        turns.add(begins)",
+        "    while begins < until:\n        pass",
+        (LIFE + "a_billing_period_that_begins_within_its_life_begins_at_nothing",),
+    ),
+    (
+        "a hold is announced in its first period alone",
+        HOLDING,
+        "        if until is None or at >= until:",
+        "        if True:",
+        (LIFE + "what_other_holds_may_use_of_the_next_period_counts",),
+    ),
+    (
+        "a stream over a period's end is held as if it were one use",
+        METERING,
+        "amount=max(top.amount, most)",
+        "amount=top.amount",
+        (LIFE + "a_stream_that_goes_on_in_another_period_stays_within_its_hold",),
+    ),
+    (
+        "a flat price is held once for each billing period",
+        METERING,
+        "most = min(sum(line.amount for line in under), max(line.parted for line in under))",
+        "most = sum(line.amount for line in under)",
+        (LIFE + "a_price_rise_that_is_published_is_held_from_before",),
+    ),
+    (
+        "a rate that is not reached makes a hold dearer",
+        PRICING,
+        "reached = floor < stop and (tier.up_to is None or tier.up_to > start)",
+        "reached = True",
+        (LIFE + "what_is_used_in_parts_costs_no_more_than_the_dearest_rate_reached",),
     ),
 ]

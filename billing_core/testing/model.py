@@ -33,7 +33,7 @@ from billing_core.plans import Plan
 from billing_core.quantities import Usage
 from billing_core.testing.answers import Answer, Ended, No, Wrong, amounts, answer_of, no
 from billing_core.testing.facts import MOST, TOLERANCE, ChargeFact, Facts, HoldFact, LotFact
-from billing_core.testing.quoting import announced, named, prices, quote
+from billing_core.testing.quoting import announced, hold_quote, named, prices, quote
 from billing_core.testing.spending import Wish, alert, alert_of, alerts, billed_of, bound, check
 from billing_core.testing.tariff import Bill, Piece, Tariff, Used, month_start, undone
 from billing_core.times import duration, micros
@@ -258,12 +258,13 @@ class Model:
 
     def _hold(self, org: Facts, command: Hold, own: int, time: int, seen: object) -> Answer:
         cost, resource = command.cost, command.resource
-        pieces: list[Piece] = []
+        billed: Mapping[str, int] = {}
+        expires = time + duration("life", command.life)
         if isinstance(cost, Usage):
             resource = cost.resource
             quote(org, cost, own)  # what has no price is refused before anything lapses
             org.lapse(time)
-            amount, most, pieces = quote(org, cost, own)
+            amount, most, billed = hold_quote(org, cost, own, expires)
             if isinstance(seen, Held) and amount <= seen.amount <= most:
                 amount = seen.amount
             if amount > MOST:
@@ -272,7 +273,7 @@ class Model:
             amount = most = cost.nanos
             org.lapse(time)
         number = self._number(org, command.member)
-        wish = Wish(number, command.project, resource, own, time, billed_of(pieces))
+        wish = Wish(number, command.project, resource, own, time, billed)
         if isinstance(seen, Refusal):
             likely = [amount, *range(amount, min(most, amount + 40) + 1)]
             likely += [
@@ -282,10 +283,9 @@ class Model:
             amount = next((n for n in likely if refusals[n] == answer_of(seen)), amount)
         check(org, wish, amount)
         self._member(org, command)
-        expires = time + duration("life", command.life)
         parts = org.take(amount, resource, time, own)
         org.holds[command.key] = HoldFact(
-            command.key, resource, expires, "open", parts, announced(org, wish), number,
+            command.key, resource, expires, "open", parts, announced(org, wish, expires), number,
             command.project,
         )  # fmt: skip
         return self._success(org, command, time, "Held", amount, amount=amount, expires_at=expires)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from billing_core.pricing import Price
 from billing_core.quantities import Usage
 from billing_core.testing.answers import Wrong
 from billing_core.testing.facts import Facts
 from billing_core.testing.spending import Wish, held_of
-from billing_core.testing.tariff import Piece, PriceOf, counted, dearest_start, month_start
+from billing_core.testing.tariff import (
+    Piece,
+    PriceOf,
+    counted,
+    dearest_parts,
+    dearest_start,
+    month_end,
+    month_start,
+)
+from billing_core.times import micros
 
-__all__ = ["announced", "named", "prices", "quote"]
+__all__ = ["announced", "hold_quote", "named", "prices", "quote"]
 
 
 def prices(org: Facts, resource: str, at: int) -> PriceOf:
@@ -44,14 +55,52 @@ def quote(org: Facts, usage: Usage, at: int) -> tuple[int, int, list[Piece]]:
     return least, most, pieces
 
 
-def announced(org: Facts, wish: Wish) -> list[tuple[int, str, int]]:
-    """What others' quotes and quotas must reckon with: where it can matter by now."""
+def hold_quote(org: Facts, usage: Usage, at: int, until: int) -> tuple[int, int, Mapping[str, int]]:
+    """The same of a hold that may be used at any time ``until``, and what would be billed at
+    most: at every price and in every period that is known, whole or in parts."""
+    times = {at}
+    for book in org.tariff.books:
+        times.add(micros("time", book.effective_at))
+    times.update(since for since, _ in org.plans)
+    end = month_end(org.anchor, at)
+    while end < until:
+        times.add(end)
+        end = month_end(org.anchor, end)
+    quote(org, usage, at)  # what has no price at first is refused
+    found: dict[str, dict[tuple[int, str | None], tuple[int, int, int, int]]] = {}
+    for time in sorted(time for time in times if at <= time < until):
+        pieces = org.tariff.pieces(org.uses, usage, prices(org, usage.resource, time))
+        period = month_start(org.anchor, time)
+        for name in dict.fromkeys(piece.component for piece in pieces if piece.price is not None):
+            start, _ = counted(org.uses, usage.resource, name, period)
+            stop = start + held_of(org, usage.resource, name, period)
+            own = [p for p in pieces if p.component == name and p.price is not None]
+            low, high = dearest_start(own, start, stop)
+            bill = sum(piece.billed for piece in own)
+            places = found.setdefault(name, {})
+            places[period, own[0].version] = low, high, dearest_parts(own, start, stop), bill
+    least = most = 0
+    billed: dict[str, int] = {}
+    for name, places in found.items():
+        lows, highs, parts, bills = zip(*places.values(), strict=True)
+        least += max(*lows, min(sum(lows), max(parts))) if len(lows) > 1 else lows[0]
+        most += max(*highs, min(sum(highs), max(parts))) if len(highs) > 1 else highs[0]
+        billed[name] = max(bills)
+    return least, most, billed
+
+
+def announced(org: Facts, wish: Wish, until: int) -> list[tuple[int, str, int]]:
+    """What others' quotes and quotas must reckon with: where it can matter by now, in each
+    period in which it may be used."""
     plan, resource = org.plan(wish.time), wish.resource or ""
     quotas = () if plan is None else plan.quotas
     bounded = {each.component for each in quotas if each.resource == resource}
-    period = month_start(org.anchor, wish.at)
+    periods = [month_start(org.anchor, wish.at)]
+    while month_end(org.anchor, periods[-1]) < until:
+        periods.append(month_end(org.anchor, periods[-1]))
     return [
         (period, name, quantity)
+        for period in periods
         for name, quantity in wish.billed.items()
         if name in bounded or org.tariff.tiered(org.currency, resource, name)
     ]

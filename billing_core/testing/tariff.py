@@ -28,6 +28,7 @@ __all__ = [
     "Tariff",
     "Used",
     "charged",
+    "dearest_parts",
     "dearest_start",
     "f",
     "month_end",
@@ -365,6 +366,30 @@ def dearest_start(pieces: Sequence[Piece], start: int, stop: int) -> tuple[int, 
         loose += ceil(max(cost(function, at, quantity) for at in starts))
         ahead += quantity
     return ceil(most), loose
+
+
+def dearest_parts(pieces: Sequence[Piece], start: int, stop: int) -> int:
+    """The most that they cost if each unit is used by itself, anywhere it can come to stand."""
+    total, end = 0, stop
+    for piece in pieces:
+        assert piece.price is not None
+        end += piece.billed
+        total += ceil(piece.billed * _dearest_unit(piece.price.function, start, end))
+    return total
+
+
+def _dearest_unit(function: PriceFunction, start: int, stop: int) -> Fraction:
+    match function:
+        case Package():
+            return Fraction(function.nanos)
+        case Discounted():
+            return _dearest_unit(function.function, start, stop) * Fraction(*function.keep)
+        case Graduated():
+            firsts = [t.up_to + 1 for t in function.tiers if t.up_to is not None]
+            numbers = [start + 1, *(n for n in firsts if start < n <= stop)]
+            return max(_unit(function, number) for number in numbers)
+        case Flat():
+            return _unit(function, start + 1)
 
 
 def _starts(pieces: Sequence[Piece], start: int, stop: int) -> Iterable[int]:
