@@ -100,13 +100,6 @@ IN_HOLDS: list[Planted] = [
         (ENDED + "the_key_of_a_run_that_has_stopped_starts_nothing",),
     ),
     (
-        "a run of a closed account answers as if held",
-        REPLAY,
-        '    if run.ended_at is None and hold.state == "open":',
-        "    if run.ended_at is None:",
-        (ENDED + "the_key_of_a_run_that_has_stopped_starts_nothing",),
-    ),
-    (
         "a stream forgets its first charge",
         RECORDS,
         "charges = (*self.charges, seq)[-_CHARGES:]",
