@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ImpossibleTransition,
         InvalidCommand,
         MoneyOverflow,
+        NameWarning,
         NotFound,
         PaymentError,
         Refused,
@@ -141,6 +142,7 @@ __all__ = [
     "ModelUsage",
     "Money",
     "MoneyOverflow",
+    "NameWarning",
     "NotFound",
     "OpenAccount",
     "OpenHold",
@@ -222,7 +224,8 @@ _MODULES = {
     "engine.work": "Delivery Pending",
     "errors": (
         "BillingError ClockDoubt Conflict HoldEnded IdempotencyConflict ImpossibleTransition "
-        "InvalidCommand MoneyOverflow NotFound PaymentError Refused StoreError UnknownPrice"
+        "InvalidCommand MoneyOverflow NameWarning NotFound PaymentError Refused StoreError "
+        "UnknownPrice"
     ),
     "explain": "Explanation",
     "metering": "Quote",

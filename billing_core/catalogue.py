@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import NamedTuple, TypeVar
 
@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from billing_core.books import PriceBook, kept, load_book
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.patterns import closest, meet
+from billing_core.patterns import checked_pattern, closest, meet, within
 from billing_core.plans import Plan, load_plan
 from billing_core.pricing import Discounted, Flat, Price
 from billing_core.times import micros, moment
@@ -403,6 +403,56 @@ class Catalogue:
         ]
         return next((size for price in known if (size := size_in(price.unit))), None)
 
+    def warnings(self, document: PriceBook | Plan) -> tuple[str, ...]:
+        """What of a document a wildcard in a price alone matches: it may be misspelt."""
+        found: list[str] = []
+        for where, name, component in _references(document):
+            known = self._priced_as(document, name, component)
+            if known and not any(within(each, name) for each in known):
+                found.append(f"{where}: only {', '.join(map(repr, known))} matches {name!r}")
+        return tuple(found)
+
+    def _check_names(self, document: PriceBook | Plan) -> None:
+        """Refuse what can match nothing that is used (rule 5.11)."""
+        if isinstance(document, PriceBook):
+            for name in document.prices:
+                checked_pattern("prices", name)
+        for where, name, component in _references(document):
+            checked_pattern(where, name)
+            if self._priced_as(document, name, component):
+                continue
+            if name == "*" and component is None:
+                continue  # a discount on whatever there will be
+            if component is not None:
+                parts = {
+                    part
+                    for _, currency, resource, part in self._prices
+                    if currency == document.currency and meet(resource, name)
+                }
+                if parts:
+                    expected = f"a component that has a price: {', '.join(sorted(parts))}"
+                    raise InvalidCommand(where, component, expected)
+            raise InvalidCommand(
+                where,
+                name,
+                f"what matches a resource with a price in {document.currency}: check the name, or"
+                " publish its price first",
+            )
+
+    def _priced_as(self, document: PriceBook | Plan, name: str, component: str | None) -> list[str]:
+        """Under which names what a pattern names has prices."""
+        names = {
+            resource
+            for _, currency, resource, part in self._prices
+            if currency == document.currency and component in (None, part) and meet(resource, name)
+        }
+        if isinstance(document, PriceBook):
+            for resource, parts in document.prices.items():
+                priced = [part for part, price in parts.items() if price is not None]
+                if meet(resource, name) and (component in priced or (component is None and priced)):
+                    names.add(resource)
+        return sorted(names)
+
     def checked(self, document: PriceBook | Plan, *, now: int, delay: int) -> PriceBook | Plan:
         """The document as it is published ``now`` (microseconds), or that of this version
         which was; raises InvalidCommand where it may not be published.
@@ -422,6 +472,7 @@ class Catalogue:
                 "version", document.version, "a new version name: this one is published"
             )
         document = self.counted(document)
+        self._check_names(document)
         if isinstance(document, Plan):
             for each in self.plans.values():
                 if each.plan == document.plan and each.currency != document.currency:
@@ -461,6 +512,23 @@ def _parted(name: str) -> tuple[str, str | None]:
     if mark and rest[_DIGITS : _DIGITS + 1] == "*":
         return f"{base}#{rest[:_DIGITS]}", rest[_DIGITS + 1 :]
     return name, None
+
+
+def _references(document: PriceBook | Plan) -> Iterator[tuple[str, str, str | None]]:
+    """``(where, name, component)`` of what a document names that must have a price elsewhere."""
+    if isinstance(document, Plan):
+        for quota in document.quotas:
+            # What workspaces hold has no price: it is their byte-microseconds that are billed.
+            name = quota.resource
+            if quota.component != "bytes" or not (name == "storage" or meet(name, "storage:*")):
+                yield f"quotas[{name!r}][{quota.component!r}]", name, quota.component
+        return
+    for resource, parts in document.prices.items():
+        for component, price in parts.items():
+            if price is None:
+                yield f"prices[{resource!r}][{component!r}]", resource, component
+    for name in document.percent_off:
+        yield f"percent_off[{name!r}]", name, None
 
 
 def _other(audience: str, org: str) -> bool:

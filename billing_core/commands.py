@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money
+from billing_core.patterns import checked_pattern
 from billing_core.quantities import Usage, check_usage
 from billing_core.text import checked_name, compact, given_name, quoted
 from billing_core.times import duration, micros
@@ -136,7 +137,7 @@ def _scope(names: Iterable[str] | None) -> tuple[str, ...] | None:
         raise InvalidCommand("scope", names, "a collection of resource names, or None")
     if not isinstance(names, Iterable):
         raise InvalidCommand("scope", names, "a collection of resource names, or None")
-    scope = tuple(sorted({given_name("scope", name) for name in names}))
+    scope = tuple(sorted({checked_pattern("scope", given_name("scope", name)) for name in names}))
     if not scope:
         raise InvalidCommand("scope", scope, "at least one resource name, or None for all")
     return scope

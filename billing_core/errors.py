@@ -23,6 +23,7 @@ __all__ = [
     "ImpossibleTransition",
     "InvalidCommand",
     "MoneyOverflow",
+    "NameWarning",
     "NotFound",
     "Outdated",
     "PaymentError",
@@ -59,6 +60,10 @@ class InvalidCommand(BillingError):
         self.given = _shown(given)
         self.expected = expected
         super().__init__(f"{field}: given {self.given}; expected {expected}")
+
+
+class NameWarning(UserWarning):
+    """What is published names a resource that a wildcard alone matches: is it misspelt?"""
 
 
 class MoneyOverflow(InvalidCommand):

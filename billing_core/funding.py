@@ -14,7 +14,7 @@ from billing_core.catalogue import Priced
 from billing_core.errors import UnknownPrice
 from billing_core.lapsing import grant_ahead, next_allowance
 from billing_core.ledger import Ledger, covers, spending_order
-from billing_core.limits import Bound, Use, bound, quotas, room
+from billing_core.limits import Bound, Use, bound, quota_left, room
 from billing_core.quantities import PLATFORM
 from billing_core.records import Hold, Item, Lot
 from billing_core.runtime import Demand, Part
@@ -213,18 +213,17 @@ def _stops(
     if limit is not None:
         left = own - limit.shortfall
         stops.append((lambda us: want.cost(us) > max(0, left), limit.limit))
-    allowed = quotas(ledger, use.resource or "")
-    if allowed:
-        counter = ledger.count(use.resource or "", ledger.period(use.at).start)
+    resource, period = use.resource or "", ledger.period(use.at)
+    bounded = quota_left(ledger, resource, want.quantities(0), period.start)
+    if bounded:
         mine = {} if hold is None else {part: quantity for _, part, quantity in hold.counted}
 
         def over(us: int) -> bool:
-            for component, quantity in want.quantities(us).items():
-                standing = counter.components.get(component, [0, 0, 1, 0])
-                used = standing[0] + standing[3] - mine.get(component, 0)
-                if component in allowed and used + quantity > allowed[component]:
-                    return True
-            return False
+            asked = want.quantities(us)
+            return any(
+                asked[component] > most + mine.get(component, 0)
+                for component, most in bounded.items()
+            )
 
         stops.append((over, "quota"))
     stops.append((spent, "balance"))

@@ -67,11 +67,11 @@ def announce(
     billing period from a time ``until``."""
     resource = hold.resource or ""
     currency = ledger.account.currency
-    allowed = quotas(ledger, resource)
+    bounded = {each.component for each in quotas(ledger, resource)}
     told = [
         (component, quantity)
         for component, quantity in counts.items()
-        if component in allowed or ledger.catalogue.tiered(currency, resource, component)
+        if component in bounded or ledger.catalogue.tiered(currency, resource, component)
     ]
     while told:
         period = ledger.period(at)

@@ -412,6 +412,22 @@ class Ledger:
         counter = self.state.counters.get((resource, start))
         return counter if counter is not None else Counter(resource, start)
 
+    def family(self, pattern: str, start: int) -> Iterable[Counter]:
+        """The counters of all resources that a pattern names, in the period that starts at
+        ``start``; raises NeedMore."""
+        if not pattern.endswith("*"):
+            return (self.count(pattern, start),)
+        key = (pattern[:-1], start)
+        kept = self.state.families.get(key)
+        if kept is None:
+            raise NeedMore(self.org, family=key)
+        found = {each.resource: each for each in kept}
+        # As this batch left those that it has touched.
+        for (resource, begins), counter in self.state.counters.items():
+            if begins == start and fits(pattern, resource):
+                found[resource] = counter
+        return found.values()
+
     def keep(self, counter: Counter) -> None:
         """Keep what a counter has become."""
         key = (counter.resource, counter.start)

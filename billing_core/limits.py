@@ -7,10 +7,13 @@ holds and deducts; the charges of settlements are counted and never refused (rul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from billing_core.ledger import Ledger
+from billing_core.metering import NO_COUNTER
+from billing_core.patterns import fits
+from billing_core.plans import Quota
 from billing_core.records import Account, Entry, Hold, Spend
 from billing_core.terms import NeedMore
 from billing_core.times import DAY, Window
@@ -25,6 +28,7 @@ __all__ = [
     "hold_spending",
     "limit_from",
     "marks",
+    "quota_left",
     "quotas",
     "room",
     "subjects",
@@ -321,22 +325,38 @@ def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bo
 def _quota(ledger: Ledger, use: Use) -> Bound | None:
     if use.resource is None:
         return None
-    allowed = quotas(ledger, use.resource)
-    if not allowed:
-        return None
     period = ledger.period(use.at)
-    counter = ledger.count(use.resource, period.start)
-    for component, quantity in use.billed:
-        if quantity and component in allowed:
-            standing = counter.components.get(component, [0, 0, 1, 0])
-            if standing[0] + standing[3] + quantity > allowed[component]:
-                return Bound("quota", 0, period.end)
+    wished = {component: quantity for component, quantity in use.billed if quantity}
+    left = quota_left(ledger, use.resource, wished, period.start)
+    if any(wished[component] > most for component, most in left.items()):
+        return Bound("quota", 0, period.end)
     return None
 
 
-def quotas(ledger: Ledger, resource: str) -> Mapping[str, int]:
-    """Component → quantity that the plan in force allows in a billing period."""
+def quotas(ledger: Ledger, resource: str) -> list[Quota]:
+    """The quotas of the plan in force that a resource counts in."""
     plan = None if ledger.account.plan is None else ledger.plan(ledger.time)
     if plan is None:
-        return {}
-    return {each.component: each.quantity for each in plan.quotas if each.resource == resource}
+        return []
+    return [each for each in plan.quotas if fits(each.resource, resource)]
+
+
+def quota_left(
+    ledger: Ledger, resource: str, components: Collection[str], start: int
+) -> dict[str, int]:
+    """How much more of these components of a resource the quotas allow in the billing period
+    that starts at ``start``, beside what is used and held; a component without one is left out.
+
+    A quota of a pattern is for all that it names together.
+    """
+    left: dict[str, int] = {}
+    for quota in quotas(ledger, resource):
+        name = quota.component
+        if name not in components:
+            continue
+        used = 0
+        for counter in ledger.family(quota.resource, start):
+            standing = counter.components.get(name, NO_COUNTER)
+            used += standing[0] + standing[3]
+        left[name] = min(quota.quantity - used, left.get(name, quota.quantity))
+    return left

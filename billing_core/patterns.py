@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from billing_core.errors import InvalidCommand
 from billing_core.text import checked_name
 
-__all__ = ["checked_pattern", "closest", "fits", "meet", "within"]
+__all__ = ["END", "checked_pattern", "closest", "fits", "meet", "within"]
+
+END = "\U0010ffff"
+"""Behind a prefix it sorts after every name that begins so: no name has this character."""
 
 
 def checked_pattern(field: str, pattern: object) -> str:

@@ -66,7 +66,11 @@ class Limit:
 @frozen
 class Quota:
     """How much of a component an org may use in a billing period, as billed and paid for by
-    the platform.  It binds checks, holds and deducts of usage, never settlements."""
+    the platform.  It binds checks, holds and deducts of usage, never settlements.
+
+    ``resource``: a name, or a prefix of names that ends in ``*``: then of all that it names
+    together.  ``bytes`` of ``storage:…``, or of ``storage``, are what workspaces may hold.
+    """
 
     resource: str
     component: str

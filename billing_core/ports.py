@@ -102,6 +102,8 @@ class Wanted:
     latest time of occurrence of anything charged or held.  ``projects``: by name.
     ``sums``: ``(member or None for all, grain, start)`` of rollup cells.
     ``windows``: ``(grain, start)`` of those in which everybody's spending is asked for.
+    ``families``: ``(prefix, start)`` of counters, in one period, of all resources whose name
+    begins so.
     ``runs`` and ``storages``: by name, the earliest and latest time that is asked about.
     ``topups``: by their ids.  ``auto``: the automatic top-up.
     ``newest``: ``(resource, start, end)`` of a counter and its period.
@@ -120,6 +122,7 @@ class Wanted:
     projects: set[str] = field(factory=set)
     sums: set[tuple[int | None, str, int]] = field(factory=set)
     windows: set[tuple[str, int]] = field(factory=set)
+    families: set[tuple[str, int]] = field(factory=set)
     topups: set[str] = field(factory=set)
     auto: bool = False
     runs: dict[str, tuple[int, int]] = field(factory=dict)
@@ -133,7 +136,8 @@ class Wanted:
 
     def plain(self, account: Account) -> bool:
         """Whether nothing lapses, is owed, or was used before the plan, and nothing is wanted
-        of charges, all holds, sums, windows, runs, workspaces or top-ups: so it is with most
+        of charges, all holds, sums, windows, families, runs, workspaces or top-ups: so it is
+        with most
         commands."""
         due = account.next_lapse is not None and account.next_lapse <= self.until
         late = self.times is not None and self.times[0] < account.plan_since
@@ -145,6 +149,7 @@ class Wanted:
             or self.all_holds
             or self.sums
             or self.windows
+            or self.families
             or self.runs
             or self.storages
             or self.topups
@@ -202,6 +207,8 @@ class OrgState:
     of the org's limits, and everybody's spends in these.
     ``windows``: the wanted ones.  ``sums``: the amounts of the wanted rollup cells, added up,
     as they are kept.
+    ``families``: for each that is wanted the counters as they are kept, by resource; an empty
+    list where there are none.
     ``tail``: where :meth:`Wanted.tail`, the usage of the entries after ``account.summed``,
     which the kept cells lack, by number; else None.
 
@@ -236,6 +243,7 @@ class OrgState:
     spends: dict[tuple[str, str, int], Spend] = field(init=False, factory=dict)
     sums: dict[tuple[int | None, str, int], int] = field(init=False, factory=dict)
     windows: set[tuple[str, int]] = field(init=False, factory=set)
+    families: dict[tuple[str, int], list[Counter]] = field(init=False, factory=dict)
     tail: list[UsageRecord] | None = field(init=False, default=None)
     runs: dict[str, Run] = field(init=False, factory=dict)
     storages: dict[str, Storage] = field(init=False, factory=dict)

@@ -10,6 +10,7 @@ from billing_core.charging import price_usage
 from billing_core.funding import demand, fund
 from billing_core.ledger import Ledger
 from billing_core.limits import Use, quotas
+from billing_core.patterns import fits
 from billing_core.quantities import Usage
 from billing_core.records import Item, Run, Storage
 from billing_core.running import unposted
@@ -81,8 +82,9 @@ class StorageView:
 @frozen
 class StorageRoom:
     """Whether a workspace may have the size asked for, by the plan's quotas of ``bytes``: of
-    the workspace's own resource, and of ``storage``, all workspaces together.  ``left``: bytes
-    that it may have more than it has now; None: no quota."""
+    the workspace's own resource, of a pattern, such as ``storage:team-*``, all that it names
+    together, and of ``storage``, all workspaces.  ``left``: bytes that it may have more than it
+    has now; None: no quota."""
 
     allowed: bool
     left: int | None
@@ -157,13 +159,16 @@ def storage_view(storage: Storage) -> StorageView:
 def storage_room(ledger: Ledger, workspace: str, size: int, sizes: dict[str, int]) -> StorageRoom:
     """Whether a workspace may have a size, where all have ``sizes`` now."""
     has = sizes.get(workspace, 0)
-    left = [
-        allowed["bytes"] - used
-        for allowed, used in (
-            (quotas(ledger, f"storage:{workspace}"), has),
-            (quotas(ledger, "storage"), sum(sizes.values())),
-        )
-        if "bytes" in allowed
-    ]
+    own = quotas(ledger, f"storage:{workspace}")
+    left: list[int] = []
+    for quota in [*own, *(each for each in quotas(ledger, "storage") if each not in own)]:
+        if quota.component == "bytes":
+            every = quota.resource == "storage"
+            used = [
+                size
+                for name, size in sizes.items()
+                if every or fits(quota.resource, f"storage:{name}")
+            ]
+            left.append(quota.quantity - sum(used))
     most = min(left, default=None)
     return StorageRoom(most is None or size - has <= max(0, most), most)

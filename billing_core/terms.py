@@ -56,10 +56,10 @@ class NeedMore(Exception):
     """What was loaded does not suffice: load more of it and decide again.
 
     ``org``: whose credit reaches further than the debts that were loaded, or, with
-    ``sums``, whose rollup cells are to be added up, with ``windows``, whose spending in them
-    is missing, with ``charges``, of which the stories are, with ``runs``, by name, until when
-    each is looked at, with ``auto``, the automatic top-up, with ``newest``, of which counter
-    the latest charges; None: the catalogue is to be read again.
+    ``sums`` or ``family``, whose rollup cells or counters are to be added up, with ``windows``,
+    whose spending in them is missing, with ``charges``, of which the stories are, with ``runs``, by
+    name, until when each is looked at, with ``auto``, the automatic top-up, with ``newest``, of
+    which counter the latest charges; None: the catalogue is to be read again.
     ``replayed``: by org, the holds and charges that keys on record made.
     """
 
@@ -74,6 +74,7 @@ class NeedMore(Exception):
         auto: bool = False,
         replayed: Mapping[str, tuple[set[str], set[int]]] | None = None,
         newest: tuple[str, int, int] | None = None,
+        family: tuple[str, int] | None = None,
     ) -> None:
         self.org = org
         self.sums = sums
@@ -83,7 +84,8 @@ class NeedMore(Exception):
         self.auto = auto
         self.replayed = replayed or {}
         self.newest = newest
-        super().__init__(org, sums, windows, charges, runs, auto, replayed, newest)
+        self.family = family
+        super().__init__(org, sums, windows, charges, runs, auto, replayed, newest, family)
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
@@ -102,6 +104,8 @@ class NeedMore(Exception):
             want.runs.update((name, (want.until, until)) for name, until in self.runs.items())
         elif self.windows:
             wants[self.org].windows |= self.windows
+        elif self.family is not None:
+            wants[self.org].families.add(self.family)
         elif self.sums:
             wants[self.org].sums |= self.sums
         else:

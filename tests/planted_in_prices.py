@@ -3,7 +3,12 @@
 UNITS = "billing_core/units.py"
 CATALOGUE = "billing_core/catalogue.py"
 
+LIMITS = "billing_core/limits.py"
+MEMORY = "billing_core/testing/memory.py"
+SQLITE = "adapters/billing_adapters/sqlite/loading.py"
+
 U = "tests/test_units.py::test_"
+P = "tests/test_patterns.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -63,5 +68,47 @@ IN_PRICES: list[Planted] = [
         "if found.body() == document.body() or found.body() ==",
         "if found.body() ==",
         (U + "what_was_published_before_prices_as_it_did_and_is_published_still",),
+    ),
+    (
+        "a quota of a pattern binds nothing",
+        LIMITS,
+        "if fits(each.resource, resource)]",
+        "if each.resource == resource]",
+        (P + "a_quota_of_all_tools_lets_three_calls_pass_and_no_more[memory]",),
+    ),
+    (
+        "each resource has the whole quota of a pattern",
+        LIMITS,
+        "for counter in ledger.family(quota.resource, start):",
+        "for counter in ledger.family(resource, start):",
+        (P + "a_quota_of_all_tools_lets_three_calls_pass_and_no_more[memory]",),
+    ),
+    (
+        "a pattern's quota does not see its own batch",
+        "billing_core/ledger.py",
+        "if begins == start and fits(pattern, resource):",
+        "if begins != start and fits(pattern, resource):",
+        (P + "in_one_batch_a_quota_of_a_pattern_sees_what_came_before[memory]",),
+    ),
+    (
+        "a family of counters of every period",
+        SQLITE,
+        " AND c.start = ?4",
+        " AND c.start <= ?4",
+        ("tests/test_sqlite_store.py::TestSqliteStore::test_counters_of_all_that_begin_alike",),
+    ),
+    (
+        "a quota of a name that nothing has is published",
+        CATALOGUE,
+        "        self._check_names(document)\n",
+        "",
+        (P + "a_quota_that_can_never_bind_is_refused",),
+    ),
+    (
+        "what a wildcard alone matches is not told",
+        CATALOGUE,
+        "if known and not any(within(each, name) for each in known):",
+        "if not known:",
+        (P + "a_name_that_a_wildcard_alone_matches_is_told",),
     ),
 ]

@@ -175,6 +175,7 @@ def empty(tmp_path: Path) -> Path:
     path = tmp_path / "empty.sqlite"
     with SqliteStore(path) as store:
         book = {model("small"): per_million(input="0.15")}
+        book["tool:search"] = {"call": Price(Flat.of("0.004"), unit="call")}
         Billing(store).publish(PriceBook("v1", YEAR_AGO, book))
     return path
 

@@ -32,8 +32,8 @@ LEAST = 5 * MINUTE
 pytestmark = pytest.mark.every_store
 
 
-def subscribed(plan: str = "pro", **options) -> World:
-    world = World()
+def subscribed(plan: str = "pro", world: World | None = None, **options) -> World:
+    world = world or World()
     world.billing.publish(Plan("pro-1", "pro", LONG_AGO, **options))
     world.billing.set_plan("acme", "subscribe", plan)
     return world
@@ -568,8 +568,9 @@ def test_a_limit_that_is_dated_back_counts_what_was_spent_before_it_was_set() ->
 
 
 def test_what_its_items_minimum_covers_uses_no_more_of_a_quota() -> None:
-    world = subscribed(allowance=nanos(1000), quotas=[Quota("run", "second", 5)])
+    world = World()
     world.publish({"run": {"second": Price(Flat(1), minimum=10)}}, version="runs")
+    world = subscribed(world=world, allowance=nanos(1000), quotas=[Quota("run", "second", 5)])
     seconds = {"second": 2}
     world.settle(Usage.of("run", seconds, item="run-1"))
     assert world.deduct(Usage.of("run", seconds, item="run-1")).amount == 0

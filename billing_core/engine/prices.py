@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import threading
+import warnings
 import weakref
 
 from billing_core.books import PriceBook
 from billing_core.catalogue import Catalogue, Published
-from billing_core.errors import BillingError, StoreError
+from billing_core.errors import BillingError, NameWarning, StoreError
 from billing_core.plans import Plan
 from billing_core.ports import LEVEL, Clock, Store
 from billing_core.terms import Terms
@@ -66,13 +67,17 @@ class Prices:
 
     def publish(self, document: PriceBook | Plan) -> str:
         """See :meth:`Billing.publish`."""
+        told: tuple[str, ...] = ()
         while True:
             now = self._clock()
             catalogue = self.load()
             document = catalogue.checked(document, now=now, delay=self._delay)
             if catalogue.has(document.version):
+                for each in told:
+                    warnings.warn(each, NameWarning, stacklevel=3)
                 return catalogue.version(document.version)
             check_normal("document", json.loads(document.body()))
+            told = catalogue.warnings(document)
             published = Published.of(document, len(catalogue.published) + 1, now)
             try:
                 self._store.publish(published)

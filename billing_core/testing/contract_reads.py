@@ -170,6 +170,31 @@ class LoadContract:
         state = load(store, want=Wanted(until=0, counters=both))
         assert state.counters["model:b", 100] == other
 
+    def test_counters_of_all_that_begin_alike(self, store: Store) -> None:
+        """In one period, whatever others there are: ``families``."""
+        names = ("tool", "tool:", "tool:a", "tool:b", "tool:\uffee", "toolbox", "too", "x")
+        counters = [
+            Counter(name, start, {"call": [start, 0, 1, 0]})
+            for name in names
+            for start in (100, 200, 300)
+        ]
+        save(store, Draft().changes(counters=counters))
+        wanted = {("tool:", 200), ("tool:", 150), ("", 100), ("tool:a", 300)}
+        state = load(store, want=Wanted(until=0, families=wanted))
+        told = {key: [each.resource for each in found] for key, found in state.families.items()}
+        assert told == {
+            ("tool:", 200): ["tool:", "tool:a", "tool:b", "tool:\uffee"],
+            ("tool:", 150): [],
+            ("", 100): sorted(names),
+            ("tool:a", 300): ["tool:a"],
+        }
+        assert all(
+            each.components["call"][0] == start
+            for (_, start), found in state.families.items()
+            for each in found
+        )
+        assert load(store).families == {}
+
     def test_counters_of_loaded_holds(self, store: Store) -> None:
         """Wherever they are counted in, so that their end can take it back."""
         counters = [Counter("model:a", start, {"input": [0, 0, 1, 5]}) for start in (100, 200)]

@@ -22,6 +22,7 @@ __all__ = [
     "LotFact",
     "Move",
     "Posting",
+    "reaches",
 ]
 
 _KINDS = ("allowance", "promotional", "purchased")
@@ -66,6 +67,11 @@ class EventFact:
     data: Mapping[str, Any]
 
 
+def reaches(pattern: str, resource: str) -> bool:
+    """Whether a pattern names a resource."""
+    return pattern == resource or (pattern[-1] == "*" and resource.startswith(pattern[:-1]))
+
+
 @frozen
 class LotFact:
     """``period``: of a plan's allowance, the start of the one whose usage it pays for."""
@@ -97,10 +103,7 @@ class LotFact:
             return True
         if resource is None:
             return False
-        return any(
-            name == resource or (name[-1] == "*" and resource.startswith(name[:-1]))
-            for name in self.scope
-        )
+        return any(reaches(name, resource) for name in self.scope)
 
     def ended(self, time: int) -> bool:
         return self.expires_at is not None and self.expires_at <= time

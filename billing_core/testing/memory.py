@@ -144,6 +144,14 @@ class MemoryStore:
             for start, _, _ in hold.counted:
                 key = (hold.resource or "", start)
                 state.counters[key] = org.counters[key]
+        state.families = {
+            (prefix, start): [
+                counter
+                for (resource, begins), counter in sorted(org.counters.items())
+                if begins == start and resource.startswith(prefix)
+            ]
+            for prefix, start in want.families
+        }
         state.items = {key: org.items[key] for key in items if key in org.items}
         state.members = {name: org.members[name] for name in want.members if name in org.members}
         state.entries = {key: org.by_key[key] for key in want.keys if key in org.by_key}

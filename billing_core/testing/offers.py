@@ -142,9 +142,12 @@ _LIMITS = (
     Limit("member", Money(25, "USD"), "period", (80,)),
     Limit("project", Money(15, "USD"), "period", (100,)),
 )
-_QUOTAS = tuple(
-    Quota(RESOURCES[0], component, quantity)
-    for component, quantity in (("flat", 12), ("tiered", 9), ("timed", 15))
+_QUOTAS = (
+    Quota(RESOURCES[0], "flat", 12),
+    Quota(RESOURCES[0], "tiered", 9),
+    Quota(RESOURCES[0], "timed", 15),
+    Quota("model:*", "flat", 14),
+    Quota("*", "timed", 18),
 )
 
 

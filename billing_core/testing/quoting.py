@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from billing_core.pricing import Price
 from billing_core.quantities import Usage
 from billing_core.testing.answers import Wrong
-from billing_core.testing.facts import Facts
+from billing_core.testing.facts import Facts, reaches
 from billing_core.testing.spending import Wish, held_of
 from billing_core.testing.tariff import (
     Piece,
@@ -94,7 +94,7 @@ def announced(org: Facts, wish: Wish, until: int) -> list[tuple[int, str, int]]:
     period in which it may be used."""
     plan, resource = org.plan(wish.time), wish.resource or ""
     quotas = () if plan is None else plan.quotas
-    bounded = {each.component for each in quotas if each.resource == resource}
+    bounded = {each.component for each in quotas if reaches(each.resource, resource)}
     periods = [month_start(org.anchor, wish.at)]
     while month_end(org.anchor, periods[-1]) < until:
         periods.append(month_end(org.anchor, periods[-1]))

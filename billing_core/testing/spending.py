@@ -11,7 +11,7 @@ from fractions import Fraction
 from attrs import field, frozen
 
 from billing_core.testing.answers import Answer, No, no
-from billing_core.testing.facts import ChargeFact, Facts
+from billing_core.testing.facts import ChargeFact, Facts, reaches
 from billing_core.testing.tariff import Piece, counted, month_end, month_start
 
 __all__ = [
@@ -77,10 +77,14 @@ def bound(org: Facts, wish: Wish, amount: int, replaced: int = 0) -> Answer | No
     period = month_start(org.anchor, wish.at)
     for quota in () if plan is None else plan.quotas:
         more = wish.billed.get(quota.component, 0)
-        if quota.resource != wish.resource or not more:
+        if wish.resource is None or not reaches(quota.resource, wish.resource) or not more:
             continue
-        used, _ = counted(org.uses, quota.resource, quota.component, period)
-        if used + held_of(org, quota.resource, quota.component, period) + more > quota.quantity:
+        taken = 0
+        for each in {use.resource for use in org.uses} | {h.resource for h in org.holds.values()}:
+            if each is not None and reaches(quota.resource, each):
+                taken += counted(org.uses, each, quota.component, period)[0]
+                taken += held_of(org, each, quota.component, period)
+        if taken + more > quota.quantity:
             return _until(month_end(org.anchor, wish.at), wish, "quota_reached", 0, "quota")
     available = org.available(wish.resource, wish.time, wish.at)
     if amount + replaced > max(0, available):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from billing_adapters.cli.show import console, money, print_json, table
 from billing_core import Billing, Difference, Plan, PriceBook, Quote, Usage, decimal_text
 from billing_core.catalogue import Priced
 from billing_core.differences import differences
+from billing_core.errors import NameWarning
 from billing_core.metering import describe
 from billing_core.times import micros, moment
 
@@ -234,18 +236,26 @@ def _publish(billing: Billing, document: PriceBook | Plan, yes: bool, as_json: b
     if known:
         billing.publish(document)  # raises where another document has the name
     found: tuple[Difference, ...] = ()
+    told: tuple[str, ...] = ()
     if not known:
         document = catalogue.counted(document)
         found = differences(catalogue.superseded(document), document)
+        told = catalogue.warnings(document)
     if not as_json:
         at = f"{document.effective_at.astimezone(UTC):%F %T} UTC"
         _show_differences(f"What {document.version} changes from {at}", found)
+    for each in told:
+        click.echo(f"Warning: {each}.", err=True)
     if not (yes or known):
         click.confirm(f"Publish {document.version}?", abort=True, err=True)
-    version = billing.publish(document)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NameWarning)  # they were told
+        version = billing.publish(document)
     if as_json:
         shown = _differences_json(found)
-        print_json({"version": version, "new": not known, "differences": shown})
+        print_json(
+            {"version": version, "new": not known, "differences": shown, "warnings": list(told)}
+        )
     else:
         console().print(f"{version} was published already." if known else f"Published {version}.")
 

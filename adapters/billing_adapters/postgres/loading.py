@@ -15,6 +15,7 @@ from billing_adapters.postgres.lookups import Lookup, Lookups
 from billing_adapters.postgres.tables import Value, joined, text
 from billing_adapters.postgres.wire import Query, Row
 from billing_core.limits import subjects
+from billing_core.patterns import END
 from billing_core.ports import LOOK_BACK, Loaded, OrgState, Wanted
 from billing_core.records import Counter, Run, Storage, UsageRecord
 from billing_core.times import Window, starts
@@ -199,6 +200,10 @@ class _Plan:
             for grain, start in sorted(want.windows):
                 values = [text(org), text(grain), text(start)]
                 asked.append((Query(lookups.window, values), self._spend))
+            for prefix, start in want.families:
+                bounds = [text(value) for value in (org, prefix, prefix + END, start)]
+                of = partial(self._family, (prefix, start))
+                asked.append((Query(lookups.family, bounds), of))
         return asked
 
     def _account(self, row: Row) -> None:
@@ -239,6 +244,9 @@ class _Plan:
 
     def _sum(self, key: tuple[int | None, str, int], row: Row) -> None:
         self._state(row).sums[key] = rows.whole(row[1])
+
+    def _family(self, key: tuple[str, int], row: Row) -> None:
+        self._state(row).families.setdefault(key, []).append(rows.counter(row[1:]))
 
     def _usage(self, row: Row) -> None:
         tail = self._state(row).tail
@@ -422,6 +430,7 @@ class _Plan:
         for org, state, want in self._known():
             state.sums = {key: state.sums.get(key, 0) for key in want.sums}
             state.windows = set(want.windows)
+            state.families = {key: state.families.get(key, []) for key in want.families}
             state.all_debts = len(state.debts) <= want.debts
             del state.debts[want.debts :]
             for resource, (first, _) in want.counters.items():

@@ -110,6 +110,17 @@ class Lookups:
             f" JOIN {schema}.cells AS t ON t.org_id = $1 AND t.grain = $2"
             " AND t.member = known.member AND t.start = $3 GROUP BY t.org_id"
         )
+        # From each resource that has a counter to the next: not through all the periods of each.
+        least = f"SELECT min(c.resource) FROM {schema}.counters AS c WHERE c.org_id = $1"
+        self.family = statement(
+            f"WITH RECURSIVE known (resource) AS (({least} AND c.resource >= $2"
+            f" AND c.resource < $3) UNION ALL SELECT ({least} AND c.resource > known.resource"
+            " AND c.resource < $3) FROM known WHERE known.resource IS NOT NULL)"
+            " SELECT t.org_id, t.resource, t.start, t.components"
+            f" FROM known JOIN {schema}.counters AS t"
+            " ON t.org_id = $1 AND t.resource = known.resource AND t.start = $4"
+            " ORDER BY t.resource"
+        )
         self.tail = statement(
             f"SELECT org_id, usage FROM {schema}.entries WHERE org_id = $1 AND seq > $2"
             " AND seq <= $3 AND usage IS NOT NULL ORDER BY seq"

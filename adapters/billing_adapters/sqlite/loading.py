@@ -9,6 +9,7 @@ from typing import Any
 from billing_adapters.sqlite import over_time, rows, topup_rows
 from billing_adapters.sqlite.known import AccountAndLots, Known
 from billing_core import rollups
+from billing_core.patterns import END
 from billing_core.ports import LOOK_BACK, NEWEST, OrgState, Wanted
 from billing_core.records import (
     Account,
@@ -38,6 +39,17 @@ _BY_NAME = "SELECT member FROM members WHERE org_id = ? AND name = ?"
 _COUNTERS_DOWN = (
     "SELECT resource, start, components FROM counters"
     " WHERE org_id = ? AND resource = ? ORDER BY start DESC"
+)
+# From each resource that has a counter to the next: not through all the periods of each.
+_FAMILY = (
+    "WITH RECURSIVE known (resource) AS (SELECT min(resource) FROM counters"
+    " WHERE org_id = ?1 AND resource >= ?2 AND resource < ?3 UNION ALL"
+    " SELECT (SELECT min(c.resource) FROM counters AS c WHERE c.org_id = ?1"
+    " AND c.resource > known.resource AND c.resource < ?3) FROM known"
+    " WHERE known.resource IS NOT NULL)"
+    " SELECT c.resource, c.start, c.components FROM known JOIN counters AS c"
+    " ON c.org_id = ?1 AND c.resource = known.resource AND c.start = ?4"
+    " ORDER BY c.resource"
 )
 _BY_NUMBER = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
 
@@ -72,6 +84,12 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
     if want.counters or want.items or state.holds or state.subjects or want.runs or want.storages:
         _load_counters(db, org, want, state, known)
     state.windows = set(want.windows)
+    state.families = {
+        (prefix, start): [
+            rows.counter(row) for row in db.execute(_FAMILY, (org, prefix, prefix + END, start))
+        ]
+        for prefix, start in want.families
+    }
     if account.plan_since or account.limited_since is not None:
         _load_terms(db, org, want, state, account)
     if want.tail(account):
