@@ -234,6 +234,27 @@ class Catalogue:
         percent = discounting.percent_off[patterns[0]]
         return self._discounted(Priced(full, price), percent, by)
 
+    def applicable(
+        self,
+        name: str,
+        currency: str,
+        resource: str,
+        component: str,
+        at: int,
+        audiences: tuple[str, ...],
+    ) -> Priced | None:
+        """The price that a version, by its full name, may have had for a component at a time:
+        in force then for one of the audiences, or for everyone, less what was off it then."""
+        discount: tuple[str, str] | None = None
+        for audience in (*audiences, ""):
+            found = self._own(audience, currency, resource, component, at)
+            if found is not None and found.version == name:
+                if discount is None or discount[0] == "0":
+                    return found
+                return self._discounted(found, *discount)
+            discount = discount or self._discount(audience, currency, resource, at)
+        return None
+
     def books_of(self, name: str) -> list[PriceBook]:
         """The book that a version names, and that of its discount."""
         base, by = _parted(name)

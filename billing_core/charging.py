@@ -9,7 +9,7 @@ from typing import cast
 from attrs import evolve
 
 from billing_core.asked import Ask, check_future, finish, refuse, refused
-from billing_core.catalogue import Catalogue, Priced
+from billing_core.catalogue import Priced
 from billing_core.commands import Deduct, PriceUnpriced, Reverse, Settle
 from billing_core.errors import Conflict, InvalidCommand, NotFound, UnknownPrice
 from billing_core.lapsing import free, lapse
@@ -21,7 +21,7 @@ from billing_core.owing import give_back, keep_story, owe, repay, story_of
 from billing_core.quantities import PLATFORM, Payer, Usage
 from billing_core.records import Charge, Entry, Item, Line, UsageRecord
 from billing_core.terms import NeedMore
-from billing_core.times import micros
+from billing_core.times import micros, moment
 
 __all__ = [
     "advance",
@@ -270,9 +270,9 @@ def price(ledger: Ledger, ask: Ask) -> Outcome:
         raise Conflict(f"charge {subject.seq} has nothing unpriced{by}")
     if not ledger.terms.fresh and not ledger.catalogue.has(command.version):
         raise NeedMore(None)
-    version = ledger.catalogue.version(command.version)
+    ledger.catalogue.version(command.version)
     account = ledger.account
-    price_of = partial(_must_price, ledger.catalogue, version, account.currency, usage.resource)
+    price_of = partial(_must_price, ledger, command, usage)
     unpriced = Usage(usage.resource, parts, usage.item)
     counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
     version_of = versions(ledger, usage.resource)
@@ -289,11 +289,27 @@ def price(ledger: Ledger, ask: Ask) -> Outcome:
 
 
 def _must_price(
-    catalogue: Catalogue, version: str, currency: str, resource: str, component: str
+    ledger: Ledger, command: PriceUnpriced, usage: UsageRecord, component: str
 ) -> Priced:
-    priced = catalogue.priced_by(version, currency, resource, component)
+    """The price of the version that a command names, where it may; raises InvalidCommand."""
+    catalogue, resource, at = ledger.catalogue, usage.resource, usage.occurred_at
+    version, currency = catalogue.version(command.version), ledger.account.currency
+    known = catalogue.priced_by(version, currency, resource, component)
+    if command.override:
+        priced = known
+    else:
+        audiences = ledger.audiences(at)
+        priced = catalogue.applicable(version, currency, resource, component, at, audiences)
     if priced is None:
-        raise InvalidCommand("version", version, f"one that prices {component} of {resource}")
+        if not ledger.terms.fresh:
+            raise NeedMore(None)
+        expected = f"one that prices {component} of {resource}"
+        if known is not None:
+            expected += (
+                f" and was in force for org {ledger.org!r} at {moment(at).isoformat()}; or, as"
+                " an operator who knows better, override=True"
+            )
+        raise InvalidCommand("version", command.version, expected)
     return priced
 
 

@@ -377,9 +377,12 @@ class Deduct(Command):
 
 @frozen(kw_only=True)
 class PriceUnpriced(Command):
-    """Charge what a settlement recorded as unpriced, by a price version it names.
+    """Charge what a settlement recorded as unpriced, by a price version it names: one that
+    could have applied to the org when the usage occurred, everyone's, its plan's of then or its
+    own, in force then.
 
-    ``charge``: the settlement's sequence number.
+    ``charge``: the settlement's sequence number.  ``override``: an operator's word that any
+    other version is right, which stays on record.
     """
 
     op: ClassVar[str] = "price"
@@ -388,15 +391,19 @@ class PriceUnpriced(Command):
     key: str = field(kw_only=False)
     charge: int
     version: str
+    override: bool = False
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
         check_command(self)
         _check_charge(self.charge)
         checked_name("version", self.version)
+        if type(self.override) is not bool:
+            raise InvalidCommand("override", self.override, "True or False")
 
     def content(self, member: int | None) -> dict[str, Any]:
-        return {"charge": self.charge, "version": self.version}
+        override = True if self.override else None
+        return {"charge": self.charge, "version": self.version, "override": override}
 
 
 @frozen(kw_only=True)

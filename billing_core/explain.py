@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -44,7 +45,8 @@ class Payment:
 
 @frozen
 class Explanation:
-    """Everything behind one charge; amounts in nanos."""
+    """Everything behind one charge; amounts in nanos.  ``override``: an operator named a price
+    version that would not have applied."""
 
     org: str
     charge: int
@@ -61,6 +63,7 @@ class Explanation:
     unpaid: int
     reversed: int
     priced_by: int | None
+    override: bool = False
 
     def __str__(self) -> str:
         text = [
@@ -82,6 +85,8 @@ class Explanation:
             text.append(f"  unpaid {decimal_text(self.unpaid)}")
         if self.reversed:
             text.append(f"  reversed {decimal_text(self.reversed)}")
+        if self.override:
+            text.append("  priced by an operator's override")
         if self.priced_by is not None:
             text.append(f"  priced later by entry {self.priced_by}")
         return "\n".join(text)
@@ -119,22 +124,32 @@ def explain(
         member=member,
         resource=usage.resource,
         amount=entry.amount,
-        lines=tuple(_line(line, catalogue, currency, usage.resource) for line in usage.lines),
+        lines=tuple(
+            _line(line, catalogue, currency, usage.resource, entry.org) for line in usage.lines
+        ),
         payments=tuple(payments),
         unpaid=story.unpaid,
         reversed=back,
         priced_by=story.priced,
+        override=entry.op == "price" and bool(json.loads(entry.content).get("override")),
     )
 
 
-def _line(line: Line, catalogue: Catalogue, currency: str, resource: str) -> ExplainedLine:
+def _line(
+    line: Line, catalogue: Catalogue, currency: str, resource: str, org: str
+) -> ExplainedLine:
     price = ""
+    version = line.version or None
     if line.payer == CUSTOMER:
         arithmetic = "on the customer's own key: recorded, not charged"
     elif line.version is None:
         arithmetic = "no price was in force: recorded, to be priced"
     elif line.version == "":
         arithmetic = f"a fixed amount: {decimal_text(line.amount)}"
+    elif any(book.org not in (None, org) for book in catalogue.books_of(line.version)):
+        # An operator named it; what another customer pays, and its book, are not to be shown.
+        version = None
+        arithmetic = f"by a price that is another org's own: {line.amount} nanos"
     else:
         priced = catalogue.priced_by(line.version, currency, resource, line.component)
         if priced is None:
@@ -154,7 +169,7 @@ def _line(line: Line, catalogue: Catalogue, currency: str, resource: str) -> Exp
         line.billed,
         line.payer,
         line.amount,
-        line.version or None,
+        version,
         price,
         arithmetic,
     )

@@ -137,8 +137,7 @@ class Wanted:
     def plain(self, account: Account) -> bool:
         """Whether nothing lapses, is owed, or was used before the plan, and nothing is wanted
         of charges, all holds, sums, windows, families, runs, workspaces or top-ups: so it is
-        with most
-        commands."""
+        with most commands."""
         due = account.next_lapse is not None and account.next_lapse <= self.until
         late = self.times is not None and self.times[0] < account.plan_since
         return not (

@@ -9,6 +9,7 @@ SQLITE = "adapters/billing_adapters/sqlite/loading.py"
 
 U = "tests/test_units.py::test_"
 P = "tests/test_patterns.py::test_"
+L = "tests/test_priced_later.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -110,5 +111,38 @@ IN_PRICES: list[Planted] = [
         "if known and not any(within(each, name) for each in known):",
         "if not known:",
         (P + "a_name_that_a_wildcard_alone_matches_is_told",),
+    ),
+    (
+        "any version prices what had no price",
+        "billing_core/charging.py",
+        "if command.override:",
+        "if True:",
+        (
+            L + "another_customer_s_own_price_may_not_and_is_never_shown[memory]",
+            L + "a_price_that_was_superseded_or_is_to_come_may_not[memory]",
+        ),
+    ),
+    (
+        "another customer's book is explained",
+        "billing_core/explain.py",
+        "elif any(book.org not in (None, org)",
+        "elif any(book.org == org and book.org not in (None, org)",
+        (L + "another_customer_s_own_price_may_not_and_is_never_shown[memory]",),
+    ),
+    (
+        "an override leaves no trace",
+        "billing_core/commands.py",
+        "override = True if self.override else None",
+        "override = None",
+        (L + "an_override_is_on_record_as_one[memory]",),
+    ),
+    (
+        "a discount of then is forgotten",
+        CATALOGUE,
+        """if discount is None or discount[0] == "0":
+                    return found""",
+        """if True:
+                    return found""",
+        (L + "what_was_off_then_is_off_of_what_is_priced_later[memory]",),
     ),
 ]

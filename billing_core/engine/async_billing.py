@@ -306,12 +306,18 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         return await self._do(command, Charged)
 
     async def price_unpriced(
-        self, org: str, key: str, *, charge: int, version: str, at: datetime | None = None
+        self,
+        org: str,
+        key: str,
+        *,
+        charge: int,
+        version: str,
+        override: bool = False,
+        at: datetime | None = None,
     ) -> Charged:
         """Charge what a settlement left unpriced; see :class:`PriceUnpriced`."""
-        return await self._do(
-            PriceUnpriced(org, key, charge=charge, version=version, at=at), Charged
-        )
+        command = PriceUnpriced(org, key, charge=charge, version=version, override=override, at=at)
+        return await self._do(command, Charged)
 
     async def reverse(
         self,

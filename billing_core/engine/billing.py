@@ -313,10 +313,18 @@ class Billing(OverTime, TimeReads, Work):
         return self._do(command, Charged)
 
     def price_unpriced(
-        self, org: str, key: str, *, charge: int, version: str, at: datetime | None = None
+        self,
+        org: str,
+        key: str,
+        *,
+        charge: int,
+        version: str,
+        override: bool = False,
+        at: datetime | None = None,
     ) -> Charged:
         """Charge what a settlement left unpriced; see :class:`PriceUnpriced`."""
-        return self._do(PriceUnpriced(org, key, charge=charge, version=version, at=at), Charged)
+        command = PriceUnpriced(org, key, charge=charge, version=version, override=override, at=at)
+        return self._do(command, Charged)
 
     def reverse(
         self,

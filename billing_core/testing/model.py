@@ -33,7 +33,14 @@ from billing_core.plans import Plan
 from billing_core.quantities import Usage
 from billing_core.testing.answers import Answer, Ended, No, Wrong, amounts, answer_of, no
 from billing_core.testing.facts import MOST, TOLERANCE, ChargeFact, Facts, HoldFact, LotFact
-from billing_core.testing.quoting import announced, hold_quote, named, prices, quote
+from billing_core.testing.quoting import (
+    announced,
+    could_have,
+    hold_quote,
+    named,
+    prices,
+    quote,
+)
 from billing_core.testing.spending import Wish, alert, alert_of, alerts, billed_of, bound, check
 from billing_core.testing.tariff import Bill, Piece, Tariff, Used, month_start, undone
 from billing_core.times import duration, micros
@@ -362,12 +369,16 @@ class Model:
                 hold.parts.append((lot, part - paid))
         return amount
 
-    def _bill(self, org: Facts, usage: Usage, occurred: int, version: str | None = None) -> Bill:
+    def _bill(
+        self, org: Facts, usage: Usage, occurred: int, late: PriceUnpriced | None = None
+    ) -> Bill:
         known = prices(org, usage.resource, occurred)
-        if version is not None:
-            known = named(org, version, usage.resource)
+        if late is not None and late.override:
+            known = named(org, late.version, usage.resource)
+        elif late is not None:
+            known = could_have(org, late.version, usage.resource, occurred)
         pieces = self.tariff.pieces(org.uses, usage, known)
-        if version is not None and any(piece.version is None for piece in pieces):
+        if late is not None and any(piece.version is None for piece in pieces):
             raise Wrong("InvalidCommand")
         period = month_start(org.anchor, occurred)
         bill = self.tariff.bill(org.uses, pieces, usage.resource, period)
@@ -471,7 +482,7 @@ class Model:
             raise Wrong("NotFound")
         parts = tuple((name, quantity, "platform") for name, quantity in subject.unpriced)
         usage = Usage(subject.resource, cast(Any, parts), subject.item)
-        bill = self._bill(org, usage, subject.occurred, command.version)
+        bill = self._bill(org, usage, subject.occurred, command)
         org.lapse(time)
         subject.priced = True
         return self._charge(

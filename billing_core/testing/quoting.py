@@ -20,7 +20,7 @@ from billing_core.testing.tariff import (
 )
 from billing_core.times import micros
 
-__all__ = ["announced", "hold_quote", "named", "prices", "quote"]
+__all__ = ["announced", "could_have", "hold_quote", "named", "prices", "quote"]
 
 
 def prices(org: Facts, resource: str, at: int) -> PriceOf:
@@ -37,6 +37,14 @@ def named(org: Facts, version: str, resource: str) -> PriceOf:
         return None if found is None else (version, found)
 
     return price
+
+
+def could_have(org: Facts, version: str, resource: str, at: int) -> PriceOf:
+    """Those of one version, as far as they could have applied to the org at a time."""
+    plan = org.subscribed(at)
+    return lambda part: org.tariff.could_have(
+        version, org.currency, resource, part, at, org.name, plan
+    )
 
 
 def quote(org: Facts, usage: Usage, at: int) -> tuple[int, int, list[Piece]]:

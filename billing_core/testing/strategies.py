@@ -314,6 +314,7 @@ def _price(draw: st.DrawFn, world: World) -> Command:
         own.key,
         charge=draw(_known(world.unpriced, own.org, _any_charge)),
         version=draw(_often(st.sampled_from(world.versions), st.just("never"), 12)),
+        override=draw(st.booleans()),
         at=own.at,
     )
 

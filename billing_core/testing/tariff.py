@@ -160,6 +160,28 @@ class Tariff:
             off = off or self._off(books, resource)
         return None
 
+    def could_have(
+        self,
+        version: str,
+        currency: str,
+        resource: str,
+        component: str,
+        at: int,
+        org: str,
+        plan: str | None,
+    ) -> tuple[str, Price] | None:
+        """What a version would have asked of an org with a plan at a time, were there none
+        nearer."""
+        off: tuple[str, str] | None = None
+        for audience in (f"org:{org}", f"plan:{plan}", ""):
+            books = self._in_force(audience, currency, at)
+            naming = [book for book in books if component in book.prices.get(resource, {})]
+            price = naming[-1].prices[resource][component] if naming else None
+            if price is not None and naming[-1].version == version:
+                return self._less(version, price, off)
+            off = off or self._off(books, resource)
+        return None
+
     def _in_force(self, audience: str, currency: str, at: int) -> list[PriceBook]:
         """The latest to take effect comes last."""
         found = [
