@@ -22,6 +22,7 @@ __all__ = ["Close", "OpenAccount", "SetLimit", "SetLowBalance", "SetPlan"]
 class OpenAccount(Command):
     """Open an org's account: one currency and one livemode for ever.
 
+    ``currency``: one whose minor units are known (:data:`billing_core.minor_units.CURRENCIES`).
     ``anchor``: from when its billing months count; default: the time of opening.
     """
 

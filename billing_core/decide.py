@@ -31,6 +31,7 @@ from billing_core.holding import extend, hold, release
 from billing_core.journal import TELLS, TOLD
 from billing_core.lapsing import free, keep_ahead, lapse
 from billing_core.ledger import FOREVER, Ledger
+from billing_core.minor_units import minor_unit
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, Refusal, outcome
 from billing_core.owing import repay
@@ -246,6 +247,7 @@ def _differing(before: str, after: str) -> tuple[str, ...]:
 
 
 def _open(ledger: Ledger, command: OpenAccount, key: str, at: int, terms: Terms) -> Outcome:
+    minor_unit(command.currency)  # what nobody can pay in, nobody could be shown either
     anchor = at if command.anchor is None else micros("anchor", command.anchor)
     account = Account(command.org, command.currency, command.livemode, anchor, at, watermark=at)
     ledger.open(account)

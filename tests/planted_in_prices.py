@@ -10,6 +10,7 @@ SQLITE = "adapters/billing_adapters/sqlite/loading.py"
 U = "tests/test_units.py::test_"
 P = "tests/test_patterns.py::test_"
 L = "tests/test_priced_later.py::test_"
+M = "tests/test_minor_units.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -144,5 +145,12 @@ IN_PRICES: list[Planted] = [
         """if True:
                     return found""",
         (L + "what_was_off_then_is_off_of_what_is_priced_later[memory]",),
+    ),
+    (
+        "an account is opened in a currency that nobody can pay in",
+        "billing_core/decide.py",
+        "    minor_unit(command.currency)",
+        "    # minor_unit(command.currency)",
+        (M + "an_account_in_a_currency_without_known_minor_units_is_not_opened[XTS-memory]",),
     ),
 ]

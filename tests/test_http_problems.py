@@ -161,10 +161,14 @@ def test_a_write_that_failed_is_sent_again_and_done_once(fail) -> None:
     assert world.balance().balance == 95
 
 
-def test_what_cannot_be_shown_is_our_fault() -> None:
-    """An org's currency without minor units that we know of: no cents are guessed."""
+def test_what_cannot_be_shown_is_our_fault(monkeypatch) -> None:
+    """An org's currency without minor units that we know of, from before such were refused:
+    no cents are guessed."""
     world = World(opened=False)
+    monkeypatch.setattr("billing_core.decide.minor_unit", lambda currency: None)
     world.billing.open_account("acme", currency="XTS")
+    monkeypatch.undo()
+    assert world.billing.open_account("acme", currency="XTS").replayed
     answer = mounted("plain", Api(world.billing, KEYS.get)).get("/v1/billing/credits")
     assert (answer.status, answer.code) == (500, "internal_error")
 

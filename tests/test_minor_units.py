@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from world import World
 
-from billing_core import InvalidCommand, Money, MoneyOverflow
+from billing_core import InvalidCommand, Money, MoneyOverflow, NotFound
 from billing_core.minor_units import CURRENCIES, floor_minor, minor_unit, to_minor, to_nanos
 from billing_core.money import MAX_NANOS, NANOS
 
@@ -93,3 +94,15 @@ def test_the_table_counts_as_stripe_does() -> None:
     steps = {code: unit.step for code, unit in CURRENCIES.items() if unit.step > 1}
     assert steps == {**dict.fromkeys(by_digits[3], 10), "ISK": 100, "UGX": 100}
     assert all(unit.nanos * 10**unit.digits == NANOS for unit in CURRENCIES.values())
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize("currency", ["XTS", "XAU", "BTC", "ZZZ"])
+def test_an_account_in_a_currency_without_known_minor_units_is_not_opened(currency) -> None:
+    world = World(opened=False)
+    with pytest.raises(InvalidCommand, match=f"currency.*{currency}"):
+        world.billing.open_account("acme", currency=currency)
+    with pytest.raises(NotFound):
+        world.balance()
+    world.billing.open_account("acme", currency="VND")
+    assert world.balance().currency == "VND"
