@@ -77,7 +77,7 @@ def _check_line(
     account = audit.account
     assert account is not None
     part = audit.part(usage.resource, start, line.component)
-    if [line.counter, line.carry, line.carry_of] != part[:3]:
+    if line.counter != part[0] or line.carry * part[2] != part[1] * line.carry_of:
         audit.note(where, f"{line.component} counts from {line.counter}, not from {part[0]}")
     version = line.version or ""
     priced = audit.catalogue.priced_by(version, account.currency, usage.resource, line.component)

@@ -63,6 +63,9 @@ class PriceBook:
     list in :mod:`billing_core.units`, such as ``hour``, ``vCPU-second`` or ``GB-month``; it is
     converted exactly when the book is published, and any other unit is refused.
 
+    What a charge leaves of a nano is carried exactly, in parts of at most 10**18: a price that,
+    with those before it, would need finer ones is refused when it is published.
+
     A book holds for everyone, or for the subscribers of a ``plan``, or for one ``org``
     alone: an org's own price comes before its plan's, that before everyone's.  There, None
     for a price ends an earlier one, and ``percent_off`` (resource, or a prefix that ends in

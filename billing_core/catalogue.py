@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from hashlib import sha256
+from math import lcm
 from typing import NamedTuple, TypeVar
 
 from attrs import evolve, frozen
@@ -14,7 +16,7 @@ from billing_core.books import PriceBook, kept, load_book
 from billing_core.errors import InvalidCommand, NotFound
 from billing_core.patterns import checked_pattern, closest, meet, within
 from billing_core.plans import Plan, load_plan
-from billing_core.pricing import Discounted, Flat, Price
+from billing_core.pricing import FINEST, Discounted, Flat, Price, rates
 from billing_core.times import micros, moment
 from billing_core.units import counted, size_in
 
@@ -460,6 +462,65 @@ class Catalogue:
                 " publish its price first",
             )
 
+    def _check_fractions(self, book: PriceBook) -> None:
+        """Refuse what would make the fraction of a nano that a component carries too fine for
+        good (rule 5.12).  Where published prices have done so already, it gets no finer."""
+        named = {*book.prices, *book.percent_off}
+        known = {*named, *self._of, *(each for of in self._discounts.values() for each in of)}
+        wide = [name for name in known if name.endswith("*")]
+        wider = [name for name in named if name.endswith("*")]
+        targets = named | {name for name in known if any(within(name, each) for each in wider)}
+        for target in sorted(targets):
+            chain = {target, *(name for name in wide if within(target, name))}
+            before = self._finest(chain, book.currency, None)
+            for (component, org), finest in self._finest(chain, book.currency, book).items():
+                if finest > max(FINEST, before.get((component, org), 1)):
+                    _too_fine(book, target, component, finest)
+
+    def _finest(
+        self, chain: set[str], currency: str, more: PriceBook | None
+    ) -> dict[tuple[str, str], int]:
+        """``(component, org)`` → the least common denominator of all that its prices have ever
+        asked for a unit, for everyone on any plan (an empty name) and, with that, for each org
+        that has a price or a discount of its own.  ``more``: with a book that is to come."""
+        found: dict[tuple[str, str], set[Fraction]] = {}  # by component and org
+        for name in chain:
+            for key in self._of.get(name, ()):
+                if key[1] == currency:
+                    asked = found.setdefault((key[3], _whose(key[0])), set())
+                    for _, priced in self._prices[key]:
+                        asked |= rates(priced.price.function) if priced is not None else set()
+            parts = {} if more is None else more.prices.get(name, {})
+            for component, price in parts.items():
+                if more is not None and price is not None:
+                    asked = found.setdefault((component, _whose(more.audience)), set())
+                    asked |= rates(price.function)
+        keeps = self._keeps(chain, currency, more)
+        finest: dict[tuple[str, str], int] = {}
+        for component in {component for component, _ in found}:
+            for org in {org for part, org in found if part == component} | keeps.keys() | {""}:
+                asked = found.get((component, ""), set()) | found.get((component, org), set())
+                off = {Fraction(1), *keeps.get("", ()), *keeps.get(org, ())}
+                finest[component, org] = lcm(
+                    *{(rate * keep).denominator for rate in asked for keep in off}
+                )
+        return finest
+
+    def _keeps(
+        self, chain: set[str], currency: str, more: PriceBook | None
+    ) -> dict[str, set[Fraction]]:
+        """What discounts have ever left of a price, for everyone on any plan and by org."""
+        found: dict[str, set[Fraction]] = {}
+        for (audience, of), discounts in self._discounts.items():
+            for name in chain & discounts.keys() if of == currency else ():
+                off = found.setdefault(_whose(audience), set())
+                off |= {Fraction(*kept(percent)) for _, (percent, _) in discounts[name]}
+        if more is not None:
+            for name in chain & more.percent_off.keys():
+                off = found.setdefault(_whose(more.audience), set())
+                off.add(Fraction(*kept(more.percent_off[name])))
+        return found
+
     def _priced_as(self, document: PriceBook | Plan, name: str, component: str | None) -> list[str]:
         """Under which names what a pattern names has prices."""
         names = {
@@ -494,6 +555,8 @@ class Catalogue:
             )
         document = self.counted(document)
         self._check_names(document)
+        if isinstance(document, PriceBook):
+            self._check_fractions(document)
         if isinstance(document, Plan):
             for each in self.plans.values():
                 if each.plan == document.plan and each.currency != document.currency:
@@ -533,6 +596,26 @@ def _parted(name: str) -> tuple[str, str | None]:
     if mark and rest[_DIGITS : _DIGITS + 1] == "*":
         return f"{base}#{rest[:_DIGITS]}", rest[_DIGITS + 1 :]
     return name, None
+
+
+def _whose(audience: str) -> str:
+    """The org that alone has a book; empty for everyone's, and plans', which come and go."""
+    return audience if audience.startswith("org:") else ""
+
+
+def _too_fine(book: PriceBook, target: str, component: str, finest: int) -> None:
+    names = [*book.prices, *book.percent_off]
+    name = next(each for each in names if meet(each, target))
+    price = book.prices.get(name, {}).get(component)
+    given = book.percent_off.get(name) if price is None else price.function
+    where = f"prices[{name!r}][{component!r}]" if price is not None else f"percent_off[{name!r}]"
+    raise InvalidCommand(
+        where,
+        given,
+        f"a price that, together with those that {component!r} of {target!r} has had, leaves a nano"
+        f" in at most 10**18 parts, not in some 10**{finest.bit_length() * 30_103 // 100_000}: say"
+        ' it with fewer digits, or for a rounder "per"',
+    )
 
 
 def _references(document: PriceBook | Plan) -> Iterator[tuple[str, str, str | None]]:

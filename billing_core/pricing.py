@@ -30,6 +30,7 @@ from billing_core.text import checked_name
 
 __all__ = [
     "BYTES",
+    "FINEST",
     "TIMES",
     "Discounted",
     "Flat",
@@ -46,6 +47,7 @@ __all__ = [
     "parted",
     "price_json",
     "quantity_text",
+    "rates",
 ]
 
 _MAX_PER = 10**30  # a price by the byte-microsecond has a large one
@@ -286,6 +288,24 @@ class Discounted:
 
 PriceFunction = Flat | Graduated | Package | Discounted
 
+FINEST = 10**18
+"""The finest parts of a nano that a component's prices together may leave (rule 5.12)."""
+
+_OWN = 10**36  # a price's own denominator, not in lowest terms, is carried up to here
+
+
+def rates(function: PriceFunction) -> frozenset[Fraction]:
+    """The nanos that a unit may cost: what a charge leaves of a nano is so many parts of it."""
+    match function:
+        case Flat(nanos, per):
+            return frozenset({Fraction(nanos, per)})
+        case Graduated(tiers):
+            return frozenset(Fraction(tier.nanos, tier.per) for tier in tiers)
+        case Package():
+            return frozenset()  # whole nanos for whole packages
+        case Discounted(of, keep):
+            return frozenset(rate * Fraction(*keep) for rate in rates(of))
+
 
 @frozen
 class Price:
@@ -342,6 +362,9 @@ def charge(
         cost = -cost
     else:
         cost, per = function.between(counter, counter + quantity)
+    if per > _OWN:  # tiers multiply theirs
+        common = gcd(cost, per)
+        cost, per = cost // common, per // common
     carried, of = carry
     if of == per:
         nanos = max(least, (carried + cost) // per)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 import attrs
@@ -110,8 +111,10 @@ def compare(audit: Audit, recorded: Recorded) -> list[int]:
         ended.used = tables.ended.used  # of some it is not known, and nothing is made of it
     if ended != tables.ended:
         audit.note("ended holds", f"the {ended.holds} on record are not those of the journal")
-    counters = (((each.resource, each.start), each) for each in recorded.counters)
-    _compare(audit, "counter", tables.counters, counters)
+    counters = (((each.resource, each.start), _lowest(each)) for each in recorded.counters)
+    _compare(
+        audit, "counter", {key: _lowest(tables.counters[key]) for key in tables.counters}, counters
+    )
     items = (((each.item, each.resource), each) for each in recorded.items)
     _compare(audit, "item", tables.items, items)
     _compare(audit, "charge", tables.charges, ((each.charge, each) for each in recorded.charges))
@@ -135,6 +138,18 @@ def compare(audit: Audit, recorded: Recorded) -> list[int]:
     if total != derived.balance:
         audit.note("account", f"lots less debt make {total}, the balance {derived.balance}")
     return tables.ended.differing(ended)
+
+
+def _lowest(counter: Counter) -> Counter:
+    """A counter whose carried fractions are in lowest terms."""
+    return Counter(
+        counter.resource,
+        counter.start,
+        {
+            name: [quantity, *Fraction(carry, of).as_integer_ratio(), held]
+            for name, (quantity, carry, of, held) in counter.components.items()
+        },
+    )
 
 
 def _compare_account(audit: Audit, derived: Account, recorded: Account) -> None:

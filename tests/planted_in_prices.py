@@ -11,6 +11,7 @@ U = "tests/test_units.py::test_"
 P = "tests/test_patterns.py::test_"
 L = "tests/test_priced_later.py::test_"
 M = "tests/test_minor_units.py::test_"
+F = "tests/test_fractions_carried.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -151,6 +152,37 @@ IN_PRICES: list[Planted] = [
         "billing_core/decide.py",
         "    minor_unit(command.currency)",
         "    # minor_unit(command.currency)",
-        (M + "an_account_in_a_currency_without_known_minor_units_is_not_opened[XTS-memory]",),
+        (M + "an_account_in_a_currency_without_known_minor_units_is_not_opened",),
+    ),
+    (
+        "a price of any fineness is published",
+        CATALOGUE,
+        "            self._check_fractions(document)\n",
+        "            pass\n",
+        (
+            F + "prices_of_different_primes_are_refused_once_their_product_is_too_fine",
+            F + "tiers_without_a_common_measure_are_refused",
+        ),
+    ),
+    (
+        "discounts make no fraction finer",
+        CATALOGUE,
+        'off = {Fraction(1), *keeps.get("", ()), *keeps.get(org, ())}',
+        "off = {Fraction(1)}",
+        (F + "discounts_count_with_what_they_are_taken_off",),
+    ),
+    (
+        "one customer's prices count for all",
+        CATALOGUE,
+        'return audience if audience.startswith("org:") else ""',
+        'return ""',
+        (F + "one_customer_s_prices_do_not_count_for_another",),
+    ),
+    (
+        "tiers multiply what is carried",
+        "billing_core/pricing.py",
+        "if per > _OWN:",
+        "if per > _OWN**1000:",
+        (F + "what_is_published_can_be_used_and_leaves_a_small_fraction[memory]",),
     ),
 ]

@@ -63,7 +63,7 @@ def test_two_milliseconds_of_a_tool_at_a_dollar_a_second_cost_a_fifth_of_a_cent(
     [
         ("0.023", "GB-month", 10**9, MONTH, "0.023"),
         ("0.023", "GiB-month", 2**30, MONTH, "0.023"),
-        ("0.023", "TB-month", 10**9, MONTH, "0.000023"),
+        ("23", "TB-month", 10**9, MONTH, "0.023"),
         ("0.01", "GB-hour", 5 * 10**9, 2 * HOUR, "0.10"),
         ("0.24", "GiB-day", 2**30, HOUR, "0.01"),
         ("1", "MB-second", 10**6, SECOND, "1"),
@@ -151,11 +151,15 @@ def test_any_unit_is_converted_exactly(nanos, of, time, size, quantity) -> None:
     one = TIMES[time] * (1 if size is None else SIZES[size])
     cost = quantity * Fraction(nanos, of * one)
     world = World(priced=False)
+    prices = {"storage:x": {"byte_us": price}} if size else {"tool:x": {"duration": price}}
+    if Fraction(nanos, of * one).denominator > 10**18:
+        with pytest.raises(InvalidCommand, match="parts"):  # rule 5.12
+            world.publish(prices)
+        return
+    world.publish(prices)
     if size is None:
-        world.publish({"tool:x": {"duration": price}})
         usage = Usage.of("tool:x", {"duration": quantity})
     else:
-        world.publish({"storage:x": {"byte_us": price}})
         usage = Usage.of("storage:x", {"byte_us": quantity})
     if cost < 2**63:
         assert world.settle(usage).amount == cost.numerator // cost.denominator
