@@ -156,8 +156,8 @@ FAULTS = [
     fault(
         "count credit of another scope as available",
         "ledger",
-        "return any(\n        resource.startswith",
-        "return True or any(\n        resource.startswith",
+        "return any(fits(name, resource) for name in scope)",
+        "return True",
         LOTS + "1_a_scope_names_resources_or_prefixes",
     ),
     fault(
@@ -572,8 +572,8 @@ FAULTS = [
     fault(
         "quotas that ignore open holds",
         "limits",
-        "standing[0] + standing[3] + quantity",
-        "standing[0] + quantity",
+        "used += standing[0] + standing[3]",
+        "used += standing[0]",
         PLANS + "a_quota_bounds_what_is_used",
     ),
     fault(
@@ -959,8 +959,8 @@ FAULTS = [
     fault(
         "an allowance twice for one period",
         "lapsing",
-        "_missing(account, plan, account.allowance)",
-        "_missing(account, plan, 0)",
+        "_missing(account, plan, account.allowance, ledger.terms.level)",
+        "_missing(account, plan, 0, ledger.terms.level)",
         PLANS + "an_upgrade_brings_the_difference_and_a_downgrade_takes_nothing",
         MONTH,
     ),

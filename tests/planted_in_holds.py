@@ -74,15 +74,15 @@ IN_HOLDS: list[Planted] = [
     (
         "a deduct reversed in full answers as paid",
         REPLAY,
-        "0 < story.amount <= story.reversed",
-        "False",
+        "story is not None and story.amount <= story.reversed and",
+        "False and",
         (ENDED + "a_deduct_that_was_reversed_in_full_is_not_paid",),
     ),
     (
         "a deduct reversed in part answers as taken back",
         REPLAY,
-        "0 < story.amount <= story.reversed",
-        "story.reversed > 0",
+        "story is not None and story.amount <= story.reversed and",
+        "story is not None and story.reversed > 0 and",
         (ENDED + "a_deduct_that_was_reversed_in_full_is_not_paid",),
     ),
     (
