@@ -115,9 +115,14 @@ class Ledger:
         self._balance = 0 if state.account is None else state.account.balance  # last recorded
 
     def open(self, account: Account) -> None:
-        """The org's account is opened."""
+        """The org's account is opened: nothing of it is kept that could be loaded."""
         self.account = self.state.account = account
         self.changes = Changes(account, opened=True)
+
+    @property
+    def new(self) -> bool:
+        """Whether the account was opened in this batch."""
+        return self.changes.opened
 
     def changed(self) -> Changes | None:
         """What the batch changed, or None."""
@@ -419,6 +424,8 @@ class Ledger:
             return (self.count(pattern, start),)
         key = (pattern[:-1], start)
         kept = self.state.families.get(key)
+        if kept is None and self.new:
+            kept = self.state.families[key] = []
         if kept is None:
             raise NeedMore(self.org, family=key)
         found = {each.resource: each for each in kept}

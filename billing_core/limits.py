@@ -142,7 +142,7 @@ def _before(ledger: Ledger, subject: str, grain: str, start: int) -> int:
     if who == "project":
         return 0
     key = (int(number) if who == "member" else None, grain, start)
-    amount = ledger.state.sums.get(key)
+    amount = 0 if ledger.new else ledger.state.sums.get(key)
     if amount is None:
         raise NeedMore(ledger.org, frozenset([key]))
     # The latest charges, and this batch's own, are not in the cells yet.
@@ -246,7 +246,7 @@ def _each(ledger: Ledger, name: str, grain: str) -> list[str]:
 
 def _load_windows(ledger: Ledger, grains: Iterable[str]) -> None:
     windows = frozenset((grain, _now(ledger, grain)) for grain in grains)
-    if not windows <= ledger.state.windows:
+    if not ledger.new and not windows <= ledger.state.windows:
         raise NeedMore(ledger.org, windows=windows)
 
 
@@ -258,7 +258,12 @@ def _load_spent(ledger: Ledger, whose: Iterable[tuple[str, str]]) -> None:
         start, (who, _, number) = _now(ledger, grain), subject.partition(":")
         known = (subject, grain, start) in ledger.state.spends or who == "project"
         key = (int(number) if who == "member" else None, grain, start)
-        if not known and had_begun(ledger.account, start) and key not in ledger.state.sums:
+        if (
+            not known
+            and not ledger.new
+            and had_begun(ledger.account, start)
+            and key not in ledger.state.sums
+        ):
             missing.add(key)
     if missing:
         raise NeedMore(ledger.org, frozenset(missing))

@@ -156,7 +156,7 @@ def _newest(
 ) -> list[_Part]:
     """The latest other charges that were counted with these lines, latest first."""
     period = ledger.period(usage.occurred_at)
-    known = ledger.state.newest.get((usage.resource, period.start))
+    known = () if ledger.new else ledger.state.newest.get((usage.resource, period.start))
     if known is None:
         raise NeedMore(ledger.org, newest=(usage.resource, period.start, period.end))
     missing = frozenset(number for number in known if ledger.entry(number) is None)

@@ -141,15 +141,15 @@ def compare(audit: Audit, recorded: Recorded) -> list[int]:
 
 
 def _lowest(counter: Counter) -> Counter:
-    """A counter whose carried fractions are in lowest terms."""
-    return Counter(
-        counter.resource,
-        counter.start,
-        {
-            name: [quantity, *Fraction(carry, of).as_integer_ratio(), held]
-            for name, (quantity, carry, of, held) in counter.components.items()
-        },
-    )
+    """A counter whose carried fractions are in lowest terms; one that is none stays as it is."""
+    lowest: dict[str, list[int]] = {}
+    for name, standing in counter.components.items():
+        try:
+            quantity, carry, of, held = standing
+            lowest[name] = [quantity, *Fraction(carry, of).as_integer_ratio(), held]
+        except (TypeError, ValueError, ZeroDivisionError):
+            lowest[name] = standing  # and so it is found to differ
+    return Counter(counter.resource, counter.start, lowest)
 
 
 def _compare_account(audit: Audit, derived: Account, recorded: Account) -> None:

@@ -113,6 +113,9 @@ class Database:
             done = self.db.execute(text, values)
         except (OverflowError, sqlite3.IntegrityError, psycopg.IntegrityError, psycopg.DataError):
             return False
+        except sqlite3.OperationalError as error:
+            assert "malformed JSON" in str(error), error  # an index is of what is in it
+            return False
         assert done.rowcount == 1, text
         return True
 

@@ -27,6 +27,7 @@ RUN = {"runId": "unknown"}
 FIELDS = {
     "check": {"modelCall": CALL},
     "release": {"holdId": "unknown"},
+    "reverse": {"chargeId": "999"},
     "deduct": {"cost": {"amount": "0.001", "currency": "USD"}, "resource": "x"},
     "settle_model": {"modelCall": CALL},
     "run_tool": {"tool": "search"},
@@ -52,7 +53,7 @@ FIELDS = {
 # What is answered to who may ask, where it is not done: there is no such hold, session or run, and
 # nothing to recover from.
 ELSE = {name: 404 for name, said in FIELDS.items() if said.get("runId") == "unknown"}
-ELSE |= {"release": 404, "topup_success": 404, "recover_auto_topup": 409}
+ELSE |= {"release": 404, "reverse": 404, "topup_success": 404, "recover_auto_topup": 409}
 KEYS = {"member": MEMBER, "admin": ADMIN, "service": SERVICE}
 MAY = {"member": ("member", "admin"), "admin": ("admin",), "service": ("service",)}
 # Headers by which nobody is known, and the key itself where one was revoked.

@@ -1,17 +1,24 @@
 """The ways in which billing goes wrong elsewhere, each shown not to happen here."""
 
 import pytest
-from world import DAY, HOUR, MINUTE, T0, TICK, World, nanos, units
+from world import DAY, HOUR, LONG_AGO, MINUTE, T0, TICK, World, nanos, units
 
 from billing_core import (
+    Deduct,
     Flat,
     Graduated,
     IdempotencyConflict,
     InvalidCommand,
     MoneyOverflow,
     NotFound,
+    OpenAccount,
+    Plan,
     Price,
+    Quota,
     Refused,
+    Reverse,
+    SetLimit,
+    SetPlan,
     Settle,
     Tier,
     UnknownPrice,
@@ -257,3 +264,29 @@ def test_a_free_text_reference_cannot_break_the_chain() -> None:
         world.grant(1, reference=text)
     assert world.wrong() == []
     assert {row.reference for row in world.billing.history("acme")} >= {"日本語", "😀"}
+
+
+@pytest.mark.every_store
+def test_an_account_can_be_opened_limited_and_charged_in_one_batch() -> None:
+    """What a decision asks of an org that the same batch has opened is that there is nothing."""
+    world = World(opened=False)
+    quota = Quota("*", "unit", 100)
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, quotas=[quota], allowance=nanos(500)))
+    who = {"member": "ana", "project": "site"}
+    outcomes = world.billing.execute(
+        [
+            OpenAccount("new"),
+            SetLimit("new", "l", amount=nanos(90), alerts=(50,)),
+            SetLimit("new", "each", amount=nanos(90), every="member", alerts=(50,)),
+            SetPlan("new", "plan", plan="p"),
+            Deduct("new", "d", cost=units(50), **who),
+            SetLimit("new", "late", amount=nanos(60), member="ana", alerts=(80,)),
+            Deduct("new", "much", cost=units(60), **who),
+            Reverse("new", "r", charge=5, undo_usage=True),
+            Deduct("new", "again", cost=units(55), **who),
+        ]
+    )
+    kinds = ["Opened", "Changed", "Changed", "Subscribed", "Charged", "Changed", "Refusal"]
+    assert [type(each).__name__ for each in outcomes] == [*kinds, "Reversed", "Charged"]
+    assert world.balance("new").used == 55
+    assert world.wrong() == []

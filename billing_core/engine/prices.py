@@ -71,12 +71,13 @@ class Prices:
         while True:
             now = self._clock()
             catalogue = self.load()
+            if not catalogue.has(document.version):
+                check_normal("document", json.loads(document.body()))
             document = catalogue.checked(document, now=now, delay=self._delay)
             if catalogue.has(document.version):
                 for each in told:
                     warnings.warn(each, NameWarning, stacklevel=3)
                 return catalogue.version(document.version)
-            check_normal("document", json.loads(document.body()))
             told = catalogue.warnings(document)
             published = Published.of(document, len(catalogue.published) + 1, now)
             try:

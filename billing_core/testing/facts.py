@@ -173,7 +173,9 @@ class Facts:
     def copy(self) -> Facts:
         """A copy that may lapse on its own."""
         held = {
-            key: evolve(hold, parts=[*hold.parts], announced=[*hold.announced])
+            key: evolve(
+                hold, parts=[*hold.parts], announced=[*hold.announced], charges=[*hold.charges]
+            )
             for key, hold in self.holds.items()
         }
         return evolve(

@@ -392,12 +392,14 @@ def dearest_start(pieces: Sequence[Piece], start: int, stop: int) -> tuple[int, 
 
 def dearest_parts(pieces: Sequence[Piece], start: int, stop: int) -> int:
     """The most that they cost if each unit is used by itself, anywhere it can come to stand."""
-    total, end = 0, stop
+    end = stop
+    costs: dict[str | None, Fraction] = {}
     for piece in pieces:
         assert piece.price is not None
         end += piece.billed
-        total += ceil(piece.billed * _dearest_unit(piece.price.function, start, end))
-    return total
+        unit = _dearest_unit(piece.price.function, start, end)
+        costs[piece.version] = costs.get(piece.version, Fraction(0)) + piece.billed * unit
+    return sum(map(ceil, costs.values()))
 
 
 def _dearest_unit(function: PriceFunction, start: int, stop: int) -> Fraction:

@@ -186,7 +186,7 @@ class Reader:
 def _misfiled(schema: str, table: str, names: Sequence[str]) -> Statement:
     """Rows whose columns are not what the record in them says."""
     differs = " OR ".join(
-        f"(body::json ->> '{name}'){'::bigint' * name.endswith('_at')} IS DISTINCT FROM {name}"
+        f"{name} IS DISTINCT FROM (body::json ->> '{name}'){'::bigint' * name.endswith('_at')}"
         for name in names
     )
     columns = ", ".join(names)
