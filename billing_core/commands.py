@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from billing_core.errors import InvalidCommand
 from billing_core.money import Money
@@ -470,14 +470,10 @@ class UndoExpiry(Command):
     level: ClassVar[int] = 2
     org: str = field(kw_only=False)
     expiry: int = field(kw_only=False)
-    key: str = field(init=False)
+    key: str = field(init=False, default=Factory(lambda self: str(self.expiry), takes_self=True))
     expires_at: datetime | None
     reason: str | None = None
     at: datetime | None = None
-
-    @key.default
-    def _the_expiry(self) -> str:
-        return str(self.expiry)
 
     def __attrs_post_init__(self) -> None:
         if type(self.expiry) is not int or not 0 < self.expiry < 2**63:

@@ -90,9 +90,9 @@ def hold_quote(org: Facts, usage: Usage, at: int, until: int) -> tuple[int, int,
     least = most = 0
     billed: dict[str, int] = {}
     for name, places in found.items():
-        lows, highs, parts, bills = zip(*places.values(), strict=True)
-        least += max(*lows, min(sum(lows), max(parts))) if len(lows) > 1 else lows[0]
-        most += max(*highs, min(sum(highs), max(parts))) if len(highs) > 1 else highs[0]
+        lows, highs, parts, bills = map(list, zip(*places.values(), strict=True))
+        least += max([*lows, min(sum(lows), max(parts))]) if len(lows) > 1 else lows[0]
+        most += max([*highs, min(sum(highs), max(parts))]) if len(highs) > 1 else highs[0]
         billed[name] = max(bills)
     return least, most, billed
 
