@@ -110,8 +110,8 @@ IN_CLOCK: list[Planted] = [
     (
         "an expiry is undone twice",
         "billing_core/commands.py",
-        "        return str(self.expiry)",
-        "        return str(id(self))",
+        "Factory(lambda self: str(self.expiry), takes_self=True)",
+        "Factory(lambda self: str(id(self)), takes_self=True)",
         (UNDO + "credit_that_a_wrong_clock_ended_comes_back_once",),
     ),
     (

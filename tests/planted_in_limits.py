@@ -151,14 +151,9 @@ IN_LIMITS: list[Planted] = [
     (
         "a book that is on record is refused for its names",
         "billing_core/engine/prices.py",
-        "                return catalogue.version(document.version)\n"
-        '            check_normal("document", json.loads(document.body()))\n',
-        '                check_normal("document", json.loads(document.body()))\n'
-        "                return catalogue.version(document.version)\n",
-        (
-            NAMES + "what_was_kept_in_another_form_is_read_erased_and_ended",
-            NAMES + "wherever_a_name_is_given_it_is_in_one_form",
-        ),
+        "            if not catalogue.has(document.version):\n                check_normal",
+        "            if True:\n                check_normal",
+        (NAMES + "what_was_kept_in_another_form_is_read_erased_and_ended",),
     ),
     (
         "each part of a call is a request",

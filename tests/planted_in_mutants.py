@@ -61,4 +61,13 @@ BY_MUTANTS: list[Planted] = [
         '    f" WHERE org_id = ? OR key IN',
         (FOUND + "many_keys_at_once_are_those_of_their_own_org",),
     ),
+    (
+        "an org that its batch has opened is asked for again and again",
+        "billing_core/limits.py",
+        "    if not ledger.new and not windows <= ledger.state.windows:",
+        "    if not windows <= ledger.state.windows:",
+        (
+            "tests/test_regressions.py::test_an_account_can_be_opened_limited_and_charged_in_one_batch",
+        ),
+    ),
 ]
