@@ -297,9 +297,9 @@ class Settle(Command):
     ``as_held``: for the member that the hold was made for, whose name is then not given, and
     may have been erased meanwhile.
 
-    Requests count calls: of usage that names an item, its first settlement is counted; else of
-    a hold's, the one that ends it.  ``part`` says otherwise, where no item is named: whether it
-    is a part of a call that another settlement counts.
+    One call is one request.  If the usage names an item, its first settlement is counted; else
+    if there is a hold, the settlement that ends it.  ``part`` overrides this where no item is
+    named: True if another settlement counts the call, False if this one does.
     """
 
     op: ClassVar[str] = "settle"
@@ -413,11 +413,11 @@ class Reverse(Command):
     ``expires_at``: a new expiry for what was paid from lots that have expired
     since; without it that part expires again.
 
-    ``undo_usage``: what was charged for did not happen, such as a call that failed.  Once, of
-    the whole charge, be it of nothing: its quantities leave their counters, its item, quotas
-    and reports, and what comes back is what all that was used now costs less: of this
-    charge, and beyond it (where tiers or packages shift) of the latest ones that were counted
-    with it.
+    ``undo_usage``: what was charged for did not happen, such as a call that failed.  Once per
+    charge, only for all of it, even if it cost nothing: its quantities leave their counters,
+    its item, quotas and reports.  The money given back is what all usage costs less without
+    it: of this charge, and where that is not enough (tiers or packages shift), of the latest
+    other charges that were counted with it.
     """
 
     op: ClassVar[str] = "reverse"

@@ -63,7 +63,7 @@ class InvalidCommand(BillingError):
 
 
 class NameWarning(UserWarning):
-    """What is published names a resource that a wildcard alone matches: is it misspelt?"""
+    """A document names a resource that has a price only by a wildcard: it may be misspelt."""
 
 
 class MoneyOverflow(InvalidCommand):
@@ -110,16 +110,16 @@ class ImpossibleTransition(Conflict):
 
 
 class HoldEnded(Conflict):
-    """The key was used before, with the same content, for what does not stand any more: nobody
-    is to go on because of it.
+    """The key was used before, with the same content, but what that made has ended: the caller
+    must not go on as if it still held.
 
     ``what``: ``hold``, ``run`` or ``charge`` (a deduct), and its ``name``.  ``ended``: how: a
     hold is ``settled``, ``released`` or ``expired``, a run ``stopped``, ``settled``,
     ``forgiven`` or ``released``, a charge ``reversed`` in full.  ``charges``: the numbers of
     what was charged for it, the latest of very many, and ``charged``: nanos, all together (None:
-    not known of a hold that an earlier version of the library served).  ``retryable``: nothing
-    was charged, or it went back, so it may be tried again, under a *new* key.  Where it is not,
-    the call was made: take it as done.
+    not known, of a hold that an earlier version of the library served: look in the history).
+    ``retryable``: nothing was charged, or it was given back, so try again with a *new* key.
+    Otherwise treat the call as done.
     """
 
     def __init__(

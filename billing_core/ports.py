@@ -57,7 +57,7 @@ It works beside the version before it: see :meth:`Store.level`."""
 
 DEBTS_AT_ONCE = 64
 NEWS = ("news:live", "news:test")
-"""The marks that say up to when a provider's news was read, by its mode."""
+"""The marks in which the previous version keeps up to when a provider's news was read, by mode."""
 
 PUBLISHED = "published"
 """The mark that says how many documents were published."""
@@ -493,8 +493,8 @@ class Store(Protocol):
         ...
 
     def misfiled(self, org: str) -> Iterator[tuple[str, str]]:
-        """Rows whose columns say otherwise than the record that they keep, as ``(row, what)``:
-        where a store keeps something twice, to find rows by it.  Nothing else finds that."""
+        """Rows that disagree with themselves, as ``(row, what)``: a store may keep a value of a
+        record in a column too, to find rows by it.  Nothing else compares the two."""
         ...
 
     def deliveries(self, org: str) -> Delivered | None:

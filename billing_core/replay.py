@@ -1,5 +1,5 @@
-"""What a key that was used before is answered: the first outcome, at any later time, unless it
-made a reservation that has ended (rule 6.3): then a conflict that says how.  Pure."""
+"""The answer to a key that was used before: the first outcome, however late, unless what it
+made has ended (rule 6.3): then a conflict that says how.  Pure."""
 
 from __future__ import annotations
 

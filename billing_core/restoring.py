@@ -1,4 +1,4 @@
-"""Credit that expired by a clock that was wrong comes back: an operator's act."""
+"""An operator brings back credit that expired because a clock was wrong."""
 
 from __future__ import annotations
 

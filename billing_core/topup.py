@@ -346,11 +346,11 @@ def misfit(
 
 
 def allow(auto: AutoTopUp, period: Window, rules: TopUpRules) -> None:
-    """It is set anew, so what stopped it goes on; when the next attempt may begin.
+    """Automatic top-ups are set anew: they are no longer stopped.  Says when the next may begin.
 
-    The card is no better for that.  Failures stay counted, and their back-off stands: only
-    the first time after as many as stop it, who enables it has the card tried at once.
-    One more failure stops it again, and enabling waits for the back-off from then on.
+    This does not mend the card: failures stay counted, and the back-off stays.  Only the
+    first enabling after as many failures as stop them has the card tried at once.  One more
+    failure stops them again, and from then on enabling waits for the back-off.
     """
     auto.stopped = None
     start = 0 if auto.last is None else auto.last + duration("cooldown", rules.cooldown)
