@@ -56,8 +56,9 @@ LEVEL = 2
 It works beside the version before it: see :meth:`Store.level`."""
 
 DEBTS_AT_ONCE = 64
-NEWS = ("news:live", "news:test")
-"""The marks in which the previous version keeps up to when a provider's news was read, by mode."""
+NEWS = ("heard:live", "heard:test", "news:live", "news:test")
+"""The marks that say up to when a provider's news was read, by mode: by the provider's clock, and
+those of the previous version by ours."""
 
 PUBLISHED = "published"
 """The mark that says how many documents were published."""

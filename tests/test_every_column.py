@@ -2,6 +2,7 @@
 matter.  Generated from the schema: a column that nobody thought of fails here."""
 
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from billing_core import Billing
 from billing_core.testing import SettableClock
 from billing_core.times import moment
 
-DOC = Path(__file__).parents[1] / "docs" / "verify.md"
+DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[1]).absolute()
+DOC = DOCS / "docs" / "verify.md"
 ROWS = {"sqlite": 5, "postgres": 2}  # of a table, spread over it
 EDITS = {"sqlite": 1000, "postgres": 3}  # of a column of one row: the arithmetic is the same
 
