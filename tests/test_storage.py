@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import floor
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from world import HOUR, LONG_AGO, MINUTE, SECOND, T0, World
 
@@ -127,6 +127,7 @@ told = st.lists(
 
 
 @given(told=told, price=st.sampled_from([Flat(7, 10**9), tiers]), months=st.booleans())
+@example(told=[("a", "size", 5, 10**6), ("a", "size", 5, 7)], price=tiers, months=False)
 def test_byte_microseconds_are_the_integral_by_brute_force(told, price, months) -> None:
     """Sizes and bills of three workspaces in any order; over a month's end too."""
     world = World(priced=False)
