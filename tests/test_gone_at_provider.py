@@ -9,6 +9,7 @@ from till import DAY, HOUR, MINUTE, URLS, till
 
 from billing_core import AsyncBilling, PaymentError, usd
 from billing_core.testing import MemoryStore
+from billing_core.topup_commands import LoseMethod
 
 
 @pytest.fixture(params=["fake", "stripe", "sqlite", "postgres"])
@@ -167,6 +168,10 @@ def test_what_was_saved_since_is_not_forgotten_for_what_is_gone(t) -> None:
     kept = t.store.auto_topup("acme")
     assert (kept.customer, kept.method) == (auto.customer, auto.method)
     assert t.attempts()[0] == "failed"
+    # Who was told of the old one by an answer that took its time says so now.
+    t.billing.execute([LoseMethod("acme", old)])
+    kept = t.store.auto_topup("acme")
+    assert (kept.customer, kept.method) == (auto.customer, auto.method)
     t.check()
 
 

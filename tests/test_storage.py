@@ -127,7 +127,11 @@ told = st.lists(
 
 
 @given(told=told, price=st.sampled_from([Flat(7, 10**9), tiers]), months=st.booleans())
-@example(told=[("a", "size", 5, 10**6), ("a", "size", 5, 7)], price=tiers, months=False)
+@example(
+    told=[("a", "size", 5, 10**6), ("a", "bill", 300, 0), ("a", "size", 5, 7)],
+    price=Flat(7, 10**9),
+    months=False,
+)
 def test_byte_microseconds_are_the_integral_by_brute_force(told, price, months) -> None:
     """Sizes and bills of three workspaces in any order; over a month's end too."""
     world = World(priced=False)
