@@ -43,12 +43,12 @@ _COUNTERS_DOWN = (
 # From each resource that has a counter to the next: not through all the periods of each.
 _FAMILY = (
     "WITH RECURSIVE known (resource) AS (SELECT min(resource) FROM counters"
-    " WHERE org_id = ?1 AND resource >= ?2 AND resource < ?3 UNION ALL"
-    " SELECT (SELECT min(c.resource) FROM counters AS c WHERE c.org_id = ?1"
-    " AND c.resource > known.resource AND c.resource < ?3) FROM known"
+    " WHERE org_id = :org AND resource >= :first AND resource < :beyond UNION ALL"
+    " SELECT (SELECT min(c.resource) FROM counters AS c WHERE c.org_id = :org"
+    " AND c.resource > known.resource AND c.resource < :beyond) FROM known"
     " WHERE known.resource IS NOT NULL)"
     " SELECT c.resource, c.start, c.components FROM known JOIN counters AS c"
-    " ON c.org_id = ?1 AND c.resource = known.resource AND c.start = ?4"
+    " ON c.org_id = :org AND c.resource = known.resource AND c.start = :start"
     " ORDER BY c.resource"
 )
 _BY_NUMBER = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
@@ -86,7 +86,10 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
     state.windows = set(want.windows)
     state.families = {
         (prefix, start): [
-            rows.counter(row) for row in db.execute(_FAMILY, (org, prefix, prefix + END, start))
+            rows.counter(row)
+            for row in db.execute(
+                _FAMILY, {"org": org, "first": prefix, "beyond": prefix + END, "start": start}
+            )
         ]
         for prefix, start in want.families
     }
