@@ -39,7 +39,7 @@ from billing_core.ports import Changes, Loaded, OrgState, Wanted
 from billing_core.quantities import Usage
 from billing_core.records import Account, Lot
 from billing_core.replay import check_loaded, check_stands
-from billing_core.restoring import undo_expiry
+from billing_core.restoration import undo_expiry
 from billing_core.reversal import reverse
 from billing_core.running import RUN_HANDLERS, end_runs, want_run
 from billing_core.storing import STORAGE_HANDLERS, want_storage

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
-from billing_core.ledger import Ledger
+from billing_core.ledger import WIDE_TOTALS, Ledger
 from billing_core.limits import hold_spending
 from billing_core.money import MAX_NANOS
 from billing_core.owing import repay
@@ -203,7 +203,7 @@ def _missing(account: Account, plan: Plan | None, had: int, level: int) -> int:
     """What of its allowance a period has not had.  An org near 64 bits of credit gets what
     fits."""
     room = MAX_NANOS - (account.balance + account.debt)
-    if level < 2:  # the total ever granted is kept in 64 bits
+    if level < WIDE_TOTALS:  # the total ever granted is kept in 64 bits
         room = min(room, MAX_NANOS - account.granted)
     return max(0, min(_included(plan) - had, room))
 

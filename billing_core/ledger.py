@@ -53,13 +53,13 @@ from billing_core.terms import NeedMore, Terms, clock_ahead
 from billing_core.text import compact
 from billing_core.times import Window, billing_period
 
-__all__ = ["CHARGES", "CLAWBACK", "Ledger", "covers", "spending_order"]
+__all__ = ["CHARGES", "CLAWBACK", "WIDE_TOTALS", "Ledger", "covers", "spending_order"]
 
 CHARGES = ("settle", "deduct", "price", "piece")
 """The operations whose entries are charges; ``piece``: of a run's time, or of storage."""
 
 FOREVER = 2**63 - 1
-_WIDE_TOTALS = 2
+WIDE_TOTALS = 2
 """The schema whose columns of totals are wider than 64 bits."""
 _NEVER = Window(0, 0)
 CLAWBACK = ""
@@ -218,7 +218,7 @@ class Ledger:
             raise MoneyOverflow("amount", granted + returned, expected)
         if account.debt + used > MAX_NANOS:
             raise MoneyOverflow("amount", used, "a debt within 64 bits of nanos")
-        if self.terms.level < _WIDE_TOTALS:
+        if self.terms.level < WIDE_TOTALS:
             if account.granted + granted > MAX_NANOS:
                 raise MoneyOverflow("amount", granted, "a total granted within 64 bits of nanos")
             if account.used + used > MAX_NANOS:

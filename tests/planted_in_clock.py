@@ -3,7 +3,7 @@
 CHECK = "billing_core/engine/clock_check.py"
 LEDGER = "billing_core/ledger.py"
 LAPSING = "billing_core/lapsing.py"
-RESTORING = "billing_core/restoring.py"
+RESTORING = "billing_core/restoration.py"
 AUDIT = "billing_core/audit.py"
 WORK = "billing_core/engine/work.py"
 

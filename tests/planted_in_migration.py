@@ -11,7 +11,7 @@ IN_MIGRATION: list[Planted] = [
     (
         "all that was ever charged is held to 64 bits",
         "billing_core/ledger.py",
-        "        if self.terms.level < _WIDE_TOTALS:",
+        "        if self.terms.level < WIDE_TOTALS:",
         "        if True:",
         (DEBTS + "what_only_counts_refuses_no_usage",),
     ),

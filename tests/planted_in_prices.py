@@ -96,8 +96,8 @@ IN_PRICES: list[Planted] = [
     (
         "a family of counters of every period",
         SQLITE,
-        " AND c.start = ?4",
-        " AND c.start <= ?4",
+        " AND c.start = :start",
+        " AND c.start <= :start",
         ("tests/test_sqlite_store.py::TestSqliteStore::test_counters_of_all_that_begin_alike",),
     ),
     (

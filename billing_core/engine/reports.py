@@ -46,7 +46,7 @@ class Reports:
         """What expired in a half-open span of the times of decision and was not brought back,
         oldest first: what a wrong clock ended is dated ahead of its time, and
         :meth:`Billing.undo_expiry` undoes it."""
-        from billing_core.restoring import expired_by
+        from billing_core.restoration import expired_by
         from billing_core.statements import Expiry
 
         account = self._account(org)
