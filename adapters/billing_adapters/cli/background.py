@@ -69,9 +69,9 @@ def accept_clock(db: Path) -> None:
 )  # fmt: skip
 @click.option(
     "--since", type=click.DateTime(),
-    help="UTC: what ended, by the journal, from then on. [default: now, as it is to come yet]",
+    help="UTC: take only what the journal says ended at or after this. [default: now]",
 )  # fmt: skip
-@click.option("--until", type=click.DateTime(), help="UTC: and before then.")
+@click.option("--until", type=click.DateTime(), help="UTC: take only what ended before this.")
 @click.option("--reason", help="Kept in the journal.")
 @click.option("--dry-run", is_flag=True, help="Say what would come back, and change nothing.")
 def undo_expiries(
@@ -85,8 +85,9 @@ def undo_expiries(
 ) -> None:
     """Bring back credit that a clock which was wrong ended too early.
 
-    Of all orgs, or of those named; each expiry once, however often this runs. What a clock far
-    ahead ended is dated ahead in the journal: that is what is taken without --since.
+    Of all orgs, or of those named; each expiry once, however often this runs. A clock that was
+    ahead dated what it ended in the future. Without --since, only what is dated later than now
+    comes back; once those dates have passed, say --since.
 
     \b
     Examples:
