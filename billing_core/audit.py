@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from billing_core.audit_tables import Checkpoint, Discrepancy, Tables, documents
-from billing_core.audit_time import FOLLOW_TIME, stored
+from billing_core.audit_time import FOLLOW_TIME, priced_late, stored
 from billing_core.audit_usage import GIVES_BACK, check_undone, follow_usage, used
 from billing_core.catalogue import Catalogue
 from billing_core.journal import TOLD, chained
@@ -376,7 +376,9 @@ class Audit:
             self.capture(hold, entry, effects["ended"])
         used(entry)
         unpaid = sum(t.amount for t in entry.transfers if t.kind == "debt")
-        if unpaid:
+        if "story" in effects:
+            priced_late(self, entry, content, effects)
+        elif unpaid:
             story = self._story(entry.seq, entry)
             # Repayments in this very entry are added as its transfers are followed.
             story.unpaid = unpaid

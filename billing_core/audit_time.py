@@ -6,6 +6,7 @@ its sizes, and what is given back of a tab never more than what it was charged.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from billing_core.times import billing_period
 if TYPE_CHECKING:
     from billing_core.audit import Audit
 
-__all__ = ["FOLLOW_TIME", "check_storage", "stored"]
+__all__ = ["FOLLOW_TIME", "check_storage", "priced_late", "stored"]
 
 _FOREVER = 2**63 - 1
 _OWN = ("running", "forgiven")
@@ -59,9 +60,28 @@ def _tab(audit: Audit, owner: Run | Storage, entry: Entry, story: int) -> Tab:
 
 def _piece(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     owner = _owner(audit, content)
+    _check_key(audit, entry, owner)
     tab = _count(audit, entry, owner, effects["story"])
     assert entry.usage is not None
     tab.last = max(tab.last, entry.usage.occurred_at)
+    _charged(audit, entry, owner, tab)
+    audit.posted += entry.amount
+
+
+def priced_late(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
+    """What a piece without a price was priced at later belongs to what its owner was charged."""
+    subject = audit.subject(content["charge"])
+    if subject.op != "piece":
+        audit.note(f"entry {entry.seq}", f"charge {subject.seq} is no part of a run or storage")
+        return
+    owner = _owner(audit, json.loads(subject.content))
+    tab = _count(audit, entry, owner, effects["story"])
+    _charged(audit, entry, owner, tab)
+    if isinstance(owner, Run) and owner.state == "forgiven" and entry.amount:
+        audit.note(f"entry {entry.seq}", f"run {owner.run} is forgiven: {entry.amount} is charged")
+
+
+def _charged(audit: Audit, entry: Entry, owner: Run | Storage, tab: Tab) -> None:
     story = audit.tables.charges.get(tab.charge)
     if story is None:
         story = Charge(tab.charge, owner.resource, 0, 0, 0, [], tab.period)
@@ -79,12 +99,12 @@ def _piece(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
                 story.payments[-1][1] += transfer.amount
             else:
                 story.payments.append([lot, transfer.amount])
-    audit.posted += entry.amount
     _check_tab(audit, entry, tab, story)
 
 
 def _back(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     owner = _owner(audit, content)
+    _check_key(audit, entry, owner)
     tab = _count(audit, entry, owner, effects["story"])
     story = audit.tables.charges[tab.charge]
     story.reversed += entry.amount
@@ -100,13 +120,16 @@ def _back(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     _check_tab(audit, entry, tab, story)
 
 
+def _check_key(audit: Audit, entry: Entry, owner: Run | Storage) -> None:
+    owner.pieces += 1
+    if entry.key != f"{entry.op}:{owner.item}:{owner.pieces}":
+        audit.note(f"entry {entry.seq}", f"{entry.key} out of order")
+
+
 def _count(audit: Audit, entry: Entry, owner: Run | Storage, story: int) -> Tab:
     """What an entry's lines add to a tab."""
     assert entry.usage is not None
     tab = _tab(audit, owner, entry, story)
-    owner.pieces += 1
-    if entry.key != f"{entry.op}:{owner.item}:{owner.pieces}":
-        audit.note(f"entry {entry.seq}", f"{entry.key} out of order")
     for line in entry.usage.lines:
         if line.component == "running":
             tab.us += line.quantity

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import cast
 
 from attrs import evolve
 
 from billing_core.asked import Ask, check_future, finish, refuse, refused
 from billing_core.catalogue import Priced
-from billing_core.commands import Deduct, PriceUnpriced, Reverse, Settle
-from billing_core.errors import Conflict, InvalidCommand, NotFound, UnknownPrice
+from billing_core.commands import Deduct, Reverse, Settle
+from billing_core.errors import Conflict, NotFound, UnknownPrice
 from billing_core.lapsing import free, lapse
 from billing_core.ledger import CHARGES, Ledger
 from billing_core.limits import Use, bound, count_spending, had_counted, hold_spending
 from billing_core.metering import Correction, Metered, Quote, billed, dearest_of, meter, quote
 from billing_core.outcomes import Outcome
-from billing_core.owing import give_back, keep_story, owe, repay, story_of
-from billing_core.quantities import PLATFORM, Payer, Usage
+from billing_core.owing import give_back, is_of_time, owe, repay, story_of
+from billing_core.quantities import PLATFORM, Usage
 from billing_core.records import Charge, Entry, Item, Line, UsageRecord
 from billing_core.terms import NeedMore
-from billing_core.times import micros, moment
+from billing_core.times import micros
 
 __all__ = [
     "advance",
     "deduct",
     "estimate",
     "item_of",
-    "price",
+    "pay",
     "price_usage",
     "reverse",
     "settle",
@@ -174,7 +173,7 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
     record = UsageRecord(
         occurred, ask.member, usage.resource, usage.item, requests, metered.lines, command.project
     )
-    return _charge(ledger, ask, metered.amount, rest, record, effects, freed=freed)
+    return pay(ledger, ask, metered.amount, rest, record, effects, freed=freed)
 
 
 def _requests(ledger: Ledger, usage: Usage, *, part: bool = False) -> int:
@@ -184,7 +183,7 @@ def _requests(ledger: Ledger, usage: Usage, *, part: bool = False) -> int:
     return 0 if (usage.item, usage.resource) in ledger.state.items else 1
 
 
-def _charge(
+def pay(
     ledger: Ledger,
     ask: Ask,
     amount: int,
@@ -245,7 +244,7 @@ def deduct(ledger: Ledger, ask: Ask) -> Outcome:
         requests = _requests(ledger, cast(Usage, cost))
         advance(ledger, cast(Usage, cost), occurred, metered)
     record = UsageRecord(occurred, ask.member, resource, item, requests, lines, command.project)
-    return _charge(ledger, ask, amount, amount, record)
+    return pay(ledger, ask, amount, amount, record)
 
 
 def subject_of(ledger: Ledger, number: int) -> Entry:
@@ -255,71 +254,13 @@ def subject_of(ledger: Ledger, number: int) -> Entry:
     return entry
 
 
-def price(ledger: Ledger, ask: Ask) -> Outcome:
-    command: PriceUnpriced = ask.command
-    subject = subject_of(ledger, command.charge)
-    if f"undone:{subject.seq}" in ledger.state.entries:
-        raise Conflict(f"the usage of charge {subject.seq} was undone: there is nothing to price")
-    story = story_of(ledger, subject)
-    usage = cast(UsageRecord, subject.usage)
-    parts: tuple[tuple[str, int, Payer], ...] = tuple(
-        (line.component, line.quantity, PLATFORM) for line in usage.lines if line.version is None
-    )
-    if not parts or story.priced is not None:
-        by = f"; entry {story.priced} priced it" if story.priced is not None else ""
-        raise Conflict(f"charge {subject.seq} has nothing unpriced{by}")
-    if not ledger.terms.fresh and not ledger.catalogue.has(command.version):
-        raise NeedMore(None)
-    ledger.catalogue.version(command.version)
-    account = ledger.account
-    price_of = partial(_must_price, ledger, command, usage)
-    unpriced = Usage(usage.resource, parts, usage.item)
-    counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
-    version_of = versions(ledger, usage.resource)
-    metered = meter(unpriced, price_of, version_of, counter, item_of(ledger, unpriced))
-    ledger.check_room(used=metered.amount)
-    lapse(ledger, ask.time)
-    advance(ledger, unpriced, usage.occurred_at, metered)
-    story.priced = account.seq + 1
-    keep_story(ledger, story)
-    # The quantities are on record already; what is new is what they cost.
-    lines = tuple(line._replace(quantity=0) for line in metered.lines)
-    record = usage._replace(requests=0, lines=lines)
-    return _charge(ledger, ask, metered.amount, metered.amount, record)
-
-
-def _must_price(
-    ledger: Ledger, command: PriceUnpriced, usage: UsageRecord, component: str
-) -> Priced:
-    """The price of the version that a command names, where it may; raises InvalidCommand."""
-    catalogue, resource, at = ledger.catalogue, usage.resource, usage.occurred_at
-    version, currency = catalogue.version(command.version), ledger.account.currency
-    known = catalogue.priced_by(version, currency, resource, component)
-    if command.override:
-        priced = known
-    else:
-        audiences = ledger.audiences(at)
-        priced = catalogue.applicable(version, currency, resource, component, at, audiences)
-    if priced is None:
-        if not ledger.terms.fresh:
-            raise NeedMore(None)
-        expected = f"one that prices {component} of {resource}"
-        if known is not None:
-            expected += (
-                f" and was in force for org {ledger.org!r} at {moment(at).isoformat()}; or, as"
-                " an operator who knows better, override=True"
-            )
-        raise InvalidCommand("version", command.version, expected)
-    return priced
-
-
 def reverse(ledger: Ledger, ask: Ask) -> Outcome:
     command: Reverse = ask.command
     expires = command.expires_at
     expires_at = None if expires is None else micros("expires_at", expires)
     check_future("expires_at", expires_at, ask)
     subject = subject_of(ledger, command.charge)
-    if subject.op == "piece":
+    if is_of_time(subject):
         raise Conflict(f"charge {subject.seq} is part of a run or of storage: forgive the run")
     lapse(ledger, ask.time)
     story = story_of(ledger, subject)

@@ -13,7 +13,7 @@ from typing import Any
 
 from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
 from billing_core.asked import Ask, check_future, check_level, finish
-from billing_core.charging import deduct, estimate, price, settle
+from billing_core.charging import deduct, estimate, settle
 from billing_core.commands import (
     Command,
     Deduct,
@@ -30,6 +30,7 @@ from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, N
 from billing_core.holding import extend, hold, release
 from billing_core.journal import TELLS, TOLD
 from billing_core.lapsing import free, keep_ahead, lapse
+from billing_core.late_pricing import price
 from billing_core.ledger import FOREVER, Ledger
 from billing_core.minor_units import minor_unit
 from billing_core.money import Money

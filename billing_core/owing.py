@@ -6,6 +6,7 @@ debt, was repaid, priced or reversed.
 
 from __future__ import annotations
 
+import json
 from bisect import insort
 
 from billing_core.ledger import CLAWBACK, Ledger, covers
@@ -14,6 +15,7 @@ from billing_core.terms import NeedMore
 
 __all__ = [
     "give_back",
+    "is_of_time",
     "keep_story",
     "owe",
     "owe_more",
@@ -139,6 +141,13 @@ def story_of(ledger: Ledger, subject: Entry) -> Charge:
     return story
 
 
+def is_of_time(charge: Entry) -> bool:
+    """Whether a charge is part of what a run or a workspace was charged for its time."""
+    if charge.op == "price":
+        return "story" in json.loads(charge.effects)
+    return charge.op == "piece"
+
+
 def own_story(ledger: Ledger, subject: Entry) -> Charge:
     """What a charge's own entry tells."""
     payments = [
@@ -150,5 +159,5 @@ def own_story(ledger: Ledger, subject: Entry) -> Charge:
     assert used is not None, "a charge has a usage record"
     period = ledger.period(used.occurred_at).start
     unpaid = sum(move.amount for move in subject.transfers if move.kind == "debt")
-    unpaid = unpaid if subject.op == "piece" else 0
+    unpaid = unpaid if is_of_time(subject) else 0
     return Charge(subject.seq, used.resource, subject.amount, unpaid, 0, payments, period)

@@ -22,7 +22,7 @@ from billing_core.ledger import Ledger
 from billing_core.metering import Correction, Metered, unmeter
 from billing_core.money import MAX_NANOS
 from billing_core.outcomes import Outcome
-from billing_core.owing import repay, story_of
+from billing_core.owing import is_of_time, repay, story_of
 from billing_core.quantities import PLATFORM
 from billing_core.records import Charge, Entry, Line, UsageRecord
 from billing_core.terms import NeedMore
@@ -57,7 +57,7 @@ def _undo(ledger: Ledger, ask: Ask) -> Outcome:
     check_future("expires_at", expires_at, ask)
     subject = subject_of(ledger, command.charge)
     number = subject.seq
-    if subject.op == "piece":
+    if is_of_time(subject):
         raise Conflict(f"charge {number} is part of a run or of storage: forgive the run")
     if subject.op == "price":
         of = json.loads(subject.content)["charge"]
@@ -167,6 +167,8 @@ def _newest(
     found: list[_Part] = []
     for entry in [*reversed(ledger.changes.entries), *map(ledger.entry, known)]:
         if entry is None or entry.seq in skip or entry.op not in ("settle", "deduct", "price"):
+            continue
+        if is_of_time(entry):
             continue
         used = entry.usage
         if used is None or used.resource != usage.resource:

@@ -24,7 +24,7 @@ from billing_core.terms import NeedMore
 from billing_core.text import compact
 from billing_core.times import Window
 
-__all__ = ["Piece", "Whose", "forgive", "post", "repost", "windows"]
+__all__ = ["Piece", "Whose", "forgive", "pay_late", "post", "repost", "windows"]
 
 Parts = tuple[tuple[str, int, Payer], ...]
 
@@ -124,18 +124,38 @@ def _charge(ledger: Ledger, whose: Whose, piece: Piece) -> int:
         data = {"resource": owner.resource, "components": unpriced}
         ledger.untold.append(("usage_unpriced", data))
     tab = _tab(ledger, owner, piece.occurred)
-    tab.us += piece.us
-    tab.amount += metered.amount
     tab.last = max(tab.last, piece.occurred)
-    amount = metered.amount
-    if isinstance(owner, Run) and owner.state == "forgiven":
-        tab.forgiven += amount
-        tab.forgiven_us += piece.us
-        if amount or piece.us:
-            lines += (Line("forgiven", piece.us, 0, PLATFORM, -amount, ""),)
-        amount = 0
-    _pay(ledger, whose, tab, amount, piece.occurred, lines)
+    amount, forgiven = _add(owner, tab, metered.amount, piece.us)
+    _pay(ledger, whose, tab, amount, piece.occurred, lines + forgiven)
     return amount
+
+
+def _add(owner: Run | Storage, tab: Tab, amount: int, us: int) -> tuple[int, tuple[Line, ...]]:
+    """A tab has more; how much of it is to be paid: nothing of a run that is forgiven, and the
+    line that says so."""
+    tab.us += us
+    tab.amount += amount
+    if not isinstance(owner, Run) or owner.state != "forgiven" or not (amount or us):
+        return amount, ()
+    tab.forgiven += amount
+    tab.forgiven_us += us
+    return 0, (Line("forgiven", us, 0, PLATFORM, -amount, ""),)
+
+
+def pay_late(
+    ledger: Ledger, whose: Whose, amount: int, record: UsageRecord
+) -> tuple[int, UsageRecord, Tab]:
+    """Charge what a piece that had no price costs, on the tab of that piece: the nanos charged,
+    what is to be recorded of it, and the tab."""
+    owner = whose.owner
+    tab = _tab(ledger, owner, record.occurred_at)
+    amount, forgiven = _add(owner, tab, amount, 0)
+    _take(ledger, whose, tab, amount, record.occurred_at)
+    if isinstance(owner, Run):
+        ledger.changes.runs[owner.run] = owner
+    else:
+        ledger.changes.storages[owner.workspace] = owner
+    return amount, record._replace(lines=record.lines + forgiven), tab
 
 
 def _pay(
@@ -147,6 +167,16 @@ def _pay(
     lines: tuple[Line, ...],
     *,
     counted: bool = True,
+) -> None:
+    _take(ledger, whose, tab, amount, occurred, counted=counted)
+    record = UsageRecord(
+        occurred, whose.member, whose.owner.resource, whose.owner.item, 0, lines, whose.project
+    )
+    _record(ledger, whose, "piece", amount, tab, record, counted=counted)
+
+
+def _take(
+    ledger: Ledger, whose: Whose, tab: Tab, amount: int, occurred: int, *, counted: bool = True
 ) -> None:
     """A charge is paid from the hold, then from what is available; the rest is owed."""
     owner, hold = whose.owner, whose.hold
@@ -166,10 +196,6 @@ def _pay(
             _add_payment(story, int(move.debit.removeprefix("lot:")), move.amount)
     if unpaid:
         owe_more(ledger, story, unpaid)
-    record = UsageRecord(
-        occurred, whose.member, owner.resource, owner.item, 0, lines, whose.project
-    )
-    _record(ledger, whose, "piece", amount, tab, record, counted=counted)
 
 
 def _add_payment(story: Charge, lot: int, amount: int) -> None:

@@ -57,9 +57,9 @@ class NeedMore(Exception):
 
     ``org``: whose credit reaches further than the debts that were loaded, or, with
     ``sums`` or ``family``, whose rollup cells or counters are to be added up, with ``windows``,
-    whose spending in them is missing, with ``charges``, of which the stories are, with ``runs``, by
-    name, until when each is looked at, with ``auto``, the automatic top-up, with ``newest``, of
-    which counter the latest charges; None: the catalogue is to be read again.
+    whose spending in them is missing, with ``charges``, of which the stories are, with ``runs`` or
+    ``storages``, by name, until when each is looked at, with ``auto``, the automatic top-up, with
+    ``newest``, of which counter the latest charges; None: the catalogue is to be read again.
     ``replayed``: by org, the holds and charges that keys on record made.
     """
 
@@ -71,6 +71,7 @@ class NeedMore(Exception):
         windows: frozenset[tuple[str, int]] = frozenset(),
         charges: frozenset[int] = frozenset(),
         runs: Mapping[str, int] = MappingProxyType({}),
+        storages: Mapping[str, int] = MappingProxyType({}),
         auto: bool = False,
         replayed: Mapping[str, tuple[set[str], set[int]]] | None = None,
         newest: tuple[str, int, int] | None = None,
@@ -81,11 +82,14 @@ class NeedMore(Exception):
         self.windows = windows
         self.charges = charges
         self.runs = runs
+        self.storages = storages
         self.auto = auto
         self.replayed = replayed or {}
         self.newest = newest
         self.family = family
-        super().__init__(org, sums, windows, charges, runs, auto, replayed, newest, family)
+        super().__init__(
+            org, sums, windows, charges, runs, storages, auto, replayed, newest, family
+        )
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
@@ -102,6 +106,9 @@ class NeedMore(Exception):
         elif self.runs:
             want = wants[self.org]
             want.runs.update((name, (want.until, until)) for name, until in self.runs.items())
+        elif self.storages:
+            want = wants[self.org]
+            want.storages.update((name, (at, at)) for name, at in self.storages.items())
         elif self.windows:
             wants[self.org].windows |= self.windows
         elif self.family is not None:

@@ -20,6 +20,7 @@ from queue import Queue
 from typing import NamedTuple
 
 from planted_in_audit import IN_AUDIT
+from planted_in_charges import IN_CHARGES
 from planted_in_clock import IN_CLOCK
 from planted_in_holds import IN_HOLDS
 from planted_in_http import IN_HTTP
@@ -1133,6 +1134,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_MIGRATION),
     *(Fault(*each) for each in IN_HOLDS),
     *(Fault(*each) for each in IN_USAGE),
+    *(Fault(*each) for each in IN_CHARGES),
     *(Fault(*each) for each in IN_LIMITS),
     *(Fault(*each) for each in IN_PRICES),
 ]

@@ -3,7 +3,7 @@
 REVERSAL = "billing_core/reversal.py"
 METERING = "billing_core/metering.py"
 DECIDE = "billing_core/decide.py"
-CHARGING = "billing_core/charging.py"
+LATE = "billing_core/late_pricing.py"
 AUDIT_USAGE = "billing_core/audit_usage.py"
 SQLITE = "adapters/billing_adapters/sqlite/loading.py"
 POSTGRES = "adapters/billing_adapters/postgres/lookups.py"
@@ -20,15 +20,15 @@ IN_USAGE: list[Planted] = [
     (
         "a forgiven run is charged for what is told late",
         SPANS,
-        'isinstance(owner, Run) and owner.state == "forgiven"',
-        "False",
+        'if not isinstance(owner, Run) or owner.state != "forgiven" or',
+        "if True or",
         (FORGIVEN + "a_forgiven_run_is_charged_nothing_for_a_suspension_told_late",),
     ),
     (
         "what is told late of a forgiven run is forgiven as no time",
         SPANS,
-        "        tab.forgiven_us += piece.us\n        if amount or piece.us:",
-        "        if amount or piece.us:",
+        "    tab.forgiven += amount\n    tab.forgiven_us += us\n",
+        "    tab.forgiven += amount\n",
         (FORGIVEN + "a_swept_and_forgiven_run_that_lived_longer_is_forgiven_that_too",),
     ),
     (
@@ -99,7 +99,7 @@ IN_USAGE: list[Planted] = [
     ),
     (
         "undone usage is priced",
-        CHARGING,
+        LATE,
         'if f"undone:{subject.seq}" in ledger.state.entries:',
         "if False:",
         (UNDO + "usage_that_was_undone_is_not_priced_and_its_price_goes_with_it",),
