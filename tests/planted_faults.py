@@ -28,6 +28,7 @@ from planted_in_limits import IN_LIMITS
 from planted_in_migration import IN_MIGRATION
 from planted_in_mutants import BY_MUTANTS
 from planted_in_payments import PAYMENTS
+from planted_in_pooling import IN_POOLING
 from planted_in_prices import IN_PRICES
 from planted_in_providers import IN_PROVIDERS
 from planted_in_runs import RUNS
@@ -1137,6 +1138,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_CHARGES),
     *(Fault(*each) for each in IN_LIMITS),
     *(Fault(*each) for each in IN_PRICES),
+    *(Fault(*each) for each in IN_POOLING),
 ]
 
 

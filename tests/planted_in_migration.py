@@ -100,8 +100,8 @@ IN_MIGRATION: list[Planted] = [
     (
         "a statement that was prepared for another type is sent again and again",
         POSTGRES + "wire.py",
-        "        self.prepared.clear()\n        return self._run(queries)",
-        "        return self._run(queries)",
+        "        self.prepared.clear()\n        self.renewed",
+        "        self.renewed",
         ("tests/test_postgres.py::test_a_column_of_another_type_is_met_once",),
     ),
 ]

@@ -16,11 +16,11 @@ try:
     from psycopg_pool import PoolTimeout
 
     from billing_adapters.postgres import schema as schemas
-    from billing_adapters.postgres.errors import DRIVERS, again, fail, mapped
+    from billing_adapters.postgres.errors import DRIVERS, again, fail, mapped, outdated
     from billing_adapters.postgres.joined import JoinedStore
     from billing_adapters.postgres.known import Base, Known
     from billing_adapters.postgres.loading import Loader, Send, loaded
-    from billing_adapters.postgres.pool import Lines, shown
+    from billing_adapters.postgres.pool import Lines, shown, with_defaults
     from billing_adapters.postgres.reads import Reader, Reads, document_of, document_row
     from billing_adapters.postgres.rows import changed
     from billing_adapters.postgres.tables import Value, Writer, text
@@ -118,7 +118,9 @@ class PostgresStore(Reads):
     @contextmanager
     def _owner(self) -> Iterator[psycopg.Connection[Any]]:
         with mapped(self.name):
-            db = psycopg.connect(self._dsn, autocommit=True)
+            db = psycopg.connect(with_defaults(self._dsn), autocommit=True)
+        # As the pool's connections are, whatever the role's defaults say.
+        db.read_only, db.isolation_level = False, psycopg.IsolationLevel.READ_COMMITTED
         try:
             yield db
         finally:
@@ -173,6 +175,14 @@ class PostgresStore(Reads):
 
             yield run
             line.run([_COMMIT])
+
+    def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
+        try:
+            return super().snapshot(wanted)
+        except StoreError as error:
+            if not _outdated(error):
+                raise
+        return super().snapshot(wanted)
 
     # -- writing ----------------------------------------------------------------
 
@@ -253,10 +263,14 @@ class _Transaction:
                 return self._load(wanted)
             except StoreError as error:
                 self.end()
-                # Locks that were held before are lost: what they guarded is not done again.
-                if not first or not (again(error.__cause__) or _hung_up(error)):
+                if first and (again(error.__cause__) or _hung_up(error)):
+                    self._pause(error)
+                elif _outdated(error):
+                    self._pause(error)
+                    raise Stale(str(error)) from error.__cause__
+                else:
+                    # Locks that were held before are lost: what they guarded is not done again.
                     raise
-                self._pause(error)
 
     def _load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         store = self._store
@@ -327,6 +341,11 @@ class _Transaction:
         line, self._line = self._line, None
         if line is not None:
             self._store._lines.give(line)
+
+
+def _outdated(error: StoreError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, psycopg.Error) and outdated(cause)
 
 
 def _hung_up(error: StoreError) -> bool:

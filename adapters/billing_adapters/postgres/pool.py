@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from billing_adapters.postgres.wire import Line, Query, statement
 
-__all__ = ["Lines", "shown"]
+__all__ = ["Lines", "shown", "with_defaults"]
 
 _SETTINGS = """
 SET lock_timeout = {lock};
@@ -65,7 +65,7 @@ class Lines:
         statement: float,
         check: Callable[[psycopg.Connection[Any]], object],
     ) -> None:
-        self._dsn = _with_defaults(dsn)
+        self._dsn = with_defaults(dsn)
         self._size = size
         self._wait = wait
         self._settings = _SETTINGS.format(
@@ -82,6 +82,7 @@ class Lines:
         self._resting: Line | None = None
         self._failed: psycopg.Error | None = None  # the last attempt to connect, if it did
         self._asking = 0  # how many ask the pool, to which all is given back then
+        self._renewed = 0  # what one connection had to prepare anew, the others have to as well
 
     def _forked(self) -> None:
         # Its connections are the parent's: kept, so that nothing closes them here.
@@ -137,7 +138,7 @@ class Lines:
         return Connecting
 
     def _configure(self, line: Line) -> None:
-        line.prepared, line.warnings = set(), []
+        line.prepared, line.warnings, line.renewed = set(), [], self._renewed
         line.readable = select.poll()
         line.readable.register(line.pgconn.socket, select.POLLIN)
         line.add_notice_handler(line.hear)
@@ -154,13 +155,18 @@ class Lines:
         elif _dropped(line):
             _back(line)
             return self.take()
-        if not self._checked:
-            try:
+        if self._checked and line.renewed == self._renewed:
+            return line
+        try:
+            if line.renewed < self._renewed:
+                line.renew()
+                line.renewed = self._renewed
+            if not self._checked:
                 self._check(line)
                 self._checked = True
-            except BaseException:
-                self.give(line)
-                raise
+        except BaseException:
+            self.give(line)
+            raise
         return line
 
     def _asked(self) -> Line:
@@ -178,6 +184,7 @@ class Lines:
         """Give it back; what it has begun is undone."""
         pgconn = line.pgconn
         status = pgconn.transaction_status
+        self._renewed = max(self._renewed, line.renewed)
         if status not in (_IDLE, _UNKNOWN):
             try:
                 line.run([Query(ROLLBACK, ())])
@@ -228,7 +235,6 @@ def _millis(seconds: float) -> int:
 _DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10,
     "application_name": "billing",
-    "client_encoding": "UTF8",
     # A server that is gone without a word is found out in half a minute.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -237,9 +243,11 @@ _DEFAULTS: dict[str, str | int] = {
 }
 
 
-def _with_defaults(dsn: str) -> str:
+def with_defaults(dsn: str) -> str:
+    """The connection string of the store's own connections.  What they say is UTF-8, whatever
+    the host's own encoding is."""
     given = conninfo.conninfo_to_dict(dsn)
-    return conninfo.make_conninfo("", **{**_DEFAULTS, **given})
+    return conninfo.make_conninfo("", **{**_DEFAULTS, **given, "client_encoding": "UTF8"})
 
 
 def shown(dsn: str) -> str:

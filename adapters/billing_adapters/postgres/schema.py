@@ -108,7 +108,8 @@ def migrate(db: psycopg.Connection[Any], schema: str, name: str) -> list[str]:
     """Apply what is missing, in one transaction; the names of what was applied.
 
     Safe when several processes start at once: one does it, the others wait.  Raises
-    StoreError for a schema that is newer, or that was made by other migrations.
+    StoreError for a schema that is newer, or that was made by other migrations, and for a
+    database of another encoding than UTF8.
     """
     deadline = time.monotonic() + _PATIENCE
     while True:
@@ -136,6 +137,8 @@ def _migrate(db: psycopg.Connection[Any], schema: str, name: str) -> list[str]:
         _execute(db, schema, "LOCK TABLE billing.migrations IN SHARE ROW EXCLUSIVE MODE")
     applied = _applied(db, schema)
     missing = _missing(applied, known, name)
+    if not applied:
+        _check_encoding(db, name)
     for each in missing:
         _execute(db, schema, each.adds)
         if not applied:  # a new schema: nobody works on it yet
@@ -170,6 +173,15 @@ def finish(db: psycopg.Connection[Any], schema: str, name: str) -> list[str]:
         return [each.name for each in unfinished]
 
 
+def _check_encoding(db: psycopg.Connection[Any], name: str) -> None:
+    encoding = db.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StoreError(
+            f"{name} is encoded in {encoding}; names and keys may be of any language and need "
+            "UTF8: CREATE DATABASE billing ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
 def _unfinished(applied: _Applied) -> list[Migration]:
     needed = max((needs for _, _, needs in applied.values()), default=0)
     return [each for each in migrations() if each.number > needed]
@@ -189,6 +201,7 @@ def script(db: psycopg.Connection[Any], schema: str, name: str, *, finishing: bo
             lines += [each.finishes, f"{done} WHERE number = {each.number};"]
     else:
         if missing and not applied:
+            _check_encoding(db, name)
             lines += [f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};", f"{_MIGRATIONS.strip()};"]
         for each in missing:
             needs = each.needs if applied else each.number
@@ -200,7 +213,7 @@ def script(db: psycopg.Connection[Any], schema: str, name: str, *, finishing: bo
             ]
     if not lines:
         return ""
-    text = "\n".join(["BEGIN;", *lines, "COMMIT;", ""])
+    text = "\n".join(["BEGIN READ WRITE;", *lines, "COMMIT;", ""])
     return text.replace("billing.", f"{quoted(schema)}.")
 
 

@@ -59,6 +59,7 @@ class Line(psycopg.Connection[Any]):
     """A connection of the store's own, which prepares what it sends."""
 
     prepared: set[bytes]
+    renewed: int  # how often all was prepared anew
     warnings: list[str]
     rests_until: float
     readable: select.poll
@@ -76,21 +77,26 @@ class Line(psycopg.Connection[Any]):
 
         Where a table's columns have another type than when a statement was prepared, all are
         prepared anew and the queries are sent again, once; in the middle of a transaction, which
-        is lost with that, the connection is closed instead.
+        that error ends, they are not: whoever began it begins it again.
         """
         try:
             return self._run(queries)
         except Failure as failure:
             if not outdated(failure.error):
                 raise
-            if self.pgconn.transaction_status == _FAILED and not _begins(queries):
-                self.pgconn.finish()
+            failed = self.pgconn.transaction_status == _FAILED
+            if failed:
+                self._run([_ROLLBACK])
+            self.renew()
+            if failed and not _begins(queries):
                 raise
-        if self.pgconn.transaction_status == _FAILED:
-            self._run([_ROLLBACK])
+        return self._run(queries)
+
+    def renew(self) -> None:
+        """Prepare all anew from here on; outside a transaction."""
         self._run([_FORGET])
         self.prepared.clear()
-        return self._run(queries)
+        self.renewed += 1
 
     def _run(self, queries: Sequence[Query]) -> list[list[Row]]:
         pgconn = self.pgconn

@@ -99,8 +99,8 @@ def work_reader(schema: str) -> WorkReader:
             f"SELECT org_id FROM {s}.deliveries WHERE org_id = $1 AND deliverer = $2 FOR UPDATE"
         ),
         delivered=statement(
-            f"UPDATE {s}.deliveries SET seq = $3, n = $4,"
-            f" waiting = EXISTS (SELECT 1 {beyond} ($3, $4))"
+            f"UPDATE {s}.deliveries SET seq = $3::bigint, n = $4::bigint,"
+            f" waiting = EXISTS (SELECT 1 {beyond} ($3::bigint, $4::bigint))"
             " WHERE org_id = $1 AND deliverer = $2 RETURNING org_id"
         ),
     )

@@ -1,0 +1,59 @@
+"""Faults for `planted_faults.py`, in connections: to a host's database, and through a pooler."""
+
+POSTGRES = "adapters/billing_adapters/postgres/"
+
+DATABASE = "tests/test_host_database.py::test_"
+
+Planted = tuple[str, str, str, str, tuple[str, ...]]
+
+IN_POOLING: list[Planted] = [
+    (
+        "a statement prepared for another type fails a call that has several exchanges",
+        POSTGRES + "__init__.py",
+        "                elif _outdated(error):",
+        "                elif False:",
+        (DATABASE + "nobody_hears_of_a_column_that_was_given_another_type",),
+    ),
+    (
+        "a snapshot is not taken again",
+        POSTGRES + "__init__.py",
+        "            if not _outdated(error):\n                raise",
+        "            raise",
+        (DATABASE + "nobody_hears_of_a_column_that_was_given_another_type",),
+    ),
+    (
+        "each connection meets a column of another type by itself",
+        POSTGRES + "pool.py",
+        "        self._renewed = max(self._renewed, line.renewed)",
+        "        max(self._renewed, line.renewed)",
+        (DATABASE + "what_one_connection_has_met_the_others_need_not_meet",),
+    ),
+    (
+        "a database of any encoding is migrated",
+        POSTGRES + "schema.py",
+        'if encoding != "UTF8":',
+        'if encoding == "UTF-8":',
+        (DATABASE + "a_database_of_another_encoding_is_refused_before_anything_is_made",),
+    ),
+    (
+        "the host's own encoding is ours",
+        POSTGRES + "pool.py",
+        '{**_DEFAULTS, **given, "client_encoding": "UTF8"}',
+        '{**_DEFAULTS, "client_encoding": "UTF8", **given}',
+        (DATABASE + "names_are_kept_whatever_encoding_the_host_itself_speaks",),
+    ),
+    (
+        "a schema is made by the role's defaults",
+        POSTGRES + "__init__.py",
+        "        db.read_only, db.isolation_level = False, psycopg.IsolationLevel.READ_COMMITTED\n",
+        "",
+        (DATABASE + "what_owns_the_schema_works_where_transactions_only_read_by_default",),
+    ),
+    (
+        "a script runs by the role's defaults",
+        POSTGRES + "schema.py",
+        '"BEGIN READ WRITE;"',
+        '"BEGIN;"',
+        (DATABASE + "what_owns_the_schema_works_where_transactions_only_read_by_default",),
+    ),
+]
