@@ -1,6 +1,7 @@
 """Faults for `planted_faults.py`: those that mutants found and that no test noticed."""
 
 FOUND = "tests/test_found_by_mutants.py::test_"
+FORGED = "tests/test_forged_journal.py::test_a_forged_entry_is_found_and_named"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -68,6 +69,96 @@ BY_MUTANTS: list[Planted] = [
         "    if not windows <= ledger.state.windows:",
         (
             "tests/test_regressions.py::test_an_account_can_be_opened_limited_and_charged_in_one_batch",
+        ),
+    ),
+    (
+        "a run's pieces forget its reference",
+        "billing_core/spans.py",
+        'said if owner.reference is None else said | {"reference": owner.reference}',
+        "said",
+        (FOUND + "whatever_a_run_is_charged_or_given_back_has_its_reference",),
+    ),
+    (
+        "a piece of minus one is charged",
+        "billing_core/spans.py",
+        "    return piece.us < 0 or any(quantity < 0",
+        "    return piece.us < -1 or any(quantity < -1",
+        (
+            FOUND + "a_microsecond_of_suspension_gives_back_its_nano",
+            FOUND + "a_byte_less_for_a_microsecond_gives_back_its_nano",
+        ),
+    ),
+    (
+        "a correction gives back what another run was charged",
+        "billing_core/spans.py",
+        "Correction(owner.resource, piece.parts, owner.item, -tab.amount)",
+        "Correction(owner.resource, piece.parts, owner.item, -MAX_NANOS)",
+        (FOUND + "a_correction_gives_back_no_more_than_the_run_was_charged",),
+    ),
+    (
+        "each component gives back all that a run was charged",
+        "billing_core/metering.py",
+        "            if amount < 0:\n                least -= amount\n",
+        "",
+        (FOUND + "a_correction_gives_back_no_more_than_the_run_was_charged",),
+    ),
+    (
+        "a limit that is taken away says an amount",
+        "billing_core/subscribing.py",
+        "    tell_passed(ledger, before)\n    return finish(ledger, ask, amount or 0)",
+        "    tell_passed(ledger, before)\n    return finish(ledger, ask, amount or 1)",
+        (FOUND + "what_moves_nothing_has_no_amount",),
+    ),
+    (
+        "that automatic top-ups stopped is told with every news",
+        "billing_core/topping_up.py",
+        "    if auto.stopped is not None and auto_before.stopped != auto.stopped:",
+        "    if auto.stopped is not None:",
+        (FOUND + "that_automatic_top_ups_stopped_is_told_once",),
+    ),
+    (
+        "verify takes a transfer of nothing",
+        "billing_core/audit.py",
+        '        if amount <= 0:\n            self.note(where, f"a transfer of {amount}")',
+        '        if amount < 0:\n            self.note(where, f"a transfer of {amount}")',
+        (FORGED,),
+    ),
+    (
+        "verify does not add up the lines of what was used",
+        "billing_core/audit_usage.py",
+        "    if entry.op in CHARGES and total != entry.amount:",
+        "    if entry.op in CHARGES and total > entry.amount + 9:",
+        (FORGED,),
+    ),
+    (
+        "verify does not hold a run's tab against its story",
+        "billing_core/audit_time.py",
+        "    if story.amount - story.reversed != tab.amount - tab.forgiven:",
+        "    if False:",
+        (FORGED,),
+    ),
+    (
+        "verify takes less than nothing forgiven",
+        "billing_core/audit_time.py",
+        "    if not 0 <= tab.forgiven <= tab.amount",
+        "    if not -1 <= tab.forgiven <= tab.amount",
+        (FORGED,),
+    ),
+    (
+        "verify takes a bill for storage at its word",
+        "billing_core/audit_time.py",
+        '    charged, size, billed_to = effects["stands"]\n    if charged != audit.posted or',
+        '    charged, size, billed_to = effects["stands"]\n    if',
+        (FORGED,),
+    ),
+    (
+        "ended holds are added up in other shares than a checkpoint has",
+        "billing_core/audit_tables.py",
+        "SHARES = 64",
+        "SHARES = 65",
+        (
+            "tests/test_verify.py::"
+            "test_what_a_checkpoint_adds_up_is_added_up_alike_by_whoever_goes_on_from_it",
         ),
     ),
 ]

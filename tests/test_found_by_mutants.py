@@ -1,19 +1,28 @@
 """What small changes of the code showed that no test held: see `mutants.py`."""
 
+import json
+
 import pytest
-from test_runs import US, boxes, spent, start, stop
+from furnished import furnish
+from test_runs import US, beat, boxes, spent, start, stop
 from till import till
 from world import HOUR, LONG_AGO, MINUTE, ONE_NANO, SECOND, T0, World, nanos
 
 from billing_core import (
     Deduct,
+    Flat,
+    Graduated,
     InvalidCommand,
     MoneyOverflow,
     Plan,
+    Price,
     Refused,
+    Tier,
     TopUpRules,
+    sandbox,
 )
 from billing_core.money import MAX_NANOS
+from billing_core.testing import MemoryStore
 from billing_core.topup import AutoTopUp, TopUp, attempt_ends
 
 
@@ -166,3 +175,107 @@ def test_what_has_lapsed_is_gone_before_a_balance_is_called_low() -> None:
     with pytest.raises(Refused):
         world.deduct(6)
     assert [each.kind for each in world.billing.events("acme")] == ["low_balance"]
+
+
+@pytest.mark.every_store
+def test_whatever_a_run_is_charged_or_given_back_has_its_reference() -> None:
+    world = boxes()
+    start(world, reference="job 7")
+    world.clock.advance(10 * SECOND)
+    beat(world)
+    world.billing.suspend_run("acme", "r1", occurred_at=T0, until=T0 + SECOND)
+    stop(world)
+    said = {each.op: json.loads(each.content) for each in world.entries()}
+    assert said["piece"] == said["back"] == {"run": "r1", "reference": "job 7"}
+    rows = world.billing.history("acme")
+    assert {row.reference for row in rows if row.type in ("usage", "refund")} == {"job 7"}
+
+
+@pytest.mark.every_store
+def test_a_microsecond_of_suspension_gives_back_its_nano() -> None:
+    world = boxes(1_000_000)
+    start(world)
+    world.clock.advance(10 * US)
+    assert beat(world).charged == 10
+    late = world.billing.suspend_run("acme", "r1", occurred_at=T0, until=T0 + US)
+    assert late.charged == -1
+    assert spent(world) == 9
+    assert world.counter("sandbox:box", "second") == [9]
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_byte_less_for_a_microsecond_gives_back_its_nano() -> None:
+    world = World()
+    world.publish({"storage:*": {"byte_us": Price(Flat(1), unit="byte-microsecond")}}, version="s")
+    world.grant(1000)
+    world.billing.report_storage("acme", "ws", 3)
+    world.clock.advance(10 * US)
+    assert [each.charged for each in world.billing.bill_storage("acme")] == [30]
+    assert world.billing.report_storage("acme", "ws", 2, occurred_at=T0 + 9 * US).charged == -1
+    assert spent(world) == 29
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_correction_gives_back_no_more_than_the_run_was_charged() -> None:
+    """The dear tier was another run's; both components together never make a charge negative,
+    and what is left stands in the fractions that are carried."""
+    world = World(priced=False)
+    tiers = Graduated((Tier(10**7, 1000, 10**6), Tier(None, 10, 10**6)))
+    price = Price(tiers, unit="microsecond")
+    world.publish({"sandbox:two": {"a": price, "b": price}})
+    world.grant(10**9)
+    two = sandbox("two", {"a": 1, "b": 1})
+    for run in ("r1", "r2"):
+        start(world, run, two)
+    world.clock.advance(10 * SECOND)
+    assert [beat(world, run).charged for run in ("r1", "r2")] == [20_000, 200]
+    late = world.billing.suspend_run("acme", "r1", occurred_at=T0, until=T0 + 10 * SECOND)
+    assert late.charged == -200, "by where the counters stand"
+    late = world.billing.suspend_run("acme", "r2", occurred_at=T0, until=T0 + 10 * SECOND)
+    assert late.charged == -200, "not 20,000"
+    assert [world.billing.run("acme", run).settled for run in ("r1", "r2")] == [19_800, 0]
+    assert spent(world) == 19_800
+    start(world, "r3", two)
+    world.clock.advance(10 * SECOND)
+    assert stop(world, "r3").charged == 200, "the rest is paid already"
+    assert world.wrong() == []
+
+
+def test_what_moves_nothing_has_no_amount() -> None:
+    billing = furnish(MemoryStore())
+    billing.set_limit("acme", "off", None, member="ann")
+    billing.set_low_balance("acme", "off", None)
+    billing.set_plan("acme", "off", None)
+    billing.set_plan("bare", "on", "idle", paused=True)
+    billing.close("bare", remainder="write_off")
+    said = ("hold", "release", "limit", "low_balance", "lapse")  # which say what they are about
+    over_time = ("start", "heartbeat", "stop", "sweep", "forgive", "undo", "size", "storage")
+    seen = set[str]()
+    for org in ("acme", "other", "bare"):
+        for each in billing.store.entries(org):
+            if not each.transfers and each.op not in (*said, *over_time):
+                assert each.amount == 0, each
+                seen.add(each.op)
+    assert seen >= {"open", "plan", "close", "topup", "auto_topup", "suspend", "resume", "call"}
+    [limit, low] = [each for each in billing.store.entries("acme") if each.key.endswith(":off")][:2]
+    assert (limit.amount, low.amount) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["fake", "stripe"])
+def test_that_automatic_top_ups_stopped_is_told_once(kind) -> None:
+    with till(kind) as t:
+        method = t.armed("20")
+        payment = t.store.topups("acme")
+        [page] = [each for each in payment if each.kind == "checkout"]
+        for cents in (200, 300):
+            t.street.refund_in_dashboard(page.payment, cents)
+            t.deliver()
+            assert t.events().count("auto_topup_stopped") == 1
+        t.enable()
+        t.street.refund_in_dashboard(page.payment, 100)
+        t.deliver()
+        assert t.events().count("auto_topup_stopped") == 2
+        assert method == t.store.auto_topup("acme").method
+        t.check()

@@ -81,6 +81,12 @@ def success(client, page, key=MEMBER):
     return answer.data
 
 
+def pay(client, page, key=MEMBER):
+    """Paid and credited, where that leads, and what it came to.  A server's own background work
+    would else credit it a second later, in the middle of whatever is looked at then."""
+    return press(client, page), success(client, page, key)
+
+
 def balance(client, key=MEMBER):
     return client.get("/v1/billing/credits", key).data["balanceCents"]
 
@@ -176,12 +182,13 @@ def test_where_the_customer_comes_back_to(client) -> None:
         orgId="acme",
     )
     assert press(client, page, "cancel") == "https://you.example/no"
-    assert press(client, page) == f"https://you.example/thanks?s={page['sessionId']}"
+    back, found = pay(client, page)
+    assert back == f"https://you.example/thanks?s={page['sessionId']}" and found["paid"]
 
 
 def test_a_session_of_another_org_is_as_unknown_as_any(client) -> None:
     page = order(client)
-    press(client, page)
+    pay(client, page)
     answers = [
         client.get(SUCCESS, OTHER, session_id=each) for each in (page["sessionId"], "cs_none", "x")
     ]
@@ -201,7 +208,7 @@ def test_one_key_opens_one_page(client) -> None:
     assert client.post(TOPUP, body, OTHER_ADMIN, "one").data != first
     without = [client("POST", TOPUP, ADMIN, body=body).data["sessionId"] for _ in range(2)]
     assert len({first["sessionId"], *without}) == 3
-    press(client, first)
+    pay(client, first)
     again = client.post(TOPUP, body, ADMIN, "one").data
     assert again == {"checkoutUrl": None, "sessionId": first["sessionId"]}
 
@@ -260,7 +267,7 @@ def test_what_cannot_be_verified_changes_nothing(client) -> None:
         (client("POST", WEBHOOK, ADMIN, body=body), "bad_signature"),
         (deliver(client, body, "whsec_other", **key), "bad_signature"),
         (deliver(client, body, late=301_000_000), "bad_signature"),
-        (deliver(client, body, late=-302_000_000), "bad_signature"),
+        (deliver(client, body, late=-400_000_000), "bad_signature"),
         (deliver(client, body + b" " * MAX_BODY), "bad_webhook"),
         (deliver(client, b""), "bad_webhook"),
         (deliver(client, b"[]"), "bad_webhook"),

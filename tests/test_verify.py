@@ -568,9 +568,31 @@ def test_a_checkpoint_without_labels_of_ended_holds_is_gone_on_from() -> None:
     before = attrs.evolve(kept, state=json.dumps(state))
     world.hold(1, key="another", member="ann")
     world.billing.release("acme", "another")
-    assert world.wrong(checkpoints={"acme": before}) == []
+    found = world.billing.verify(checkpoints={"acme": before})
+    assert [str(each) for each in found.discrepancies] == []
+    events = json.loads(found.checkpoints["acme"].state)["events"]
+    assert events == [None, 0, "0"], "none was raised since"
     org(world).holds["another"].state = "lapsed"
     assert world.wrong(checkpoints={"acme": before})
+
+
+def test_what_a_checkpoint_adds_up_is_added_up_alike_by_whoever_goes_on_from_it() -> None:
+    """A checkpoint is kept for years: these sums are what versions to come must lead to."""
+    [kept] = eventful().billing.verify().checkpoints.values()
+    state = json.loads(kept.state)
+    assert state["ended"] == [
+        3,
+        "dadcede38d6938e6fb45a39a004c06427a4330ec2cca3eb71e88af43f2518a47",
+        "fa10bb3c5a98d751250e7a0844731df004e62c1629bbb52f60de9b1a21087b79",
+    ]
+    assert len(state["ended_shares"]) == 64
+    assert {n: each for n, each in enumerate(state["ended_shares"]) if each != "0"} == {
+        18: "cecb5fee8262d58e1826a17ce321cd9f6964cdab7d640b5af441523f8e3528bd",
+        19: "e476c9e63e2d8913db0405711627e846ccc00794ac9e64fd9cbd13cb5217c252",
+    }
+    assert state["events"] == [
+        1, 3, "d7b8b8f2d8b23f348dc96d2b7f3f24bb127af5bdc1919286572c138996912a4b"
+    ]  # fmt: skip
 
 
 def test_an_event_that_is_altered_or_gone_or_new_is_found_and_named() -> None:
