@@ -281,8 +281,10 @@ class Catalogue:
 
     def components(self, currency: str, resource: str) -> list[str]:
         """The components ever priced for a resource."""
-        names = self._names(resource)
-        return sorted({c for _, cur, res, c in self._prices if cur == currency and res in names})
+        found: set[str] = set()
+        for name in self._names(resource):
+            found.update(key[3] for key in self._of.get(name, ()) if key[1] == currency)
+        return sorted(found)
 
     def expected(self, currency: str, resource: str, at: int, audiences: tuple[str, ...]) -> str:
         """What UnknownPrice expects: the components priced at a time, or from when they are."""

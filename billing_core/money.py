@@ -22,7 +22,7 @@ MAX_NANOS = 2**63 - 1
 """The largest amount, the most credit that an org's lots can have, and the largest debt: 64 bits,
 signed.  What only counts, such as all that was ever charged, may be larger."""
 
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _DIGITS = 40  # more than any amount in range can need; longer texts are refused unread
 
 

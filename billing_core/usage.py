@@ -197,10 +197,10 @@ def report(
     open_runs: Iterable[Running] = (),
 ) -> UsageReport:
     """The report of sums; ``names`` are the members' names by surrogate id."""
-    running: dict[str | None, tuple[Running, ...]] = {}
+    running: dict[str | None, list[Running]] = {}
     for each in open_runs:
         name = None if each.member == 0 else names.get(each.member, f"#{each.member}")
-        running[name] = (*running.get(name, ()), each)
+        running.setdefault(name, []).append(each)
     whole = Sums()
     members: dict[str | None, Sums] = {}
     for (member, resource, payer), cell in sums.cells.items():
@@ -219,7 +219,7 @@ def report(
             name: _rows(members[name], unit_of)
             for name in sorted(members, key=lambda each: each or "")
         },
-        running=running,
+        running={name: tuple(some) for name, some in running.items()},
     )
 
 

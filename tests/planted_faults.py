@@ -22,6 +22,7 @@ from typing import NamedTuple
 from planted_in_audit import IN_AUDIT
 from planted_in_charges import IN_CHARGES
 from planted_in_clock import IN_CLOCK
+from planted_in_doors import IN_DOORS
 from planted_in_holds import IN_HOLDS
 from planted_in_http import IN_HTTP
 from planted_in_limits import IN_LIMITS
@@ -1131,6 +1132,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_PROVIDERS),
     *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),
+    *(Fault(*each) for each in IN_DOORS),
     *(Fault(*each) for each in BY_MUTANTS),
     *(Fault(*each) for each in IN_MIGRATION),
     *(Fault(*each) for each in IN_HOLDS),

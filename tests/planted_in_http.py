@@ -55,8 +55,8 @@ IN_HTTP: list[Planted] = [
     (
         "a body may be as deep as it likes",
         HTTP + "parsing.py",
-        "if depth > _MAX_DEPTH:",
-        "if False:",
+        "            return\n    raise _too_deep()",
+        "            return",
         (ACCESS,),
     ),
     (

@@ -22,11 +22,10 @@ class Headers(Protocol):
 
 def _lowered(headers: Headers) -> Mapping[str, str]:
     """Names in lower case; values of a repeated one joined, as RFC 9110 has it."""
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for name, value in headers.items():
-        low = name.lower()
-        found[low] = f"{found[low]}, {value}" if low in found else value
-    return found
+        found.setdefault(name.lower(), []).append(value)
+    return {name: ", ".join(values) for name, values in found.items()}
 
 
 @frozen

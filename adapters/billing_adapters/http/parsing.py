@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -15,7 +14,6 @@ __all__ = ["body_fields", "query_fields"]
 _MAX_DEPTH = 16
 _MAX_DIGITS = 40
 _MAX_PARAMETERS = 50
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 def query_fields(request: Request) -> dict[str, str]:
@@ -48,13 +46,15 @@ def body_fields(request: Request) -> dict[str, Any]:
         text = request.body.decode("utf-8")
     except UnicodeDecodeError:
         raise _malformed("The body is not UTF-8.") from None
-    _check_depth(text)
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise _malformed(f"The body is not JSON: {error}.") from None
+    except RecursionError:  # far deeper than what is looked at below
+        raise _too_deep() from None
     if not isinstance(value, dict):
         raise Problem(422, "invalid_request", "The body must be a JSON object.")
+    _check_depth(value)
     return value
 
 
@@ -67,22 +67,32 @@ def _check_type(headers: Mapping[str, str]) -> None:
         raise Problem(415, "unsupported_media_type", "Send the body without a Content-Encoding.")
 
 
-def _check_depth(text: str) -> None:
-    if text.count("{") + text.count("[") <= _MAX_DEPTH:
-        return
-    depth = 0
-    for match in re.finditer(r"[\[\]{}]", _STRING.sub("", text)):
-        depth += 1 if match.group() in "[{" else -1
-        if depth > _MAX_DEPTH:
-            raise _malformed(f"The body is nested more than {_MAX_DEPTH} deep.")
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            each
+            for outer in level
+            for each in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(each, (dict, list))
+        ]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _too_deep() -> Problem:
+    return _malformed(f"The body is nested more than {_MAX_DEPTH} deep.")
 
 
 def _once(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _malformed(f"The {where} names {twice[:50]!r} twice.")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _malformed(f"The {where} names {name[:50]!r} twice.")
+            seen.add(name)
     return fields
 
 

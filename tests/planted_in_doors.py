@@ -1,0 +1,41 @@
+"""Faults of what stands between the engine and the world: requests, and what a provider answers;
+`tests/planted_faults.py` plants them."""
+
+from __future__ import annotations
+
+Planted = tuple[str, str, str, str, tuple[str, ...]]
+
+HTTP = "adapters/billing_adapters/http/"
+COST = "tests/test_cost.py"
+
+IN_DOORS: list[Planted] = [
+    (
+        "every name of a body is counted among all",
+        HTTP + "parsing.py",
+        "            if name in seen:",
+        "            if [each for each, _ in pairs].count(name) > 1:",
+        (COST + "::test_no_place_of_a_body_costs_much_where_it_grows",),
+    ),
+    (
+        "a text without an end is looked through from each of its quotes",
+        HTTP + "parsing.py",
+        "        value = _DECODER.decode(text)\n",
+        """        __import__("re").sub(r'"(?:[^"\\\\]|\\\\.)*"', "", text)
+        value = _DECODER.decode(text)\n""",
+        (COST + "::test_no_place_of_a_body_costs_much_where_it_grows[release]",),
+    ),
+    (
+        "a decimal's digits are shared out in every way",
+        "billing_core/money.py",
+        r"(\d+(\.\d*)?|\.\d+)",
+        r"(\d+\.?\d*|\.\d+)",
+        (COST + "::test_no_expression_goes_back_again_and_again",),
+    ),
+    (
+        "a header that comes again is copied each time",
+        HTTP + "messages.py",
+        "        found.setdefault(name.lower(), []).append(value)\n",
+        "        found[name.lower()] = [', '.join([*found.get(name.lower(), []), value])]\n",
+        (COST + "::test_a_header_that_comes_again_and_again_costs_little",),
+    ),
+]
