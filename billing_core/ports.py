@@ -511,8 +511,9 @@ class Store(Protocol):
     def due_topups(
         self, until: int, limit: int = 100, *, livemode: bool
     ) -> Sequence[tuple[str, str]]:
-        """``(org, id)`` of top-ups with ``due_at`` <= ``until``, the longest due first, of the
-        accounts of a livemode."""
+        """``(org, id)`` of top-ups with ``due_at`` <= ``until``, of the accounts of a livemode:
+        of each org the longest due, then of each the next, and so on; in each such round the
+        longest due first, then by org and id."""
         ...
 
     def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
@@ -551,7 +552,8 @@ class Store(Protocol):
         ...
 
     def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
-        """Orgs with events that are not delivered, and that no deliverer has to itself."""
+        """Orgs with events that are not delivered, and that no deliverer has to itself; those
+        first whose last one had them to itself until the longest ago, then by org."""
         ...
 
     def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:

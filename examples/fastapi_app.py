@@ -22,8 +22,8 @@ def make_app(site: Site) -> FastAPI:
 
     async def work() -> None:
         while True:
-            await run_in_threadpool(site.work)
-            await asyncio.sleep(1)
+            if not await run_in_threadpool(site.work):
+                await asyncio.sleep(1)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -159,23 +159,27 @@ class Site:
         form = dict(parse_qsl(request.body.decode("utf-8", "replace")))
         return Response(*CheckoutPage(self.fake)(request.method, request.path, form))
 
-    def work(self) -> None:
-        """A round of background work: automatic top-ups, lost answers, what has lapsed."""
+    def work(self) -> bool:
+        """A round of background work: automatic top-ups, lost answers, what has lapsed.  Whether
+        there is more to do at once."""
         if self.fake is not None:  # as Stripe would, over the network
             for body, signature in self.fake.deliveries():
                 headers = {"Stripe-Signature": signature}
                 self.api(Request("POST", "/v1/webhooks/stripe", headers=headers, body=body))
         try:
-            for failure in self.api.billing.run_pending().failures:
-                LOG.warning("%s of %s: %s", failure.what, failure.org, failure.error)
+            done = self.api.billing.run_pending()
         except BillingError:
             LOG.exception("background work")
+            return False
+        for failure in done.failures:
+            LOG.warning("%s of %s: %s", failure.what, failure.org, failure.error)
+        return done.more
 
     def work_on(self) -> NoReturn:
         """All rounds, for a thread; any number of threads and processes may."""
         while True:
-            self.work()
-            time.sleep(1)
+            if not self.work():
+                time.sleep(1)
 
 
 def open_site() -> Site:

@@ -20,6 +20,7 @@ from queue import Queue
 from typing import NamedTuple
 
 from planted_in_audit import IN_AUDIT
+from planted_in_background import IN_BACKGROUND
 from planted_in_charges import IN_CHARGES
 from planted_in_clock import IN_CLOCK
 from planted_in_doors import IN_DOORS
@@ -1141,6 +1142,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_LIMITS),
     *(Fault(*each) for each in IN_PRICES),
     *(Fault(*each) for each in IN_POOLING),
+    *(Fault(*each) for each in IN_BACKGROUND),
 ]
 
 

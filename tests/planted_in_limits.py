@@ -120,8 +120,8 @@ IN_LIMITS: list[Planted] = [
     (
         "deliveries do not name the member",
         "billing_core/engine/work.py",
-        "run.each(self._named(org, self.store.waiting_events(org, limit)))",
-        "run.each(self.store.waiting_events(org, limit))",
+        "in self._named(org, self.store.waiting_events(org, limit)):",
+        "in self.store.waiting_events(org, limit):",
         (PLANS + "a_budget_names_its_member_until_the_name_is_erased",),
     ),
     (

@@ -110,8 +110,9 @@ IN_PROVIDERS: list[Planted] = [
     (
         "who comes back from a page whose metadata were edited is not found",
         ENGINE,
-        "known = self.store.topup_of(checkout=checkout.id)",
-        "known = None",
+        'known = self.store.topup_of(checkout=checked_name("session", session))',
+        "page = self.payments.read_checkout(session)\n"
+        "        known = self._labelled(page.org, page.order)",
         (NEWS + "what_is_edited_before_we_have_heard_is_credited_by_its_page",),
     ),
     (
@@ -139,7 +140,7 @@ IN_PROVIDERS: list[Planted] = [
         "the sweep goes by our own clock",
         WORK,
         'self.store.set_mark(f"heard:{mode}", reached - _SLACK)',
-        'self.store.set_mark(f"heard:{mode}", begun - _SLACK)',
+        'self.store.set_mark(f"heard:{mode}", sweep.begun - _SLACK)',
         (NEWS + "a_refund_is_heard_of_though_our_clock_is_not_the_provider_s",),
     ),
     (
@@ -152,8 +153,8 @@ IN_PROVIDERS: list[Planted] = [
     (
         "a clock that was set back stops the sweep",
         WORK,
-        "0 <= begun - swept < _SWEEP_EVERY",
-        "begun - swept < _SWEEP_EVERY",
+        "not 0 <= now - swept < _SWEEP_EVERY",
+        "not now - swept < _SWEEP_EVERY",
         (NEWS + "a_clock_that_was_set_back_does_not_stop_the_news",),
     ),
     (
@@ -167,7 +168,8 @@ IN_PROVIDERS: list[Planted] = [
         "silence is taken for lost news",
         WORK,
         "            if reached is not None:\n                self.store.set_mark(f",
-        "            if reached is not None and seen:\n                self.store.set_mark(f",
+        "            if reached is not None and run.pending.news:\n"
+        "                self.store.set_mark(f",
         (NEWS + "silence_is_no_lost_news",),
     ),
     (

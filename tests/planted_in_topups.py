@@ -67,7 +67,7 @@ IN_TOPUPS: list[Planted] = [
     (
         "the sweep goes on from where it failed",
         WORK,
-        "        if complete:\n            self.store.set_mark",
+        "        if sweep.complete:\n            self.store.set_mark",
         "        if True:\n            self.store.set_mark",
         (TOPUPS + "a_sweep_that_fails_is_made_again_from_where_it_was",),
     ),

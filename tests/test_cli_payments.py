@@ -12,7 +12,7 @@ from billing_adapters.cli import background
 from billing_adapters.cli.app import cli
 from billing_adapters.fake_payments import FakePayments
 from billing_adapters.sqlite import SqliteStore
-from billing_core import Billing, usd
+from billing_core import Billing, Pending, usd
 
 
 @pytest.fixture
@@ -53,6 +53,14 @@ def test_a_worker_tops_up_and_delivers(db) -> None:
     assert invoke("worker", "--once", "--events", "--db", db).stdout == ""
     with SqliteStore(db) as store:
         assert str(Billing(store).balance("acme")) == "24.00 USD"
+
+
+def test_a_worker_that_is_to_end_does_all_that_is_due_first(db, monkeypatch) -> None:
+    answers = [Pending(lapsed=1, more=True), Pending(news=1, more=True), Pending(more=True)]
+    passes = iter([*answers, Pending()])
+    monkeypatch.setattr(Billing, "run_pending", lambda self, *args, **options: next(passes))
+    assert invoke("worker", "--once", "--db", db).exit_code == 0
+    assert list(passes) == [Pending()], "what fails for want of time is no reason to go on"
 
 
 @pytest.mark.parametrize(

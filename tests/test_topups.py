@@ -370,7 +370,7 @@ def test_a_sweep_that_fails_is_made_again_from_where_it_was(t) -> None:
     t.street.fault("timeout_before")
     assert [each.what for each in t.run().failures] == ["the list of news"]
     assert t.balance() == "0.00 USD"
-    assert t.run().failures == []
+    assert t.wait(MINUTE).failures == []
     assert t.balance() == "10.00 USD"
     t.check()
 

@@ -96,6 +96,7 @@ class Billing(OverTime, TimeReads, Work):
         payments: PaymentProvider | None = None,
         topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
     ) -> None:
+        super().__init__()
         check_wiring(store, clock, ids, payments, topups)
         self.store = store
         self.clock = clock

@@ -197,19 +197,14 @@ class TopUps(Reads):
         """The customer is back: credit the session if it was paid and is not yet credited.
 
         ``paid`` of the answer says whether it was; if not, it may still be.  Raises NotFound
-        for a session of another org, or none of ours.
+        for a session of another org, or one that is not on record: then the provider, who
+        would have to be waited for, is not asked.
         """
-        try:
-            checkout = self._provider().read_checkout(checked_name("session", session))
-        except PaymentError as error:
-            if error.kind != "not_found":
-                raise
-            raise _no_session(org, session) from error
-        known = self.store.topup_of(checkout=checkout.id)
-        whose, order = (checkout.org, checkout.order) if known is None else known
-        if whose != org or order is None:
-            raise _no_session(org, session)
-        return self._fulfil(org, order, checkout=checkout.id)
+        self._provider()
+        known = self.store.topup_of(checkout=checked_name("session", session))
+        if known is None or known[0] != org:
+            raise NotFound("session", session, f"org {org!r} has none of this name")
+        return self._fulfil(*known, checkout=session)
 
     def webhook(self, body: bytes, signature: str | None) -> Notice:
         """Verify what the provider posted, and do what follows from it.
@@ -408,10 +403,6 @@ class TopUps(Reads):
                 raise
             made = True
         return self._fulfil(org, topup, refund=refund if made else None)
-
-
-def _no_session(org: str, session: str) -> NotFound:
-    return NotFound("session", session, f"org {org!r} has none of this name")
 
 
 def refused_for(error: BillingError, reason: str) -> bool:

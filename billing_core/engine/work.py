@@ -7,13 +7,15 @@ at a time, for a lease, by an update of its org alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
 from billing_core.engine.clock_check import ClockCheck
+from billing_core.engine.passes import SLICE, Failure, Pass, Pending, in_turn
 from billing_core.engine.topups import TopUps, refused_for
 from billing_core.errors import BillingError, InvalidCommand, NotFound, Outdated, PaymentError
 from billing_core.outcomes import Changed, Recorded
@@ -24,7 +26,7 @@ from billing_core.topup import TopUp
 from billing_core.topup_commands import ClaimTopUp, Lapse, LoseMethod, RecordTopUp
 
 if TYPE_CHECKING:
-    from billing_core.payments import ChargeAttempt, Notice, Payment, PaymentProvider
+    from billing_core.payments import ChargeAttempt, Notice, Page, Payment, PaymentProvider
     from billing_core.reconciliation import Reconciliation
 
 __all__ = ["Deliver", "Delivery", "Failure", "Pending", "Work"]
@@ -34,7 +36,8 @@ _MARGIN = 15 * _MINUTE  # clocks differ, and requests take their time
 _SWEEP_EVERY = 5 * _MINUTE
 _SLACK = 10 * _MINUTE  # news can be listed late
 _DELIVERY = 5 * _MINUTE  # for how long a deliverer has an org's events to itself
-_PAUSE = _MINUTE  # after a delivery that failed
+_PAUSE = _MINUTE  # after a delivery, or a sweep, that failed
+_LOOKED_AT = 1000  # top-ups among which the orgs take turns
 
 
 @frozen
@@ -51,36 +54,33 @@ Deliver = Callable[[Delivery], object]
 """Takes an event; one that raises gets it again later."""
 
 
-@frozen
-class Failure:
-    """A piece of work that failed, and will be tried again."""
-
-    org: str | None
-    what: str
-    error: Exception
-
-
 @define
-class Pending:
-    """What one run has done: top-ups seen to, orgs in which something lapsed, news read,
-    events delivered; and what failed."""
+class _Sweep:
+    """A sweep under way: what is listed so far, and what of it is not heeded yet."""
 
-    topups: int = 0
-    lapsed: int = 0
-    news: int = 0
-    delivered: int = 0
-    failures: list[Failure] = field(factory=list)
-
-    @property
-    def done(self) -> int:
-        """How much work there was."""
-        return self.topups + self.lapsed + self.delivered
+    begun: int
+    heard: int | None
+    cursor: str | None = None
+    first: Page[Notice] | None = None
+    listed: bool = False
+    news: dict[tuple[str, str], tuple[str | None, Notice]] = field(factory=dict)
+    left: list[tuple[str | None, Notice]] = field(factory=list)
+    again: set[tuple[str, str]] = field(factory=set)
+    complete: bool = True
 
 
 class Work(TopUps):
     """What is done in the background."""
 
     _clock_check: ClockCheck
+
+    def __init__(self) -> None:
+        # Whom this engine served last, for the next to come first; another keeps its own.
+        self._passes = 0
+        self._served: dict[str, int] = {}
+        self._stuck: set[str] = set()
+        self._sweeps: list[_Sweep] = []  # begun, and nobody is at them
+        self._sweep_from = 0
 
     def run_pending(
         self,
@@ -89,12 +89,20 @@ class Work(TopUps):
         *,
         deliver: Deliver | None = None,
     ) -> Pending:
-        """Do what is due: automatic top-ups and lost answers, refunds, what has lapsed, news
-        that no webhook brought, and events for ``deliver``.
+        """Do what is due: what has lapsed, events for ``deliver``, automatic top-ups and lost
+        answers, refunds, news that no webhook brought.
 
-        At most about ``limit`` pieces of each kind, and none begun after ``until``.  Call it
-        again and again, from a thread, a cron or a queue; any number may run at once.  What
-        fails is told in the answer, disturbs nothing else, and is tried again later.
+        One pass: at most about ``limit`` pieces of each kind, and none begun after ``until``,
+        nor once its kind has had five seconds.  Call it again and again, from a thread, a cron
+        or a queue, and at once where the answer says ``more``; any number may run at once.
+        What fails is told in the answer, disturbs nothing else, and is tried again later.
+
+        Orgs take turns, and a provider that has not answered is asked for nothing else in the
+        same pass.  So, with one worker that calls it again and again: what lapses, and an
+        event, wait 25 seconds and the last piece of each kind at most, however much other orgs
+        have waiting, which is no longer than one call that hangs takes to give up (with Stripe,
+        as it comes, about a minute) if the provider hangs; a top-up waits so long for each org
+        that also has one due.  More workers wait less.  ``deliver`` is waited for.
 
         While the clock is in doubt (ClockDoubt, among the failures) it does no more than what
         has lapsed for certain.
@@ -104,33 +112,60 @@ class Work(TopUps):
         """
         if type(limit) is not int or limit < 1:
             raise InvalidCommand("limit", limit, "an int of 1 or more")
-        run = _Run(Pending(), None if until is None else micros("until", until), self.clock)
+        run = Pass(None if until is None else micros("until", until), self.clock)
+        self._passes += 1
         doubt = self._clock_check.doubt()
         if doubt is not None:
             # Leases, tries and marks last until their time, which would be far ahead.
             run.pending.failures.append(Failure(None, "top-ups, news and events", doubt))
-        if self.payments is not None and doubt is None:
-            mode = self.payments.livemode
-            due = self.store.due_topups(self.clock(), limit, livemode=mode)
-            for org, topup in run.each(due):
-                with run.failing(org, f"top-up {topup}"):
-                    run.pending.topups += self._see_to(org, topup)
-        for org in run.each(self.store.lapsing(self.clock(), limit)):
-            with run.failing(org, "lapses"):
-                self._do(Lapse(org), Changed)
-                run.pending.lapsed += 1
+        self._lapse(run, limit)
         if doubt is not None:
             return run.pending
-        if self.payments is not None and run.goes_on():
-            self._sweep(run, self.payments)
-        if deliver is not None:
-            for org in run.each(self.store.undelivered(self.clock(), limit)):
-                self._deliver(run, org, deliver, limit)
+        self._deliver_all(run, limit, deliver)
+        if self.payments is not None:
+            # Each comes first in turn: the other may be what is not answered.
+            order = (True, False) if self._passes % 2 else (False, True)
+            for topups in order:
+                run.begins()
+                if topups:
+                    self._see_to_all(run, limit, self.payments)
+                else:
+                    self._sweep(run, self.payments)
+            if run.pending.topups or run.pending.news:
+                self._deliver_all(run, limit, deliver)
         return run.pending
+
+    # -- what lapses ------------------------------------------------------------
+
+    def _lapse(self, run: Pass, limit: int) -> None:
+        run.begins()
+        due = self.store.lapsing(self.clock(), limit + len(self._stuck))
+        stuck = self._stuck.intersection(due)
+        for org in run.each(sorted(due, key=stuck.__contains__)):  # those that failed come last
+            with run.failing(org, "lapses") as worked:
+                self._do(Lapse(org), Changed)
+                run.pending.lapsed += 1
+            (stuck.discard if worked.well else stuck.add)(org)
+        self._stuck = stuck
 
     # -- top-ups ----------------------------------------------------------------
 
-    def _see_to(self, org: str, topup: str) -> bool:
+    def _see_to_all(self, run: Pass, limit: int, provider: PaymentProvider) -> None:
+        now, most = self.clock(), max(limit, _LOOKED_AT)
+        due = self.store.due_topups(now, most, livemode=provider.livemode)
+        orgs = list(dict.fromkeys(org for org, _ in due))
+        served = {org: self._served[org] for org in orgs if org in self._served}
+        if orgs and not served:  # as in a process that makes one pass and ends
+            served = dict.fromkeys(orgs[: now // 1_000_000 % len(orgs)], 1)
+        for org, topup in islice(in_turn(due, served), limit):
+            if not run.asks():
+                break
+            served[org] = self._passes
+            with run.failing(org, f"top-up {topup}"):
+                run.pending.topups += self._see_to(run, org, topup)
+        self._served = served
+
+    def _see_to(self, run: Pass, org: str, topup: str) -> bool:
         """Whether this worker had it to itself."""
         try:
             self._do(ClaimTopUp(org, topup), Recorded)
@@ -146,7 +181,7 @@ class Work(TopUps):
         else:
             self._fulfil(org, topup)
         for refund in self._topup(org, topup).refunds:
-            if refund[2] == "asked":
+            if refund[2] == "asked" and run.asks():  # else when it is due again
                 self._refund(org, topup, str(refund[0]))
         return True
 
@@ -200,36 +235,87 @@ class Work(TopUps):
 
     # -- news -------------------------------------------------------------------
 
-    def _sweep(self, run: _Run, provider: PaymentProvider) -> None:
+    def _sweep(self, run: Pass, provider: PaymentProvider) -> None:
         """Heed all news since the last sweep, whether or not webhooks brought it.
 
         ``heard`` is how far it was read, by the provider's own clock, as its news is dated;
-        ``swept`` is when, by ours, and only says that it is time again.
+        ``swept`` is when, by ours, and only says that it is time again.  A sweep that takes
+        more time than a pass has goes on in the next.
         """
-        mode = "live" if provider.livemode else "test"
-        begun, swept = self.clock(), self.store.mark(f"swept:{mode}")
-        if swept is not None and 0 <= begun - swept < _SWEEP_EVERY:
+        if not run.asks():
             return
-        heard = self._heard(mode)
-        complete, reached = False, None
-        with run.failing(None, "the list of news"):
-            notices, reached = _every_notice(provider, heard or 0, begun)
-            seen = {_about(notice): notice for notice in notices}
-            complete = True
-            for about, notice in seen.items():
-                if notice.kind != "ignored":
-                    with run.failing(None, f"news of {about[1]}") as worked:
-                        self._heed(notice)
-                    run.pending.news += worked.well
-                    # An order that is not on record will not come to be by asking again.
-                    complete = complete and (worked.well or isinstance(worked.error, NotFound))
+        try:
+            sweep = self._sweeps.pop()
+        except IndexError:
+            if self._due_to_sweep(provider):
+                sweep = _Sweep(self.clock(), self._heard(_mode(provider)))
+            else:
+                return
+        if not self._list_news(run, sweep, provider) or not self._heed_all(run, sweep):
+            self._sweeps.append(sweep)
+        elif not self._swept(run, sweep, provider):
+            self._sweep_from = self.clock() + _PAUSE
+
+    def _due_to_sweep(self, provider: PaymentProvider) -> bool:
+        now, swept = self.clock(), self.store.mark(f"swept:{_mode(provider)}")
+        if 0 < self._sweep_from - now <= _PAUSE:
+            return False
+        return swept is None or not 0 <= now - swept < _SWEEP_EVERY
+
+    def _list_news(self, run: Pass, sweep: _Sweep, provider: PaymentProvider) -> bool:
+        """List all of it; whether there is time for more.  A list that fails is listed no
+        further: what is on it is heeded, and the sweep is not complete."""
+        while not sweep.listed:
+            if not run.asks():
+                return False
+            with run.failing(None, "the list of news") as worked:
+                page = provider.notices(sweep.heard or 0, cursor=sweep.cursor)
+                for notice in page.items:
+                    if notice.kind != "ignored":
+                        sweep.news[_about(notice)] = self._concerns(notice), notice
+                sweep.first, sweep.cursor = sweep.first or page, page.next
+            sweep.complete = worked.well
+            sweep.listed = sweep.cursor is None or not worked.well
+        if sweep.news:
+            sweep.left, sweep.news = in_turn(sweep.news.values(), {})[::-1], {}
+        return True
+
+    def _concerns(self, notice: Notice) -> str | None:
+        """The org that news is about, as far as the records tell."""
+        if notice.checkout is None and notice.payment is None:
+            return None
+        whose = self.store.topup_of(payment=notice.payment, checkout=notice.checkout)
+        return None if whose is None else whose[0]
+
+    def _heed_all(self, run: Pass, sweep: _Sweep) -> bool:
+        """Whether all of it was heeded, or has failed."""
+        while sweep.left:
+            if not run.asks():
+                return False
+            org, notice = sweep.left.pop()
+            about = _about(notice)
+            with run.failing(org, f"news of {about[1]}") as worked:
+                self._heed(notice)
+            run.pending.news += worked.well
+            if not run.answers and about not in sweep.again:
+                sweep.again.add(about)
+                sweep.left.insert(0, (org, notice))
+                continue
+            # An order that is not on record will not come to be by asking again.
+            sweep.complete &= worked.well or isinstance(worked.error, NotFound)
+        return True
+
+    def _swept(self, run: Pass, sweep: _Sweep, provider: PaymentProvider) -> bool:
+        """Mark how far it came; whether it was all heeded."""
+        mode, heard, reached = _mode(provider), sweep.heard, _reached(sweep)
         if heard is not None and reached is not None and reached - heard > provider.news_kept:
             with run.failing(None, "news"):
                 raise _lost(heard, reached - provider.news_kept)
-        if complete:
-            self.store.set_mark(f"swept:{mode}", begun)
+        if sweep.complete:
+            self.store.set_mark(f"swept:{mode}", sweep.begun)
             if reached is not None:
                 self.store.set_mark(f"heard:{mode}", reached - _SLACK)
+        return sweep.complete
 
     def _heard(self, mode: str) -> int | None:
         """Until when all news was heard, by the provider's clock."""
@@ -242,15 +328,23 @@ class Work(TopUps):
 
     # -- events -----------------------------------------------------------------
 
-    def _deliver(self, run: _Run, org: str, deliver: Deliver, limit: int) -> None:
+    def _deliver_all(self, run: Pass, limit: int, deliver: Deliver | None) -> None:
+        if deliver is not None:
+            run.begins()
+            for org in run.each(self.store.undelivered(self.clock(), limit)):
+                self._deliver(run, org, deliver, limit)
+
+    def _deliver(self, run: Pass, org: str, deliver: Deliver, limit: int) -> None:
         """Deliver an org's events, in order, as long as this worker has them to itself."""
         name, now = self.ids(), self.clock()
         if not self.store.lease_events(org, name, now, now + _DELIVERY):
             return
-        well = True
-        for event in run.each(self._named(org, self.store.waiting_events(org, limit))):
-            if self.clock() >= now + _DELIVERY // 2:
+        well, begun = True, False
+        for event in self._named(org, self.store.waiting_events(org, limit)):
+            if begun and (self.clock() >= now + SLICE or not run.goes_on()):
+                run.pending.more = True  # it is others' turn
                 break
+            begun = True
             with run.failing(org, f"event {event.seq}/{event.n}") as worked:
                 deliver(_delivery(org, event))
             well = worked.well
@@ -317,74 +411,23 @@ class Work(TopUps):
         return state.account, state.topups.get(topup or "")
 
 
-class _Worked:
-    """How a piece of work went."""
-
-    error: Exception | None = None
-
-    @property
-    def well(self) -> bool:
-        return self.error is None
+def _mode(provider: PaymentProvider) -> str:
+    return "live" if provider.livemode else "test"
 
 
-class _Run:
-    """One run: what it has done, and whether it may begin more."""
-
-    def __init__(self, pending: Pending, until: int | None, clock: Callable[[], int]) -> None:
-        self.pending = pending
-        self._until = until
-        self._clock = clock
-
-    def goes_on(self) -> bool:
-        return self._until is None or self._clock() < self._until
-
-    def each(self, pieces: Any) -> Iterator[Any]:
-        """The pieces, as long as more may begin."""
-        for piece in pieces:
-            if not self.goes_on():
-                return
-            yield piece
-
-    def failing(self, org: str | None, what: str) -> _Failing:
-        """A piece of work: what it raises is told, and goes no further."""
-        return _Failing(self.pending, org, what)
-
-
-class _Failing:
-    def __init__(self, pending: Pending, org: str | None, what: str) -> None:
-        self._pending = pending
-        self._org = org
-        self._what = what
-        self._worked = _Worked()
-
-    def __enter__(self) -> _Worked:
-        return self._worked
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._worked.error = error
-        self._pending.failures.append(Failure(self._org, self._what, error))
-        return True
-
-
-def _every_notice(
-    provider: PaymentProvider, since: int, now: int
-) -> tuple[list[Notice], int | None]:
-    """All news since then; and until when that is, by the provider's clock, if it can be told.
+def _reached(sweep: _Sweep) -> int | None:
+    """Until when all news is listed, by the provider's clock, if it can be told.
 
     It is when the provider made the list, as far as our own clock or the news bears it out:
     further, news that is to come would be passed over.
     """
-    first = page = provider.notices(since)
-    notices = list(page.items)
-    while page.next is not None:
-        page = provider.notices(since, cursor=page.next)
-        notices += page.items
+    first, now = sweep.first, sweep.begun
+    if first is None:
+        return None
     newest = max((each.created for each in first.items), default=None)
     if first.at is None:
-        return notices, newest
-    return notices, min(first.at, max(now, newest or now))
+        return newest
+    return min(first.at, max(now, newest or now))
 
 
 def _lost(start: int, end: int) -> PaymentError:

@@ -76,6 +76,19 @@ class TopUpContract:
         assert list(store.due_topups(49, livemode=True)) == due[:2]
         assert list(store.due_topups(100, limit=1, livemode=True)) == due[:1]
 
+    def test_orgs_take_turns_in_what_is_due(self, store: Store) -> None:
+        many = [_topup("t-1", 10), _topup("t-2", 10), _topup("t-3", 12)]
+        save(
+            store,
+            Draft().changes(topups=many),
+            Draft("bolt").changes(topups=[_topup("t-1", 20), _topup("t-2", 25)]),
+            Draft("cog").changes(topups=[_topup("t-9", 10)]),
+        )
+        first = [("acme", "t-1"), ("cog", "t-9"), ("bolt", "t-1")]
+        then = [("acme", "t-2"), ("bolt", "t-2"), ("acme", "t-3")]
+        assert list(store.due_topups(50, livemode=True)) == first + then
+        assert list(store.due_topups(50, limit=3, livemode=True)) == first
+
     def test_what_is_due_of_test_accounts_is_another_provider_s(self, store: Store) -> None:
         test = Draft("bolt")
         test.account.livemode = False
@@ -180,6 +193,16 @@ class TopUpContract:
         assert list(store.undelivered(30)) == ["acme"]
         assert list(store.waiting_events("acme")) == later
         assert list(store.events("acme")) == [*first, *later], "they stay on record"
+
+    def test_whose_events_were_delivered_longest_ago_comes_first(self, store: Store) -> None:
+        told = [Event(1, 1, "a", "{}")]
+        save(store, *(Draft(org).changes(events=told) for org in ("acme", "bolt", "cog")))
+        assert list(store.undelivered(100)) == ["acme", "bolt", "cog"]
+        for org, now in (("acme", 20), ("bolt", 10)):
+            store.lease_events(org, "me", now, now + 5)
+            store.lease_events(org, "me", now + 1, now + 1)
+        assert list(store.undelivered(100)) == ["cog", "bolt", "acme"]
+        assert list(store.undelivered(100, limit=2)) == ["cog", "bolt"]
 
     def test_one_deliverer_at_a_time(self, store: Store) -> None:
         save(store, Draft().changes(events=[Event(1, 1, "a", "{}")]))

@@ -445,7 +445,12 @@ class MemoryStore:
             if each.due_at is not None and each.due_at <= until
             if org.account.livemode is livemode
         ]
-        return [(org, topup) for _, org, topup in sorted(due)[:limit]]
+        turns: dict[str, int] = {}
+        rounds = []
+        for due_at, org, topup in sorted(due):
+            turns[org] = turns.get(org, 0) + 1
+            rounds.append((turns[org], due_at, org, topup))
+        return [(org, topup) for _, _, org, topup in sorted(rounds)[:limit]]
 
     def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
         due = [
@@ -489,9 +494,11 @@ class MemoryStore:
 
     def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
         waiting = [
-            name for name, org in self._orgs.items() if org.lease[1] <= now and _waiting(org)
+            (org.lease[1], name)
+            for name, org in self._orgs.items()
+            if org.lease[1] <= now and _waiting(org)
         ]
-        return sorted(waiting)[:limit]
+        return [name for _, name in sorted(waiting)[:limit]]
 
     def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
         with self._lock:

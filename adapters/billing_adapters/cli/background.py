@@ -14,7 +14,7 @@ import click
 from billing_adapters.cli.database import existing, path_of_existing
 from billing_adapters.cli.documents import load_topup_rules
 from billing_adapters.cli.show import print_json
-from billing_core import Billing, BillingError, Delivery, TopUpRules, decimal_text
+from billing_core import Billing, BillingError, Delivery, Pending, TopUpRules, decimal_text
 from billing_core.payments import PaymentProvider
 from billing_core.reconciliation import Reconciliation
 
@@ -130,10 +130,11 @@ def worker(db: Path, once: bool, limit: int, topup_rules: Path | None, events: b
     """Do the background work: automatic top-ups, lost answers, refunds, what has lapsed, news
     that no webhook brought.
 
-    Any number may run. Payments need a Stripe key in STRIPE_API_KEY; without one the rest is
-    done. What fails is told on standard error and tried again later. Where the engines that
-    serve have TopUpRules of their own, give the worker the same: it measures each automatic
-    top-up by them.
+    Any number may run. Orgs take turns, so that one's backlog is not in another's way, and a
+    provider that hangs delays what lapses, and events, by one call of its at most. Payments
+    need a Stripe key in STRIPE_API_KEY; without one the rest is done. What fails is told on
+    standard error and tried again later. Where the engines that serve have TopUpRules of their
+    own, give the worker the same: it measures each automatic top-up by them.
 
     \b
     Examples:
@@ -147,19 +148,20 @@ def worker(db: Path, once: bool, limit: int, topup_rules: Path | None, events: b
     rules = TopUpRules() if topup_rules is None else load_topup_rules(topup_rules)
     with existing(db, payments=provider, topups=rules) as billing:
         while True:
-            if not _run(billing, limit, events=events) and not once:
-                time.sleep(1)
-            if once:
+            pending = _run(billing, limit, events=events)
+            if once and not (pending.more and (pending.done or pending.news)):
                 return
+            if not once and not pending.done and not pending.more:
+                time.sleep(1)
 
 
-def _run(billing: Billing, limit: int, *, events: bool) -> int:
-    """One run; how much there was to do."""
+def _run(billing: Billing, limit: int, *, events: bool) -> Pending:
+    """One pass."""
     pending = billing.run_pending(limit, deliver=_print_event if events else None)
     for failure in pending.failures:
         where = "" if failure.org is None else f"{failure.org}: "
         click.echo(f"{where}{failure.what}: {failure.error}", err=True)
-    return pending.done
+    return pending
 
 
 @click.command()

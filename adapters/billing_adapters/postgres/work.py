@@ -52,8 +52,11 @@ def work_reader(schema: str) -> WorkReader:
             " AND seen_at < $1 ORDER BY seen_at, org_id, run LIMIT $2"
         ),
         due=statement(
-            f"SELECT org_id, topup FROM {s}.topups JOIN {s}.accounts USING (org_id)"
-            " WHERE due_at <= $1 AND livemode = $3 ORDER BY due_at LIMIT $2"
+            "SELECT org_id, topup FROM (SELECT org_id, topup, due_at, row_number() OVER"
+            " (PARTITION BY org_id ORDER BY due_at, topup) AS turn"
+            f" FROM {s}.topups JOIN {s}.accounts USING (org_id)"
+            " WHERE due_at <= $1 AND livemode = $3) AS due"
+            " ORDER BY turn, due_at, org_id LIMIT $2"
         ),
         # No index: it would cost every settlement more than this scan costs the background.
         lapsing=statement(
@@ -71,7 +74,7 @@ def work_reader(schema: str) -> WorkReader:
         ),
         undelivered=statement(
             f"SELECT org_id FROM {s}.deliveries WHERE waiting AND until <= $1"
-            " ORDER BY org_id LIMIT $2"
+            " ORDER BY until, org_id LIMIT $2"
         ),
         auto=statement(f"SELECT body FROM {s}.auto_topups WHERE org_id = $1"),
         mark=statement(f"SELECT value FROM {s}.marks WHERE name = $1"),

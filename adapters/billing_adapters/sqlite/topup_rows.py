@@ -114,8 +114,10 @@ class TopUpReads:
         self, until: int, limit: int = 100, *, livemode: bool
     ) -> Sequence[tuple[str, str]]:
         query = (
-            "SELECT org_id, topup FROM topups JOIN accounts USING (org_id)"
-            " WHERE due_at <= ? AND livemode = ? ORDER BY due_at LIMIT ?"
+            "SELECT org_id, topup FROM (SELECT org_id, topup, due_at, row_number() OVER"
+            " (PARTITION BY org_id ORDER BY due_at, topup) AS turn"
+            " FROM topups JOIN accounts USING (org_id) WHERE due_at <= ? AND livemode = ?) AS due"
+            " ORDER BY turn, due_at, org_id LIMIT ?"
         )
         return self._read(query, (until, livemode, limit), lambda row: (row[0], row[1]))
 
@@ -153,7 +155,8 @@ class TopUpReads:
 
     def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
         query = (
-            "SELECT org_id FROM deliveries WHERE waiting = 1 AND until <= ? ORDER BY org_id LIMIT ?"
+            "SELECT org_id FROM deliveries WHERE waiting = 1 AND until <= ?"
+            " ORDER BY until, org_id LIMIT ?"
         )
         return self._read(query, (now, limit), lambda row: row[0])
 

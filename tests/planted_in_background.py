@@ -1,0 +1,136 @@
+"""Faults for `planted_faults.py`, in what background work does for whom, and when."""
+
+WORK = "billing_core/engine/work.py"
+PASSES = "billing_core/engine/passes.py"
+ENGINE = "billing_core/engine/topups.py"
+ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
+PG_WORK = "adapters/billing_adapters/postgres/work.py"
+MEMORY = "billing_core/testing/memory.py"
+
+IN_TURN = "test_orgs_take_turns_in_what_is_due"
+TURNS = "tests/test_turns.py::test_"
+
+Planted = tuple[str, str, str, str, tuple[str, ...]]
+
+IN_BACKGROUND: list[Planted] = [
+    (
+        "a provider that hangs is asked for every org in turn",
+        PASSES,
+        "            self._run.answers = False\n",
+        "            pass\n",
+        (TURNS + "a_pass_asks_a_provider_that_hangs_once",),
+    ),
+    (
+        "background work has no budget of time",
+        PASSES,
+        "if self._ends is None or self._clock() < self._ends:",
+        "if self._until is None or self._clock() < self._until:",
+        (TURNS + "news_that_takes_more_time_than_a_pass_is_read_to_its_end",),
+    ),
+    (
+        "the engine serves the longest due, whomever it served last",
+        WORK,
+        "            served[org] = self._passes\n",
+        "            served[org] = 0\n",
+        (TURNS + "a_top_up_does_not_wait_for_checkouts_of_which_the_provider_says_nothing",),
+    ),
+    (
+        "every process begins with the same org",
+        WORK,
+        "orgs[: now // 1_000_000 % len(orgs)]",
+        "orgs[:0]",
+        (TURNS + "processes_that_make_one_pass_each_serve_every_org",),
+    ),
+    (
+        "SQLite gives what is due by age alone",
+        ROWS,
+        '" ORDER BY turn, due_at, org_id LIMIT ?"',
+        '" ORDER BY due_at, turn, org_id LIMIT ?"',
+        ("tests/test_sqlite_store.py::TestSqliteStore::" + IN_TURN,),
+    ),
+    (
+        "PostgreSQL gives what is due by age alone",
+        PG_WORK,
+        '" ORDER BY turn, due_at, org_id LIMIT $2"',
+        '" ORDER BY due_at, turn, org_id LIMIT $2"',
+        ("tests/test_postgres_store.py::TestPostgresStore::" + IN_TURN,),
+    ),
+    (
+        "what is due is taken up by age alone",
+        WORK,
+        "in islice(in_turn(due, served), limit):",
+        "in islice(sorted(due, key=lambda each: each[0]), limit):",
+        (TURNS + "a_top_up_does_not_wait_for_another_org_s_abandoned_checkouts",),
+    ),
+    (
+        "SQLite has events delivered by the orgs' names",
+        ROWS,
+        '" ORDER BY until, org_id LIMIT ?"',
+        '" ORDER BY org_id LIMIT ?"',
+        (TURNS + "orgs_that_always_have_events_do_not_keep_the_last_one_from_its_own",),
+    ),
+    (
+        "PostgreSQL has events delivered by the orgs' names",
+        PG_WORK,
+        '" ORDER BY until, org_id LIMIT $2"',
+        '" ORDER BY org_id LIMIT $2"',
+        (TURNS + "orgs_that_always_have_events_do_not_keep_the_last_one_from_its_own",),
+    ),
+    (
+        "an org's events are delivered to their end",
+        WORK,
+        "if begun and (self.clock() >= now + SLICE or not run.goes_on()):",
+        "if False:",
+        (TURNS + "an_org_with_many_events_is_no_reason_for_another_to_wait",),
+    ),
+    (
+        "an org that cannot lapse comes first again",
+        WORK,
+        "limit + len(self._stuck))",
+        "limit)",
+        (TURNS + "orgs_that_cannot_lapse_do_not_keep_others_from_it",),
+    ),
+    (
+        "a sweep begins anew with every pass",
+        WORK,
+        "            self._sweeps.append(sweep)\n",
+        "            pass\n",
+        (TURNS + "news_that_takes_more_time_than_a_pass_is_read_to_its_end",),
+    ),
+    (
+        "news is read in the order of the list",
+        WORK,
+        "in_turn(sweep.news.values(), {})[::-1], {}",
+        "list(sweep.news.values())[::-1], {}",
+        (TURNS + "news_of_one_org_does_not_wait_for_all_of_another_s",),
+    ),
+    (
+        "news that is not answered is done with",
+        WORK,
+        "                sweep.left.insert(0, (org, notice))\n                continue\n",
+        "                continue\n",
+        (TURNS + "news_that_is_not_answered_is_asked_for_again_and_the_rest_heeded",),
+    ),
+    (
+        "a top-up's refunds are made at one sitting",
+        WORK,
+        'if refund[2] == "asked" and run.asks():',
+        'if refund[2] == "asked":',
+        (TURNS + "a_top_up_with_many_refunds_has_its_turn_as_others_do",),
+    ),
+    (
+        "what lapses comes after what the provider is asked",
+        WORK,
+        "        self._lapse(run, limit)\n        if doubt is not None:\n",
+        "        if doubt is not None:\n            self._lapse(run, limit)\n",
+        (TURNS + "what_lapses_does_not_wait_for_fifty_orgs_whose_provider_hangs",),
+    ),
+    (
+        "a session that was made up is asked for",
+        ENGINE,
+        "        if known is None or known[0] != org:\n",
+        "        self._provider().read_checkout(session)\n"
+        "        if known is None or known[0] != org:\n",
+        (TURNS + "a_session_that_somebody_made_up_never_reaches_the_provider",),
+    ),
+]
