@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from billing_core.records import Charge, Entry, Hold, Run, Size, Storage, Tab
-from billing_core.times import billing_period
+from billing_core.records import Charge, Day, Entry, Hold, Run, Size, Storage, Tab
+from billing_core.times import DAY, billing_period
 
 if TYPE_CHECKING:
     from billing_core.audit import Audit
@@ -53,15 +53,38 @@ def _tab(audit: Audit, owner: Run | Storage, entry: Entry, story: int) -> Tab:
             if tab.charge != story:
                 audit.note(f"entry {entry.seq}", f"story {story}; its period's is {tab.charge}")
             return tab
-    tab = Tab(period, story, occurred)
+    by_day = json.loads(entry.effects).get("by_day", False)
+    tab = Tab(period, story, occurred, days=[] if by_day else None)
     owner.tabs.append(tab)
+    latest = {each.period for each in sorted(owner.tabs, key=lambda one: one.period)[-2:]}
+    for each in owner.tabs:
+        if each.period not in latest:
+            each.days = None
     return tab
+
+
+def _of_day(audit: Audit, tab: Tab, entry: Entry, effects: Any) -> Day | None:
+    """What of a tab is of the day that an entry is of."""
+    assert audit.account is not None and entry.usage is not None
+    if tab.days is None:
+        return None
+    occurred = entry.usage.occurred_at
+    limited = audit.account.limited_since is not None
+    found = [each for each in tab.days if each.last // DAY == occurred // DAY]
+    day = found[0] if found else Day(occurred, 0, 0, limited)
+    if not found:
+        tab.days = sorted([*tab.days, day], key=lambda each: each.last)
+    day.last = max(day.last, occurred)
+    uncounted = limited and entry.usage.project is not None and not day.counted
+    if entry.op == "back" and bool(effects.get("uncounted")) != uncounted:
+        audit.note(f"entry {entry.seq}", f"counts for its project: {not uncounted} is right")
+    return day
 
 
 def _piece(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     owner = _owner(audit, content)
     _check_key(audit, entry, owner)
-    tab = _count(audit, entry, owner, effects["story"])
+    tab = _count(audit, entry, owner, effects)
     assert entry.usage is not None
     tab.last = max(tab.last, entry.usage.occurred_at)
     _charged(audit, entry, owner, tab)
@@ -75,7 +98,7 @@ def priced_late(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
         audit.note(f"entry {entry.seq}", f"charge {subject.seq} is no part of a run or storage")
         return
     owner = _owner(audit, json.loads(subject.content))
-    tab = _count(audit, entry, owner, effects["story"])
+    tab = _count(audit, entry, owner, effects)
     _charged(audit, entry, owner, tab)
     if isinstance(owner, Run) and owner.state == "forgiven" and entry.amount:
         audit.note(f"entry {entry.seq}", f"run {owner.run} is forgiven: {entry.amount} is charged")
@@ -105,7 +128,7 @@ def _charged(audit: Audit, entry: Entry, owner: Run | Storage, tab: Tab) -> None
 def _back(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     owner = _owner(audit, content)
     _check_key(audit, entry, owner)
-    tab = _count(audit, entry, owner, effects["story"])
+    tab = _count(audit, entry, owner, effects)
     story = audit.tables.charges[tab.charge]
     story.reversed += entry.amount
     for transfer in entry.transfers:
@@ -126,18 +149,22 @@ def _check_key(audit: Audit, entry: Entry, owner: Run | Storage) -> None:
         audit.note(f"entry {entry.seq}", f"{entry.key} out of order")
 
 
-def _count(audit: Audit, entry: Entry, owner: Run | Storage, story: int) -> Tab:
+def _count(audit: Audit, entry: Entry, owner: Run | Storage, effects: Any) -> Tab:
     """What an entry's lines add to a tab."""
     assert entry.usage is not None
-    tab = _tab(audit, owner, entry, story)
+    tab = _tab(audit, owner, entry, effects["story"])
+    day = _of_day(audit, tab, entry, effects)
+    parts = (tab,) if day is None else (tab, day)
     for line in entry.usage.lines:
         if line.component == "running":
             tab.us += line.quantity
         elif line.component == "forgiven":
             tab.forgiven_us += line.quantity
-            tab.forgiven -= line.amount
+            for part in parts:
+                part.forgiven -= line.amount
         else:
-            tab.amount += line.amount
+            for part in parts:
+                part.amount += line.amount
             if isinstance(owner, Storage):
                 name = owner.workspace
                 audit.stored[name] = audit.stored.get(name, 0) + line.quantity
@@ -150,6 +177,10 @@ def _check_tab(audit: Audit, entry: Entry, tab: Tab, story: Charge) -> None:
         audit.note(where, f"charges {tab.amount}, forgiven {tab.forgiven}: not what its story has")
     if not 0 <= tab.forgiven <= tab.amount or not 0 <= tab.forgiven_us <= tab.us:
         audit.note(where, f"{tab.forgiven} of {tab.amount} nanos are forgiven")
+    for day in tab.days or ():
+        if not 0 <= day.forgiven <= day.amount:
+            told = f"{day.forgiven} of {day.amount} nanos of the day of {day.last} are forgiven"
+            audit.note(where, told)
 
 
 # -- runs -----------------------------------------------------------------------

@@ -26,6 +26,7 @@ __all__ = [
     "had_begun",
     "had_counted",
     "hold_spending",
+    "know_days",
     "limit_from",
     "marks",
     "quota_left",
@@ -167,6 +168,15 @@ def count_spending(
             spend = _spend(ledger, subject, grain, start)
             _alert(ledger, subject, spend, amount)
             _keep(ledger, spend, amount)
+
+
+def know_days(ledger: Ledger, times: Iterable[int]) -> None:
+    """What was spent in the days of these times is known; raises NeedMore."""
+    if ledger.account.limited_since is None or ledger.new:
+        return
+    windows = frozenset(("day", time - time % DAY) for time in times)
+    if not windows <= ledger.state.windows:
+        raise NeedMore(ledger.org, windows=windows)
 
 
 def _alert(ledger: Ledger, subject: str, spend: Spend, more: int) -> None:

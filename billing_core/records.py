@@ -8,7 +8,7 @@ Amounts are nanos, times microseconds since 1970, quantities unbounded integers.
 from __future__ import annotations
 
 from json import loads
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attrs import asdict, define, field
 
@@ -356,12 +356,27 @@ class Charge:
 
 
 @define
+class Day:
+    """What of a tab occurred in one UTC day, and so counts in that day's windows.
+
+    ``last``: when the latest of it occurred.  ``amount``, ``forgiven``: as of the tab.
+    ``counted``: whether the first of it was charged since spending is added up.
+    """
+
+    last: int
+    amount: int
+    forgiven: int
+    counted: bool
+
+
+@define
 class Tab:
     """What a run or a workspace was charged for its time in one billing period: one story.
 
     ``period``: its start.  ``charge``: the story's number, that of its first piece.
     ``last``: when the latest of it occurred.  ``us``: microseconds of running time posted;
     ``amount``: nanos, less corrections.  ``forgiven``, ``forgiven_us``: of these.
+    ``days``: the amounts by UTC day, in order; None: not known (any more).
     """
 
     period: int
@@ -371,6 +386,21 @@ class Tab:
     amount: int = 0
     forgiven: int = 0
     forgiven_us: int = 0
+    days: list[Day] | None = None
+
+
+def _to_json(owner: Any) -> str:
+    data = asdict(owner)
+    for tab in data["tabs"]:
+        days = tab.pop("days")
+        if days is not None:  # else the version before could not read it
+            tab["days"] = [list(day.values()) for day in days]
+    return compact(data)
+
+
+def _read_tab(data: dict[str, Any]) -> Tab:
+    days = data.pop("days", None)
+    return Tab(**data, days=None if days is None else [Day(*each) for each in days])
 
 
 @define
@@ -421,14 +451,14 @@ class Run:
 
     def to_json(self) -> str:
         """All of it, as a store may keep it."""
-        return compact(asdict(self))
+        return _to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Run:
         """The run of a :meth:`to_json`."""
         data = loads(text)
         data["spec"] = tuple(tuple(each) for each in data["spec"])
-        data["tabs"] = [Tab(**each) for each in data["tabs"]]
+        data["tabs"] = [_read_tab(each) for each in data["tabs"]]
         return cls(**data)
 
 
@@ -446,13 +476,13 @@ class Storage:
 
     def to_json(self) -> str:
         """All of it, as a store may keep it."""
-        return compact(asdict(self))
+        return _to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Storage:
         """The storage of a :meth:`to_json`."""
         data = loads(text)
-        data["tabs"] = [Tab(**each) for each in data["tabs"]]
+        data["tabs"] = [_read_tab(each) for each in data["tabs"]]
         return cls(**data)
 
     @property

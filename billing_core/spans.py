@@ -7,6 +7,7 @@ is given back of it, ``back:run:r1:8``, costs the same however often it was char
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,15 +15,15 @@ from typing import NamedTuple
 from billing_core.charging import advance, price_usage
 from billing_core.errors import MoneyOverflow
 from billing_core.ledger import Ledger
-from billing_core.limits import count_spending, had_counted, hold_spending
+from billing_core.limits import count_spending, had_counted, hold_spending, know_days
 from billing_core.metering import Correction
 from billing_core.money import MAX_NANOS
 from billing_core.owing import give_back, owe_more
 from billing_core.quantities import PLATFORM, Payer, Usage
-from billing_core.records import Charge, Hold, Line, Run, Storage, Tab, UsageRecord
+from billing_core.records import Charge, Day, Hold, Line, Run, Storage, Tab, UsageRecord
 from billing_core.terms import NeedMore
 from billing_core.text import compact
-from billing_core.times import Window
+from billing_core.times import DAY, Window
 
 __all__ = ["Piece", "Whose", "forgive", "pay_late", "post", "repost", "windows"]
 
@@ -125,21 +126,31 @@ def _charge(ledger: Ledger, whose: Whose, piece: Piece) -> int:
         ledger.untold.append(("usage_unpriced", data))
     tab = _tab(ledger, owner, piece.occurred)
     tab.last = max(tab.last, piece.occurred)
-    amount, forgiven = _add(owner, tab, metered.amount, piece.us)
+    day = _day(ledger, tab, piece.occurred)
+    amount, forgiven = _add(owner, tab, day, metered.amount, piece.us)
     _pay(ledger, whose, tab, amount, piece.occurred, lines + forgiven)
     return amount
 
 
-def _add(owner: Run | Storage, tab: Tab, amount: int, us: int) -> tuple[int, tuple[Line, ...]]:
+def _add(
+    owner: Run | Storage, tab: Tab, day: Day | None, amount: int, us: int
+) -> tuple[int, tuple[Line, ...]]:
     """A tab has more; how much of it is to be paid: nothing of a run that is forgiven, and the
     line that says so."""
     tab.us += us
-    tab.amount += amount
+    _change(tab, day, amount)
     if not isinstance(owner, Run) or owner.state != "forgiven" or not (amount or us):
         return amount, ()
-    tab.forgiven += amount
+    _change(tab, day, 0, amount)
     tab.forgiven_us += us
     return 0, (Line("forgiven", us, 0, PLATFORM, -amount, ""),)
+
+
+def _change(tab: Tab, day: Day | None, amount: int, forgiven: int = 0) -> None:
+    """A tab, and its day, have so much more, and so much more of it is forgiven."""
+    for part in (tab,) if day is None else (tab, day):
+        part.amount += amount
+        part.forgiven += forgiven
 
 
 def pay_late(
@@ -149,7 +160,8 @@ def pay_late(
     what is to be recorded of it, and the tab."""
     owner = whose.owner
     tab = _tab(ledger, owner, record.occurred_at)
-    amount, forgiven = _add(owner, tab, amount, 0)
+    day = _day(ledger, tab, record.occurred_at)
+    amount, forgiven = _add(owner, tab, day, amount, 0)
     _take(ledger, whose, tab, amount, record.occurred_at)
     if isinstance(owner, Run):
         ledger.changes.runs[owner.run] = owner
@@ -221,14 +233,19 @@ def _record(
     effects: dict[str, object] = {"story": tab.charge}
     if not counted:
         effects["uncounted"] = True
+    if tab.days is not None and tab.charge == ledger.account.seq + 1:
+        effects["by_day"] = True
     ledger.post(key, whose.at, whose.content, amount, effects, record)
 
 
-def _counted(ledger: Ledger, whose: Whose, tab: Tab) -> bool:
-    """Whether what is given back of a tab, or charged again, moves what its project has spent:
-    not where it was begun before spending was added up, for that part is not told apart."""
+def _counted(ledger: Ledger, whose: Whose, tab: Tab, day: Day | None) -> bool:
+    """Whether what is given back of a day of a tab, or charged again, moves what its project has
+    spent: not where it was begun before spending was added up, for that part is not told apart.
+    Where days are not known, it is the tab that was begun."""
     if whose.project is None or ledger.account.limited_since is None:
         return True
+    if day is not None:
+        return day.counted
     if ledger.terms.level < 2:
         return True  # the version before knows it no other way
     first = ledger.entry(tab.charge)
@@ -244,9 +261,30 @@ def _tab(ledger: Ledger, owner: Run | Storage, occurred: int) -> Tab:
     for tab in owner.tabs:
         if tab.period == period:
             return tab
-    tab = Tab(period, ledger.account.seq + 1, occurred)
+    days: list[Day] | None = [] if ledger.terms.level >= 2 else None
+    tab = Tab(period, ledger.account.seq + 1, occurred, days=days)
     owner.tabs.append(tab)
+    for old in sorted(owner.tabs, key=lambda each: each.period)[:-_BY_DAY]:
+        old.days = None  # its windows are over, and what is kept of a run stays small
     return tab
+
+
+_BY_DAY = 2
+"""Of so many of the latest billing periods the days of a tab are known."""
+
+
+def _day(ledger: Ledger, tab: Tab, occurred: int) -> Day | None:
+    """A tab's day of a time, if its days are known."""
+    if tab.days is None:
+        return None
+    index = bisect_left(tab.days, occurred // DAY, key=lambda each: each.last // DAY)
+    if index < len(tab.days) and tab.days[index].last // DAY == occurred // DAY:
+        day = tab.days[index]
+        day.last = max(day.last, occurred)
+        return day
+    day = Day(occurred, 0, 0, ledger.account.limited_since is not None)
+    tab.days.insert(index, day)
+    return day
 
 
 def _story(ledger: Ledger, owner: Run | Storage, tab: Tab) -> Charge:
@@ -272,7 +310,8 @@ def _refundable(ledger: Ledger, owner: Run | Storage, tab: Tab) -> Charge:
 def _give_back(ledger: Ledger, whose: Whose, piece: Piece) -> int:
     """A correction of what was measured: by rule 5.4, and off this item's charges.
 
-    What of it was forgiven already is not given back again.
+    What of it was forgiven already is not given back again.  No day gives back more than it
+    counts (rule 8.7): what its time costs less beyond that is taken from other days.
     """
     owner = whose.owner
     tab = _tab(ledger, owner, piece.occurred)
@@ -282,20 +321,55 @@ def _give_back(ledger: Ledger, whose: Whose, piece: Piece) -> int:
     advance(ledger, correction, piece.occurred, metered)
     amount = -metered.amount
     given = min(amount, tab.amount - tab.forgiven)
-    absorbed = amount - given
-    whole = tab.forgiven_us == tab.us
-    tab.us += piece.us
-    tab.amount -= amount
-    tab.forgiven -= absorbed
+    day = _day(ledger, tab, piece.occurred)
+    part = tab if day is None else day
+    own = min(given, part.amount - part.forgiven)
+    absorbed = min(part.forgiven, amount - own)
+    moved = amount - own - absorbed
+    if given > own or moved:
+        _take_of_others(ledger, whose, tab, story, part, given - own, moved)
     lines = metered.lines
     if piece.us:
         lines += (Line("running", piece.us, 0, PLATFORM, 0, ""),)
-    less_us = _forgiven_us(tab, whole=whole) - tab.forgiven_us
+    if moved:
+        lines += (Line("reversed", 0, 0, PLATFORM, moved, ""),)
+    whole = tab.forgiven_us == tab.us
+    tab.us += piece.us
+    _change(tab, day, -own - absorbed, -absorbed)
+    less_us = _forgive_us(tab, whole=whole)
     if less_us or absorbed:
-        tab.forgiven_us += less_us
         lines += (Line("forgiven", less_us, 0, PLATFORM, absorbed, ""),)
-    _back(ledger, whose, tab, story, given, piece.occurred, lines)
+    _back(ledger, whose, tab, story, own, (piece.occurred, day), lines)
     return -given
+
+
+def _take_of_others(
+    ledger: Ledger, whose: Whose, tab: Tab, story: Charge, but: Tab | Day, given: int, moved: int
+) -> None:
+    """Give back of a tab's other days, latest first, what the day that is corrected counts too
+    little for; ``moved``: how much of the price of its time was more than that day was charged."""
+    others = [day for day in reversed(tab.days or ()) if day is not but and day.amount]
+    know_days(ledger, [day.last for day in others])
+    shares: list[tuple[Day, int, int]] = []
+    for day in others:
+        part = min(given, day.amount - day.forgiven)
+        less = min(moved, part)
+        given -= part
+        moved -= less
+        shares.append((day, part, less))
+    for day, part, of_paid in shares:
+        of_forgiven = min(moved, day.forgiven)
+        moved -= of_forgiven
+        less = of_paid + of_forgiven
+        if not part and not less:
+            continue
+        _change(tab, day, -less, part - less)
+        lines: tuple[Line, ...] = ()
+        if less:
+            lines += (Line("reversed", 0, 0, PLATFORM, -less, ""),)
+        if part != less:
+            lines += (Line("forgiven", 0, 0, PLATFORM, less - part, ""),)
+        _back(ledger, whose, tab, story, part, (day.last, day), lines)
 
 
 def _back(
@@ -304,11 +378,12 @@ def _back(
     tab: Tab,
     story: Charge,
     amount: int,
-    occurred: int,
+    when: tuple[int, Day | None],
     lines: tuple[Line, ...],
 ) -> None:
     owner = whose.owner
-    counted = _counted(ledger, whose, tab)
+    occurred, day = when
+    counted = _counted(ledger, whose, tab, day)
     give_back(ledger, story, amount, None)
     project = whose.project if counted else None
     count_spending(ledger, whose.member, project, occurred, -amount)
@@ -318,29 +393,41 @@ def _back(
     _record(ledger, whose, "back", amount, tab, record, counted=counted)
 
 
-def _forgiven_us(tab: Tab, *, whole: bool) -> int:
-    """The running time that what is forgiven stands for: in proportion to the amounts."""
-    if whole:
-        return tab.us
-    return tab.us * tab.forgiven // tab.amount if tab.forgiven else 0
+def _forgive_us(tab: Tab, *, whole: bool) -> int:
+    """The running time that what is forgiven stands for becomes what it is now, in proportion to
+    the amounts; how much more that is."""
+    us = tab.us if whole else tab.us * tab.forgiven // tab.amount if tab.forgiven else 0
+    more = us - tab.forgiven_us
+    tab.forgiven_us = us
+    return more
+
+
+def _parts(tab: Tab) -> list[tuple[int, Day | None]]:
+    """When what a tab has is forgiven, and charged again: day by day, where these are known."""
+    if tab.days is None:
+        return [(tab.last, None)]
+    return [(day.last, day) for day in tab.days]
 
 
 def forgive(ledger: Ledger, whose: Whose, amount: int | None) -> int:
     """Give back an amount of a run's charges, newest first, or (None) all; how much."""
     total = 0
     for tab in reversed(whose.owner.tabs):
-        left = tab.amount - tab.forgiven
-        part = left if amount is None else min(left, amount - total)
-        if not part and amount is not None:
-            continue
-        story = _refundable(ledger, whose.owner, tab)
-        tab.forgiven += part
-        us = _forgiven_us(tab, whole=amount is None) - tab.forgiven_us
-        tab.forgiven_us += us
-        if part or us:
-            lines = (Line("forgiven", us, 0, PLATFORM, -part, ""),)
-            _back(ledger, whose, tab, story, part, tab.last, lines)
-        total += part
+        for when in reversed(_parts(tab)):
+            day = when[1]
+            of = tab if day is None else day
+            left = of.amount - of.forgiven
+            part = left if amount is None else min(left, amount - total)
+            if not part and amount is not None:
+                continue
+            story = _refundable(ledger, whose.owner, tab)
+            _change(tab, day, 0, part)
+            whole = amount is None and tab.forgiven == tab.amount
+            us = _forgive_us(tab, whole=whole)
+            if part or us:
+                lines = (Line("forgiven", us, 0, PLATFORM, -part, ""),)
+                _back(ledger, whose, tab, story, part, when, lines)
+            total += part
     return total
 
 
@@ -348,10 +435,15 @@ def repost(ledger: Ledger, whose: Whose) -> int:
     """Charge again all that was forgiven; how much."""
     total = 0
     for tab in whose.owner.tabs:
-        if tab.forgiven or tab.forgiven_us:
-            lines = (Line("forgiven", -tab.forgiven_us, 0, PLATFORM, tab.forgiven, ""),)
-            counted = _counted(ledger, whose, tab)
-            amount, tab.forgiven, tab.forgiven_us = tab.forgiven, 0, 0
-            _pay(ledger, whose, tab, amount, tab.last, lines, counted=counted)
+        for occurred, day in _parts(tab):
+            amount = tab.forgiven if day is None else day.forgiven
+            us = tab.forgiven_us * amount // tab.forgiven if tab.forgiven else tab.forgiven_us
+            if not amount and not us:
+                continue
+            lines = (Line("forgiven", -us, 0, PLATFORM, amount, ""),)
+            counted = _counted(ledger, whose, tab, day)
+            _change(tab, day, 0, -amount)
+            tab.forgiven_us -= us
+            _pay(ledger, whose, tab, amount, occurred, lines, counted=counted)
             total += amount
     return total

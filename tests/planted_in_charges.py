@@ -6,6 +6,9 @@ SPANS = "billing_core/spans.py"
 OWING = "billing_core/owing.py"
 AUDIT_TIME = "billing_core/audit_time.py"
 
+LIMITS = "billing_core/limits.py"
+
+BY_DAY = "tests/test_runs_by_day.py::test_"
 PRICED_LATE = "tests/test_runs_priced_late.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -55,5 +58,64 @@ IN_CHARGES: list[Planted] = [
         "        ledger.changes.storages[owner.workspace] = owner\n",
         "        pass\n",
         (PRICED_LATE + "storage_that_was_priced_later_gives_back_for_a_size_told_late",),
+    ),
+    (
+        "a run of several days is forgiven on its last",
+        SPANS,
+        "    if tab.days is None:\n        return [(tab.last, None)]\n",
+        "    if tab.days is not None:\n        return [(tab.last, tab.days[-1])]\n",
+        (BY_DAY + "a_forgiven_run_of_three_days_makes_room_in_each_for_what_it_cost",),
+    ),
+    (
+        "a correction takes from its day more than that counted",
+        SPANS,
+        "    own = min(given, part.amount - part.forgiven)",
+        "    own = given",
+        (
+            BY_DAY + "a_correction_of_a_day_that_was_forgiven_is_taken_from_the_others",
+            BY_DAY + "a_correction_that_is_dearer_than_its_day_was_is_taken_from_the_others",
+        ),
+    ),
+    (
+        "what another day counted is not looked up",
+        LIMITS,
+        '    windows = frozenset(("day", time - time % DAY) for time in times)',
+        "    windows: frozenset[tuple[str, int]] = frozenset()",
+        (BY_DAY + "a_correction_of_a_day_that_was_forgiven_is_taken_from_the_others",),
+    ),
+    (
+        "the days of a run are kept for ever",
+        SPANS,
+        "[:-_BY_DAY]:",
+        "[:0]:",
+        (BY_DAY + "of_the_two_latest_periods_alone_the_days_are_kept",),
+    ),
+    (
+        "the days of a run are kept while the version before runs",
+        SPANS,
+        "[] if ledger.terms.level >= 2 else None",
+        "[] if ledger.terms.level >= 1 else None",
+        (BY_DAY + "a_run_of_before_gives_back_as_it_did",),
+    ),
+    (
+        "a run of before that had not counted makes room",
+        SPANS,
+        "    return had_counted(ledger.account, first)",
+        "    return True",
+        (BY_DAY + "a_run_of_before_gives_back_as_it_did",),
+    ),
+    (
+        "verify lets a day give back more than it counted",
+        AUDIT_TIME,
+        "        if not 0 <= day.forgiven <= day.amount:",
+        "        if False:",
+        (BY_DAY + "verify_finds_a_day_that_gives_back_more_than_it_counted",),
+    ),
+    (
+        "verify lets a run make room that its project had not used",
+        AUDIT_TIME,
+        '    if entry.op == "back" and bool(',
+        "    if False and bool(",
+        (BY_DAY + "verify_finds_a_run_that_makes_its_project_room_that_it_had_not_used",),
     ),
 ]

@@ -33,15 +33,15 @@ IN_LIMITS: list[Planted] = [
     (
         "a forgiven run makes room that its project had not used",
         SPANS,
-        "    return had_counted(ledger.account, first)",
-        "    return True",
+        "        return day.counted",
+        "        return True",
         (RUNS + "what_had_not_counted_of_a_project_makes_no_room_when_its_run_is_forgiven",),
     ),
     (
         "a forgiven run makes its project no room",
         SPANS,
-        "    return had_counted(ledger.account, first)",
-        "    return False",
+        "        return day.counted",
+        "        return False",
         (RUNS + "what_counted_of_a_project_makes_room_when_its_run_is_forgiven",),
     ),
     (

@@ -268,8 +268,8 @@ RUNS: list[Planted] = [
     (
         "what was forgiven is given back again",
         SPANS,
-        "    absorbed = amount - given\n",
-        "    absorbed = 0\n",
+        "    given = min(amount, tab.amount - tab.forgiven)\n    day",
+        "    given = amount\n    day",
         (R + "what_was_forgiven_is_not_given_back_again_by_a_late_suspension",),
     ),
     (

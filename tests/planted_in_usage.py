@@ -27,8 +27,8 @@ IN_USAGE: list[Planted] = [
     (
         "what is told late of a forgiven run is forgiven as no time",
         SPANS,
-        "    tab.forgiven += amount\n    tab.forgiven_us += us\n",
-        "    tab.forgiven += amount\n",
+        "    _change(tab, day, 0, amount)\n    tab.forgiven_us += us\n",
+        "    _change(tab, day, 0, amount)\n",
         (FORGIVEN + "a_swept_and_forgiven_run_that_lived_longer_is_forgiven_that_too",),
     ),
     (

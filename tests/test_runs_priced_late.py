@@ -11,7 +11,7 @@ from test_runs_forgiven import second
 from world import HOUR, LONG_AGO, MINUTE, SECOND, T0, World, nanos
 
 from billing_core import AsyncBilling, Charged, Conflict, Flat, Plan, Price, Refused, sandbox, spans
-from billing_core.records import Entry, Tab
+from billing_core.records import Day, Entry, Tab
 
 pytestmark = pytest.mark.every_store
 
@@ -205,8 +205,9 @@ def test_verify_finds_a_forgiven_run_that_a_later_price_is_charged_to(monkeypatc
     ran(world)
     world.billing.forgive_run("acme", "f", "r1", reason="theirs")
 
-    def add(owner: object, tab: Tab, amount: int, us: int) -> tuple[int, tuple[()]]:
-        tab.amount += amount
+    def add(owner: object, tab: Tab, day: Day, amount: int, us: int) -> tuple[int, tuple[()]]:
+        for part in (tab, day):
+            part.amount += amount
         return amount, ()
 
     monkeypatch.setattr(spans, "_add", add)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 from billing_core.ports import Store, Wanted
-from billing_core.records import Counter, Item, Run, Size, Storage, Tab
+from billing_core.records import Counter, Day, Item, Run, Size, Storage, Tab
 from billing_core.testing.drafts import Draft, charge, hold, load, lot, save
 
 __all__ = ["TimeContract"]
@@ -41,7 +41,7 @@ class TimeContract:
         assert list(store.storages("acme")) == [shelf]
         assert list(store.sizes("acme")) == sizes
         ended = run("r1", "settled", 60, ended_at=60, swept=True, tabs=[Tab(0, 4, 39, 20, 7)])
-        fuller = Storage("ws", 60, 55, 3, 2, [Tab(0, 9, 59)])
+        fuller = Storage("ws", 60, 55, 3, 2, [Tab(0, 9, 59, days=[Day(59, 7, 3, True)])])
         more = [Size("ws", 20, 8)]
         save(store, draft.changes(runs=[ended], storages=[fuller], sizes=more))
         assert list(store.runs("acme")) == [ended, run("r2")]
