@@ -67,6 +67,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("worlds_stores", ["memory", "sqlite", "postgres"], indirect=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _watched() -> Iterator[None]:
+    """What is said anywhere is looked through for the secrets that the tests use."""
+    import secrecy
+
+    with secrecy.watched():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_shows(_watched: None) -> Iterator[None]:
+    import secrecy
+
+    yield
+    found = secrecy.FOUND[:]
+    secrecy.FOUND.clear()
+    assert not found, "a secret shows in " + "\n".join(found)
+
+
 @pytest.fixture
 def summed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit is added to the rollup cells."""

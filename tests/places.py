@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from servers import DisposableStore
+from servers import DisposableStore, without_password
 
 from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
@@ -22,7 +22,7 @@ def new_place(kind: str, directory: Path) -> Iterator[Place]:
         yield (str(directory / "b.db"),)
         return
     with DisposableStore() as store:
-        yield store.dsn, store.schema
+        yield without_password(store.dsn), store.schema
 
 
 def store_at(place: Place) -> SqliteStore | PostgresStore:

@@ -34,6 +34,7 @@ from planted_in_pooling import IN_POOLING
 from planted_in_prices import IN_PRICES
 from planted_in_providers import IN_PROVIDERS
 from planted_in_runs import RUNS
+from planted_in_secrets import IN_SECRETS
 from planted_in_topup_settings import IN_TOPUP_SETTINGS
 from planted_in_topups import IN_TOPUPS
 from planted_in_usage import IN_USAGE
@@ -1139,6 +1140,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_HOLDS),
     *(Fault(*each) for each in IN_USAGE),
     *(Fault(*each) for each in IN_CHARGES),
+    *(Fault(*each) for each in IN_SECRETS),
     *(Fault(*each) for each in IN_LIMITS),
     *(Fault(*each) for each in IN_PRICES),
     *(Fault(*each) for each in IN_POOLING),

@@ -29,6 +29,8 @@ from psycopg import conninfo
 from billing_adapters.postgres import PostgresStore
 
 USER = "nobody" if os.geteuid() == 0 else None
+PASSWORD = "the-password-of-servers"
+"""They trust everybody, but may be said to nobody: tests look for it (`secrecy.py`)."""
 QUICK = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 """For what does not ask what a crash leaves."""
 
@@ -82,9 +84,10 @@ class Server:
                 "--locale=C", "-N",
             ])  # fmt: skip
         else:
+            primary = without_password(copy_of.dsn("postgres", "standby"))
             _run([
-                backup, "-D", str(self.data), "-d", copy_of.dsn("postgres", "standby"), "-R",
-                "-X", "stream", "-c", "fast", "--no-sync",
+                backup, "-D", str(self.data), "-d", primary, "-R", "-X", "stream", "-c", "fast",
+                "--no-sync",
             ])  # fmt: skip
         self.settings = {} if settings is None else settings
         atexit.register(self.remove)
@@ -128,7 +131,8 @@ class Server:
     def dsn(self, database: str = "postgres", name: str = "tests", *, tcp: bool = False) -> str:
         host = "127.0.0.1" if tcp else str(self.folder)
         return (
-            f"host={host} port={self.port} dbname={database} user=postgres application_name={name}"
+            f"host={host} port={self.port} dbname={database} user=postgres password={PASSWORD} "
+            f"application_name={name}"
         )
 
     def promote(self) -> None:
@@ -229,6 +233,12 @@ def fresh_database() -> Iterator[str]:
     finally:
         with psycopg.connect(shared_dsn(), autocommit=True) as db:
             db.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def without_password(dsn: str) -> str:
+    """A connection string as a word on a command line, which everybody can read."""
+    given = conninfo.conninfo_to_dict(dsn)
+    return conninfo.make_conninfo(**{k: v for k, v in given.items() if k != "password"})
 
 
 def with_options(dsn: str, **options: object) -> str:

@@ -455,8 +455,8 @@ def test_nothing_of_another_org_shows(client) -> None:
 def test_requests_are_logged_without_secrets(plain, caplog) -> None:
     caplog.set_level(logging.DEBUG)
     answer = plain.get("/v1/billing/credits", orgId="acme")
-    refused = plain.get("/v1/billing/credits", orgId="secret-org")
-    unknown = plain.get("/v1/secret-path", "key-secret")
+    refused = plain.get("/v1/billing/credits", orgId="hidden-org")
+    unknown = plain.get("/v1/hidden-path", "key-hidden")
     first, second, third = (r for r in caplog.records if r.name == "billing_adapters.http")
     assert (first.org, first.route, first.status, first.code) == ("acme", "credits", 200, None)
     assert first.request_id == answer.json["meta"]["requestId"]
@@ -465,4 +465,4 @@ def test_requests_are_logged_without_secrets(plain, caplog) -> None:
     assert (third.org, third.route, third.status) == (None, None, 401)
     assert third.request_id == unknown.json["error"]["requestId"]
     told = "".join(str(vars(record)) for record in caplog.records)
-    assert MEMBER not in told and "secret" not in told
+    assert MEMBER not in told and "hidden" not in told

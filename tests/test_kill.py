@@ -25,7 +25,7 @@ from random import Random
 import psycopg
 import pytest
 from claims import Claims, Place, opened
-from servers import shared_dsn
+from servers import shared_dsn, without_password
 
 from billing_adapters.sqlite import SqliteStore, schema
 
@@ -186,7 +186,7 @@ def schemas() -> Iterator[Callable[[int], Place]]:
 
     def place(number: int) -> Place:
         made.append(f"killed {os.getpid()} {number}")
-        return shared_dsn(), made[-1]
+        return without_password(shared_dsn()), made[-1]
 
     yield place
     with psycopg.connect(shared_dsn(), autocommit=True) as db:

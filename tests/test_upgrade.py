@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from places import Place
-from servers import DisposableStore, fresh_database, shared_dsn
+from servers import DisposableStore, fresh_database, shared_dsn, without_password
 from version_before import NOON, work
 
 from billing_adapters.cli.app import cli
@@ -64,7 +64,7 @@ def old_database(kind: str, folder: Path) -> Iterator[Place]:
         yield (str(old_file(folder / "old.db")),)
         return
     with OldSchema() as store:
-        yield store.dsn, store.schema
+        yield without_password(store.dsn), store.schema
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -205,13 +205,13 @@ def test_the_command_line_upgrades_and_finishes(tmp_path: Path) -> None:
 
 
 def test_the_sql_of_a_migration_is_printed_for_hosts_that_run_their_own() -> None:
-    run = CliRunner().invoke
     with fresh_database() as dsn, psycopg.connect(dsn, autocommit=True) as db:
-        script = run(cli, ["migrate", "--db", dsn, "--sql"]).output
+        run = CliRunner(env={"BILLING_DB": dsn}).invoke
+        script = run(cli, ["migrate", "--sql"]).output
         assert db.execute("SELECT to_regnamespace('billing')").fetchone() == (None,)
         db.execute(script.encode())
-        assert run(cli, ["migrate", "--db", dsn, "--sql"]).output == ""
-        assert "up to date" in run(cli, ["migrate", "--db", dsn, "--finish"]).output
+        assert run(cli, ["migrate", "--sql"]).output == ""
+        assert "up to date" in run(cli, ["migrate", "--finish"]).output
         with PostgresStore(dsn) as store:
             assert store.level() == 2
             Billing(store).open_account("acme")

@@ -5,11 +5,18 @@ A :class:`billing_core.payments.PaymentProvider`.  Needs the ``stripe`` extra.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from billing_adapters.credentials import (
+    checked_address,
+    checked_api_key,
+    checked_webhook_secrets,
+)
 from billing_adapters.stripe_replies import (
     NOTICES,
     checkout_of,
@@ -55,6 +62,17 @@ __all__ = ["API_VERSION", "StripePayments"]
 API_VERSION = "2026-10-28.endive"
 """What every request asks for and every reply is read as, whatever the account's default."""
 
+_CLIENT_SECRET = re.compile(r"(\w_secret_)\w+")
+
+
+def _unsaid(record: logging.LogRecord) -> bool:
+    """Stripe's client logs the bodies of answers at DEBUG, with the secrets of payments."""
+    record.msg, record.args = _CLIENT_SECRET.sub(r"\1…", record.getMessage()), ()
+    return True
+
+
+logging.getLogger("stripe").addFilter(_unsaid)
+
 _PAGE = 100
 _CHECKOUT_LIFE = DAY + HOUR  # a session is open for at most a day; an hour for good measure
 _REFUNDS = "latest_charge.refunds"
@@ -70,7 +88,8 @@ class StripePayments(PaymentProvider):
     often the client repeats, with the same key, what moves no money (reads, and creating a
     checkout).  A charge and a refund are sent once a call, so that the answer is to the one
     request that was sent: repeating is for who has the attempt on record.
-    ``address``: where the API is, for a proxy or a test; default: Stripe's own.
+    ``address``: where the API is, for a proxy or a test; default: Stripe's own.  What has not
+    the shape of a key or of a secret is refused here, and none of them is ever shown.
 
     Connections are kept open, one a thread: a process that forks makes its own afterwards.
     """
@@ -85,20 +104,16 @@ class StripePayments(PaymentProvider):
         retries: int = 2,
         address: str | None = None,
     ) -> None:
-        wrong_mode = "_test_" if livemode else "_live_"
-        if wrong_mode in api_key:
-            mode = "live" if livemode else "test"
-            raise InvalidCommand("api_key", f"{api_key[:8]}…", f"a key of {mode} mode")
-        if isinstance(webhook_secrets, str) or not all(each.strip() for each in webhook_secrets):
-            raise InvalidCommand("webhook_secrets", "(not shown)", "a list of non-empty secrets")
+        if type(livemode) is not bool:
+            raise InvalidCommand("livemode", type(livemode), "True or False")
         self._livemode = livemode
-        self._secrets = tuple(webhook_secrets)
+        self._secrets = checked_webhook_secrets(webhook_secrets)
         self._client = stripe.StripeClient(
-            api_key,
+            checked_api_key(api_key, livemode=livemode),
             stripe_version=API_VERSION,
             max_network_retries=retries,
             http_client=stripe.RequestsClient(timeout=timeout),
-            base_addresses={} if address is None else {"api": address},
+            base_addresses={} if address is None else {"api": checked_address(address)},
         )
 
     @property
@@ -422,6 +437,8 @@ def _payment_error(error: stripe.StripeError, doing: str, *, writes: bool) -> Pa
         advice = "use a new key for other parameters"
         return PaymentError(f"{said}; {advice}", kind="key_reused", code=code)
     if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError)):
+        # What Stripe says quotes a part of the key.
+        said = f"could not {doing}: {type(error).__name__}"
         advice = "check the API key and what it is allowed to do"
         return PaymentError(f"{said}; {advice}", kind="unauthorized", code=code)
     if isinstance(error, stripe.CardError):

@@ -14,11 +14,12 @@ from rich.progress import TaskID
 
 from billing_adapters.cli import catalogue, over_time, reads
 from billing_adapters.cli.background import accept_clock, reconcile, undo_expiries, worker
-from billing_adapters.cli.database import Database, opened, store, temporary
+from billing_adapters.cli.database import Place, database_options, opened, store, temporary
 from billing_adapters.cli.replay import Replay, given_prices, org_names, source_prices
 from billing_adapters.cli.report import replay_json, report_demo, report_replay
 from billing_adapters.cli.show import print_json, progress
 from billing_adapters.cli.trace import Trace, scan
+from billing_adapters.credentials import without_passwords
 from billing_adapters.sqlite import SqliteStore
 from billing_core import BillingError, InvalidCommand, PriceBook
 
@@ -34,7 +35,13 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except BillingError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(without_passwords(str(error))) from error
+        except click.ClickException as error:
+            # It may quote a connection string that stands where an org was expected.
+            told = without_passwords(error.format_message())
+            if told == error.format_message():
+                raise
+            raise click.UsageError(told, getattr(error, "ctx", None)) from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,11 +88,10 @@ def cli() -> None:
     show_default=True,
     help="How many orgs the requests are dealt out to, in turn.",
 )
-@click.option(
-    "--db",
-    type=Database(),
-    help="Keep the ledger here: a file, or postgresql://… Running the same again changes "
-    "nothing. [default: a temporary file]",
+@database_options(
+    required=False,
+    told=", where the ledger is kept. Running the same again changes nothing. [default: a "
+    "temporary file]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def replay(
@@ -93,7 +99,7 @@ def replay(
     name: str | None,
     prices: tuple[str, ...],
     orgs: int,
-    db: Path | str | None,
+    db: Place | None,
     as_json: bool,
 ) -> None:
     """Charge the requests of a trace, each held first and then settled.
@@ -217,7 +223,7 @@ def demo(db: Path | None) -> None:
         raise click.UsageError(f"{db} exists; the demo needs a new file")
     clock = Clock()
     with ExitStack() as stack:
-        path = stack.enter_context(temporary("demo")) if db is None else db
+        path = stack.enter_context(temporary("demo")) if db is None else Place(db)
         provider = FakePayments(clock=clock, ids=Numbers())
         billing = stack.enter_context(
             opened(path, clock, ids=Numbers(), payments=provider, topups=RULES)
@@ -234,9 +240,7 @@ def demo(db: Path | None) -> None:
 
 
 @cli.command()
-@click.option(
-    "--db", type=Database(), required=True, help="The database: a file, or postgresql://…"
-)
+@database_options()
 @click.option(
     "--grant-to",
     metavar="ROLE",
@@ -254,7 +258,7 @@ def demo(db: Path | None) -> None:
     help="Change nothing: print what would be done as SQL, for hosts that run their own"
     " migrations (PostgreSQL).",
 )
-def migrate(db: Path | str, grant_to: str | None, finish: bool, sql: bool) -> None:
+def migrate(db: Place, grant_to: str | None, finish: bool, sql: bool) -> None:
     """Bring a database to this version's schema.
 
     Safe at any time and by several processes at once; where there is nothing to do, it does
@@ -276,7 +280,7 @@ def migrate(db: Path | str, grant_to: str | None, finish: bool, sql: bool) -> No
                 raise click.UsageError("--grant-to is for PostgreSQL; SQLite has no roles")
             if sql:
                 raise click.UsageError("--sql is for PostgreSQL; opening a file migrates it")
-            applied, name = kept.applied, str(db)
+            applied, name = kept.applied, kept.path
             finished = kept.finish() if finish else []
         elif sql:
             click.echo(kept.script(finishing=finish), nl=False)

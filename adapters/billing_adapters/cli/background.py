@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from billing_adapters.cli.database import existing, path_of_existing
+from billing_adapters.cli.database import Place, existing, path_of_existing
 from billing_adapters.cli.documents import load_topup_rules
 from billing_adapters.cli.show import print_json
 from billing_core import Billing, BillingError, Delivery, Pending, TopUpRules, decimal_text
@@ -44,7 +44,7 @@ def _print_event(event: Delivery) -> None:
 
 @click.command("accept-clock")
 @path_of_existing
-def accept_clock(db: Path) -> None:
+def accept_clock(db: Place) -> None:
     """Say that this machine's clock is right.
 
     Credit, holds and periods do not end by a clock that is more than a day ahead of everything
@@ -75,7 +75,7 @@ def accept_clock(db: Path) -> None:
 @click.option("--reason", help="Kept in the journal.")
 @click.option("--dry-run", is_flag=True, help="Say what would come back, and change nothing.")
 def undo_expiries(
-    db: Path,
+    db: Place,
     orgs: tuple[str, ...],
     expires_at: datetime,
     since: datetime | None,
@@ -126,7 +126,7 @@ def undo_expiries(
     help="The platform's rules of top-ups, TOML or JSON: those of the engines that serve.",
 )  # fmt: skip
 @click.option("--events", is_flag=True, help="Deliver events to standard output, a JSON line each.")
-def worker(db: Path, once: bool, limit: int, topup_rules: Path | None, events: bool) -> None:
+def worker(db: Place, once: bool, limit: int, topup_rules: Path | None, events: bool) -> None:
     """Do the background work: automatic top-ups, lost answers, refunds, what has lapsed, news
     that no webhook brought.
 
@@ -171,7 +171,7 @@ def _run(billing: Billing, limit: int, *, events: bool) -> Pending:
 @click.option("--read-back", is_flag=True, help="Read back what differs, and compare again.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def reconcile(
-    db: Path, since: datetime | None, until: datetime | None, read_back: bool, as_json: bool
+    db: Place, since: datetime | None, until: datetime | None, read_back: bool, as_json: bool
 ) -> None:
     """Compare the ledger's payments with the provider's, and name every difference.
 

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import click
 
-from billing_adapters.cli.database import existing, path_of_existing
+from billing_adapters.cli.database import Place, existing, path_of_existing
 from billing_adapters.cli.documents import load_document
 from billing_adapters.cli.reads import as_json_option, time_text
 from billing_adapters.cli.show import console, money, print_json, table
@@ -55,7 +55,7 @@ _at_option = click.option(
 @path_of_existing
 @click.option("--org", help="The plan of this org, in the version in force.")
 @as_json_option
-def plans(db: Path | str, org: str | None, as_json: bool) -> None:
+def plans(db: Place, org: str | None, as_json: bool) -> None:
     """Show the published plans, or the plan of an org.
 
     Versions with their terms, by the time from which they hold; the one in force is marked.
@@ -147,7 +147,7 @@ def _plan_json(plan: Plan, in_force: bool) -> dict[str, Any]:
 @click.option("--yes", is_flag=True, help="Publish without asking.")
 @as_json_option
 def pricing(
-    db: Path | str,
+    db: Place,
     org: str | None,
     at: datetime | None,
     diff: tuple[str, str] | None,
@@ -292,7 +292,7 @@ def quote(
     org: str,
     resource: str,
     quantities: tuple[str, ...],
-    db: Path | str,
+    db: Place,
     at: datetime | None,
     as_json: bool,
 ) -> None:

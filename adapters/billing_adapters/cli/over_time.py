@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
 import click
 
-from billing_adapters.cli.database import existing, path_of_existing
+from billing_adapters.cli.database import Place, existing, path_of_existing
 from billing_adapters.cli.show import console, money, print_json, table
 from billing_core import RunView, StorageView, decimal_text
 from billing_core.times import PeriodName
@@ -45,7 +44,7 @@ def _fields(record: Any) -> dict[str, Any]:
 @_period
 @click.option("--all", "every", is_flag=True, help="List the runs that have ended, too.")
 @_as_json
-def runtime(org: str, db: Path | str, period: PeriodName, every: bool, as_json: bool) -> None:
+def runtime(org: str, db: Place, period: PeriodName, every: bool, as_json: bool) -> None:
     """Show the sandbox runs of ORG, and what they cost.
 
     The sums are of the period; the list has the runs that are active, suspended or pending.
@@ -109,7 +108,7 @@ def _runs_table(title: str, runs: list[RunView]) -> Any:
 @path_of_existing
 @_period
 @_as_json
-def storage(org: str, db: Path | str, period: PeriodName, as_json: bool) -> None:
+def storage(org: str, db: Place, period: PeriodName, as_json: bool) -> None:
     """Show the workspaces of ORG: their size now, and what was billed in the period.
 
     \b

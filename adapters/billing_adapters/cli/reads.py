@@ -13,7 +13,7 @@ import click
 
 from billing_adapters.cli.charts import bars, by_day, by_model
 from billing_adapters.cli.checkpoints import load_checkpoints, save_checkpoints
-from billing_adapters.cli.database import existing, path_of_existing
+from billing_adapters.cli.database import Place, existing, path_of_existing
 from billing_adapters.cli.show import (
     console,
     explanation_table,
@@ -76,7 +76,7 @@ def time_text(at: datetime | None) -> str | None:
 )
 @as_json_option
 def verify(
-    db: Path | str,
+    db: Place,
     org: str | None,
     checkpoint: Path | None,
     save_checkpoint: Path | None,
@@ -141,7 +141,7 @@ def verification_json(verification: Verification) -> dict[str, Any]:
 @click.argument("org", required=False)
 @path_of_existing
 @as_json_option
-def balance(org: str | None, db: Path | str, as_json: bool) -> None:
+def balance(org: str | None, db: Place, as_json: bool) -> None:
     """Show the credit of ORG and its lots, or of every org.
 
     \b
@@ -214,7 +214,7 @@ def _balance_json(each: Balance) -> dict[str, Any]:
 )
 @click.option("--before", type=int, metavar="SEQ", help="Go on from this one, towards the past.")
 @as_json_option
-def history(org: str, db: Path | str, limit: int, before: int | None, as_json: bool) -> None:
+def history(org: str, db: Place, limit: int, before: int | None, as_json: bool) -> None:
     """Show what moved the balance of ORG, newest first.
 
     \b
@@ -262,7 +262,7 @@ def history(org: str, db: Path | str, limit: int, before: int | None, as_json: b
 @as_json_option
 def usage(
     org: str,
-    db: Path | str,
+    db: Place,
     period: PeriodName,
     member: str | None,
     by_member: bool,
@@ -342,7 +342,7 @@ def _usage_json(rows: Iterable[UsageRow]) -> list[dict[str, Any]]:
 @click.argument("charge", type=int)
 @path_of_existing
 @as_json_option
-def explain(org: str, charge: int, db: Path | str, as_json: bool) -> None:
+def explain(org: str, charge: int, db: Place, as_json: bool) -> None:
     """Show everything behind a CHARGE of ORG.
 
     What was used, by which price, the arithmetic to the nano, and the lots that paid.

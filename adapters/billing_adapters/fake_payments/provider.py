@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 
 from attrs import frozen
 
+from billing_adapters.credentials import checked_webhook_secrets
 from billing_adapters.fake_payments.bank import Bank, Verdict
 from billing_adapters.webhooks import verified
 from billing_core.errors import PaymentError
@@ -63,7 +64,7 @@ class FakePayments(Bank, PaymentProvider):
     ) -> None:
         super().__init__(
             livemode=livemode,
-            secrets=webhook_secrets,
+            secrets=checked_webhook_secrets(webhook_secrets),
             clock=clock or (lambda: time.time_ns() // 1000),
             ids=ids or (lambda: uuid.uuid4().hex),
         )

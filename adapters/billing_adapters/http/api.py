@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -127,7 +128,7 @@ class Api:
         if any(route.match(request.path) is not None for route in hooks):
             return PROVIDER
         key = credential(request.headers)
-        caller = None if key is None else self._authenticate(key)
+        caller = None if key is None else self._authenticated(key)
         if caller is None:
             raise Problem(
                 401,
@@ -136,6 +137,18 @@ class Api:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return caller
+
+    def _authenticated(self, key: str) -> Caller | None:
+        try:
+            return self._authenticate(key)
+        except Exception as error:
+            # A KeyError is the key; and what is not caught here is logged, or answered.
+            if not _quotes(error, key):
+                raise
+            unsaid = RuntimeError(
+                f"authenticate raised {type(error).__name__}, which quotes the API key (not shown)"
+            )
+            raise unsaid.with_traceback(error.__traceback__) from None
 
     def _route(self, method: str, path: str, caller: Caller) -> tuple[Route, dict[str, str]]:
         """The route, and what the path names; an internal one is not there for others."""
@@ -188,6 +201,12 @@ class Api:
             currencies=self._currencies,
             address=self._address,
         )
+
+
+def _quotes(error: BaseException, key: str) -> bool:
+    """Whether an error, or one behind it, shows a key."""
+    told = "".join(traceback.format_exception(error))
+    return key in told or repr(key)[1:-1] in told
 
 
 def _presented(answer: Any, request_id: str) -> dict[str, Any]:

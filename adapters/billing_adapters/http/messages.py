@@ -30,13 +30,14 @@ def _lowered(headers: Headers) -> Mapping[str, str]:
 
 @frozen
 class Request:
-    """``path`` without the query, decoded; ``query`` as it was sent; ``headers`` of any case."""
+    """``path`` without the query, decoded; ``query`` as it was sent; ``headers`` of any case.
+    What it prints as has no query, headers or body: they hold keys and secrets."""
 
     method: str
     path: str
-    query: str = ""
-    headers: Mapping[str, str] = field(factory=dict, converter=_lowered)
-    body: bytes = b""
+    query: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(factory=dict, converter=_lowered, repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 @frozen

@@ -8,7 +8,7 @@ from collections.abc import Callable, MutableMapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from billing_adapters.http.access import Caller, Who, namespaced_key
 from billing_adapters.http.messages import Problem
@@ -92,8 +92,8 @@ class Listed:
 class Posted:
     """What a provider posts, as it came: its signature says whether to believe it."""
 
-    body: bytes
-    signature: str | None
+    body: bytes = field(repr=False)
+    signature: str | None = field(repr=False)
 
 
 @frozen

@@ -20,7 +20,7 @@ try:
     from billing_adapters.postgres.joined import JoinedStore
     from billing_adapters.postgres.known import Base, Known
     from billing_adapters.postgres.loading import Loader, Send, loaded
-    from billing_adapters.postgres.pool import Lines, shown, with_defaults
+    from billing_adapters.postgres.pool import Lines, shown, unsaid, with_defaults
     from billing_adapters.postgres.reads import Reader, Reads, document_of, document_row
     from billing_adapters.postgres.rows import changed
     from billing_adapters.postgres.tables import Value, Writer, text
@@ -81,7 +81,7 @@ class PostgresStore(Reads):
         lock_seconds: float = 5.0,
         statement_seconds: float = 30.0,
     ) -> None:
-        self.name = _checked_dsn(dsn)
+        self.name = shown(dsn)
         if type(pool_size) is not int or pool_size < 1:
             raise InvalidCommand("pool_size", pool_size, "an int of 1 or more")
         pool_seconds = seconds("pool_seconds", pool_seconds, positive=True)
@@ -118,7 +118,11 @@ class PostgresStore(Reads):
     @contextmanager
     def _owner(self) -> Iterator[psycopg.Connection[Any]]:
         with mapped(self.name):
-            db = psycopg.connect(with_defaults(self._dsn), autocommit=True)
+            try:
+                db = psycopg.connect(with_defaults(self._dsn), autocommit=True)
+            except psycopg.Error as error:
+                unsaid(error)
+                raise
         # As the pool's connections are, whatever the role's defaults say.
         db.read_only, db.isolation_level = False, psycopg.IsolationLevel.READ_COMMITTED
         try:
@@ -219,18 +223,6 @@ class PostgresStore(Reads):
         """The same records inside the transaction that the host has open on ``connection``, a
         psycopg Connection, or an AsyncConnection of the running loop."""
         return JoinedStore(connection, self)
-
-
-def _checked_dsn(dsn: object) -> str:
-    """How a connection string is shown.  It may hold a password, also one that is malformed or
-    of another type: no error shows it, nor what libpq says of it."""
-    if isinstance(dsn, str) and dsn.strip():
-        try:
-            return shown(dsn)
-        except psycopg.Error:
-            pass
-    expected = "a connection string as str, such as postgresql://user@host/database"
-    raise InvalidCommand("dsn", type(dsn) if dsn else dsn, expected)
 
 
 class _Transaction:

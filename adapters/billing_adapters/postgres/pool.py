@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import threading
 import time
@@ -16,9 +17,11 @@ from psycopg import conninfo
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from billing_adapters.credentials import unshown
 from billing_adapters.postgres.wire import Line, Query, statement
+from billing_core.errors import InvalidCommand
 
-__all__ = ["Lines", "shown", "with_defaults"]
+__all__ = ["Lines", "shown", "unsaid", "with_defaults"]
 
 _SETTINGS = """
 SET lock_timeout = {lock};
@@ -130,7 +133,7 @@ class Lines:
                 try:
                     line = super().connect(*args, **options)
                 except psycopg.Error as error:
-                    lines._failed = error
+                    lines._failed = unsaid(error)
                     raise
                 lines._failed = None
                 return line
@@ -208,6 +211,12 @@ class Lines:
             self.give(line)
 
 
+def unsaid(error: psycopg.Error) -> psycopg.Error:
+    """An error of connecting, without the settings of the connection: among them its password."""
+    error._pgconn = None
+    return error
+
+
 def _back(line: Line) -> None:
     """To its pool, which closes what is of no use any more."""
     pool: Any = line._pool
@@ -250,12 +259,47 @@ def with_defaults(dsn: str) -> str:
     return conninfo.make_conninfo("", **{**_DEFAULTS, **given, "client_encoding": "UTF8"})
 
 
-def shown(dsn: str) -> str:
-    """Where a connection string leads, without its secrets."""
-    given = conninfo.conninfo_to_dict(dsn)
+def shown(dsn: object) -> str:
+    """Where a connection string leads, without its secrets.
+
+    It may hold a password, also one that is malformed or of another type.  A password with an
+    @, a / or a : that is not written %40, %2F, %3A is taken for a part of the host, the port or
+    the database, which libpq and the server name in their errors: so it is refused.  No error
+    shows what was given, nor what libpq says of it.
+    """
+    given = _parts(dsn) if isinstance(dsn, str) and dsn.strip() else None
+    if given is None:
+        raise InvalidCommand(
+            "dsn",
+            unshown(dsn),
+            "a connection string as str, such as postgresql://user@host/database, without white "
+            "space, and with %40 for an @, %2F for a / and %3A for a : of the password",
+        )
     port = f":{given['port']}" if given.get("port") else ""
-    host, database = given.get("host") or "", given.get("dbname") or ""
-    return f"postgresql://{host}{port}/{database}"
+    return f"postgresql://{given.get('host', '')}{port}/{given.get('dbname', '')}"
+
+
+_URL = re.compile(r"postgres(?:ql)?://([^?]*)")
+_PORT = re.compile(r"\d{0,5}", re.ASCII)
+
+
+def _parts(dsn: str) -> dict[str, str] | None:
+    """What a connection string says, or None where it is misspelt, as far as can be seen."""
+    try:
+        given = {name: str(value) for name, value in conninfo.conninfo_to_dict(dsn).items()}
+    except (psycopg.Error, ValueError):
+        return None
+    url = _URL.match(dsn)
+    if url is not None:
+        place, _, rest = url[1].partition("/")
+        if place.count("@") > 1 or "@" in rest or any(each.isspace() for each in dsn):
+            return None
+    hosts, ports = given.get("host", "").split(","), given.get("port", "").split(",")
+    if any("@" in each[1:] or any(c.isspace() for c in each) for each in hosts):
+        return None
+    if not all(_PORT.fullmatch(each.strip()) for each in ports):
+        return None
+    return None if "://" in given.get("dbname", "") else given
 
 
 _ALL: weakref.WeakSet[Lines] = weakref.WeakSet()

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from billing_adapters.credentials import Unshown, is_connection_string
 from billing_adapters.sqlite import loading, rows
 from billing_adapters.sqlite.errors import DRIVERS, fail, mapped
 from billing_adapters.sqlite.joined import JoinedStore
@@ -261,6 +262,9 @@ def _checked_path(path: object) -> str:
     name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
     if not isinstance(name, str) or "\0" in name:
         raise InvalidCommand("path", path, "the path of a file, as str or pathlib.Path")
+    if is_connection_string(name) and not os.path.exists(name):
+        expected = "the path of a file; PostgresStore takes a connection string"
+        raise InvalidCommand("path", Unshown("what is no path of a file (not shown)"), expected)
     if name == ":memory:" or not name:
         raise StoreError("a path of a file is needed; billing_core.testing has a MemoryStore")
     return name
