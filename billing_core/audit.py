@@ -231,16 +231,14 @@ class Audit:
         self.tables.lots[lot.lot] = lot
 
     def _hold(self, entry: Entry, content: Any, effects: Any) -> None:
-        counted = [(start, part, quantity) for start, part, quantity in effects.get("counted", [])]
         key = entry.key.partition(":")[2]
         hold = Hold(
-            key, effects["resource"], effects["expires_at"], "open", [], counted,
+            key, effects["resource"], effects["expires_at"], "open", [], [],
             content.get("member") or 0, content.get("project"),
         )  # fmt: skip
         self.tables.holds[key] = hold
         self.reserve(hold, effects["parts"])
-        for start, part, quantity in counted:
-            self.part(effects["resource"], start, part)[3] += quantity
+        self.announce(hold, effects.get("counted", []))
 
     def reserve(self, hold: Hold, parts: list[list[int]]) -> None:
         before = sum(amount for _, amount in hold.parts)
@@ -251,18 +249,27 @@ class Audit:
             self.tables.lots[lot].reserved += amount
         self._held(hold, sum(amount for _, amount in hold.parts) - before)
 
+    def announce(self, hold: Hold, counted: list[list[Any]]) -> None:
+        """What an open hold may use, in place of what it announced before."""
+        resource = hold.resource or ""
+        for start, part, quantity in hold.counted:
+            self.part(resource, start, part)[3] -= quantity
+        hold.counted = [(start, part, quantity) for start, part, quantity in counted]
+        for start, part, quantity in hold.counted:
+            self.part(resource, start, part)[3] += quantity
+
     def end(self, hold: Hold, state: str) -> None:
         self.reserve(hold, [])
         hold.state = state
-        for start, part, quantity in hold.counted:
-            self.part(hold.resource or "", start, part)[3] -= quantity
-        hold.counted = []
+        self.announce(hold, [])
         self.tables.ended.add(self.tables.holds.pop(hold.key))
 
     def _extend(self, entry: Entry, content: Any, effects: Any) -> None:
         hold = self.tables.holds[content["hold"]]
         self.reserve(hold, effects["parts"])
         hold.expires_at = effects["expires_at"]
+        if "counted" in effects:
+            self.announce(hold, effects["counted"])
 
     def _release(self, entry: Entry, content: Any, effects: Any) -> None:
         hold = self.tables.holds.get(content["hold"])
@@ -391,7 +398,7 @@ class Audit:
         before = hold.used or HoldUse()
         sums = dict(before.quantities) if more else {}
         for line in used(entry).lines:
-            if more and line.payer == "platform":
+            if more and line.payer == "platform" and used(entry).resource == hold.resource:
                 sums[line.component] = sums.get(line.component, 0) + line.quantity
         charges = [*before.charges, entry.seq]
         hold.used = HoldUse(

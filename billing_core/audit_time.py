@@ -224,11 +224,7 @@ def _held(audit: Audit, run: Run, effects: Any) -> None:
         audit.end(hold, "settled")
     elif "parts" in effects:
         audit.reserve(hold, effects["parts"])
-        for start, part, quantity in hold.counted:
-            audit.part(run.resource, start, part)[3] -= quantity
-        hold.counted = [(each[0], each[1], each[2]) for each in effects.get("counted", [])]
-        for start, part, quantity in hold.counted:
-            audit.part(run.resource, start, part)[3] += quantity
+        audit.announce(hold, effects.get("counted", []))
 
 
 def _check_run(audit: Audit, entry: Entry, run: Run, before: str, effects: Any) -> None:

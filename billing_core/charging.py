@@ -18,7 +18,7 @@ from billing_core.metering import Correction, Metered, Quote, billed, dearest_of
 from billing_core.outcomes import Outcome
 from billing_core.owing import give_back, is_of_time, owe, repay, story_of
 from billing_core.quantities import PLATFORM, Usage
-from billing_core.records import Charge, Entry, Item, Line, UsageRecord
+from billing_core.records import Charge, Entry, Hold, Item, Line, UsageRecord
 from billing_core.terms import NeedMore
 from billing_core.times import micros
 
@@ -37,20 +37,29 @@ __all__ = [
 ]
 
 
-def estimate(ledger: Ledger, usage: Usage, at: int, until: int | None = None) -> Quote:
+def estimate(
+    ledger: Ledger, usage: Usage, at: int, until: int | None = None, own: Hold | None = None
+) -> Quote:
     """The most that a usage can cost the org at a time, or at any time from then ``until``: at
     whatever price is published for it, in every billing period that begins meanwhile (rule 5.4).
-    Raises UnknownPrice where something has no price at first."""
+    Raises UnknownPrice where something has no price at first.
+
+    ``own``: the hold that is quoted anew: what it announced is not another's, and what has no
+    price by now settles as unpriced.
+    """
     turns = [] if until is None else _turns(ledger, usage.resource, at, until)
-    if not turns:
+    if not turns and own is None:
         return _estimate(ledger, usage, at)
-    quotes = [(ledger.period(at).start, _estimate(ledger, usage, at, parts=True))]
-    for turn in turns:
-        prices = ledger.prices(usage.resource, turn)
-        priced = [each for each in usage.parts if each[2] != PLATFORM or prices[each[0]]]
-        if priced:
-            found = _estimate(ledger, evolve(usage, parts=tuple(priced)), turn, parts=True)
-            quotes.append((ledger.period(turn).start, found))
+    quotes = []
+    for turn in (at, *turns):
+        then = usage
+        if turn != at or own is not None:
+            prices = ledger.prices(usage.resource, turn)
+            priced = [each for each in usage.parts if each[2] != PLATFORM or prices[each[0]]]
+            if not priced:
+                continue
+            then = evolve(usage, parts=tuple(priced))
+        quotes.append((ledger.period(turn).start, _estimate(ledger, then, turn, own, parts=True)))
     return dearest_of(quotes)
 
 
@@ -67,8 +76,15 @@ def _turns(ledger: Ledger, resource: str, at: int, until: int) -> list[int]:
     return sorted(turns)
 
 
-def _estimate(ledger: Ledger, usage: Usage, at: int, *, parts: bool = False) -> Quote:
+def _estimate(
+    ledger: Ledger, usage: Usage, at: int, own: Hold | None = None, *, parts: bool = False
+) -> Quote:
     counter = ledger.count(usage.resource, ledger.period(at).start)
+    if own is not None and own.counted:
+        counter = counter.copy()
+        for start, component, quantity in own.counted:
+            if start == counter.start:
+                counter.components[component][3] -= quantity
     prices = ledger.prices(usage.resource, at)
     try:
         return quote(
@@ -167,9 +183,8 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
             freed = free(ledger, hold)
         if hold.used is not None:
             number = ledger.account.seq + 1
-            hold.used = hold.used.and_charge(
-                number, metered.amount, metered.lines, more=command.more
-            )
+            lines = metered.lines if usage.resource == hold.resource else ()
+            hold.used = hold.used.and_charge(number, metered.amount, lines, more=command.more)
     record = UsageRecord(
         occurred, ask.member, usage.resource, usage.item, requests, metered.lines, command.project
     )

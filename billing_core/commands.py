@@ -244,7 +244,11 @@ def _cost(cost: Money | Usage, resource: str | None) -> str:
 class Extend(Command):
     """Let an open hold live for ``life`` from the time of decision, and hold ``add`` more.
 
-    The hold never ends sooner than it would have.
+    The hold never ends sooner than it would have.  One that was made for a usage is quoted anew
+    for its longer life: what it has is brought up to the most that the rest of that usage can
+    cost, which is what no settlement has named yet; ``add`` comes on top.  Where that cannot be
+    reserved it is refused, and the hold stays as it was.  One that was made for an amount keeps
+    it: nobody knows what it is for.
     """
 
     op: ClassVar[str] = "extend"

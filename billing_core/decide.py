@@ -13,6 +13,7 @@ from typing import Any
 
 from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
 from billing_core.asked import Ask, check_future, check_level, finish
+from billing_core.catalogue import Catalogue
 from billing_core.charging import deduct, estimate, settle
 from billing_core.commands import (
     Command,
@@ -27,7 +28,7 @@ from billing_core.commands import (
     UndoExpiry,
 )
 from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, NotFound
-from billing_core.holding import extend, hold, release
+from billing_core.holding import QUOTES_ANEW, extend, hold, made_for, release
 from billing_core.journal import TELLS, TOLD
 from billing_core.lapsing import free, keep_ahead, lapse
 from billing_core.late_pricing import price
@@ -68,7 +69,7 @@ from billing_core.topup_commands import (
     SetAutoTopUp,
 )
 
-__all__ = ["Terms", "decide", "estimate", "project", "wanted"]
+__all__ = ["Terms", "decide", "estimate", "project", "wanted", "widened"]
 
 
 def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
@@ -98,7 +99,7 @@ def _want_use(want: Wanted, command: Any, at: int) -> None:
     time = at if occurred is None else micros("occurred_at", occurred)
     want.times = _spanning(want.times, time)
     kind = type(command)
-    usage = command.usage if kind is Settle else None if kind is Extend else command.cost
+    usage = command.usage if kind is Settle else command.cost
     if isinstance(usage, Usage):
         span = _spanning(want.counters.get(usage.resource), time)
         if kind is Hold:  # it may be used in any later period
@@ -106,6 +107,45 @@ def _want_use(want: Wanted, command: Any, at: int) -> None:
         want.counters[usage.resource] = span
         if usage.item is not None:
             want.items.add((usage.item, usage.resource))
+
+
+def _want_extension(want: Wanted, command: Extend, at: int) -> None:
+    want.times = _spanning(want.times, at)
+    want.extended.add(command.hold)
+    want.keys.add(f"hold:{command.hold}")
+
+
+def widened(wants: Mapping[str, Wanted], loaded: Loaded, terms: Terms) -> bool:
+    """Whether more must be loaded for the extensions of holds, now that what these were made for
+    is known: its counters, item and plans, wherever what it can cost may depend on them."""
+    more = False
+    for org, want in wants.items():
+        for name in want.extended:
+            state = loaded[org]
+            made = state.entries.get(f"hold:{name}")
+            if state.account is not None and made is not None and terms.level >= QUOTES_ANEW:
+                usage = made_for(made)
+                if usage is not None:
+                    more |= _want_quote(want, state.account, usage, made.at, terms.catalogue)
+    return more
+
+
+def _want_quote(
+    want: Wanted, account: Account, usage: Usage, since: int, catalogue: Catalogue
+) -> bool:
+    resource, currency = usage.resource, account.currency
+    tiered = any(catalogue.tiered(currency, resource, part[0]) for part in usage.parts)
+    planned = account.plan is not None or account.plan_since > since
+    if not (tiered or planned or usage.item):
+        return False
+    before = want.counters.get(resource), len(want.items), want.times
+    first, _ = before[0] or (since, since)
+    want.counters[resource] = min(first, since), FOREVER
+    if usage.item is not None:
+        want.items.add((usage.item, resource))
+    if account.plan_since > since:
+        want.times = _spanning(want.times, since)
+    return before != (want.counters[resource], len(want.items), want.times)
 
 
 def _want_charge(want: Wanted, command: Any, at: int) -> None:
@@ -132,7 +172,8 @@ def _want_auto(want: Wanted, command: Any, at: int) -> None:
 
 
 _WANTS: Mapping[type[Command], Callable[[Wanted, Any, int], None]] = {
-    **dict.fromkeys((Settle, Deduct, Hold, Extend), _want_use),
+    **dict.fromkeys((Settle, Deduct, Hold), _want_use),
+    Extend: _want_extension,
     **dict.fromkeys((PriceUnpriced, Reverse), _want_charge),
     UndoExpiry: _want_expiry,
     **dict.fromkeys((Close, SetPlan, SetLimit), _want_holds),

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
+
 from billing_core.asked import Ask, finish, refuse, refused
 from billing_core.charging import estimate
 from billing_core.commands import Extend, Hold
-from billing_core.errors import Conflict, MoneyOverflow, NotFound
+from billing_core.errors import Conflict, MoneyOverflow, NotFound, StoreError
 from billing_core.lapsing import free, lapse
 from billing_core.ledger import Ledger, spending_order
 from billing_core.limits import Use, bound, hold_spending, quotas
-from billing_core.metering import billed
+from billing_core.metering import Quote, billed
 from billing_core.money import MAX_NANOS
 from billing_core.outcomes import Outcome
 from billing_core.owing import repay
-from billing_core.quantities import Usage
+from billing_core.quantities import PLATFORM, Usage
+from billing_core.records import Entry
 from billing_core.records import Hold as HoldRecord
 from billing_core.times import duration
 
-__all__ = ["announce", "extend", "hold", "release"]
+__all__ = ["QUOTES_ANEW", "announce", "extend", "hold", "made_for", "release"]
+
+QUOTES_ANEW = 2
+"""The schema whose audit follows what an extended hold announces."""
 
 
 def hold(ledger: Ledger, ask: Ask) -> Outcome:
@@ -30,14 +36,12 @@ def hold(ledger: Ledger, ask: Ask) -> Outcome:
         quoted = estimate(ledger, cost, ask.at, expires_at)
         if lapse(ledger, ask.time):  # what it announced is no longer to be used
             quoted = estimate(ledger, cost, ask.at, expires_at)
-        amount = quoted.amount
-        if amount > MAX_NANOS:
-            raise MoneyOverflow("usage", amount, "a usage that costs at most 64 bits of nanos")
+        amount = _within_64_bits(quoted)
     else:
         resource, amount = command.resource, cost.nanos
         lapse(ledger, ask.time)
     counts = {} if quoted is None else billed(quoted.lines)
-    use = Use(ask.member, command.project, resource, ask.at, counts.items())
+    use = Use(ask.member, command.project, resource, ask.at, counts.items(), expires_at)
     no = bound(ledger, use, amount)
     if no is not None:
         return refused(command.org, command.key, no, ask.time)
@@ -58,6 +62,12 @@ def hold(ledger: Ledger, ask: Ask) -> Outcome:
     if hold.counted:
         effects["counted"] = hold.counted
     return finish(ledger, ask, amount, effects)
+
+
+def _within_64_bits(quoted: Quote) -> int:
+    if quoted.amount > MAX_NANOS:
+        raise MoneyOverflow("usage", quoted.amount, "a usage that costs at most 64 bits of nanos")
+    return quoted.amount
 
 
 def announce(
@@ -101,11 +111,19 @@ def extend(ledger: Ledger, ask: Ask) -> Outcome:
     hold = _open_hold(ledger, ask)
     if hold.state != "open":
         return refuse(ask, f"hold_{hold.state}")
+    until = max(hold.expires_at, ask.time + duration("life", command.life))
     # Parts whose lot has ended cannot live on: live lots replace them, or nothing changes.
     ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part[0]])]
     replaced = sum(part[1] for part in ended)
     added = 0 if command.add is None else command.add.nanos
-    use = Use(hold.member, hold.project, hold.resource, ask.at)
+    quoted = _quoted_anew(ledger, hold, until)
+    counts: dict[str, int] = {}
+    if quoted is not None:
+        added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))
+        counts = billed(quoted.lines)
+    use = Use(
+        hold.member, hold.project, hold.resource, ask.at, counts.items(), until, hold.counted
+    )  # fmt: skip
     no = bound(ledger, use, added, replaced=replaced)
     if no is not None:
         return refused(command.org, command.key, no, ask.time)
@@ -116,11 +134,59 @@ def extend(ledger: Ledger, ask: Ask) -> Outcome:
         hold.parts += ledger.reserve(replaced + added, hold.resource, ask.at)
         hold.parts.sort(key=lambda part: spending_order(ledger.state.lots[part[0]]))
     hold_spending(ledger, hold, added)
-    hold.expires_at = max(hold.expires_at, ask.time + duration("life", command.life))
+    hold.expires_at = until
     ledger.changes.holds[hold.key] = hold
-    ledger.will_lapse(hold.expires_at)
-    effects = {"expires_at": hold.expires_at, "parts": hold.parts}
+    ledger.will_lapse(until)
+    effects: dict[str, object] = {"expires_at": until, "parts": hold.parts}
+    if quoted is not None:
+        before = hold.counted
+        _announce_anew(ledger, hold, counts, ask.at)
+        if hold.counted != before:
+            effects["counted"] = hold.counted
     return finish(ledger, ask, sum(part[1] for part in hold.parts), effects)
+
+
+def made_for(made: Entry) -> Usage | None:
+    """The usage that a hold was made for, as its entry says; None for one of an amount."""
+    found = json.loads(made.content).get("usage")
+    if found is None:
+        return None
+    resource, parts, item = found
+    return Usage(resource, tuple((name, quantity, payer) for name, quantity, payer in parts), item)
+
+
+def _quoted_anew(ledger: Ledger, hold: HoldRecord, until: int) -> Quote | None:
+    """The most that can be charged yet by a hold that lives ``until`` then: what it was made for,
+    less what was settled of it.  It may have been used at any time of its life so far, too.
+    None where it is held by an amount alone."""
+    if ledger.terms.level < QUOTES_ANEW:
+        return None
+    made = ledger.state.entries.get(f"hold:{hold.key}")
+    if made is None:
+        raise StoreError(
+            f"what hold {hold.key!r} of org {ledger.org!r} was made for is not on record; "
+            "run billing verify"
+        )
+    usage = made_for(made)
+    if usage is None:
+        return None
+    settled = {} if hold.used is None else dict(hold.used.quantities)
+    left = tuple(
+        (component, quantity - settled.get(component, 0), payer)
+        for component, quantity, payer in usage.parts
+        if payer == PLATFORM and quantity > settled.get(component, 0)
+    )
+    return estimate(ledger, Usage(usage.resource, left, usage.item), made.at, until, hold)
+
+
+def _announce_anew(ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at: int) -> None:
+    """What a hold may use from now on, in place of what it announced for that time."""
+    now = ledger.period(at).start
+    past = [each for each in hold.counted if each[0] < now]
+    hold.counted = [each for each in hold.counted if each[0] >= now]
+    ledger.uncount(hold)
+    announce(ledger, hold, counts, at, hold.expires_at)
+    hold.counted = past + hold.counted
 
 
 def release(ledger: Ledger, ask: Ask) -> Outcome:

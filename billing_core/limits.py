@@ -7,7 +7,7 @@ holds and deducts; the charges of settlements are counted and never refused (rul
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from billing_core.ledger import Ledger
@@ -41,13 +41,16 @@ _GRAINS = ("day", "period")
 
 class Use(NamedTuple):
     """What is about to be charged or held: whose it is, when, and how much of what.
-    ``billed``: the platform's part of the quantities, by component."""
+    ``billed``: the platform's part of the quantities, by component.  ``until``: where it is
+    held for a time, to when that is.  ``counted``: what its hold has announced already."""
 
     member: int
     project: str | None
     resource: str | None
     at: int
     billed: Iterable[tuple[str, int]] = ()
+    until: int | None = None
+    counted: Sequence[tuple[int, str, int]] = ()
 
 
 class Bound(NamedTuple):
@@ -340,11 +343,17 @@ def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bo
 def _quota(ledger: Ledger, use: Use) -> Bound | None:
     if use.resource is None:
         return None
-    period = ledger.period(use.at)
-    wished = {component: quantity for component, quantity in use.billed if quantity}
-    left = quota_left(ledger, use.resource, wished, period.start)
-    if any(wished[component] > most for component, most in left.items()):
-        return Bound("quota", 0, period.end)
+    until = use.at + 1 if use.until is None else use.until
+    at = use.at
+    while at < until:
+        period = ledger.period(at)
+        counted = {name: quantity for start, name, quantity in use.counted if start == period.start}
+        more = {name: quantity - counted.get(name, 0) for name, quantity in use.billed}
+        wished = {name: quantity for name, quantity in more.items() if quantity > 0}
+        left = quota_left(ledger, use.resource, wished, period.start)
+        if any(wished[name] > most for name, most in left.items()):
+            return Bound("quota", 0, period.end)
+        at = period.end
     return None
 
 

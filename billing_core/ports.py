@@ -108,6 +108,8 @@ class Wanted:
     ``runs`` and ``storages``: by name, the earliest and latest time that is asked about.
     ``topups``: by their ids.  ``auto``: the automatic top-up.
     ``newest``: ``(resource, start, end)`` of a counter and its period.
+    ``extended``: holds of which the keys that made them are among ``keys``, so as to learn what
+    else is wanted.
     """
 
     until: int
@@ -129,6 +131,7 @@ class Wanted:
     runs: dict[str, tuple[int, int]] = field(factory=dict)
     storages: dict[str, tuple[int, int]] = field(factory=dict)
     newest: set[tuple[str, int, int]] = field(factory=set)
+    extended: set[str] = field(factory=set)
 
     def tail(self, account: Account) -> bool:
         """Whether :attr:`OrgState.tail` is wanted: where commands of so many keys may make
@@ -137,8 +140,8 @@ class Wanted:
 
     def plain(self, account: Account) -> bool:
         """Whether nothing lapses, is owed, or was used before the plan, and nothing is wanted
-        of charges, all holds, sums, windows, families, runs, workspaces or top-ups: so it is
-        with most commands."""
+        of charges, all holds, sums, windows, families, runs, workspaces, top-ups or extensions:
+        so it is with most commands."""
         due = account.next_lapse is not None and account.next_lapse <= self.until
         late = self.times is not None and self.times[0] < account.plan_since
         return not (
@@ -154,6 +157,7 @@ class Wanted:
             or self.storages
             or self.topups
             or self.auto
+            or self.extended
         )
 
     def spans(

@@ -237,7 +237,8 @@ class Lot:
 class HoldUse(NamedTuple):
     """What was charged by a hold so far: it was ``settled`` in so many parts, for ``amount``
     nanos together; ``charges``: the numbers of the latest parts.  ``quantities``: how much of
-    each component that was, on the platform's account; known while the hold is open."""
+    each component of the hold's own resource that was, on the platform's account; known while
+    the hold is open."""
 
     settled: int = 0
     amount: int = 0
@@ -245,7 +246,8 @@ class HoldUse(NamedTuple):
     quantities: tuple[tuple[str, int], ...] = ()
 
     def and_charge(self, seq: int, amount: int, lines: tuple[Line, ...], *, more: bool) -> HoldUse:
-        """With one charge more; ``more``: further ones may follow."""
+        """With one charge more, of these ``lines`` of the hold's resource; ``more``: further ones
+        may follow."""
         quantities: dict[str, int] = dict(self.quantities) if more else {}
         for line in lines if more else ():
             if line.payer == "platform":

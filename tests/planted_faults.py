@@ -24,6 +24,7 @@ from planted_in_background import IN_BACKGROUND
 from planted_in_charges import IN_CHARGES
 from planted_in_clock import IN_CLOCK
 from planted_in_doors import IN_DOORS
+from planted_in_extensions import IN_EXTENSIONS
 from planted_in_holds import IN_HOLDS
 from planted_in_http import IN_HTTP
 from planted_in_limits import IN_LIMITS
@@ -1142,6 +1143,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_CHARGES),
     *(Fault(*each) for each in IN_SECRETS),
     *(Fault(*each) for each in IN_LIMITS),
+    *(Fault(*each) for each in IN_EXTENSIONS),
     *(Fault(*each) for each in IN_PRICES),
     *(Fault(*each) for each in IN_POOLING),
     *(Fault(*each) for each in IN_BACKGROUND),

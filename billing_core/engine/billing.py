@@ -25,7 +25,7 @@ from billing_core.commands import (
     Settle,
     UndoExpiry,
 )
-from billing_core.decide import decide, wanted
+from billing_core.decide import decide, wanted, widened
 from billing_core.engine.clock_check import ClockCheck
 from billing_core.engine.coalescing import Coalescer, Part, Run
 from billing_core.engine.made_hold import MadeHold
@@ -465,7 +465,10 @@ def _decided(
     outcomes = _from_memory(transaction, wants, batch, terms)
     while outcomes is None:
         try:
-            decided, changes = decide(transaction.load(wants), batch, terms)
+            loaded = transaction.load(wants)
+            while widened(wants, loaded, terms):
+                loaded = transaction.load(wants)
+            decided, changes = decide(loaded, batch, terms)
             if changes:
                 transaction.commit(changes)
             outcomes = decided

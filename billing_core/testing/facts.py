@@ -10,6 +10,7 @@ from attrs import define, evolve, field, frozen
 from billing_core.account_commands import SetLimit
 from billing_core.commands import Command
 from billing_core.plans import Plan
+from billing_core.quantities import Usage
 from billing_core.testing.answers import Amounts, Answer, amounts
 from billing_core.testing.tariff import Tariff, Used, month_end, month_start
 
@@ -119,6 +120,8 @@ class HoldFact:
     announced: list[tuple[int, str, int]]
     member: int
     project: str | None
+    made: int
+    usage: Usage | None = None
     charges: list[int] = field(factory=list)
 
 

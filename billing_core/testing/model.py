@@ -40,6 +40,7 @@ from billing_core.testing.quoting import (
     named,
     prices,
     quote,
+    quoted_anew,
 )
 from billing_core.testing.spending import Wish, alert, alert_of, alerts, billed_of, bound, check
 from billing_core.testing.tariff import Bill, Piece, Tariff, Used, month_start, undone
@@ -145,7 +146,7 @@ class Model:
         if org.closed and not isinstance(command, (Settle, PriceUnpriced)):
             raise No(no("closed"))
         handle: Callable[..., Answer] = getattr(self, f"_{command.op}")
-        if isinstance(command, Hold):
+        if isinstance(command, (Hold, Extend)):
             return handle(org, command, own, max(own, org.watermark), seen)
         return handle(org, command, own, max(own, org.watermark))
 
@@ -280,20 +281,15 @@ class Model:
             amount = most = cost.nanos
             org.lapse(time)
         number = self._number(org, command.member)
-        wish = Wish(number, command.project, resource, own, time, billed)
+        wish = Wish(number, command.project, resource, own, time, billed, expires)
         if isinstance(seen, Refusal):
-            likely = [amount, *range(amount, min(most, amount + 40) + 1)]
-            likely += [
-                n for n in (seen.shortfall + org.available(resource, time, own),) if n <= most
-            ]
-            refusals = {n: bound(org, wish, n) for n in likely}
-            amount = next((n for n in likely if refusals[n] == answer_of(seen)), amount)
+            amount = self._refused(org, wish, amount, most, seen)
         check(org, wish, amount)
         self._member(org, command)
         parts = org.take(amount, resource, time, own)
         org.holds[command.key] = HoldFact(
-            command.key, resource, expires, "open", parts, announced(org, wish, expires), number,
-            command.project,
+            command.key, resource, expires, "open", parts, announced(org, wish), number,
+            command.project, time, cost if isinstance(cost, Usage) else None,
         )  # fmt: skip
         return self._success(org, command, time, "Held", amount, amount=amount, expires_at=expires)
 
@@ -306,21 +302,49 @@ class Model:
             raise Wrong("Conflict")
         return hold
 
-    def _extend(self, org: Facts, command: Extend, own: int, time: int) -> Answer:
+    @staticmethod
+    def _refused(
+        org: Facts, wish: Wish, amount: int, most: int, seen: Refusal, replaced: int = 0
+    ) -> int:
+        """What from ``amount`` to ``most`` leads to the refusal under audit."""
+        room: int = seen.shortfall + org.available(wish.resource, wish.time, wish.at) - replaced
+        likely: list[int] = [*range(amount, min(most, amount + 40) + 1), room]
+        for each in likely:
+            if amount <= each <= most and bound(org, wish, each, replaced) == answer_of(seen):
+                return each
+        return amount
+
+    def _extend(self, org: Facts, command: Extend, own: int, time: int, seen: object) -> Answer:
         org.lapse(time)
         hold = self._known_hold(org, command.hold)
         if hold.state != "open":
             raise No(no(f"hold_{hold.state}"))
         ended = [part for part in hold.parts if org.lots[part[0]].ended(time)]
         replaced = sum(amount for _, amount in ended)
+        had = sum(amount for _, amount in hold.parts)
+        until = max(hold.expires_at, time + duration("life", command.life))
+        least, most, billed = quoted_anew(org, hold, until)
+        if least > MOST:
+            raise Wrong("MoneyOverflow")
         more = 0 if command.add is None else command.add.nanos
-        wish = Wish(hold.member, hold.project, hold.resource, own, time)
+        least, most = more + max(0, least - had), more + max(0, most - had)
+        more = least
+        if isinstance(seen, Held) and had + least <= seen.amount <= had + most:
+            more = seen.amount - had
+        wish = Wish(
+            hold.member, hold.project, hold.resource, own, time, billed, until, hold.announced
+        )  # fmt: skip
+        if isinstance(seen, Refusal):
+            more = self._refused(org, wish, least, most, seen, replaced)
         check(org, wish, more, replaced)
         kept = [part for part in hold.parts if part not in ended]
         parts = kept + org.take(replaced + more, hold.resource, time, own)
         hold.parts = sorted(parts, key=lambda part: org.lots[part[0]].order())
         org.expire({lot for lot, _ in ended}, time)
-        hold.expires_at = max(hold.expires_at, time + duration("life", command.life))
+        hold.expires_at = until
+        if hold.usage is not None:
+            past = [each for each in hold.announced if each[0] < month_start(org.anchor, own)]
+            hold.announced = past + announced(org, wish)
         amount = sum(amount for _, amount in hold.parts)
         return self._success(
             org, command, time, "Extended", amount, amount=amount, expires_at=hold.expires_at

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from billing_core.pricing import Price
 from billing_core.quantities import Usage
 from billing_core.testing.answers import Wrong
-from billing_core.testing.facts import Facts, reaches
+from billing_core.testing.facts import Facts, HoldFact, reaches
 from billing_core.testing.spending import Wish, held_of
 from billing_core.testing.tariff import (
     Piece,
@@ -20,7 +20,7 @@ from billing_core.testing.tariff import (
 )
 from billing_core.times import micros
 
-__all__ = ["announced", "could_have", "hold_quote", "named", "prices", "quote"]
+__all__ = ["announced", "could_have", "hold_quote", "named", "prices", "quote", "quoted_anew"]
 
 
 def prices(org: Facts, resource: str, at: int) -> PriceOf:
@@ -63,9 +63,12 @@ def quote(org: Facts, usage: Usage, at: int) -> tuple[int, int, list[Piece]]:
     return least, most, pieces
 
 
-def hold_quote(org: Facts, usage: Usage, at: int, until: int) -> tuple[int, int, Mapping[str, int]]:
+def hold_quote(
+    org: Facts, usage: Usage, at: int, until: int, *, strict: bool = True
+) -> tuple[int, int, Mapping[str, int]]:
     """The same of a hold that may be used at any time ``until``, and what would be billed at
-    most: at every price and in every period that is known, whole or in parts."""
+    most: at every price and in every period that is known, whole or in parts.  ``strict``: what
+    has no price at first is refused."""
     times = {at}
     for book in org.tariff.books:
         times.add(micros("time", book.effective_at))
@@ -74,7 +77,8 @@ def hold_quote(org: Facts, usage: Usage, at: int, until: int) -> tuple[int, int,
     while end < until:
         times.add(end)
         end = month_end(org.anchor, end)
-    quote(org, usage, at)  # what has no price at first is refused
+    if strict:
+        quote(org, usage, at)
     found: dict[str, dict[tuple[int, str | None], tuple[int, int, int, int]]] = {}
     for time in sorted(time for time in times if at <= time < until):
         pieces = org.tariff.pieces(org.uses, usage, prices(org, usage.resource, time))
@@ -97,18 +101,37 @@ def hold_quote(org: Facts, usage: Usage, at: int, until: int) -> tuple[int, int,
     return least, most, billed
 
 
-def announced(org: Facts, wish: Wish, until: int) -> list[tuple[int, str, int]]:
+def quoted_anew(org: Facts, hold: HoldFact, until: int) -> tuple[int, int, Mapping[str, int]]:
+    """The same of what an open hold may yet be used for, beside all others."""
+    if hold.usage is None:
+        return 0, 0, {}
+    left = []
+    for component, quantity, payer in hold.usage.parts:
+        settled = sum(
+            use.piece.raw
+            for use in org.uses
+            if use.seq in hold.charges
+            and (use.resource, use.piece.component) == (hold.resource, component)
+            and use.piece.payer == "platform"
+        )
+        if payer == "platform" and quantity > settled:
+            left.append((component, quantity - settled, payer))
+    own, hold.announced = hold.announced, []
+    rest = Usage(hold.usage.resource, tuple(left), hold.usage.item)
+    found = hold_quote(org, rest, hold.made, until, strict=False)
+    hold.announced = own
+    return found
+
+
+def announced(org: Facts, wish: Wish) -> list[tuple[int, str, int]]:
     """What others' quotes and quotas must reckon with: where it can matter by now, in each
     period in which it may be used."""
     plan, resource = org.plan(wish.time), wish.resource or ""
     quotas = () if plan is None else plan.quotas
     bounded = {each.component for each in quotas if reaches(each.resource, resource)}
-    periods = [month_start(org.anchor, wish.at)]
-    while month_end(org.anchor, periods[-1]) < until:
-        periods.append(month_end(org.anchor, periods[-1]))
     return [
         (period, name, quantity)
-        for period in periods
+        for period in wish.periods(org.anchor)
         for name, quantity in wish.billed.items()
         if name in bounded or org.tariff.tiered(org.currency, resource, name)
     ]

@@ -35,7 +35,8 @@ GRAINS = ("day", "period")
 @frozen
 class Wish:
     """What is about to be charged or held: for whom, for a use at which time, decided when,
-    and how much the platform would bill of what."""
+    and how much the platform would bill of what.  ``until``: it may be used until then;
+    ``announced``: what its hold said of that before."""
 
     member: int
     project: str | None
@@ -43,6 +44,15 @@ class Wish:
     at: int
     time: int
     billed: Mapping[str, int] = field(factory=dict)
+    until: int = 0
+    announced: Iterable[tuple[int, str, int]] = ()
+
+    def periods(self, anchor: int) -> list[int]:
+        """The starts of the billing periods in which it may be used."""
+        found = [month_start(anchor, self.at)]
+        while month_end(anchor, found[-1]) < self.until:
+            found.append(month_end(anchor, found[-1]))
+        return found
 
 
 def billed_of(pieces: Iterable[Piece]) -> Mapping[str, int]:
@@ -74,10 +84,11 @@ def bound(org: Facts, wish: Wish, amount: int, replaced: int = 0) -> Answer | No
                 which = f"{subject.partition(':')[0]}_limit"
                 return _until(end, wish, "limit_reached", over - min(blocking), which)
     plan = org.plan(wish.time)
-    period = month_start(org.anchor, wish.at)
-    for quota in () if plan is None else plan.quotas:
+    quotas = [] if plan is None else plan.quotas
+    for period, quota in [(p, q) for p in wish.periods(org.anchor) for q in quotas]:
         more = wish.billed.get(quota.component, 0)
-        if wish.resource is None or not reaches(quota.resource, wish.resource) or not more:
+        more -= sum(n for p, name, n in wish.announced if (p, name) == (period, quota.component))
+        if wish.resource is None or not reaches(quota.resource, wish.resource) or more <= 0:
             continue
         taken = 0
         for each in {use.resource for use in org.uses} | {h.resource for h in org.holds.values()}:
@@ -85,7 +96,7 @@ def bound(org: Facts, wish: Wish, amount: int, replaced: int = 0) -> Answer | No
                 taken += counted(org.uses, each, quota.component, period)[0]
                 taken += held_of(org, each, quota.component, period)
         if taken + more > quota.quantity:
-            return _until(month_end(org.anchor, wish.at), wish, "quota_reached", 0, "quota")
+            return _until(month_end(org.anchor, period), wish, "quota_reached", 0, "quota")
     available = org.available(wish.resource, wish.time, wish.at)
     if amount + replaced > max(0, available):
         return no("insufficient_credit", amount + replaced - available, "balance")

@@ -49,7 +49,7 @@ THEMES = {
     ),
     "debts": Theme({"grant": 5, "settle": 6, "reverse": 5, "hold": 3, "release": 3, "deduct": 1}),
     "quotes": Theme(
-        {"settle": 6, "hold": 6, "grant": 1, "release": 1},
+        {"settle": 6, "hold": 6, "grant": 1, "release": 1, "extend": 5},
         ("tiered", "stepped"),
         plain=True,
         credit=400,

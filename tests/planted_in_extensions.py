@@ -1,0 +1,140 @@
+"""Faults for `planted_faults.py`, in holds that are extended, and in what a life reaches."""
+
+HOLDING = "billing_core/holding.py"
+CHARGING = "billing_core/charging.py"
+DECIDE = "billing_core/decide.py"
+LIMITS = "billing_core/limits.py"
+AUDIT = "billing_core/audit.py"
+
+EXTENDED = "tests/test_hold_extended.py::test_"
+
+Planted = tuple[str, str, str, str, tuple[str, ...]]
+
+IN_EXTENSIONS: list[Planted] = [
+    (
+        "an extension is not quoted anew",
+        HOLDING,
+        "added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))",
+        "pass",
+        (EXTENDED + "a_price_rise_within_the_longer_life_is_added_to_the_hold",),
+    ),
+    (
+        "an extension adds its whole quote to what is held",
+        HOLDING,
+        "added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))",
+        "added += _within_64_bits(quoted)",
+        (EXTENDED + "a_price_rise_within_the_longer_life_is_added_to_the_hold",),
+    ),
+    (
+        "an extension's quote swallows what the caller adds",
+        HOLDING,
+        "added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))",
+        "added = max(added, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))",
+        (EXTENDED + "what_is_added_by_the_caller_comes_on_top",),
+    ),
+    (
+        "an extension is quoted for the life that the hold has",
+        HOLDING,
+        "    quoted = _quoted_anew(ledger, hold, until)\n",
+        "    quoted = _quoted_anew(ledger, hold, hold.expires_at)\n",
+        (EXTENDED + "a_price_rise_within_the_longer_life_is_added_to_the_hold",),
+    ),
+    (
+        "what was settled in parts is held again",
+        HOLDING,
+        "settled = {} if hold.used is None else dict(hold.used.quantities)",
+        "settled: dict[str, int] = {}",
+        (EXTENDED + "what_was_settled_in_parts_is_not_held_again",),
+    ),
+    (
+        "what another resource used of a hold counts as its own",
+        CHARGING,
+        "lines = metered.lines if usage.resource == hold.resource else ()",
+        "lines = metered.lines",
+        (EXTENDED + "what_another_resource_used_of_a_hold_leaves_all_of_its_own_to_come",),
+    ),
+    (
+        "the audit counts what another resource used of a hold as its own",
+        AUDIT,
+        " and used(entry).resource == hold.resource:",
+        ":",
+        (EXTENDED + "what_another_resource_used_of_a_hold_leaves_all_of_its_own_to_come",),
+    ),
+    (
+        "a hold is in its own way when it is extended",
+        CHARGING,
+        "counter.components[component][3] -= quantity",
+        "pass",
+        (EXTENDED + "a_hold_is_not_in_its_own_way_and_announces_what_is_left",),
+    ),
+    (
+        "an extension does not announce what it may use in the next period",
+        HOLDING,
+        "        _announce_anew(ledger, hold, counts, ask.at)\n",
+        "",
+        (EXTENDED + "others_reckon_with_a_hold_in_the_period_that_it_was_extended_into",),
+    ),
+    (
+        "the journal does not say what an extension announced",
+        HOLDING,
+        "        if hold.counted != before:\n",
+        "        if False:\n",
+        (EXTENDED + "a_period_that_the_longer_life_reaches_begins_at_nothing",),
+    ),
+    (
+        "the audit does not follow what an extension announced",
+        AUDIT,
+        '            self.announce(hold, effects["counted"])\n',
+        "            pass\n",
+        (EXTENDED + "a_period_that_the_longer_life_reaches_begins_at_nothing",),
+    ),
+    (
+        "an extension announces what the version before cannot follow",
+        HOLDING,
+        "    if ledger.terms.level < QUOTES_ANEW:\n",
+        "    if False:\n",
+        (EXTENDED + "where_the_version_before_may_still_run_a_hold_keeps_its_amount",),
+    ),
+    (
+        "an extension is decided without the counters of its usage",
+        DECIDE,
+        "    want.counters[resource] = min(first, since), FOREVER\n",
+        "    want.counters[resource] = first, first\n",
+        (EXTENDED + "a_life_must_have_room_in_the_quota_of_each_period_that_it_reaches",),
+    ),
+    (
+        "an extension at a tiered price is decided without counters",
+        DECIDE,
+        "    if not (tiered or planned or usage.item):\n",
+        "    if not (planned or usage.item):\n",
+        (EXTENDED + "a_tiered_price_that_came_since_is_announced_with_the_extension",),
+    ),
+    (
+        "an extension is decided without the item of its usage",
+        DECIDE,
+        "        want.items.add((usage.item, resource))\n",
+        "        pass\n",
+        (EXTENDED + "an_item_s_minimum_that_was_charged_is_not_held_again",),
+    ),
+    (
+        "an extension is decided without the plans that its hold has seen",
+        DECIDE,
+        "        want.times = _spanning(want.times, since)\n",
+        "        pass\n",
+        (EXTENDED + "what_may_have_been_used_under_an_earlier_plan_is_held_at_its_prices",),
+    ),
+    (
+        "a quota binds in a life's first period alone",
+        LIMITS,
+        "        at = period.end\n",
+        "        break\n",
+        (EXTENDED + "a_life_must_have_room_in_the_quota_of_each_period_that_it_reaches",),
+    ),
+    (
+        "what a hold has announced already is counted against its quota again",
+        LIMITS,
+        "more = {name: quantity - counted.get(name, 0) for name, quantity in use.billed}",
+        "more = {name: quantity for name, quantity in use.billed}",
+        (EXTENDED + "an_extension_that_adds_nothing_to_a_period_passes_its_quota",),
+    ),
+]
