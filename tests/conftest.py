@@ -86,6 +86,19 @@ def _no_secret_shows(_watched: None) -> Iterator[None]:
     assert not found, "a secret shows in " + "\n".join(found)
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow as well, beside the files that say so: properties and state machines, the real trace,
+    and whatever is asked of an example that runs as a server."""
+    for item in items:
+        if (
+            (isinstance(item, pytest.Function) and is_hypothesis_test(item.function))
+            or item.name.endswith(("_the_same_as_in_memory", "test_the_real_trace"))
+            or "_app.py" in item.name
+        ):
+            item.add_marker("slow")
+
+
 @pytest.fixture
 def summed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit is added to the rollup cells."""

@@ -22,6 +22,8 @@ from billing_core import Billing
 from billing_core.testing import SettableClock
 from billing_core.times import moment
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[1]).absolute()
 DOC = DOCS / "docs" / "verify.md"
 ROWS = {"sqlite": 5, "postgres": 2}  # of a table, spread over it

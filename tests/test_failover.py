@@ -10,11 +10,14 @@ import time
 from itertools import count
 
 import psycopg
+import pytest
 from claims import Claims, set_up, work
 from servers import QUICK, Server, with_options
 
 from billing_adapters.postgres import PostgresStore
 from billing_core import Billing, StoreError
+
+pytestmark = pytest.mark.slow
 
 DEPTH = int(os.environ.get("BILLING_TEST_DEPTH", "1"))
 WRITERS = 8

@@ -17,6 +17,8 @@ from billing_adapters.http import Api, Caller
 from billing_core import Billing
 from billing_core.testing import MemoryStore
 
+pytestmark = pytest.mark.slow
+
 DESK, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 740}
 # What is wider than what it is in, cut off, or beyond the window.
 MISPLACED = """() => [...document.querySelectorAll("body *")].filter((each) => {

@@ -14,6 +14,8 @@ from schemathesis.checks import CHECKS
 
 from billing_adapters.http import ROUTES, description
 
+pytestmark = pytest.mark.slow
+
 schemathesis.checks.load_all_checks()
 [positive_data_acceptance] = CHECKS.get_by_names(["positive_data_acceptance"])
 DEPTH = settings.default.max_examples // 50

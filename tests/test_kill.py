@@ -29,6 +29,8 @@ from servers import shared_dsn, without_password
 
 from billing_adapters.sqlite import SqliteStore, schema
 
+pytestmark = pytest.mark.slow
+
 DEPTH = int(os.environ.get("BILLING_TEST_DEPTH", "1"))
 HANGING = 30  # seconds without a sign of life
 THREADS = 3

@@ -26,6 +26,8 @@ from recording import staff
 from billing_adapters.sqlite import SqliteStore
 from billing_core import Billing
 
+pytestmark = pytest.mark.slow
+
 DEPTH = int(os.environ.get("BILLING_TEST_DEPTH", "1"))
 HANGING = 120  # seconds that a recording may take
 LIVES = "abc"  # of a database: each but the first begins with what a power failure left

@@ -59,6 +59,8 @@ from billing_core.testing.strategies import (
 )
 from billing_core.testing.tariff import counted
 
+pytestmark = pytest.mark.slow
+
 ORG = ORGS[0]
 MINUTE = timedelta(minutes=1)
 Script = list[Command | datetime]  # what a worker sends; a time is what its clock is set to

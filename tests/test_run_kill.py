@@ -16,6 +16,8 @@ import pytest
 from places import Place, new_place
 from run_services import RATE, engine
 
+pytestmark = pytest.mark.slow
+
 DEPTH = int(os.environ.get("BILLING_TEST_DEPTH", "1"))
 ROLES = ("worker", "worker", "beats", "beats", "beats", "beats")
 HERE = Path(__file__).parent

@@ -23,6 +23,8 @@ from billing_core.testing import MemoryStore
 from billing_core.times import moment
 from billing_core.topup import IN_FLIGHT
 
+pytestmark = pytest.mark.slow
+
 DEPTH = int(os.environ.get("BILLING_TEST_DEPTH", "1"))
 
 
