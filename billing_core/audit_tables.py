@@ -270,6 +270,8 @@ class Checkpoint:
         """Raises InvalidCommand for a text that :meth:`to_json` did not write."""
         try:
             checkpoint = cls(**json.loads(text))
+            if type(checkpoint.org) is not str or type(checkpoint.seq) is not int:
+                raise TypeError("an org's name and an entry's number")
             Tables.from_json(checkpoint.state)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             raise InvalidCommand("checkpoint", text, "a Checkpoint.to_json") from error

@@ -49,6 +49,7 @@ __all__ = ["Progress", "Verification", "check_marks", "compare", "read_documents
 Progress = Callable[[str, int, int], object]
 """Called as ``progress(org, entries read, entries in all)``."""
 
+_PAGE = 500  # entries
 _EVER = 2**62  # beyond any time
 _NAMED = 20  # rows of a table that are missing; how many more is told
 
@@ -285,7 +286,7 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
         account = store.snapshot({org: Wanted(until=0)})[org].account
         total = 0 if account is None else account.seq
     after = 0 if audit.account is None else audit.account.seq
-    while page := store.entries(org, after=after, limit=500):
+    while page := store.entries(org, after=after, limit=_PAGE):
         for entry in page:
             audit.follow(entry)
         if page[-1].seq <= after:
@@ -294,6 +295,8 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
         after = page[-1].seq
         if progress is not None:
             progress(org, after, total)
+        if len(page) < _PAGE:
+            break  # the last: of many small orgs each question more counts
 
 
 def _hold_against_tables(audit: Audit, store: Store, now: int) -> None:

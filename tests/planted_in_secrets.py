@@ -1,4 +1,4 @@
-"""Faults for `planted_faults.py`, about secrets that show."""
+"""Faults for `planted_faults.py`, about secrets that show, and the command line."""
 
 CREDENTIALS = "adapters/billing_adapters/credentials.py"
 POOL = "adapters/billing_adapters/postgres/pool.py"
@@ -9,6 +9,14 @@ MESSAGES = "adapters/billing_adapters/http/messages.py"
 DATABASE = "adapters/billing_adapters/cli/database.py"
 APP = "adapters/billing_adapters/cli/app.py"
 
+DOCUMENTS = "adapters/billing_adapters/cli/documents.py"
+SHOW = "adapters/billing_adapters/cli/show.py"
+BACKGROUND = "adapters/billing_adapters/cli/background.py"
+TRACE = "adapters/billing_adapters/cli/trace.py"
+READS = "billing_core/engine/reads.py"
+VERIFY = "billing_core/verify.py"
+
+FOUND = "tests/test_command_line_found.py::test_"
 SECRETS = "tests/test_secrets.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -125,5 +133,92 @@ IN_SECRETS: list[Planted] = [
         "root.addHandler(handler)",
         "pass",
         (SECRETS + "the_suite_would_notice_a_secret_that_shows",),
+    ),
+    (
+        "limits of a plan may be a number",
+        DOCUMENTS,
+        "if not isinstance(data, list):",
+        "if False:",
+        (
+            FOUND + "a_plan_s_lists_are_lists_of_tables",
+            FOUND + "every_value_of_a_document_may_be_of_any_other_type",
+        ),
+    ),
+    (
+        "a document may be nested without end",
+        DOCUMENTS,
+        "except RecursionError:",
+        "except ZeroDivisionError:",
+        (FOUND + "what_is_nested_too_deeply_is_no_document",),
+    ),
+    (
+        "a checkpoint is saved though something is wrong",
+        "adapters/billing_adapters/cli/reads.py",
+        "                raise _Wrong\n",
+        "                pass\n",
+        (FOUND + "checkpoints_are_saved_whole_or_not_at_all",),
+    ),
+    (
+        "checkpoints of other orgs are lost",
+        "adapters/billing_adapters/cli/reads.py",
+        "for each in left.values():",
+        "for each in ():",
+        (FOUND + "checkpoints_are_saved_whole_or_not_at_all",),
+    ),
+    (
+        "verify keeps every checkpoint",
+        READS,
+        "if checkpoint is None:",
+        "if True:",
+        (FOUND + "verify_keeps_no_checkpoint_that_somebody_else_takes",),
+    ),
+    (
+        "verify asks once more for the end of each journal",
+        VERIFY,
+        "if len(page) < _PAGE:",
+        "if False:",
+        (FOUND + "a_small_org_is_read_once_by_verify",),
+    ),
+    (
+        "a terminal without Unicode is a traceback",
+        APP,
+        'stream.reconfigure(errors="backslashreplace")',
+        "pass",
+        (FOUND + "a_terminal_without_unicode",),
+    ),
+    (
+        "JSON on a terminal without Unicode is none",
+        SHOW,
+        "ensure_ascii=plain",
+        "ensure_ascii=False",
+        (FOUND + "json_on_a_terminal_without_unicode_is_json",),
+    ),
+    (
+        "an interrupt is like a failure",
+        APP,
+        "ctx.exit(130)",
+        "ctx.exit(1)",
+        (FOUND + "ctrl_c_is_one_line_and_exits_with_130",),
+    ),
+    (
+        "a worker goes on though nobody reads its events",
+        BACKGROUND,
+        "if isinstance(failure.error, BrokenPipeError):",
+        "if False:",
+        (FOUND + "a_worker_whose_events_nobody_reads_ends",),
+    ),
+    (
+        "a schema that is named is not used",
+        DATABASE,
+        "schema=place.schema",
+        'schema="billing"',
+        (FOUND + "the_schema_of_the_tables_is_named",),
+    ),
+    (
+        "a trace in another zone is read as UTC",
+        TRACE,
+        "(?:Z|\\+00:?00)?,",
+        "(?:Z|[+-].*)?,",
+        (FOUND + "a_trace_s_times_are_in_no_other_zone",),
     ),
 ]

@@ -525,8 +525,13 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         *,
         checkpoints: Mapping[str, Checkpoint] | None = None,
         progress: Progress | None = None,
+        checkpoint: Callable[[Checkpoint], object] | None = None,
     ) -> Verification:
         """Re-derive everything from the journal; see :meth:`Billing.verify`."""
         return await self._in_thread(
-            self._billing.verify, org, checkpoints=checkpoints, progress=progress
+            self._billing.verify,
+            org,
+            checkpoints=checkpoints,
+            progress=progress,
+            checkpoint=checkpoint,
         )

@@ -220,6 +220,7 @@ class Reads(Reports):
         *,
         checkpoints: Mapping[str, Checkpoint] | None = None,
         progress: Progress | None = None,
+        checkpoint: Callable[[Checkpoint], object] | None = None,
     ) -> Verification:
         """Re-derive every balance, lot, hold, counter and rollup from the journal, and hold each
         row of each table against it, what is published included; ``docs/verify.md`` has every
@@ -227,7 +228,9 @@ class Reads(Reports):
 
         For one org or all; from the start, or, for orgs that ``checkpoints`` name, from
         there on (the entry at the checkpoint must be the one that it was).
-        ``progress(org, entries read, entries in all)`` is called as it goes.
+        ``progress(org, entries read, entries in all)`` is called as it goes, and
+        ``checkpoint(of an org)`` with each that is made: where it is given, the result holds
+        none, and memory does not grow with the number of orgs.
 
         It reads while others write: verify a database at rest, or a copy.
         """
@@ -243,21 +246,25 @@ class Reads(Reports):
         now = self.clock()
         found += check_marks(self.store, now)
         made: dict[str, Checkpoint] = {}
-        seen: set[str] = set()
-        entries = 0
+        gone = set(kept) if org is None else set()
+        entries = orgs = 0
         if org is not None and org not in kept and not self._has_journal(org):
             self._account(org)  # raises NotFound, but for an account without entries
         for name in [org] if org is not None else self.orgs():
             audit = verify_org(self.store, name, catalogue, kept.get(name), progress, now)
-            seen.add(name)
+            gone.discard(name)
+            orgs += 1
             entries += audit.followed
             found += audit.found
             if published and not audit.found and audit.account is not None:
-                made[name] = audit.checkpoint()
-        for name in kept if org is None else ():
-            if name not in seen:
+                if checkpoint is None:
+                    made[name] = audit.checkpoint()
+                else:
+                    checkpoint(audit.checkpoint())
+        for name in kept:
+            if name in gone:
                 found.append(Discrepancy(name, "account", "in a checkpoint, but not on record"))
-        return Verification(entries, len(seen), tuple(found), made)
+        return Verification(entries, orgs, tuple(found), made)
 
     def _has_journal(self, org: str) -> bool:
         try:

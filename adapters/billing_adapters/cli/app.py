@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,17 @@ class _Group(click.Group):
     """What goes wrong on purpose is one line on stderr, not a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # names may be of any script, a terminal not
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Interrupted.", err=True)
+            ctx.exit(130)  # as by the signal
+        except BrokenPipeError:  # whoever reads has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is flushed at the end
+            ctx.exit(141)
         except BillingError as error:
             raise click.ClickException(without_passwords(str(error))) from error
         except click.ClickException as error:
@@ -105,8 +116,8 @@ def replay(
     """Charge the requests of a trace, each held first and then settled.
 
     A TRACE is a CSV file, gzipped or not, with the columns
-    TIMESTAMP,ContextTokens,GeneratedTokens; times are UTC without a zone, digits beyond
-    microseconds are cut off. All of it is checked before anything is charged.
+    TIMESTAMP,ContextTokens,GeneratedTokens; times are UTC, with +00:00 or without a zone,
+    digits beyond microseconds are cut off. All of it is checked before anything is charged.
 
     Each request is held on its input tokens and the largest output in the trace, then
     settled with its real tokens at its own time, keyed by the hash of the file's content

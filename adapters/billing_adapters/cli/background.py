@@ -159,6 +159,8 @@ def _run(billing: Billing, limit: int, *, events: bool) -> Pending:
     """One pass."""
     pending = billing.run_pending(limit, deliver=_print_event if events else None)
     for failure in pending.failures:
+        if isinstance(failure.error, BrokenPipeError):
+            raise failure.error  # nobody reads the events any more
         where = "" if failure.org is None else f"{failure.org}: "
         click.echo(f"{where}{failure.what}: {failure.error}", err=True)
     return pending

@@ -64,6 +64,8 @@ def _loaded(path: Path, make: Callable[[Any], _Made]) -> _Made:
         raise click.ClickException(
             f"{path}: it is no JSON, and TOML is read from a file named .toml: {error}"
         ) from error
+    except RecursionError:
+        raise click.ClickException(f"{path}: nested more deeply than any document is") from None
     except (BillingError, OSError, ValueError) as error:
         raise click.ClickException(f"{path}: {error}") from error
 
@@ -116,6 +118,13 @@ def _given(what: str, data: object, names: set[str]) -> Mapping[str, Any]:
     return data
 
 
+def _tables(what: str, data: object) -> list[object]:
+    """A list; each of its tables is looked at where it is read."""
+    if not isinstance(data, list):
+        raise InvalidCommand(what, data, "a list of tables, such as [{ … }, { … }]")
+    return data
+
+
 def _time(given: Mapping[str, Any]) -> datetime:
     at = given.get("effective_at")
     if not isinstance(at, str):
@@ -157,7 +166,7 @@ def _price(what: str, data: object) -> Price | None:
     function: Flat | Graduated | Package
     if "tiers" in given:
         _given(what, dict(given), names - {"amount", "per", "package"})
-        function = Graduated(_tier(what, tier) for tier in given["tiers"])
+        function = Graduated(_tier(what, tier) for tier in _tables("tiers", given["tiers"]))
     elif "package" in given:
         _given(what, dict(given), names - {"per"})
         function = Package.of(_of(what, given), given["package"])
@@ -196,8 +205,8 @@ def _plan(data: object) -> Plan:
         allowance=money("allowance"),
         rollover=money("rollover"),
         grace=timedelta(days=days),
-        limits=tuple(_limit(limit, currency) for limit in given.get("limits", ())),
-        quotas=tuple(_quota(quota) for quota in given.get("quotas", ())),
+        limits=tuple(_limit(each, currency) for each in _tables("limits", given.get("limits", []))),
+        quotas=tuple(_quota(each) for each in _tables("quotas", given.get("quotas", []))),
         currency=currency,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import attrs
 import click
 
 from billing_adapters.cli.charts import bars, by_day, by_model
-from billing_adapters.cli.checkpoints import load_checkpoints, save_checkpoints
+from billing_adapters.cli.checkpoints import load_checkpoints, saved_checkpoints
 from billing_adapters.cli.database import Place, existing, path_of_existing
 from billing_adapters.cli.show import (
     console,
@@ -28,6 +28,7 @@ from billing_adapters.cli.show import (
 from billing_core import (
     Balance,
     Billing,
+    Checkpoint,
     Explanation,
     UsageRow,
     Verification,
@@ -95,34 +96,58 @@ def verify(
       billing verify --db billing.sqlite --checkpoint monday.json
     """
     known = {} if checkpoint is None else load_checkpoints(checkpoint)
-    with existing(db) as billing:
-        verification = verified(billing, org, known, shown=not as_json)
+    left = dict(known)
+    try:
+        with existing(db) as billing, saved_checkpoints(save_checkpoint) as save:
+
+            def keep(each: Checkpoint) -> None:
+                left.pop(each.org, None)
+                save(each)
+
+            verification = verified(billing, org, known, shown=not as_json, keep=keep)
+            if not verification.ok:
+                raise _Wrong
+            # Orgs of the earlier checkpoints that were not looked at now stay as they were.
+            for each in left.values():
+                save(each)
+    except _Wrong:
+        pass
     if as_json:
         print_json(verification_json(verification))
     else:
         say_verified(console(), verification)
     if not verification.ok:
         sys.exit(1)
-    if save_checkpoint is not None:
-        # Orgs of the earlier checkpoints that were not looked at now stay as they were.
-        save_checkpoints(save_checkpoint, {**known, **verification.checkpoints})
+
+
+class _Wrong(Exception):
+    """Nothing is saved."""
 
 
 def verified(
     billing: Billing,
     org: str | None = None,
-    checkpoints: Mapping[str, Any] | None = None,
+    checkpoints: Mapping[str, Checkpoint] | None = None,
     *,
     shown: bool,
+    keep: Callable[[Checkpoint], object] = lambda checkpoint: None,
 ) -> Verification:
-    """Verify, with a bar for each org on the terminal."""
+    """Verify, with a bar for all orgs and one for the org that is read on the terminal.
+    ``keep``: told of each checkpoint; they are not kept here."""
     with progress(shown=shown) as bars:
+        orgs = 1 if org is not None or bars.disable else sum(1 for _ in billing.orgs())
+        every = bars.add_task("Orgs", total=orgs, visible=orgs > 1)
         task = bars.add_task("Verifying", total=None)
+        last = None
 
         def tell(name: str, done: int, total: int) -> None:
+            nonlocal last
+            if name != last:
+                bars.advance(every)
+                last = name
             bars.update(task, description=f"Verifying {name}", completed=done, total=total)
 
-        return billing.verify(org, checkpoints=checkpoints, progress=tell)
+        return billing.verify(org, checkpoints=checkpoints, progress=tell, checkpoint=keep)
 
 
 def verification_json(verification: Verification) -> dict[str, Any]:
@@ -150,8 +175,9 @@ def balance(org: str | None, db: Place, as_json: bool) -> None:
       billing balance acme --db billing.sqlite --json
     """
     with existing(db) as billing:
-        orgs = billing.orgs() if org is None else [org]
-        balances = [billing.balance(each) for each in orgs]
+        orgs = list(billing.orgs()) if org is None else [org]
+        with progress(shown=len(orgs) > 1) as bars:
+            balances = [billing.balance(name) for name in bars.track(orgs, description="Reading")]
     if as_json:
         shown = [_balance_json(each) for each in balances]
         print_json({"orgs": shown} if org is None else shown[0])

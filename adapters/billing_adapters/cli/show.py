@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,10 +33,16 @@ __all__ = [
 ]
 
 
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        raise BrokenPipeError  # rich would exit with 1, which says that something is wrong
+
+
 def console() -> Console:
     """Where results go."""
     # Names may hold what looks like markup.
-    return Console(highlight=False, markup=False, emoji=False)
+    return _Output(highlight=False, markup=False, emoji=False)
 
 
 def progress(*, shown: bool = True) -> Progress:
@@ -55,7 +62,8 @@ def progress(*, shown: bool = True) -> Progress:
 
 def print_json(value: object) -> None:
     """One object, alone on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
+    click.echo(json.dumps(value, indent=2, ensure_ascii=plain))
 
 
 def table(title: str, *columns: str) -> Table:

@@ -25,7 +25,7 @@ __all__ = ["Request", "Trace", "TraceError", "scan"]
 HEADER = b"TIMESTAMP,ContextTokens,GeneratedTokens"
 _LINE = re.compile(
     rb"([0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)[0-9]*"
-    rb",([0-9]{1,12}),([0-9]{1,12})"
+    rb"(?:Z|\+00:?00)?,([0-9]{1,12}),([0-9]{1,12})"
 )
 _LONGEST = 200  # bytes: no line of a trace comes near, and memory stays bounded
 _FIRST = datetime(1971, 1, 1, tzinfo=UTC)
@@ -139,7 +139,11 @@ def _request(path: Path, number: int, raw: bytes) -> Request:
         else:
             return Request(number, at, int(inputs), int(outputs))
     raise _malformed(
-        path, number, raw, "time (UTC), input and output tokens: 2023-11-16 18:15:46.6805900,374,44"
+        path,
+        number,
+        raw,
+        "time (UTC, with or without +00:00), input and output tokens: "
+        "2023-11-16 18:15:46.6805900,374,44",
     )
 
 
