@@ -221,4 +221,13 @@ IN_SECRETS: list[Planted] = [
         "(?:Z|[+-].*)?,",
         (FOUND + "a_trace_s_times_are_in_no_other_zone",),
     ),
+    (
+        "tables are said to be spread over a cluster",
+        "adapters/billing_adapters/postgres/__init__.py",
+        """        raise StoreError(
+            f"{self.name}: distribute()""",
+        """        StoreError(
+            f"{self.name}: distribute()""",
+        ("tests/test_postgres.py::test_distribution_is_refused_in_a_sentence",),
+    ),
 ]

@@ -253,9 +253,14 @@ def test_an_org_without_runs_or_top_ups_is_asked_for_none(
     assert not [sql for sql in sent if re.search(others, sql)]
 
 
-def test_distribution_says_that_there_is_no_citus(store: DisposableStore) -> None:
-    with pytest.raises(StoreError, match="no Citus"):
-        store.distribute()
+def test_distribution_is_refused_in_a_sentence() -> None:
+    # Also where no server answers: nothing is tried.
+    with PostgresStore("host=127.0.0.1 port=1 dbname=x") as store:
+        with pytest.raises(
+            StoreError, match=r"does nothing yet: .*Citus.* one PostgreSQL"
+        ) as error:
+            store.distribute()
+        assert not error.value.retryable
 
 
 @pytest.mark.parametrize("tampered", ["member = member + 1", "occurred_at = occurred_at + 1"])

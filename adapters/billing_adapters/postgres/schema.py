@@ -1,4 +1,4 @@
-"""The schema: numbered migrations, who may do what to it, and how it is distributed.
+"""The schema: numbered migrations, and who may do what to it.
 
 What is here is done once, by whoever owns the schema, on a connection of its own.
 """
@@ -10,19 +10,18 @@ import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib import resources
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 from attrs import frozen
 from psycopg import sql
 
 from billing_adapters.postgres.errors import mapped
-from billing_adapters.postgres.tables import TABLES
 from billing_core.errors import StoreError
 from billing_core.ports import LEVEL
 
 __all__ = [
-    "LEAST", "SCHEMA", "check", "distribute", "finish", "grant", "migrate", "migrations", "quoted",
+    "LEAST", "SCHEMA", "check", "finish", "grant", "migrate", "migrations", "quoted",
     "script",
 ]  # fmt: skip
 
@@ -293,38 +292,3 @@ def grant(db: psycopg.Connection[Any], schema: str, role: str, name: str) -> Non
                 sql.Identifier(schema), sql.Identifier(role)
             )
         )
-
-
-# -- more than one server -------------------------------------------------------
-
-
-def distribute(db: psycopg.Connection[Any], schema: str, name: str) -> None:
-    """Spread the tables over a Citus cluster by ``org_id``; reference rows go everywhere.
-
-    Once, on the coordinator, after ``migrate`` and before there is much in them.  Raises
-    StoreError where the database has no Citus.
-    """
-    with mapped(name):
-        found = db.execute("SELECT 1 FROM pg_extension WHERE extname = 'citus'").fetchone()
-    if found is None:
-        raise StoreError(
-            f"{name} has no Citus: distribute() is for a Citus coordinator, where CREATE "
-            "EXTENSION citus was run; elsewhere there is nothing to do"
-        )
-    with mapped(name), db.transaction():
-        # The journal is append-only by triggers, which look at no other row: safe on shards.
-        [database] = cast(tuple[str], db.execute("SELECT current_database()").fetchone())
-        db.execute(
-            sql.SQL("ALTER DATABASE {} SET citus.enable_unsafe_triggers = on").format(
-                sql.Identifier(database)
-            )
-        )
-        db.execute("SET LOCAL citus.enable_unsafe_triggers = on")
-        for table in TABLES:
-            colocated = "default" if table is TABLES[0] else f"{quoted(schema)}.{TABLES[0].name}"
-            db.execute(
-                "SELECT create_distributed_table(%s, 'org_id', colocate_with => %s)",
-                (f"{quoted(schema)}.{table.name}", colocated),
-            )
-        for reference in ("published", "marks"):
-            db.execute("SELECT create_reference_table(%s)", (f"{quoted(schema)}.{reference}",))
