@@ -316,6 +316,13 @@ class Audit:
         account.ahead += self._allowance(entry, effects)
         account.granted += entry.amount
 
+    def _terms(self, entry: Entry, content: Any, effects: Any) -> None:
+        """A new version of the plan tells what it found passed."""
+        name = self._account().plan
+        plan = None if name is None else self.catalogue.plan(name, entry.at)
+        if plan is None or plan.version != content["plan"] or entry.transfers:
+            self.note(f"entry {entry.seq}", f"{content['plan']} is not the plan in force")
+
     def _subscribe(self, entry: Entry, plan: str | None) -> None:
         account = self._account()
         if plan is None and account.plan is None:
@@ -536,6 +543,7 @@ _FOLLOW: dict[str, Callable[[Audit, Entry, Any, Any], None]] = {
     "undone": Audit._undone,
     "plan": Audit._plan,
     "limit": Audit._limit,
+    "terms": Audit._terms,
     "low_balance": Audit._low_balance,
     "close": Audit._close,
     **FOLLOW_TIME,

@@ -335,6 +335,11 @@ class Catalogue:
             return None
         return _at(timeline, at) or timeline[0][1]
 
+    def renewed(self, name: str, after: int, at: int) -> bool:
+        """Whether a version of a plan took effect after a time, by another."""
+        timeline = self._plans.get(name, ())
+        return len(timeline) > 1 and any(after < effective <= at for effective, _ in timeline)
+
     def changes(self, currency: str, resource: str, org: str, start: int, end: int) -> list[int]:
         """When, in (start, end), a price of a resource may change for an org: a time too many
         costs nothing, as grouping does not."""

@@ -45,7 +45,7 @@ from billing_core.restoration import undo_expiry
 from billing_core.reversal import reverse
 from billing_core.running import RUN_HANDLERS, end_runs, want_run
 from billing_core.storing import STORAGE_HANDLERS, want_storage
-from billing_core.subscribing import set_limit, set_low_balance, set_plan, subscribe
+from billing_core.subscribing import renew, set_limit, set_low_balance, set_plan, subscribe
 from billing_core.terms import Terms
 from billing_core.times import micros, moment
 from billing_core.topping_up import (
@@ -245,6 +245,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     if command.level > terms.level:
         check_level(type(command).__name__, command.level, terms)
     ask = Ask(command, key, content, at, max(at, account.watermark), member or 0)
+    renew(ledger, ask.time)
     result = _HANDLERS[type(command)](ledger, ask)
     if account.ahead:
         keep_ahead(ledger, ask.time)

@@ -200,9 +200,11 @@ def _tell(ledger: Ledger, spend: Spend, spent: int, limit: int, percent: int) ->
     ledger.untold.append(("budget", data))
 
 
-def _marks(ledger: Ledger, subject: str, grain: str) -> list[tuple[int, int]]:
-    """``(limit, percent)`` of each alert of a subject."""
-    limits = _limits(ledger, subject, grain)
+def _marks(
+    ledger: Ledger, subject: str, grain: str, at: int | None = None
+) -> list[tuple[int, int]]:
+    """``(limit, percent)`` of each alert of a subject, by the plan as it is, or was at a time."""
+    limits = _limits(ledger, subject, grain, at)
     return [(limit.amount, percent) for limit in limits for percent in limit.alerts]
 
 
@@ -210,11 +212,11 @@ Marks = dict[tuple[str, str], list[tuple[int, int]]]
 """Subject and grain → the ``(limit, percent)`` of its alerts."""
 
 
-def marks(ledger: Ledger, whose: Iterable[tuple[str, str]]) -> Marks:
+def marks(ledger: Ledger, whose: Iterable[tuple[str, str]], at: int | None = None) -> Marks:
     """The alerts of subjects and grains, ``member:*`` and ``project:*`` for each of them,
-    before limits change: see :func:`tell_passed`."""
+    before limits change, or as they were at a time: see :func:`tell_passed`."""
     return {
-        (subject, grain): _marks(ledger, subject, grain)
+        (subject, grain): _marks(ledger, subject, grain, at)
         for name, grain in whose
         for subject in _each(ledger, name, grain)
     }
@@ -296,7 +298,7 @@ class _InForce(NamedTuple):
     blocks: bool
 
 
-def _limits(ledger: Ledger, subject: str, grain: str) -> Iterator[_InForce]:
+def _limits(ledger: Ledger, subject: str, grain: str, at: int | None = None) -> Iterator[_InForce]:
     """The limits of a subject: the org's own, else that for each, and the plan's."""
     who = subject.partition(":")[0]
     own = _set(ledger, subject, grain)
@@ -304,7 +306,9 @@ def _limits(ledger: Ledger, subject: str, grain: str) -> Iterator[_InForce]:
         own = _set(ledger, f"{who}:*", grain)
     if own is not None:
         yield own
-    plan = None if ledger.account.plan is None else ledger.plan(ledger.time)
+    plan = None
+    if ledger.account.plan is not None:
+        plan = ledger.plan(ledger.time if at is None else at)
     for limit in () if plan is None else plan.limits:
         if (limit.whose, limit.per) == (who, grain):
             yield _InForce(limit.amount.nanos, limit.alerts, limit.blocks)

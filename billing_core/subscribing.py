@@ -5,15 +5,18 @@ from __future__ import annotations
 from billing_core.account_commands import SetLimit, SetLowBalance, SetPlan
 from billing_core.asked import Ask, finish
 from billing_core.errors import InvalidCommand, NotFound
+from billing_core.journal import TELLS
 from billing_core.lapsing import begin_period, grant_allowance, lapse
 from billing_core.ledger import Ledger
 from billing_core.limits import limit_from, marks, tell_passed
 from billing_core.outcomes import Outcome
 from billing_core.owing import repay
+from billing_core.plans import Plan
 from billing_core.records import LimitSet, Subscription
 from billing_core.terms import NeedMore
+from billing_core.text import compact
 
-__all__ = ["set_limit", "set_low_balance", "set_plan", "subscribe"]
+__all__ = ["renew", "set_limit", "set_low_balance", "set_plan", "subscribe"]
 
 
 def set_plan(ledger: Ledger, ask: Ask) -> Outcome:
@@ -31,9 +34,7 @@ def set_plan(ledger: Ledger, ask: Ask) -> Outcome:
             raise InvalidCommand("plan", f"{command.plan} in {plan.currency}", expected)
     lapse(ledger, ask.time)
     limit_from(ledger, ask.time)
-    named = [] if plan is None else [each for each in plan.limits if each.alerts]
-    whose = [(each.whose if each.whose == "org" else f"{each.whose}:*", each.per) for each in named]
-    before = marks(ledger, whose)
+    before = marks(ledger, [] if plan is None else _alerted(plan))
     period = ledger.period(ask.time)
     if account.period != period.start:  # it had no plan, or paused, when this one began
         begin_period(account, period.start)
@@ -46,6 +47,40 @@ def set_plan(ledger: Ledger, ask: Ask) -> Outcome:
         ledger.will_lapse(period.end)
         repay(ledger)
     return finish(ledger, ask, 0 if lot is None else lot.amount, effects)
+
+
+def _alerted(plan: Plan) -> list[tuple[str, str]]:
+    """Whose limits of a plan have alerts, and per what."""
+    return [
+        (each.whose if each.whose == "org" else f"{each.whose}:*", each.per)
+        for each in plan.limits
+        if each.alerts
+    ]
+
+
+def renew(ledger: Ledger, time: int) -> None:
+    """Where a new version of the org's plan has taken effect since it last decided anything, the
+    alerts that came with it and whose mark has been passed are told, in an entry of its own."""
+    account = ledger.account
+    name, since = account.plan, account.watermark
+    if name is None or not ledger.catalogue.renewed(name, since, time):
+        return
+    if ledger.terms.level < TELLS:
+        return
+    plan, was = ledger.plan(time), ledger.plan(since)
+    if plan is None or _alerts(plan) <= _alerts(was):
+        return
+    lapse(ledger, time)
+    tell_passed(ledger, marks(ledger, _alerted(plan), since))
+    ledger.post(f"terms:{plan.version}", time, compact({"plan": plan.version}), 0)
+
+
+def _alerts(plan: Plan | None) -> set[tuple[str, str, int, int]]:
+    return {
+        (limit.whose, limit.per, limit.amount.nanos, percent)
+        for limit in (() if plan is None else plan.limits)
+        for percent in limit.alerts
+    }
 
 
 def subscribe(ledger: Ledger, plan: str | None, time: int) -> None:

@@ -8,6 +8,9 @@ AUDIT_TIME = "billing_core/audit_time.py"
 
 LIMITS = "billing_core/limits.py"
 
+SUBSCRIBING = "billing_core/subscribing.py"
+
+TERMS = "tests/test_new_terms.py::test_"
 BY_DAY = "tests/test_runs_by_day.py::test_"
 PRICED_LATE = "tests/test_runs_priced_late.py::test_"
 
@@ -117,5 +120,43 @@ IN_CHARGES: list[Planted] = [
         '    if entry.op == "back" and bool(',
         "    if False and bool(",
         (BY_DAY + "verify_finds_a_run_that_makes_its_project_room_that_it_had_not_used",),
+    ),
+    (
+        "a plan's new version tells nothing",
+        "billing_core/decide.py",
+        "    renew(ledger, ask.time)\n",
+        "",
+        (
+            TERMS + "an_alert_that_a_plans_new_version_brings_is_told_at_the_next_decision",
+            TERMS + "it_is_told_once_by_what_is_refused_too",
+        ),
+    ),
+    (
+        "a plan's new version tells old alerts again",
+        SUBSCRIBING,
+        "marks(ledger, _alerted(plan), since)",
+        "{name: [] for name in marks(ledger, _alerted(plan), since)}",
+        (TERMS + "alerts_that_were_there_before_are_not_told_again",),
+    ),
+    (
+        "a plan's new version is recorded though it brings no alert",
+        SUBSCRIBING,
+        "    if plan is None or _alerts(plan) <= _alerts(was):",
+        "    if plan is None:",
+        (TERMS + "a_version_without_new_alerts_writes_nothing",),
+    ),
+    (
+        "a plan's new version tells while the version before runs",
+        SUBSCRIBING,
+        "    if ledger.terms.level < TELLS:",
+        "    if False:",
+        (TERMS + "nothing_is_told_while_the_version_before_may_run",),
+    ),
+    (
+        "verify believes any new terms",
+        "billing_core/audit.py",
+        '        if plan is None or plan.version != content["plan"] or entry.transfers:',
+        "        if False:",
+        (TERMS + "verify_finds_terms_that_are_not_the_plans",),
     ),
 ]

@@ -145,6 +145,7 @@ class Model:
             raise Wrong("Conflict")
         if org.closed and not isinstance(command, (Settle, PriceUnpriced)):
             raise No(no("closed"))
+        self._renew(org, max(own, org.watermark))
         handle: Callable[..., Answer] = getattr(self, f"_{command.op}")
         if isinstance(command, (Hold, Extend)):
             return handle(org, command, own, max(own, org.watermark), seen)
@@ -238,6 +239,26 @@ class Model:
         lot, amount = (None, 0) if org.dealt is None else org.allow(plan, time)
         org.repay(time)
         return self._success(org, command, time, "Subscribed", amount, amount=amount, lot=lot)
+
+    @staticmethod
+    def _renew(org: Facts, time: int) -> None:
+        """A version of the plan may have taken effect since anything was decided."""
+        plan, was = org.plan(time), org.plan(org.watermark)
+        if plan is None or was is None or plan.version == was.version:
+            return
+        known = [
+            (old.whose, old.per, old.amount, mark) for old in was.limits for mark in old.alerts
+        ]
+        if all(
+            (new.whose, new.per, new.amount, mark) in known
+            for new in plan.limits
+            for mark in new.alerts
+        ):
+            return
+        before = alerts(org, org.watermark)
+        org.lapse(time)
+        alert_of(org, before, time)
+        org.post(f"terms:{plan.version}", time, 0)
 
     @staticmethod
     def _limit_from(org: Facts) -> None:
