@@ -50,8 +50,9 @@ def check_stands(ledger: Ledger, command: Command, made: Entry, at: int) -> None
         _check_run(ledger, command)
     elif isinstance(command, Deduct):
         story = ledger.state.charges.get(made.seq)
-        # The story of a charge of nothing is that its usage was undone.
-        undone = made.amount == 0
+        # One that costs nothing stands unless its usage was undone: that of others may have
+        # been, and it be what costs less for that.
+        undone = f"undone:{made.seq}" in ledger.state.entries
         if story is not None and story.amount <= story.reversed and (story.amount or undone):
             raise HoldEnded(
                 command.org, command.key, "charge", str(made.seq), "reversed",

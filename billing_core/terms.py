@@ -128,3 +128,4 @@ class NeedMore(Exception):
                 )
             want.holds |= holds
             want.charges |= charges
+            want.keys |= {f"undone:{number}" for number in charges}

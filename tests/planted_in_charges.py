@@ -10,6 +10,7 @@ LIMITS = "billing_core/limits.py"
 
 SUBSCRIBING = "billing_core/subscribing.py"
 
+UNDO = "tests/test_undo_usage.py::test_"
 TERMS = "tests/test_new_terms.py::test_"
 BY_DAY = "tests/test_runs_by_day.py::test_"
 PRICED_LATE = "tests/test_runs_priced_late.py::test_"
@@ -158,5 +159,40 @@ IN_CHARGES: list[Planted] = [
         '        if plan is None or plan.version != content["plan"] or entry.transfers:',
         "        if False:",
         (TERMS + "verify_finds_terms_that_are_not_the_plans",),
+    ),
+    (
+        "a deduct that others made cost nothing stands though it was undone",
+        "billing_core/replay.py",
+        '        undone = f"undone:{made.seq}" in ledger.state.entries\n',
+        "        undone = made.amount == 0\n",
+        (UNDO + "a_call_that_costs_nothing_for_others_failures_stands_until_it_is_undone_too",),
+    ),
+    (
+        "a deduct that others made cost nothing does not stand",
+        "billing_core/replay.py",
+        '        undone = f"undone:{made.seq}" in ledger.state.entries\n',
+        "        undone = True\n",
+        (UNDO + "a_call_that_costs_nothing_for_others_failures_stands_until_it_is_undone_too",),
+    ),
+    (
+        "whether a deduct was undone is not looked up",
+        "billing_core/terms.py",
+        '            want.keys |= {f"undone:{number}" for number in charges}\n',
+        "",
+        (UNDO + "a_call_that_costs_nothing_for_others_failures_stands_until_it_is_undone_too",),
+    ),
+    (
+        "a page that was ordered before is answered as new",
+        "billing_core/engine/topups.py",
+        "TopUpPage(page.url, page.id, topup.topup, ordered.replayed)",
+        "TopUpPage(page.url, page.id, topup.topup)",
+        ("tests/test_http_paying.py::test_one_key_opens_one_page",),
+    ),
+    (
+        "settings that were set before are answered as new",
+        "adapters/billing_adapters/http/paying.py",
+        "replayed=made.replayed)",
+        "replayed=False)",
+        ("tests/test_http_paying.py::test_automatic_top_ups_from_the_first_card_to_recovery",),
     ),
 ]

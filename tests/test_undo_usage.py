@@ -89,6 +89,30 @@ def test_what_a_free_call_that_failed_made_others_pay_comes_back_from_the_latest
     assert world.wrong() == []
 
 
+def test_a_call_that_costs_nothing_for_others_failures_stands_until_it_is_undone_too() -> None:
+    """Sent again, it is paid; once its own usage did not happen, nobody goes on because of it."""
+    world = tools()
+    charges = [call(world, key=f"c{number}") for number in range(4)]
+    undo(world, charges[0])
+    assert world.balance().used == 0
+    assert call(world, key="c3").replayed
+    assert undo(world, charges[3]).amount == 0
+    for key, charge in (("c0", charges[0]), ("c3", charges[3])):
+        with pytest.raises(HoldEnded) as caught:
+            call(world, key=key)
+        assert (caught.value.ended, caught.value.charges) == ("reversed", (charge.seq,))
+        assert caught.value.retryable
+    assert call(world, key="c2").replayed
+    asyncio.run(_sent_again(world))
+    assert world.wrong() == []
+
+
+async def _sent_again(world: World) -> None:
+    billing = AsyncBilling(world.store, clock=world.clock)
+    with pytest.raises(HoldEnded):
+        await billing.deduct("acme", "c3", Usage.of("tool:search", {"call": 1}))
+
+
 def test_requests_and_quantities_leave_the_reports() -> None:
     world = tools()
     kept, failed = call(world, 2), call(world, 5)

@@ -48,11 +48,13 @@ _TIMES = 10  # that an answer may be outdated in a row
 @frozen
 class TopUpPage:
     """Where to send a customer to pay.  ``session``: the provider's id of the page, which
-    comes back to ``success_url``; ``topup``: ours.  ``url``: None once it is closed."""
+    comes back to ``success_url``; ``topup``: ours.  ``url``: None once it is closed.
+    ``replayed``: it was ordered before, by this key."""
 
     url: str | None
     session: str
     topup: str
+    replayed: bool = False
 
 
 @frozen
@@ -141,14 +143,15 @@ class TopUps(Reads):
         command = OrderTopUp(
             org, key, amount=amount, order=order, livemode=provider.livemode, at=at
         )
-        topup = self._topup(org, self._do(command, Ordered).topup)
+        ordered = self._do(command, Ordered)
+        topup = self._topup(org, ordered.topup)
         if topup.checkout is not None:
             page = provider.read_checkout(topup.checkout)
         else:
             self._check_fresh(provider, topup)
             page = self._open(provider, CheckoutOrder(**json.loads(topup.asked)))
             self._do(RecordTopUp(org, topup.topup, checkout=page), Recorded)
-        return TopUpPage(page.url, page.id, topup.topup)
+        return TopUpPage(page.url, page.id, topup.topup, ordered.replayed)
 
     def _open(self, provider: PaymentProvider, asked: CheckoutOrder) -> Checkout:
         """The page of an order; without its customer, if the provider has that one no more."""

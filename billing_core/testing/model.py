@@ -165,7 +165,7 @@ class Model:
             amount = org.charges[number].amount
             shifted = [n for seq, of, n in org.reversals if of == number and seq in org.shifted]
             cost = amount - sum(shifted)
-            if org.reversed(number) == amount and (cost or (number in org.undone and not amount)):
+            if org.reversed(number) == amount and (cost or number in org.undone):
                 raise Ended("reversed", [number], True)
 
     def _open(self, command: OpenAccount, own: int, now: int) -> Answer:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Literal
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from billing_adapters.http.messages import Problem
 from billing_adapters.http.routes import Call, Id, Name, Posted, Route
@@ -82,10 +82,12 @@ class TopUpBody(CheckoutBody):
 
 @frozen
 class CheckoutPage:
-    """Where to send the customer to pay; the URL is null once the page is closed."""
+    """Where to send the customer to pay; the URL is null once the page is closed.  `replayed`:
+    it was ordered before, by this key."""
 
     checkout_url: str | None
     session_id: Id
+    replayed: bool
 
 
 @frozen
@@ -119,7 +121,7 @@ def _top_up(call: Call, asked: TopUpBody) -> CheckoutPage:
             cancel_url=cancel,
             save_method=asked.save_payment_method,
         )
-    return CheckoutPage(page.url, page.session)
+    return CheckoutPage(page.url, page.session, page.replayed)
 
 
 def _success(call: Call, asked: SuccessQuery) -> TopUpResult:
@@ -212,10 +214,17 @@ def _recovery(found: AutoTopUpStatus) -> Literal["checkout", "enable"] | None:
     return "checkout" if found.stopped in NEEDS_METHOD else "enable"
 
 
-def _set_auto_topup(call: Call, asked: AutoTopUpBody) -> AutoTopUp:
+@frozen(kw_only=True)
+class AutoTopUpSet(AutoTopUp):
+    """How the automatic top-up stands now.  `replayed`: the same was set before, by this key."""
+
+    replayed: bool
+
+
+def _set_auto_topup(call: Call, asked: AutoTopUpBody) -> AutoTopUpSet:
     cap = asked.period_cap_cents
     with _named(amount="topupAmountCents", threshold="thresholdCents", cap="periodCapCents"):
-        call.billing.set_auto_topup(
+        made = call.billing.set_auto_topup(
             call.org,
             call.key_or_new,
             enabled=asked.enabled,
@@ -224,7 +233,8 @@ def _set_auto_topup(call: Call, asked: AutoTopUpBody) -> AutoTopUp:
             cap=None if cap is None else _money(call, cap),
             times=asked.period_times,
         )
-    return _auto_topup(call, asked)
+    stands = _auto_topup(call, asked)
+    return AutoTopUpSet(**asdict(stands, recurse=False), replayed=made.replayed)
 
 
 def _recover(call: Call, asked: CheckoutBody) -> CheckoutPage:
@@ -232,7 +242,7 @@ def _recover(call: Call, asked: CheckoutBody) -> CheckoutPage:
     success, cancel = asked.urls(call)
     with _named(success_url="successUrl", cancel_url="cancelUrl"):
         page = billing.recover(call.org, call.key_or_new, success_url=success, cancel_url=cancel)
-    return CheckoutPage(page.url, page.session)
+    return CheckoutPage(page.url, page.session, page.replayed)
 
 
 # -- webhooks -------------------------------------------------------------------
@@ -271,7 +281,7 @@ PAYING: tuple[Route, ...] = (
         _auto_topup, "The org's automatic top-up",
     ),
     Route(
-        "PUT", "/v1/billing/auto-topup", "set_auto_topup", "admin", AutoTopUpBody, AutoTopUp,
+        "PUT", "/v1/billing/auto-topup", "set_auto_topup", "admin", AutoTopUpBody, AutoTopUpSet,
         _set_auto_topup, "Set the automatic top-up", key="optional",
     ),
     Route(
