@@ -21,22 +21,19 @@ import random
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from hashlib import sha256
 from pathlib import Path
-from queue import Queue
 from typing import NamedTuple
 
 import pytest
-from planted_faults import Copy
+from planted_faults import WORKERS, Copy, copied
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / ".mutants"
-WORKERS = 2
 FIRST = 20  # so many of the quickest tests are run before the rest
 
 # What decides about money, and what writes and reads it.
@@ -341,10 +338,7 @@ def verdict(copy: Copy, mutant: Mutant, tests: list[str], budget: float) -> str:
                 continue
             patience = max(10, int(ends - time.monotonic()))
             try:
-                done = copy.run(
-                    "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=no", *some,
-                    patience=patience,
-                )  # fmt: skip
+                done = copy.run("-x", "--tb=no", *some, patience=patience)
             except subprocess.TimeoutExpired:
                 # Either it hangs, or there are more tests than the budget has time for.
                 return "killed: hangs" if some is not tests[FIRST:] else "survived the budget"
@@ -373,12 +367,7 @@ def tried(chosen: list[Mutant], kept: Path, budget: float) -> Iterator[tuple[Mut
         return
     reached = Reached()
     tests = {_id(each): reached.tests(each) for each in open_}
-    with tempfile.TemporaryDirectory() as directory:
-        copies: Queue[Copy] = Queue()
-        for number in range(WORKERS):
-            copy = Copy(Path(directory).resolve() / str(number))
-            copy.check_imports()
-            copies.put(copy)
+    with copied() as copies:
 
         def one(mutant: Mutant) -> tuple[Mutant, str]:
             copy = copies.get()
