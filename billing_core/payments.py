@@ -20,12 +20,15 @@ Prove a provider right with :mod:`billing_core.testing.payment_contract`.
 from __future__ import annotations
 
 import re
-from typing import Generic, Literal, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
+from attrs.validators import optional
 
 from billing_core.errors import InvalidCommand
 from billing_core.minor_units import minor_unit
+from billing_core.money import checked_currency
 from billing_core.text import checked_name
 
 __all__ = [
@@ -68,6 +71,55 @@ NoticeKind = Literal[
 ]  # fmt: skip
 
 T = TypeVar("T")
+
+_LARGEST = 2**63 - 1
+_LATEST = 10**17  # microseconds, in the year 5138: later than any time that means something
+
+
+# -- what a provider's answer is made of: checked, as it comes from outside ----------------
+
+
+def _is_id(_: object, of: Attribute[Any], value: object) -> None:
+    checked_name(of.name, value)
+
+
+def _is_text(_: object, of: Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not value.isprintable():
+        raise InvalidCommand(of.name, value, "printable text")
+
+
+def _is_amount(_: object, of: Attribute[Any], value: object) -> None:
+    if type(value) is not int or abs(value) > _LARGEST:
+        raise InvalidCommand(of.name, value, "an int of minor units, of 64 bits")
+
+
+def _is_time(_: object, of: Attribute[Any], value: object) -> None:
+    if type(value) is not int or not 0 <= value < _LATEST:
+        raise InvalidCommand(of.name, value, "an int of microseconds since 1970")
+
+
+def _is_bool(_: object, of: Attribute[Any], value: object) -> None:
+    if type(value) is not bool:
+        raise InvalidCommand(of.name, value, "True or False")
+
+
+def _is_currency(_: object, of: Attribute[Any], value: object) -> None:
+    checked_currency(value)
+
+
+def _is_currency_or_none_yet(_: object, of: Attribute[Any], value: object) -> None:
+    if value != "":
+        checked_currency(value)
+
+
+def _one_of(kind: Any) -> Callable[[object, Attribute[Any], object], None]:
+    words = get_args(kind)
+
+    def is_one(_: object, of: Attribute[Any], value: object) -> None:
+        if not isinstance(value, str) or value not in words:
+            raise InvalidCommand(of.name, value, f"one of {', '.join(words)}")
+
+    return is_one
 
 
 @frozen(kw_only=True)
@@ -142,19 +194,19 @@ class Checkout:
     ``method``: the saved method, once there is one that may be charged off-session.
     """
 
-    id: str
-    url: str | None
-    state: CheckoutState
-    paid: PaidState
-    subtotal: int
-    total: int
-    currency: str
-    livemode: bool
-    org: str | None
-    order: str | None
-    payment: str | None
-    customer: str | None
-    method: str | None
+    id: str = field(validator=_is_id)
+    url: str | None = field(validator=optional(_is_text))
+    state: CheckoutState = field(validator=_one_of(CheckoutState))
+    paid: PaidState = field(validator=_one_of(PaidState))
+    subtotal: int = field(validator=_is_amount)
+    total: int = field(validator=_is_amount)
+    currency: str = field(validator=_is_currency_or_none_yet)
+    livemode: bool = field(validator=_is_bool)
+    org: str | None = field(validator=optional(_is_id))
+    order: str | None = field(validator=optional(_is_id))
+    payment: str | None = field(validator=optional(_is_id))
+    customer: str | None = field(validator=optional(_is_id))
+    method: str | None = field(validator=optional(_is_id))
 
 
 @frozen(kw_only=True)
@@ -165,11 +217,11 @@ class Refund:
     was ``succeeded``.  ``key``: the caller's, None where we did not ask for it.
     """
 
-    id: str
-    payment: str
-    amount: int
-    state: RefundState
-    key: str | None
+    id: str = field(validator=_is_id)
+    payment: str = field(validator=_is_id)
+    amount: int = field(validator=_is_amount)
+    state: RefundState = field(validator=_one_of(RefundState))
+    key: str | None = field(validator=optional(_is_id))
 
 
 @frozen(kw_only=True)
@@ -178,11 +230,11 @@ class Dispute:
     from us and given back so far, in minor units of the payment's currency, without fees.  One
     that is lost after it was won has withdrawn twice."""
 
-    id: str
-    amount: int
-    state: DisputeState
-    withdrawn: int
-    reinstated: int
+    id: str = field(validator=_is_id)
+    amount: int = field(validator=_is_amount)
+    state: DisputeState = field(validator=_one_of(DisputeState))
+    withdrawn: int = field(validator=_is_amount)
+    reinstated: int = field(validator=_is_amount)
 
 
 @frozen(kw_only=True)
@@ -202,24 +254,24 @@ class Payment:
     the customer finish this very payment.
     """
 
-    id: str
-    state: PaymentState
-    amount: int
-    received: int
-    subtotal: int | None
-    currency: str
-    livemode: bool
-    created: int
-    org: str | None
-    order: str | None
-    attempt: str | None
-    checkout: str | None
-    customer: str | None
-    method: str | None
+    id: str = field(validator=_is_id)
+    state: PaymentState = field(validator=_one_of(PaymentState))
+    amount: int = field(validator=_is_amount)
+    received: int = field(validator=_is_amount)
+    subtotal: int | None = field(validator=optional(_is_amount))
+    currency: str = field(validator=_is_currency)
+    livemode: bool = field(validator=_is_bool)
+    created: int = field(validator=_is_time)
+    org: str | None = field(validator=optional(_is_id))
+    order: str | None = field(validator=optional(_is_id))
+    attempt: str | None = field(validator=optional(_is_id))
+    checkout: str | None = field(validator=optional(_is_id))
+    customer: str | None = field(validator=optional(_is_id))
+    method: str | None = field(validator=optional(_is_id))
     refunds: tuple[Refund, ...] = ()
     disputes: tuple[Dispute, ...] = ()
-    failure: str | None = None
-    recovery: str | None = field(default=None, repr=False)
+    failure: str | None = field(default=None, validator=optional(_is_text))
+    recovery: str | None = field(default=None, repr=False, validator=optional(_is_text))
 
     @property
     def refunded(self) -> int:
@@ -265,15 +317,15 @@ class Notice:
     known; ``customer_deleted`` the customer; ``ignored`` nothing.
     """
 
-    event: str
-    kind: NoticeKind
-    word: str
-    created: int
-    api_version: str | None = None
-    checkout: str | None = None
-    payment: str | None = None
-    customer: str | None = None
-    method: str | None = None
+    event: str = field(validator=_is_id)
+    kind: NoticeKind = field(validator=_one_of(NoticeKind))
+    word: str = field(validator=_is_text)
+    created: int = field(validator=_is_time)
+    api_version: str | None = field(default=None, validator=optional(_is_text))
+    checkout: str | None = field(default=None, validator=optional(_is_id))
+    payment: str | None = field(default=None, validator=optional(_is_id))
+    customer: str | None = field(default=None, validator=optional(_is_id))
+    method: str | None = field(default=None, validator=optional(_is_id))
 
 
 @frozen
@@ -289,6 +341,10 @@ class Page(Generic[T]):
 class PaymentProvider(Protocol):
     """Moves money.  Safe to share between threads; every method may block on the network,
     for a bounded time, and raises PaymentError, never an error of the provider's client.
+
+    What is answered may be of any shape.  The values above raise InvalidCommand where it is not
+    what they are made of; that is a PaymentError too: ``unavailable`` of what reads,
+    ``unknown_outcome`` of what writes, ``bad_webhook`` of what is posted.
 
     Any method: ``unauthorized``, ``rate_limited`` (retryable), ``invalid_request``.
     Methods that write take a key of 1 to 200 characters, unique among all keys ever used with

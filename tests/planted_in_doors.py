@@ -7,6 +7,8 @@ Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 HTTP = "adapters/billing_adapters/http/"
 COST = "tests/test_cost.py"
+ODD = "tests/test_odd_answers.py::test_"
+STRIPE = "adapters/billing_adapters/stripe_payments.py"
 
 IN_DOORS: list[Planted] = [
     (
@@ -37,5 +39,33 @@ IN_DOORS: list[Planted] = [
         "        found.setdefault(name.lower(), []).append(value)\n",
         "        found[name.lower()] = [', '.join([*found.get(name.lower(), []), value])]\n",
         (COST + "::test_a_header_that_comes_again_and_again_costs_little",),
+    ),
+    (
+        "a payment without what every payment has is an error of the library's",
+        STRIPE,
+        "    except ODD as error:\n        said",
+        "    except ZeroDivisionError as error:\n        said",
+        (ODD + "an_answer_altered_at_any_place_is_a_value_or_a_payment_error[charge]",),
+    ),
+    (
+        "an event of another shape is an error of the library's",
+        STRIPE,
+        "        except ODD as error:\n            raise",
+        "        except KeyError as error:\n            raise",
+        (ODD + "a_webhook_altered_at_any_place_is_a_notice_or_refused",),
+    ),
+    (
+        "an amount that is text is an amount",
+        "billing_core/payments.py",
+        "    if type(value) is not int or abs(value) > _LARGEST:",
+        "    if False:",
+        (ODD + "an_answer_altered_at_any_place_is_a_value_or_a_payment_error[refund]",),
+    ),
+    (
+        "what Stripe says of another payment is believed",
+        STRIPE,
+        "    if found.id != name:",
+        "    if False:",
+        (ODD + "an_answer_about_another_is_none",),
     ),
 ]

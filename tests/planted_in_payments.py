@@ -139,7 +139,7 @@ PAYMENTS: list[Planted] = [
     (
         "only the ten newest refunds count",
         STRIPE,
-        'if refunds["has_more"]:',
+        "if more:",
         "if False:",
         (STRIPES + "every_one_of_many_refunds_counts",),
     ),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from billing_adapters.credentials import (
     checked_address,
@@ -19,11 +19,13 @@ from billing_adapters.credentials import (
 )
 from billing_adapters.stripe_replies import (
     NOTICES,
+    ODD,
     checkout_of,
     dispute_of,
     notice_of,
     payment_of,
     refund_of,
+    word_of,
 )
 from billing_adapters.webhooks import verified
 from billing_core.errors import InvalidCommand, PaymentError, PaymentErrorKind
@@ -77,6 +79,8 @@ _PAGE = 100
 _CHECKOUT_LIFE = DAY + HOUR  # a session is open for at most a day; an hour for good measure
 _REFUNDS = "latest_charge.refunds"
 _SECOND = 1_000_000
+
+_Found = TypeVar("_Found", Checkout, Payment)
 
 
 class StripePayments(PaymentProvider):
@@ -133,7 +137,7 @@ class StripePayments(PaymentProvider):
         params = _session_params(order)
         with _mapped(f"create a checkout for order {order.order!r}", writes=True):
             session = self._client.v1.checkout.sessions.create(params, {"idempotency_key": key})
-        return checkout_of(session.to_dict())
+            return checkout_of(session.to_dict())
 
     def read_checkout(self, checkout: str) -> Checkout:
         checked_name("checkout", checkout)
@@ -141,7 +145,7 @@ class StripePayments(PaymentProvider):
             session = self._client.v1.checkout.sessions.retrieve(
                 checkout, {"expand": ["payment_intent"]}
             )
-        return checkout_of(session.to_dict())
+            return _asked(checkout, checkout_of(session.to_dict()))
 
     def charge(self, attempt: ChargeAttempt) -> Payment:
         doing = f"charge attempt {attempt.attempt!r}"
@@ -151,9 +155,9 @@ class StripePayments(PaymentProvider):
                 intent = self._client.v1.payment_intents.create(
                     params, {"idempotency_key": attempt.attempt, "max_network_retries": 0}
                 )
-                payment = intent.id
+                payment = checked_name("payment", intent.id)
             except stripe.CardError as declined:
-                payment = _declined_intent(declined)
+                payment = checked_name("payment", _declined_intent(declined))
         # What a repeated key is answered is as old as the first answer, so read it back.
         try:
             return self.read_payment(payment)
@@ -183,13 +187,14 @@ class StripePayments(PaymentProvider):
                 listed = self._client.v1.payment_intents.list(params)
             for each in listed.auto_paging_iter():
                 intent = each.to_dict()
-                if (intent.get("metadata") or {}).get("billing_attempt") == attempt:
+                if intent["metadata"].get("billing_attempt") == attempt:
                     found.append(intent)
-        if not found:
-            return None
-        ranks = {"succeeded": 0, "processing": 1}
-        best = min(found, key=lambda each: (ranks.get(each["status"], 2), -each["created"]))
-        return self.read_payment(best["id"])
+            if not found:
+                return None
+            ranks = {"succeeded": 0, "processing": 1}
+            best = min(found, key=lambda each: (ranks.get(each["status"], 2), -each["created"]))
+            payment = checked_name("payment", best["id"])
+        return self.read_payment(payment)
 
     def read_payment(self, payment: str) -> Payment:
         checked_name("payment", payment)
@@ -200,7 +205,8 @@ class StripePayments(PaymentProvider):
             if _may_be_of_a_checkout(intent):
                 made_by = self._client.v1.checkout.sessions.list({"payment_intent": payment})
                 session = next((each.to_dict() for each in made_by.data), None)
-            return self._payment(intent, session, disputed=bool(intent.get("latest_charge")))
+            disputed = intent["latest_charge"] is not None
+            return _asked(payment, self._payment(intent, session, disputed=disputed))
 
     def refund(self, payment: str, *, key: str, amount: int | None = None) -> Refund:
         checked_name("payment", payment)
@@ -217,7 +223,7 @@ class StripePayments(PaymentProvider):
             refund = self._client.v1.refunds.create(
                 params, {"idempotency_key": key, "max_network_retries": 0}
             )
-        return refund_of(refund.to_dict(), payment)
+            return refund_of(refund.to_dict(), payment)
 
     def notices(self, since: int, *, cursor: str | None = None) -> Page[Notice]:
         params: EventListParams = {
@@ -229,9 +235,9 @@ class StripePayments(PaymentProvider):
             params["starting_after"] = cursor
         with _mapped("list events"):
             listed = self._client.v1.events.list(params)
-        items = tuple(notice_of(each.to_dict()) for each in listed.data)
-        more = items[-1].event if listed.has_more and items else None
-        return Page(items, more, _dated(listed.last_response))
+            items = tuple(notice_of(each.to_dict()) for each in listed.data)
+            more = items[-1].event if listed.has_more and items else None
+            return Page(items, more, _dated(listed.last_response))
 
     def payments(self, start: int, end: int, *, cursor: str | None = None) -> Page[Payment]:
         params: PaymentIntentListParams = {
@@ -253,7 +259,7 @@ class StripePayments(PaymentProvider):
                 )
                 for intent in intents
             )
-        return Page(items, items[-1].id if listed.has_more and items else None)
+            return Page(items, items[-1].id if listed.has_more and items else None)
 
     def read_webhook(self, body: bytes, signature: str | None, *, now: int) -> Notice:
         event = verified(body, signature, secrets=self._secrets, now=now)
@@ -271,7 +277,7 @@ class StripePayments(PaymentProvider):
             )
         try:
             return notice_of(event)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except ODD as error:
             raise PaymentError(
                 f"webhook refused: an event without what every event has ({error!r})",
                 kind="bad_webhook",
@@ -281,10 +287,12 @@ class StripePayments(PaymentProvider):
         self, intent: Mapping[str, Any], session: Mapping[str, Any] | None, *, disputed: bool
     ) -> Payment:
         """``disputed``: whether to ask for disputes."""
-        charge: Mapping[str, Any] = intent.get("latest_charge") or {}
-        refunds: Mapping[str, Any] = charge.get("refunds") or {"data": [], "has_more": False}
-        listed: list[Mapping[str, Any]] = refunds["data"]
-        if refunds["has_more"]:  # beyond the ten that come with a charge
+        charge: Mapping[str, Any] | None = intent["latest_charge"]
+        listed: list[Mapping[str, Any]] = []
+        more = False
+        if charge is not None:
+            listed, more = charge["refunds"]["data"], charge["refunds"]["has_more"]
+        if more:  # beyond the ten that come with a charge
             every = self._client.v1.refunds.list({"payment_intent": intent["id"], "limit": _PAGE})
             listed = [each.to_dict() for each in every.auto_paging_iter()]
         disputes: list[Mapping[str, Any]] = []
@@ -404,6 +412,16 @@ def _mapped(doing: str, *, writes: bool = False) -> Iterator[None]:
         yield
     except stripe.StripeError as error:
         raise _payment_error(error, doing, writes=writes) from error
+    except ODD as error:
+        said = f"could not {doing}: an answer that is not as documented ({type(error).__name__})"
+        raise _unanswered(said, writes=writes) from error
+
+
+def _asked(name: str, found: _Found) -> _Found:
+    """What was read, which is what was asked for."""
+    if found.id != name:
+        raise ValueError(f"an answer about {found.id!r}")
+    return found
 
 
 def _missing(error: stripe.InvalidRequestError) -> Literal["customer", "method"] | None:
@@ -416,10 +434,10 @@ def _missing(error: stripe.InvalidRequestError) -> Literal["customer", "method"]
 
 
 def _payment_error(error: stripe.StripeError, doing: str, *, writes: bool) -> PaymentError:
-    said = f"could not {doing}: {error.user_message or type(error).__name__}"
-    code, status = error.code, error.http_status
+    said = f"could not {doing}: {_message(error)}"
+    code, status = word_of(error.code), error.http_status
     if error.error is not None:
-        code = error.error.code or code
+        code = word_of(error.error.code) or code
     if status == 409:
         advice = "a request with this key is still running; repeat it later with the same key"
         return PaymentError(
@@ -448,6 +466,15 @@ def _payment_error(error: stripe.StripeError, doing: str, *, writes: bool) -> Pa
         kind: PaymentErrorKind = "not_found" if missing else "invalid_request"
         return PaymentError(said, kind=kind, code=code, missing=_missing(error))
     # No answer, one that is unreadable, or a failure of theirs.
+    return _unanswered(said, writes=writes, code=code)
+
+
+def _message(error: stripe.StripeError) -> str:
+    said = error.user_message
+    return said if isinstance(said, str) and said.isprintable() and said else type(error).__name__
+
+
+def _unanswered(said: str, *, writes: bool, code: str | None = None) -> PaymentError:
     if not writes:
         return PaymentError(
             f"{said}; repeat it later", kind="unavailable", retryable=True, code=code

@@ -1,10 +1,15 @@
-"""What Stripe's objects mean to the payment port: pure functions over plain JSON."""
+"""What Stripe's objects mean to the payment port: pure functions over plain JSON.
+
+An answer may be of any shape: what is missing or of another type raises one of ``ODD``, here or
+in the port's values, and whoever asked makes a PaymentError of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from billing_core.errors import InvalidCommand
 from billing_core.payments import (
     Checkout,
     Dispute,
@@ -17,9 +22,24 @@ from billing_core.payments import (
     RefundState,
 )
 
-__all__ = ["NOTICES", "checkout_of", "dispute_of", "notice_of", "payment_of", "refund_of"]
+__all__ = [
+    "NOTICES",
+    "ODD",
+    "checkout_of",
+    "dispute_of",
+    "notice_of",
+    "payment_of",
+    "refund_of",
+    "word_of",
+]
 
 Json = Mapping[str, Any]
+
+ODD = (
+    ArithmeticError, AttributeError, InvalidCommand, LookupError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What reading an answer raises that is not as documented."""
 
 NOTICES: Mapping[str, NoticeKind] = {
     "checkout.session.completed": "checkout",
@@ -89,8 +109,8 @@ def checkout_of(session: Json) -> Checkout:
         total=session["amount_total"] or 0,
         currency=(session["currency"] or "").upper(),  # one that only saves a card has none
         livemode=session["livemode"],
-        org=metadata.get("billing_org"),
-        order=metadata.get("billing_order"),
+        org=_ours(metadata, "billing_org"),
+        order=_ours(metadata, "billing_order"),
         payment=_id(intent),
         customer=_id(session.get("customer")),
         method=method,
@@ -111,21 +131,21 @@ def payment_of(
         id=intent["id"],
         state=state,
         amount=intent["amount"],
-        received=intent.get("amount_received") or 0,
+        received=intent["amount_received"] or 0,
         subtotal=subtotal,
         currency=intent["currency"].upper(),
         livemode=intent["livemode"],
         created=intent["created"] * 1_000_000,
-        org=metadata.get("billing_org"),
-        order=metadata.get("billing_order"),
-        attempt=metadata.get("billing_attempt"),
+        org=_ours(metadata, "billing_org"),
+        order=_ours(metadata, "billing_order"),
+        attempt=_ours(metadata, "billing_attempt"),
         checkout=None if session is None else session["id"],
         customer=_id(intent.get("customer")),
         # A refused method is taken off the intent, and is in the error.
         method=_id(intent.get("payment_method")) or _id(error.get("payment_method")),
         refunds=refunds,
         disputes=disputes,
-        failure=error.get("decline_code") or error.get("code"),
+        failure=word_of(error.get("decline_code")) or word_of(error.get("code")),
         recovery=intent.get("client_secret") if state == "authentication_required" else None,
     )
 
@@ -137,7 +157,7 @@ def refund_of(refund: Json, payment: str) -> Refund:
         payment=payment,
         amount=refund["amount"],
         state=_REFUND_STATES.get(refund.get("status"), "pending"),
-        key=(refund.get("metadata") or {}).get("billing_refund"),
+        key=_ours(refund.get("metadata") or {}, "billing_refund"),
     )
 
 
@@ -212,6 +232,19 @@ def _untaxed(session: Json) -> int:
 
 def _id(value: Any) -> str | None:
     """Of a reference, which may be expanded."""
-    if isinstance(value, Mapping):
-        return value.get("id")
-    return value if isinstance(value, str) else None
+    found = value["id"] if isinstance(value, Mapping) else value
+    if found is not None and not isinstance(found, str):
+        raise TypeError(f"a reference of type {type(found).__name__}")
+    return found
+
+
+def _ours(metadata: Json, name: str) -> str | None:
+    """What we wrote into metadata; anybody may have written there since."""
+    return word_of(metadata.get(name))
+
+
+def word_of(value: object) -> str | None:
+    """A short word of the provider's, which says nothing where it is none."""
+    if isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable():
+        return value
+    return None

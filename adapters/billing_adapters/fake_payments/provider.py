@@ -13,7 +13,7 @@ from attrs import frozen
 from billing_adapters.credentials import checked_webhook_secrets
 from billing_adapters.fake_payments.bank import Bank, Verdict
 from billing_adapters.webhooks import verified
-from billing_core.errors import PaymentError
+from billing_core.errors import InvalidCommand, PaymentError
 from billing_core.payments import (
     ChargeAttempt,
     Checkout,
@@ -149,7 +149,7 @@ class FakePayments(Bank, PaymentProvider):
             )
         try:
             return _notice(event)
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, InvalidCommand) as error:
             raise PaymentError(
                 f"webhook refused: an event without what every event has ({error!r})",
                 kind="bad_webhook",
@@ -272,7 +272,7 @@ class FakePayments(Bank, PaymentProvider):
 
 
 def _notice(event: Mapping[str, Any]) -> Notice:
-    """An event of :meth:`Bank.deliveries`; raises KeyError or TypeError for what is none."""
+    """An event of :meth:`Bank.deliveries`; raises what reading raises for what is none."""
     kinds = get_args(NoticeKind)
     kind: NoticeKind = event["kind"] if event["kind"] in kinds else "ignored"
     named: Mapping[str, str | None] = {} if kind == "ignored" else event["named"]
