@@ -1,4 +1,4 @@
-"""PostgreSQL beside the store in memory: whatever is loaded, or remembered, is the same."""
+"""A database beside the store in memory: whatever is loaded, or remembered, is the same."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from attrs import fields
 from servers import DisposableStore
 
+from billing_adapters.sqlite import SqliteStore
 from billing_core.catalogue import Published
 from billing_core.ports import Changes, Loaded, OrgState, Transaction, Wanted
 from billing_core.rollups import Span
@@ -25,13 +26,13 @@ SPANS = [
 ]
 
 
-class BesideMemory(DisposableStore):
+class _Beside:
     """Whatever its engines do is done to the store in memory as well, and compared."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *given: Any, **options: Any) -> None:
         self.model = MemoryStore()
         self.recalled = 0
-        super().__init__(**options)
+        super().__init__(*given, **options)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -106,8 +107,16 @@ class BesideMemory(DisposableStore):
                     assert self.cells(org, *span, member) == model.cells(org, *span, member)
 
 
+class BesideMemory(_Beside, DisposableStore):
+    """PostgreSQL."""
+
+
+class SqliteBesideMemory(_Beside, SqliteStore):
+    """SQLite."""
+
+
 class _Both:
-    def __init__(self, store: BesideMemory, mine: Transaction, model: Transaction) -> None:
+    def __init__(self, store: _Beside, mine: Transaction, model: Transaction) -> None:
         self.store, self.mine, self.model = store, mine, model
 
     def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:

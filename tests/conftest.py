@@ -112,10 +112,8 @@ def worlds_stores(request: pytest.FixtureRequest) -> Iterator[None]:
     if kind == "memory":
         yield
         return
-    from beside import BesideMemory
+    from beside import BesideMemory, SqliteBesideMemory
     from world import World
-
-    from billing_adapters.sqlite import SqliteStore
 
     numbers, tmp_path = count(), request.getfixturevalue("tmp_path")
     with ExitStack() as stack:
@@ -123,7 +121,7 @@ def worlds_stores(request: pytest.FixtureRequest) -> Iterator[None]:
         def made() -> object:
             if kind == "postgres":
                 return stack.enter_context(BesideMemory())
-            return stack.enter_context(SqliteStore(tmp_path / f"{next(numbers)}.db"))
+            return stack.enter_context(SqliteBesideMemory(tmp_path / f"{next(numbers)}.db"))
 
         patch = request.getfixturevalue("monkeypatch")
         patch.setattr(World, "make_store", staticmethod(made))
