@@ -161,4 +161,41 @@ BY_MUTANTS: list[Planted] = [
             "test_what_a_checkpoint_adds_up_is_added_up_alike_by_whoever_goes_on_from_it",
         ),
     ),
+    (
+        "SQLite adds up other orgs' cells",
+        "adapters/billing_adapters/sqlite/loading.py",
+        '"SELECT amount FROM cells WHERE org_id = ? AND grain = ? AND member',
+        '"SELECT amount FROM cells WHERE org_id = ? OR grain = ? AND member',
+        ("tests/test_lookups.py::test_what_is_loaded_of_an_org_is_its_own",),
+    ),
+    (
+        "SQLite remembers the counter of another period for a hold",
+        "adapters/billing_adapters/sqlite/loading.py",
+        "            if latest is None or latest.start != start:",
+        "            if latest is None and latest.start != start:",
+        (
+            "tests/test_lookups.py::test_a_hold_over_periods_takes_back_what_it_announced_in_each",
+            "tests/test_lookups.py::"
+            "test_a_hold_that_is_known_without_its_counters_takes_back_what_it_announced",
+        ),
+    ),
+    (
+        "verify does not add up what storage was billed",
+        "billing_core/audit_time.py",
+        "        if total != posted:",
+        "        if False:",
+        (
+            "tests/test_forged_journal.py::test_storage_of_which_too_little_is_posted_is_found_and_named",
+        ),
+    ),
+    (
+        "what priced a charge later is given back again when it is undone",
+        "billing_core/audit_usage.py",
+        "        before += 0 if later is None else later.reversed\n",
+        "",
+        (
+            "tests/test_undo_usage.py::"
+            "test_of_usage_priced_later_only_what_was_not_given_back_yet_comes_back",
+        ),
+    ),
 ]

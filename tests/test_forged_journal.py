@@ -325,3 +325,26 @@ def test_a_version_that_could_not_apply_is_found_and_named(
     [name] = [each for each in known if each.startswith(f"{version}#")]
     seq, found = forged(whole, "settle:s2", line(version=name, amount=12))
     assert any(f"price version {name} {words}" in each for each in found), (seq, found)
+
+
+def test_storage_of_which_too_little_is_posted_is_found_and_named() -> None:
+    """Its entries agree with each other; the sizes make more than they say."""
+    world = World()
+    shelf = Price(Flat(1, 1_000_000), unit="byte-microsecond")
+    world.publish({"storage:*": {"byte_us": shelf}}, version="shelves")
+    world.grant(10**9)
+    world.billing.report_storage("acme", "ws", 100)
+    world.clock.advance(MINUTE)
+    world.billing.bill_storage("acme")
+    entries = org(world).entries
+    for index, entry in enumerate(entries):
+        if entry.op in ("size", "storage"):
+            said = json.loads(entry.content) | ({"size": 101} if entry.op == "size" else {})
+            entry = attrs.evolve(entry, content=json.dumps(said), **stands(1, 1)(entry))
+            entries[index] = entry
+    org(world).storages["ws"].size = 101
+    [size] = org(world).sizes.values()
+    org(world).sizes["ws", size.at] = size._replace(size=101)
+    rehash(world)
+    posted = "6060000000 byte-us; 6000000000 of them are posted"
+    assert world.wrong() == [f"acme: storage ws: {posted}"]

@@ -279,3 +279,12 @@ def test_that_automatic_top_ups_stopped_is_told_once(kind) -> None:
         assert t.events().count("auto_topup_stopped") == 2
         assert method == t.store.auto_topup("acme").method
         t.check()
+
+
+def test_an_attempt_names_the_entry_that_began_it() -> None:
+    with till("fake") as t:
+        t.armed("10", threshold="5", amount="20")
+        t.spend("6")
+        [attempt] = [each for each in t.store.topups("acme") if each.kind == "auto"]
+        [entry] = t.store.entries("acme", after=attempt.seq - 1, limit=1)
+        assert (entry.op, json.loads(entry.effects)["topup"]["topup"]) == ("auto", attempt.topup)

@@ -12,10 +12,22 @@ from furnished import BOX, URLS
 from payment_worlds import fake_world
 from world import LONG_AGO
 
-from billing_core import Billing, Flat, Money, Plan, Price, PriceBook, Usage, usd
+from billing_adapters.sqlite import SqliteStore
+from billing_core import (
+    Billing,
+    Flat,
+    Graduated,
+    Money,
+    Plan,
+    Price,
+    PriceBook,
+    Tier,
+    Usage,
+    usd,
+)
 from billing_core.ports import Wanted
-from billing_core.testing import CountingIds
-from billing_core.times import DAY, HOUR, billing_period, micros
+from billing_core.testing import CountingIds, SettableClock
+from billing_core.times import DAY, HOUR, billing_period, micros, moment
 
 ORGS = ("acme", "beta", "corp")
 NAMES = ("ann", "bob", "nobody")
@@ -175,3 +187,42 @@ def test_what_is_read_of_an_org_is_its_own(store: Any) -> None:
         assert store.deliveries(org) == store.model.deliveries(org)
     assert store.orgs() == store.model.orgs()
     assert store.orgs("acme", 1) == store.model.orgs("acme", 1)
+
+
+def announced(store: Any) -> Billing:
+    """An engine, and a hold whose quantities are announced in each of two billing periods."""
+    billing = Billing(store, clock=fake_world().clock)
+    tiers = Graduated((Tier(5, 2), Tier(None, 1)))
+    billing.publish(PriceBook("tiers", LONG_AGO, {"x": {"unit": Price(tiers, unit="unit")}}))
+    billing.open_account("acme")
+    billing.grant("acme", "g", usd("1"))
+    billing.hold("acme", Usage.of("x", {"unit": 3}), key="h", life=timedelta(days=60))
+    return billing
+
+
+def free_of(store: Any) -> bool:
+    """Nothing is announced any more."""
+    counters = list(store.counters("acme"))
+    return len(counters) == 2 and all(each.components["unit"][3] == 0 for each in counters)
+
+
+def test_a_hold_over_periods_takes_back_what_it_announced_in_each(tmp_path: Path) -> None:
+    with SqliteBesideMemory(tmp_path / "b.db") as store:
+        billing = announced(store)
+        billing.settle("acme", "s", Usage.of("x", {"unit": 1}))
+        billing.release("acme", "h")
+        assert free_of(store)
+        assert billing.verify().ok
+
+
+def test_a_hold_that_is_known_without_its_counters_takes_back_what_it_announced(
+    tmp_path: Path,
+) -> None:
+    with SqliteStore(tmp_path / "b.db") as before:
+        clock = announced(before).clock
+    with SqliteStore(tmp_path / "b.db") as store:
+        billing = Billing(store, clock=SettableClock(moment(clock())))
+        billing.extend("acme", "e", hold="h", life=timedelta(days=61))
+        billing.release("acme", "h")
+        assert free_of(store)
+        assert billing.verify().ok

@@ -277,6 +277,17 @@ def test_usage_that_was_undone_is_not_priced_and_its_price_goes_with_it() -> Non
     assert world.wrong() == []
 
 
+def test_of_usage_priced_later_only_what_was_not_given_back_yet_comes_back() -> None:
+    world = tools()
+    kept = world.settle(Usage.of("tool:search", {"call": 1, "page": 7}))
+    version = world.publish({"tool:search": {"page": Price(Flat(3))}}, version="pages")
+    priced = world.billing.price_unpriced("acme", "p1", charge=kept.seq, version=version)
+    world.reverse(priced, 5)
+    assert undo(world, kept).amount == 16
+    assert (world.balance().used, world.counter("tool:search", "page")) == (0, [0])
+    assert world.wrong() == []
+
+
 def test_a_piece_of_a_run_is_not_undone() -> None:
     world = World(priced=False)
     world.publish({"storage:*": {"byte_us": Price(Flat(1, 1_000_000), unit="byte-microsecond")}})
