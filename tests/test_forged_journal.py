@@ -339,9 +339,8 @@ def test_storage_of_which_too_little_is_posted_is_found_and_named() -> None:
     entries = org(world).entries
     for index, entry in enumerate(entries):
         if entry.op in ("size", "storage"):
-            said = json.loads(entry.content) | ({"size": 101} if entry.op == "size" else {})
-            entry = attrs.evolve(entry, content=json.dumps(said), **stands(1, 1)(entry))
-            entries[index] = entry
+            said = content(size=101)(entry) if entry.op == "size" else {}
+            entries[index] = attrs.evolve(entry, **said, **stands(1, 1)(entry))
     org(world).storages["ws"].size = 101
     [size] = org(world).sizes.values()
     org(world).sizes["ws", size.at] = size._replace(size=101)

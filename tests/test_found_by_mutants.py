@@ -12,17 +12,20 @@ from billing_core import (
     Deduct,
     Flat,
     Graduated,
+    Grant,
     InvalidCommand,
     MoneyOverflow,
     Plan,
     Price,
     Refused,
+    StopRun,
     Tier,
     TopUpRules,
     sandbox,
 )
 from billing_core.money import MAX_NANOS
 from billing_core.testing import MemoryStore
+from billing_core.testing.machine import FewDebts
 from billing_core.topup import AutoTopUp, TopUp, attempt_ends
 
 
@@ -288,3 +291,19 @@ def test_an_attempt_names_the_entry_that_began_it() -> None:
         [attempt] = [each for each in t.store.topups("acme") if each.kind == "auto"]
         [entry] = t.store.entries("acme", after=attempt.seq - 1, limit=1)
         assert (entry.op, json.loads(entry.effects)["topup"]["topup"]) == ("auto", attempt.topup)
+
+
+def test_what_a_run_owes_is_repaid_after_older_debts_that_were_not_looked_at_yet() -> None:
+    world = boxes(grant=300_000, store=FewDebts())
+    world.publish({"x": {"unit": ONE_NANO}}, version="x")
+    start(world)
+    debts = [world.settle(10).seq for _ in range(3)]
+    world.clock.advance(10 * MINUTE)
+    stopped, granted = world.billing.execute(
+        [StopRun("acme", "end", run="r1"), Grant("acme", "late", amount=nanos(25))]
+    )
+    assert (stopped.charged, granted.balance) == (600_000, -300_005)
+    stories = {each.charge: each.unpaid for each in world.store.charges("acme")}
+    assert [stories.pop(seq) for seq in debts] == [0, 0, 5]
+    assert list(stories.values()) == [300_000]
+    assert world.wrong() == []

@@ -157,3 +157,24 @@ def test_what_is_used_in_parts_costs_no_more_than_the_dearest_rate_reached(
     function, places, most
 ) -> None:
     assert parted(function, *places, 5) == most
+
+
+@pytest.mark.every_store
+def test_a_call_over_a_periods_end_may_be_dear_in_both_periods() -> None:
+    """Five of ten at the first tier's price of each period: no price alone is as dear as that."""
+    world = World()
+    world.grant(960)
+    tiers = {"dear": 100, "less": 90}
+    starts = {"dear": T0 + HOUR, "less": T0 + 31 * DAY}
+    for name, nanos in tiers.items():
+        price = Graduated((Tier(5, nanos), Tier(None, 1)))
+        world.publish(unit(price), version=name, effective_at=starts[name])
+    world.clock.advance(31 * DAY - HOUR)
+    hold = world.hold(units(10), life=2 * HOUR)
+    assert hold.amount == 960
+    first = world.settle(units(5), hold=hold.key, more=True)
+    world.clock.advance(HOUR)
+    second = world.settle(units(5), hold=hold.key)
+    assert (first.captured, second.captured) == (500, 450)
+    assert world.balance().debt == 0
+    assert world.wrong() == []

@@ -124,6 +124,12 @@ def wants(store: Any, org: str) -> Iterator[dict[str, Any]]:
     for resource in ("x", "tool:a", "none"):
         for span in ((now, now), (before, before), (before, now), (0, 1)):
             yield {"counters": {resource: span}}
+    yield from over_time(store, org, begun, entries)
+
+
+def over_time(store: Any, org: str, begun: Any, entries: Any) -> Iterator[dict[str, Any]]:
+    """What is asked for of times, periods, and what is named."""
+    now, before = store.now, begun.start - 1
     yield {"items": {("i1", "tool:b"), ("i1", "tool:a"), ("none", "x")}}
     for times in ((now, now), (before, now)):
         yield {"times": times, "projects": {"p", "q"}, "members": {"ann"}}
