@@ -205,3 +205,9 @@ def test_a_store_that_cannot_publish_is_not_asked_for_ever() -> None:
 def test_the_delay_is_longer_than_a_catalogue_is_trusted() -> None:
     with pytest.raises(InvalidCommand, match="catalogue_age"):
         World(publication_delay=MINUTE, catalogue_age=MINUTE)
+
+
+@pytest.mark.parametrize("when", [datetime(2026, 1, 1), "2026-01-01", None])
+def test_a_book_takes_effect_at_a_time_with_a_zone(when: object) -> None:
+    with pytest.raises(InvalidCommand, match="effective_at"):
+        PriceBook("v1", when, {"x": {"unit": Price(Flat(1))}})

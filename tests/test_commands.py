@@ -20,6 +20,7 @@ from billing_core import (
     Grant,
     Hold,
     InvalidCommand,
+    Money,
     OpenAccount,
     PriceUnpriced,
     Release,
@@ -35,6 +36,7 @@ from billing_core import (
     usd,
 )
 from billing_core.testing import MemoryStore
+from billing_core.topup_commands import AskRefund
 
 BAD_NAMES = ["", "a" * 201, "a\nb", "a\x00b", "\ud800", "a\u200b", None, 5, b"a", True, ["a"]]
 BAD_TIMES = [datetime(2026, 1, 1), datetime.max.replace(tzinfo=UTC), "2026-01-01", 0, 1.5, True]
@@ -148,6 +150,17 @@ def test_one_time_in_two_zones_is_one_meaning() -> None:
 
 def test_the_order_and_repetition_of_a_scope_do_not_matter() -> None:
     assert GRANT(scope=["b", "a", "b"]) == GRANT(scope=("a", "b"))
+
+
+def test_a_refund_is_of_whole_minor_units_and_names_its_org_and_key() -> None:
+    asked = partial(AskRefund, "acme", "k", topup="t", refund="r", livemode=False)
+    assert asked(amount=Money(10_000_000, "USD")).amount == Money(10_000_000, "USD")
+    for each in (10_000_001, 1, 0, -10_000_000):
+        with pytest.raises(InvalidCommand, match="amount"):
+            asked(amount=Money(each, "USD"))
+    for org, key, field in (("", "k", "org"), ("acme", "", "key")):
+        with pytest.raises(InvalidCommand, match=field):
+            AskRefund(org, key, topup="t", refund="r", livemode=False)
 
 
 # -- usage ----------------------------------------------------------------------

@@ -307,3 +307,18 @@ def test_what_a_run_owes_is_repaid_after_older_debts_that_were_not_looked_at_yet
     assert [stories.pop(seq) for seq in debts] == [0, 0, 5]
     assert list(stories.values()) == [300_000]
     assert world.wrong() == []
+
+
+def test_a_discount_that_has_ended_is_named_by_nothing_any_more() -> None:
+    world = World()
+    off = {"version": "half", "percent_off": {"x": 50}, "effective_at": T0 + HOUR}
+    half = world.publish({}, org="acme", **off)
+    off = {"version": "end", "percent_off": {"x": 0}, "effective_at": T0 + 2 * HOUR}
+    world.publish({}, org="acme", **off)
+    for _ in range(2):
+        world.clock.advance(HOUR)
+        world.settle(2)
+    versions = [each.usage.lines[0].version for each in world.entries() if each.usage]
+    assert half in versions[0]
+    assert versions[1].startswith("base#") and "end#" not in versions[1]
+    assert world.balance().used == 3

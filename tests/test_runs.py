@@ -88,6 +88,7 @@ def test_a_run_is_held_ahead_and_charged_what_it_ran() -> None:
     assert spent(world) == 90 * 1000
     view = world.billing.run("acme", "r1")
     assert (view.state, view.settled_us, view.settled) == ("settled", 90 * 10**6, 90_000)
+    assert (view.unposted_us, view.unposted) == (0, 0)
     assert world.wrong() == []
 
 

@@ -74,7 +74,7 @@ def test_what_a_free_call_that_failed_made_others_pay_comes_back_from_the_latest
     charges = [call(world, member=member) for member in ("ann", "bob", "cy", "di", "ed")]
     assert [each.amount for each in charges] == [0, 0, 0, 10, 10]
     undone = undo(world, charges[0])
-    assert (undone.amount, undone.refilled) == (10, 10)
+    assert (undone.amount, undone.forgiven, undone.refilled, undone.expired) == (10, 0, 10, 0)
     assert world.balance().used == 10
     assert world.billing.explain("acme", charges[4].seq).reversed == 10
     found = report(world)
