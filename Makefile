@@ -61,4 +61,5 @@ clean:
 .venv/dev.stamp: pyproject.toml | .venv/bin/pip
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	$(BIN)/python tests/browser.py
+	$(BIN)/python tests/pooler.py
 	@touch $@ .venv/demo.stamp

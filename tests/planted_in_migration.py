@@ -90,8 +90,8 @@ IN_MIGRATION: list[Planted] = [
     (
         "each statement of a write commits alone",
         POSTGRES + "__init__.py",
-        "    return [_BEGIN, *writes, _COMMIT]",
-        "    return [*writes, _BEGIN, _COMMIT]",
+        "    return [BEGIN, *writes, COMMIT]",
+        "    return [*writes, BEGIN, COMMIT]",
         (
             "tests/test_postgres.py::test_what_is_written_together_is_so_where_each_statement_"
             "would_commit_alone",

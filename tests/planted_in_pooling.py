@@ -3,6 +3,7 @@
 POSTGRES = "adapters/billing_adapters/postgres/"
 
 DATABASE = "tests/test_host_database.py::test_"
+POOLER = "tests/test_pooler.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -55,5 +56,41 @@ IN_POOLING: list[Planted] = [
         '"BEGIN READ WRITE;"',
         '"BEGIN;"',
         (DATABASE + "what_owns_the_schema_works_where_transactions_only_read_by_default",),
+    ),
+    (
+        "a pooler is taken for the server",
+        POSTGRES + "pool.py",
+        "    return there != (line.pgconn.backend_pid,)",
+        "    return there is None",
+        (POOLER + "a_wait_for_a_lock_is_bounded_by_us",),
+    ),
+    (
+        "a transaction through a pooler is as durable as others left it",
+        POSTGRES + "pool.py",
+        "        set_config('synchronous_commit', NULL, true), 'off'), 'on'), true),",
+        "        current_setting('synchronous_commit'), 'off'), 'on'), true),",
+        (POOLER + "the_role_s_own_durability_counts_but_for_off",),
+    ),
+    (
+        "a transaction through a pooler begins as others left it",
+        POSTGRES + "wire.py",
+        "            begin = _BEGIN_SAID",
+        "            pass",
+        (POOLER + "writes_and_reads_among_others_who_leave_their_settings",),
+    ),
+    (
+        "settings are left on a pooler's connections",
+        POSTGRES + "pool.py",
+        "            line.prepared, line.carried = None, self._carried\n",
+        "            line.prepared, line.carried = None, self._carried\n"
+        "            line.execute(self._settings)\n",
+        (POOLER + "writes_and_reads_among_others_who_leave_their_settings",),
+    ),
+    (
+        "a schema is made by the role that others left",
+        POSTGRES + "schema.py",
+        "set_config('role', NULL, true), set_config('lock_timeout'",
+        "set_config('lock_timeout'",
+        (POOLER + "the_schema_is_made_through_a_pooler_whatever_was_left_there",),
     ),
 ]

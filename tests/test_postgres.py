@@ -25,9 +25,8 @@ from proxy import Proxy
 from servers import QUICK, DisposableStore, Server, fresh_database, shared_dsn, with_options
 from till import Till
 
-from billing_adapters import postgres
 from billing_adapters.cli.app import cli
-from billing_adapters.postgres import PostgresStore, schema
+from billing_adapters.postgres import PostgresStore, schema, wire
 from billing_adapters.postgres.errors import Failure
 from billing_adapters.postgres.wire import Line, Query, Row
 from billing_core import (
@@ -53,7 +52,7 @@ from billing_core.testing import SettableClock
 from billing_core.topup_commands import Lapse
 
 DIME = usd("0.10")
-COMMIT = postgres._COMMIT.statement
+COMMIT = wire.COMMIT.statement
 
 
 @pytest.fixture

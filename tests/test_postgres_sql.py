@@ -18,14 +18,12 @@ from psycopg.pq import TransactionStatus
 from servers import DisposableStore
 from world import HOUR, World, units
 
-from billing_adapters import postgres
 from billing_adapters.fake_payments import FakePayments
 from billing_adapters.postgres import joined, schema
 from billing_adapters.postgres.lookups import Lookups
-from billing_adapters.postgres.pool import ROLLBACK
 from billing_adapters.postgres.reads import Reader
 from billing_adapters.postgres.tables import Writer
-from billing_adapters.postgres.wire import Line, Query
+from billing_adapters.postgres.wire import BEGIN, ROLLBACK, Line, Query
 from billing_adapters.postgres.work import work_reader
 from billing_core import Billing, Flat, Graduated, Price, Tier, sandbox, usd
 from billing_core.testing.conformance import StoreConformance
@@ -341,13 +339,13 @@ def test_one_org_s_command_touches_one_partition_of_each_table(
         begun = line.pgconn.transaction_status == TransactionStatus.INTRANS
         if middle and (writes or begun):
             if not begun:
-                run(line, [postgres._BEGIN])
+                run(line, [BEGIN])
             for touched in explained(line, middle):
                 for table, names in touched.items():
                     assert len(names) == 1, f"{table}: {names}"
                     seen[table] = seen.get(table, 0) + 1
             if not begun:
-                run(line, [Query(ROLLBACK, ())])
+                run(line, [ROLLBACK])
         answers = run(line, [*middle, *ends])
         return [*([[]] * len(begins)), *answers]
 

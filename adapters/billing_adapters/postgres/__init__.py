@@ -24,7 +24,7 @@ try:
     from billing_adapters.postgres.reads import Reader, Reads, document_of, document_row
     from billing_adapters.postgres.rows import changed
     from billing_adapters.postgres.tables import Value, Writer, text
-    from billing_adapters.postgres.wire import Line, Query, Row, Statement, statement
+    from billing_adapters.postgres.wire import BEGIN, COMMIT, Line, Query, Row, Statement, statement
 except ImportError as error:
     if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
         raise
@@ -43,9 +43,7 @@ __all__ = ["PostgresStore", "together"]
 _ATTEMPTS = 6  # of one transaction that others get in the way of
 _BACKOFF = 0.005  # seconds before the second attempt at most, and twice as long each time
 
-_BEGIN = Query(statement("BEGIN"), ())
 _SNAPSHOT = Query(statement("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), ())
-_COMMIT = Query(statement("COMMIT"), ())
 
 
 def together(writes: Sequence[Query]) -> list[Query]:
@@ -54,7 +52,7 @@ def together(writes: Sequence[Query]) -> list[Query]:
     PostgreSQL takes what is sent up to a Sync as one transaction, but a distributed one, and a
     pooler that splits pipelines, commits each statement by itself.
     """
-    return [_BEGIN, *writes, _COMMIT]
+    return [BEGIN, *writes, COMMIT]
 
 
 class PostgresStore(Reads):
@@ -69,6 +67,9 @@ class PostgresStore(Reads):
     them comes a retryable StoreError.
 
     The ``synchronous_commit`` of the server or the role counts, but for ``off``.
+
+    ``dsn`` may lead to a pooler, by session or by transaction.  It is recognised, and then each
+    transaction carries its settings, in the same exchange, and nothing is prepared.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class PostgresStore(Reads):
             size=pool_size,
             wait=pool_seconds,
             lock=lock_seconds,
-            statement=statement_seconds,
+            query=statement_seconds,
             check=lambda db: schemas.check(db, schema, self.name),
         )
 
@@ -119,7 +120,9 @@ class PostgresStore(Reads):
     def _owner(self) -> Iterator[psycopg.Connection[Any]]:
         with mapped(self.name):
             try:
-                db = psycopg.connect(with_defaults(self._dsn), autocommit=True)
+                # Nothing is prepared: a pooler may be in between.
+                dsn = with_defaults(self._dsn)
+                db = psycopg.connect(dsn, autocommit=True, prepare_threshold=None)
             except psycopg.Error as error:
                 unsaid(error)
                 raise
@@ -181,7 +184,7 @@ class PostgresStore(Reads):
                 return line.run([_SNAPSHOT, *queries])[1:]
 
             yield run
-            line.run([_COMMIT])
+            line.run([COMMIT])
 
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         try:
@@ -270,7 +273,7 @@ class _Transaction:
     def _load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         store = self._store
         with mapped(store.name):
-            begin = [_BEGIN] if self._line is None else []
+            begin = [BEGIN] if self._line is None else []
             if self._line is None:
                 self._line = store._lines.take()
             found = store._loader.load(
@@ -310,7 +313,7 @@ class _Transaction:
             if line is None:
                 line = self._line = store._lines.take()
             line.warnings.clear()
-            queries = [*writes, _COMMIT] if begun else together(writes)
+            queries = [*writes, COMMIT] if begun else together(writes)
             committing = len(queries) - 1
             line.run(queries)
         except DRIVERS as error:

@@ -18,12 +18,14 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from billing_adapters.credentials import unshown
-from billing_adapters.postgres.wire import Line, Query, statement
+from billing_adapters.postgres.wire import ROLLBACK, Line, Query, statement
 from billing_core.errors import InvalidCommand
 
 __all__ = ["Lines", "shown", "unsaid", "with_defaults"]
 
 _SETTINGS = """
+-- Else what is warned of at a COMMIT is not heard.
+SET client_min_messages = warning;
 SET lock_timeout = {lock};
 SET statement_timeout = {statement};
 SET idle_in_transaction_session_timeout = {idle};
@@ -41,8 +43,22 @@ SET plan_cache_mode = force_generic_plan;
 SET jit = off
 """
 
-
-ROLLBACK = statement("ROLLBACK")
+# The same for one transaction, whatever others have left on the connection; NULL is what the server
+# and the role say.  The rest that could change what our statements mean is set too.
+_CARRIED = """
+SELECT set_config('client_min_messages', 'warning', true),
+    set_config('lock_timeout', '{lock}', true),
+    set_config('statement_timeout', '{statement}', true),
+    set_config('idle_in_transaction_session_timeout', '{idle}', true),
+    set_config('synchronous_commit', coalesce(nullif(
+        set_config('synchronous_commit', NULL, true), 'off'), 'on'), true),
+    set_config('role', NULL, true),
+    set_config('search_path', NULL, true),
+    set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true),
+    set_config('jit', 'off', true)
+"""
 
 # As libpq has them: to look an enumeration up costs as much as to ask libpq.
 _IDLE, _UNKNOWN = int(TransactionStatus.IDLE), int(TransactionStatus.UNKNOWN)
@@ -65,15 +81,15 @@ class Lines:
         size: int,
         wait: float,
         lock: float,
-        statement: float,
+        query: float,
         check: Callable[[psycopg.Connection[Any]], object],
     ) -> None:
         self._dsn = with_defaults(dsn)
         self._size = size
         self._wait = wait
-        self._settings = _SETTINGS.format(
-            lock=_millis(lock), statement=_millis(statement), idle=_millis(60)
-        ).encode()
+        limits = {"lock": _millis(lock), "statement": _millis(query), "idle": _millis(60)}
+        self._settings = _SETTINGS.format(**limits).encode()
+        self._carried = Query(statement(_CARRIED.format(**limits)), ())
         self._check = check
         self._reset()
         _ALL.add(self)
@@ -111,7 +127,7 @@ class Lines:
                     pool = self._pool = ConnectionPool(
                         self._dsn,
                         connection_class=self._connecting(),
-                        kwargs={"autocommit": True},
+                        kwargs={"autocommit": True, "prepare_threshold": None},
                         min_size=0,  # else the first caller has two made
                         max_size=self._size,
                         open=True,
@@ -141,11 +157,16 @@ class Lines:
         return Connecting
 
     def _configure(self, line: Line) -> None:
-        line.prepared, line.warnings, line.renewed = set(), [], self._renewed
+        line.prepared, line.carried = set(), None
+        line.warnings, line.renewed = [], self._renewed
         line.readable = select.poll()
         line.readable.register(line.pgconn.socket, select.POLLIN)
         line.add_notice_handler(line.hear)
-        line.execute(self._settings)
+        if _pooled(line):
+            # Nothing is set on the server's connection, which is others' too.
+            line.prepared, line.carried = None, self._carried
+        else:
+            line.execute(self._settings)
 
     def take(self) -> Line:
         """A connection, which must be given back.  Raises the driver's errors."""
@@ -165,7 +186,10 @@ class Lines:
                 line.renew()
                 line.renewed = self._renewed
             if not self._checked:
-                self._check(line)
+                with line.transaction():
+                    if line.carried is not None:
+                        line.execute(line.carried.statement.sql)
+                    self._check(line)
                 self._checked = True
         except BaseException:
             self.give(line)
@@ -190,7 +214,7 @@ class Lines:
         self._renewed = max(self._renewed, line.renewed)
         if status not in (_IDLE, _UNKNOWN):
             try:
-                line.run([Query(ROLLBACK, ())])
+                line.run([ROLLBACK])
             except Exception:
                 # What was begun ends with the connection.
                 pgconn.finish()
@@ -215,6 +239,12 @@ def unsaid(error: psycopg.Error) -> psycopg.Error:
     """An error of connecting, without the settings of the connection: among them its password."""
     error._pgconn = None
     return error
+
+
+def _pooled(line: Line) -> bool:
+    """Whether a pooler is in between, which has a number of its own in the server's place."""
+    there = line.execute("SELECT pg_backend_pid()").fetchone()
+    return there != (line.pgconn.backend_pid,)
 
 
 def _back(line: Line) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from importlib import resources
 from typing import Any, LiteralString
@@ -100,6 +101,19 @@ def _execute(db: psycopg.Connection[Any], schema: str, text: str, *values: objec
     return db.execute(text.replace("billing.", f"{quoted(schema)}.").encode(), values or None)
 
 
+@contextmanager
+def _owning(db: psycopg.Connection[Any], name: str) -> Iterator[None]:
+    """A transaction by what the server and the role say, whatever others have left on a
+    connection that a pooler lends."""
+    with mapped(name), db.transaction():
+        db.execute(
+            "SELECT set_config('role', NULL, true), set_config('lock_timeout', NULL, true),"
+            " set_config('statement_timeout', NULL, true),"
+            " set_config('idle_in_transaction_session_timeout', NULL, true)"
+        )
+        yield
+
+
 # -- migrating ------------------------------------------------------------------
 
 
@@ -113,7 +127,7 @@ def migrate(db: psycopg.Connection[Any], schema: str, name: str) -> list[str]:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            with mapped(name), db.transaction():
+            with _owning(db, name):
                 return _migrate(db, schema, name)
         except StoreError as error:
             # Two that make the same schema at once: the second one fails where it would
@@ -156,7 +170,7 @@ def finish(db: psycopg.Connection[Any], schema: str, name: str) -> list[str]:
 
     Raises StoreError where migrations are missing.
     """
-    with mapped(name), db.transaction():
+    with _owning(db, name):
         applied = _applied(db, schema)
         missing = _missing(applied, migrations(), name)
         if missing:
@@ -273,7 +287,7 @@ _CHANGED = (
 def grant(db: psycopg.Connection[Any], schema: str, role: str, name: str) -> None:
     """Let a role do what the engine does, and no more: it cannot change or delete what is
     in the journal, nor alter the schema."""
-    with mapped(name), db.transaction():
+    with _owning(db, name):
         granted: list[tuple[LiteralString, tuple[str, ...]]] = [
             ("SELECT, INSERT", _APPENDED),
             ("SELECT, INSERT, UPDATE", _CHANGED),

@@ -18,7 +18,9 @@ from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
 
 from billing_adapters.postgres.errors import Failure, outdated
 
-__all__ = ["Line", "Query", "Row", "Statement", "exchange", "statement"]
+__all__ = [
+    "BEGIN", "COMMIT", "ROLLBACK", "Line", "Query", "Row", "Statement", "exchange", "statement",
+]  # fmt: skip
 
 Row = tuple[bytes | None, ...]
 Exchange = Generator[Any, Any, list[list[Row]]]
@@ -26,7 +28,7 @@ Exchange = Generator[Any, Any, list[list[Row]]]
 # As libpq has them: to look an enumeration up costs as much as to ask libpq.
 _NO_PIPELINE = int(PipelineStatus.OFF)
 _ROWS, _DONE = int(ExecStatus.TUPLES_OK), int(ExecStatus.COMMAND_OK)
-_FAILED = int(TransactionStatus.INERROR)
+_IDLE, _FAILED = int(TransactionStatus.IDLE), int(TransactionStatus.INERROR)
 _SYNC, _FATAL = int(ExecStatus.PIPELINE_SYNC), int(ExecStatus.FATAL_ERROR)
 
 _LOOK = 0.1  # seconds after which a wait looks for a signal
@@ -51,14 +53,22 @@ def statement(sql: str) -> Statement:
     return Statement(b"billing_" + sha256(text).hexdigest()[:24].encode(), text)
 
 
-_ROLLBACK = Query(statement("ROLLBACK"), ())
+BEGIN, COMMIT = Query(statement("BEGIN"), ()), Query(statement("COMMIT"), ())
+ROLLBACK = Query(statement("ROLLBACK"), ())
+_BEGIN_SAID = Query(statement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"), ())
 _FORGET = Query(statement("DEALLOCATE ALL"), ())
 
 
 class Line(psycopg.Connection[Any]):
-    """A connection of the store's own, which prepares what it sends."""
+    """A connection of the store's own, which prepares what it sends.
 
-    prepared: set[bytes]
+    Behind a pooler each transaction may be on another connection of the server's, which others
+    have used before: nothing is prepared then (``prepared`` is None), and each transaction
+    carries its settings: ``carried``, a statement.
+    """
+
+    prepared: set[bytes] | None
+    carried: Query | None
     renewed: int  # how often all was prepared anew
     warnings: list[str]
     rests_until: float
@@ -79,6 +89,8 @@ class Line(psycopg.Connection[Any]):
         prepared anew and the queries are sent again, once; in the middle of a transaction, which
         that error ends, they are not: whoever began it begins it again.
         """
+        if self.carried is not None and self.pgconn.transaction_status == _IDLE:
+            return self._carry(self.carried, queries)
         try:
             return self._run(queries)
         except Failure as failure:
@@ -86,7 +98,7 @@ class Line(psycopg.Connection[Any]):
                 raise
             failed = self.pgconn.transaction_status == _FAILED
             if failed:
-                self._run([_ROLLBACK])
+                self._run([ROLLBACK])
             self.renew()
             if failed and not _begins(queries):
                 raise
@@ -94,9 +106,26 @@ class Line(psycopg.Connection[Any]):
 
     def renew(self) -> None:
         """Prepare all anew from here on; outside a transaction."""
-        self._run([_FORGET])
-        self.prepared.clear()
+        if self.prepared is not None:
+            self._run([_FORGET])
+            self.prepared.clear()
         self.renewed += 1
+
+    def _carry(self, settings: Query, queries: Sequence[Query]) -> list[list[Row]]:
+        """Run them in a transaction that carries its settings, in the same exchange; one that
+        they do not begin themselves ends with it."""
+        if not _begins(queries):
+            return self._carry(settings, [BEGIN, *queries, COMMIT])[1:-1]
+        begin, *rest = queries
+        if begin.statement == BEGIN.statement:
+            begin = _BEGIN_SAID
+        try:
+            begun, _, *answers = self._run([begin, settings, *rest])
+        except Failure as failure:
+            # Told as of the queries, of which the settings are none.
+            failure.index = max(failure.index - 1, 0)
+            raise
+        return [begun, *answers]
 
     def _run(self, queries: Sequence[Query]) -> list[list[Row]]:
         pgconn = self.pgconn
