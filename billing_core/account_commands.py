@@ -54,7 +54,9 @@ class Close(Command):
     ``refund``ed (owed to the customer outside the ledger) or written off.
 
     Runs end at their last sign of life, each with the event ``run_swept``: stop what is still
-    running.  Measured usage that arrives later is still accepted, and becomes debt.
+    running.  Storage is charged up to that moment by :meth:`Billing.close`, which gives a
+    :class:`BillStorage` for each workspace in the same batch; this command alone does not.
+    Measured usage that arrives later is still accepted, and becomes debt.
     """
 
     op: ClassVar[str] = "close"

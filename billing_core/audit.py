@@ -25,6 +25,7 @@ from billing_core.records import (
     Entry,
     Hold,
     HoldUse,
+    Item,
     LimitSet,
     Lot,
     Spend,
@@ -388,7 +389,12 @@ class Audit:
             hold = self.tables.holds[content["hold"]]
             self._use(hold, entry, more=not effects["ended"])
             self.capture(hold, entry, effects["ended"])
-        used(entry)
+        usage = used(entry)
+        if effects.get("item"):
+            key = (usage.item or "", usage.resource)
+            if key in self.tables.items:
+                self.note(f"entry {entry.seq}", f"item {key[0]} is on record before it")
+            self.tables.items.setdefault(key, Item(*key))
         unpaid = sum(t.amount for t in entry.transfers if t.kind == "debt")
         if "story" in effects:
             priced_late(self, entry, content, effects)

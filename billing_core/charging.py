@@ -155,6 +155,18 @@ def _occurred(ask: Ask) -> int:
     return ask.at if occurred is None else micros("occurred_at", occurred)
 
 
+def _begin_item(ledger: Ledger, usage: Usage, effects: dict[str, object] | None) -> object:
+    """An item is on record from its first part on, also where that is the customer's own to pay
+    or has no price yet: so all of its parts are one request.  What the entry's effects say then."""
+    if usage.item is None or ledger.terms.level < 2:
+        return effects
+    key = (usage.item, usage.resource)
+    if key in ledger.state.items:
+        return effects
+    ledger.state.items[key] = ledger.changes.items[key] = Item(*key)
+    return {**(effects or {}), "item": True}
+
+
 def settle(ledger: Ledger, ask: Ask) -> Outcome:
     command: Settle = ask.command
     usage = command.usage
@@ -172,7 +184,7 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
     requests = _requests(ledger, usage, part=part)
     advance(ledger, usage, occurred, metered)
     rest = metered.amount
-    effects = None
+    effects: dict[str, object] | None = None
     freed = 0
     if hold is not None and hold.state == "open":
         rest = ledger.capture(hold, rest, usage.resource, max(occurred, ask.time))
@@ -188,7 +200,8 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
     record = UsageRecord(
         occurred, ask.member, usage.resource, usage.item, requests, metered.lines, command.project
     )
-    return pay(ledger, ask, metered.amount, rest, record, effects, freed=freed)
+    said = _begin_item(ledger, usage, effects)
+    return pay(ledger, ask, metered.amount, rest, record, said, freed=freed)
 
 
 def _requests(ledger: Ledger, usage: Usage, *, part: bool = False) -> int:
@@ -254,12 +267,13 @@ def deduct(ledger: Ledger, ask: Ask) -> Outcome:
     no = bound(ledger, use, amount)
     if no is not None:
         return refused(command.org, command.key, no, ask.time)
-    requests = 1
+    requests, said = 1, None
     if metered is not None:
         requests = _requests(ledger, cast(Usage, cost))
         advance(ledger, cast(Usage, cost), occurred, metered)
+        said = _begin_item(ledger, cast(Usage, cost), None)
     record = UsageRecord(occurred, ask.member, resource, item, requests, lines, command.project)
-    return pay(ledger, ask, amount, amount, record)
+    return pay(ledger, ask, amount, amount, record, said)
 
 
 def subject_of(ledger: Ledger, number: int) -> Entry:

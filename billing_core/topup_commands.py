@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen
 
-from billing_core.commands import Command
+from billing_core.commands import Command, check_command
 from billing_core.errors import InvalidCommand
 from billing_core.minor_units import to_minor
 from billing_core.money import Money
@@ -69,7 +69,7 @@ class OrderTopUp(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check(self)
+        check_command(self)
         _check_amount("amount", self.amount)
         if self.order.org != self.org:
             raise InvalidCommand("order", self.order.org, f"an order of org {self.org!r}")
@@ -109,7 +109,7 @@ class SetAutoTopUp(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check(self)
+        check_command(self)
         if type(self.enabled) is not bool:
             raise InvalidCommand("enabled", self.enabled, "True or False")
         _check_amount("threshold", self.threshold, least=0)
@@ -149,7 +149,7 @@ class AskRefund(Command):
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
-        _check(self)
+        check_command(self)
         checked_name("topup", self.topup)
         checked_name("refund", self.refund)
         if self.amount is not None:

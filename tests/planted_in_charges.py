@@ -10,6 +10,10 @@ LIMITS = "billing_core/limits.py"
 
 SUBSCRIBING = "billing_core/subscribing.py"
 
+CHARGING = "billing_core/charging.py"
+
+CLOSING = "tests/test_closing_storage.py::test_"
+ITEM = "tests/test_item_requests.py::test_"
 UNDO = "tests/test_undo_usage.py::test_"
 TERMS = "tests/test_new_terms.py::test_"
 BY_DAY = "tests/test_runs_by_day.py::test_"
@@ -194,5 +198,53 @@ IN_CHARGES: list[Planted] = [
         "replayed=made.replayed)",
         "replayed=False)",
         ("tests/test_http_paying.py::test_automatic_top_ups_from_the_first_card_to_recovery",),
+    ),
+    (
+        "each part on the customer's own key is a request",
+        CHARGING,
+        "    said = _begin_item(ledger, usage, effects)",
+        "    said = effects",
+        (
+            ITEM + "parts_on_the_customers_own_key_are_one_request",
+            ITEM + "parts_without_a_price_are_one_request_then_and_once_they_are_priced",
+        ),
+    ),
+    (
+        "each deducted part on the customer's own key is a request",
+        CHARGING,
+        "        said = _begin_item(ledger, cast(Usage, cost), None)\n",
+        "",
+        (ITEM + "parts_on_the_customers_own_key_are_one_request",),
+    ),
+    (
+        "an item begins with any part while the version before runs",
+        CHARGING,
+        "    if usage.item is None or ledger.terms.level < 2:",
+        "    if usage.item is None:",
+        (ITEM + "while_the_version_before_may_run_parts_count_as_there",),
+    ),
+    (
+        "keys of top-ups are taken in any form",
+        "billing_core/topup_commands.py",
+        "        check_command(self)\n        _check_amount",
+        "        _check(self)\n        _check_amount",
+        ("tests/test_names.py::test_wherever_a_name_is_given_it_is_in_one_form",),
+    ),
+    (
+        "closing leaves what is stored uncharged",
+        "billing_core/engine/over_time.py",
+        "    return [*bills, close]",
+        "    return [close]",
+        (
+            CLOSING + "what_is_stored_is_charged_up_to_the_closing",
+            CLOSING + "async_callers_close_so_too_and_what_is_not_paid_is_owed",
+        ),
+    ),
+    (
+        "closing a closed account charges storage",
+        "billing_core/engine/over_time.py",
+        "    if account is None or account.closed_at is not None:\n        return [close]",
+        "    if account is None:\n        return [close]",
+        (CLOSING + "a_closed_account_is_closed_again_without_a_charge",),
     ),
 ]

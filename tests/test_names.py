@@ -17,7 +17,10 @@ from billing_core import (
     ReportStorage,
     Usage,
     sandbox,
+    topup_commands,
+    usd,
 )
+from billing_core.payments import CheckoutOrder
 from billing_core.text import checked_name
 
 pytestmark = pytest.mark.every_store
@@ -25,6 +28,11 @@ pytestmark = pytest.mark.every_store
 COMPOSED = "josé"
 DECOMPOSED = normalize("NFD", COMPOSED)
 PRICE = Price(Flat(1), unit="unit")
+PAGE = "https://you.example/"
+ORDER = CheckoutOrder(
+    org="acme", order="o", amount=500, currency="USD", description="Credit", success_url=PAGE,
+    cancel_url=PAGE,
+)  # fmt: skip
 
 
 def test_a_name_is_one_member_with_one_limit() -> None:
@@ -59,6 +67,15 @@ def test_a_name_is_one_member_with_one_limit() -> None:
         lambda b: b.start_run("acme", "r", sandbox(DECOMPOSED, {"second": 1})),
         lambda b: b.start_run("acme", "r", sandbox("box", {DECOMPOSED: 1})),
         lambda b: b.execute([ReportStorage("acme", "k", workspace=DECOMPOSED, size=1)]),
+        lambda b: b.execute(
+            [topup_commands.AskRefund("acme", DECOMPOSED, topup="t", refund="r", livemode=False)]
+        ),
+        lambda b: b.set_auto_topup(
+            "acme", DECOMPOSED, enabled=False, threshold=nanos(0), amount=nanos(0)
+        ),
+        lambda b: topup_commands.OrderTopUp(
+            "acme", DECOMPOSED, amount=usd(5), livemode=False, order=ORDER
+        ),
         lambda b: b.publish(PriceBook("v", LONG_AGO, {DECOMPOSED: {"unit": PRICE}})),
         lambda b: b.publish(PriceBook("v", LONG_AGO, {"w": {DECOMPOSED: PRICE}})),
         lambda b: b.publish(PriceBook(DECOMPOSED, LONG_AGO, {"w": {"unit": PRICE}})),

@@ -42,7 +42,7 @@ from billing_core.engine.async_over_time import AsyncOverTime
 from billing_core.engine.async_topups import AsyncTopUps
 from billing_core.engine.billing import Billing, checked_batch, each_of
 from billing_core.engine.gathering import Gatherer
-from billing_core.engine.over_time import unwrapped
+from billing_core.engine.over_time import closed, closing, unwrapped
 from billing_core.engine.reads import Check
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.errors import InvalidCommand
@@ -359,8 +359,10 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         remainder: Literal["refund", "write_off"],
         at: datetime | None = None,
     ) -> Closed:
-        """Close the account; see :class:`Close`."""
-        return await self._do(Close(org, remainder=remainder, at=at), Closed)
+        """Close the account for good; see :meth:`Billing.close`."""
+        close = Close(org, remainder=remainder, at=at)
+        commands = await to_thread(closing, self.store, self.clock(), close)
+        return closed(await self.execute(commands))
 
     async def set_plan(
         self,

@@ -24,7 +24,7 @@ from billing_core.run_commands import (
     UndoForgiveness,
 )
 from billing_core.standing import RunQuote, RunView, StorageRoom, StorageView
-from billing_core.storage_commands import ReportStorage
+from billing_core.storage_commands import BillStorage, ReportStorage
 
 if TYPE_CHECKING:
     from billing_core.engine.billing import Billing
@@ -210,7 +210,7 @@ class AsyncOverTime:
         :class:`BillStorage`."""
         stands: list[StorageStands] = []
         every = storage_bills(self.store, self.clock(), org, workspace, until)
-        nothing: list[Command] = []
+        nothing: list[BillStorage] = []
         while bills := await to_thread(next, every, nothing):
             stands += [unwrapped([each], StorageStands) for each in await self.execute(bills)]
         return stands

@@ -29,7 +29,7 @@ from billing_core.decide import decide, wanted, widened
 from billing_core.engine.clock_check import ClockCheck
 from billing_core.engine.coalescing import Coalescer, Part, Run
 from billing_core.engine.made_hold import MadeHold
-from billing_core.engine.over_time import OverTime, unwrapped
+from billing_core.engine.over_time import OverTime, closed, closing, unwrapped
 from billing_core.engine.prices import Prices
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.engine.time_reads import TimeReads
@@ -367,8 +367,10 @@ class Billing(OverTime, TimeReads, Work):
         remainder: Literal["refund", "write_off"],
         at: datetime | None = None,
     ) -> Closed:
-        """Close the account for good; see :class:`Close`."""
-        return self._do(Close(org, remainder=remainder, at=at), Closed)
+        """Close the account for good, its storage charged up to that moment; see
+        :class:`Close`."""
+        close = Close(org, remainder=remainder, at=at)
+        return closed(self.execute(closing(self.store, self.clock(), close)))
 
     def set_plan(
         self,

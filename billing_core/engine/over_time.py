@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from attrs import evolve
+
+from billing_core.account_commands import Close
 from billing_core.commands import Command
 from billing_core.errors import BillingError, Refused
 from billing_core.money import Money
-from billing_core.outcomes import Outcome, Refusal, RunStands, StorageStands, Success
-from billing_core.ports import Clock, Store
+from billing_core.outcomes import Closed, Outcome, Refusal, RunStands, StorageStands, Success
+from billing_core.ports import Clock, Store, Wanted
 from billing_core.quantities import Usage
 from billing_core.run_commands import (
     CloseSilentRun,
@@ -27,7 +30,7 @@ from billing_core.storage_commands import BillStorage, ReportStorage
 from billing_core.text import checked_name
 from billing_core.times import duration, micros, moment
 
-__all__ = ["OverTime", "silent_runs", "storage_bills", "told_at", "unwrapped"]
+__all__ = ["OverTime", "closed", "closing", "silent_runs", "storage_bills", "told_at", "unwrapped"]
 
 _AT_ONCE = 500
 
@@ -50,14 +53,14 @@ def silent_runs(store: Store, now: int, span: timedelta, limit: int) -> list[Com
 
 def storage_bills(
     store: Store, now: int, org: str, workspace: str | None, until: datetime | None
-) -> Iterator[list[Command]]:
+) -> Iterator[list[BillStorage]]:
     """What charges an org's storage up to a time, some workspaces at once."""
     end = moment(now) if until is None else until
     stamp = micros("until", end)
     if workspace is not None:
         yield [BillStorage(org, f"{workspace}@{stamp}", workspace=workspace, until=end)]
         return
-    some: list[Command] = []
+    some: list[BillStorage] = []
     for each in store.storages(checked_name("org", org)):
         name = each.workspace
         some.append(BillStorage(org, f"{name}@{stamp}", workspace=name, until=end))
@@ -66,6 +69,28 @@ def storage_bills(
             some = []
     if some:
         yield some
+
+
+def closing(store: Store, now: int, close: Close) -> list[Command]:
+    """What closes an account: its storage is charged up to that moment first, while there is
+    credit to pay for it."""
+    account = store.snapshot({close.org: Wanted(until=0)})[close.org].account
+    if account is None or account.closed_at is not None:
+        return [close]
+    bills = [
+        evolve(bill, at=close.at)
+        for some in storage_bills(store, now, close.org, None, close.at)
+        for bill in some
+    ]
+    return [*bills, close]
+
+
+def closed(outcomes: Sequence[Outcome]) -> Closed:
+    """The answer of :func:`closing`; raises what anything of it is but a success."""
+    *bills, last = outcomes
+    for each in bills:
+        unwrapped([each], StorageStands)
+    return unwrapped([last], Closed)
 
 
 def unwrapped(outcomes: Sequence[Outcome], kind: type[_S]) -> _S:

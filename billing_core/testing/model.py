@@ -455,9 +455,8 @@ class Model:
         period = month_start(org.anchor, occurred)
         if usage.item is not None:
             counted = any(
-                (use.item, use.resource) == (usage.item, usage.resource)
-                and use.piece.price is not None
-                for use in org.uses
+                (each.item, each.resource) == (usage.item, usage.resource)
+                for each in org.charges.values()
             )
         for piece, exact, amount in bill.pieces:
             reported = 0 if priced is not None else piece.raw
