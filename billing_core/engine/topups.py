@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from billing_core.commands import check_positive
 from billing_core.errors import BillingError, Conflict, NotFound, Outdated, PaymentError, Refused
@@ -54,7 +54,7 @@ class TopUpPage:
     url: str | None
     session: str
     topup: str
-    replayed: bool = False
+    replayed: bool = field(default=False, eq=False)
 
 
 @frozen
