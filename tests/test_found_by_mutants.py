@@ -322,3 +322,15 @@ def test_a_discount_that_has_ended_is_named_by_nothing_any_more() -> None:
     assert half in versions[0]
     assert versions[1].startswith("base#") and "end#" not in versions[1]
     assert world.balance().used == 3
+
+
+@pytest.mark.every_store
+def test_a_balance_as_it_was_known_then_lacks_what_was_recorded_later() -> None:
+    world = World()
+    world.grant(10)
+    world.clock.advance(HOUR)
+    world.grant(5, at=T0 + 30 * MINUTE)
+    as_of, then = world.billing.balance_as_of, T0 + 45 * MINUTE
+    assert as_of("acme", then) == 15
+    assert as_of("acme", then, recorded=T0 + 50 * MINUTE) == 10
+    assert as_of("acme", then, recorded=T0 + HOUR) == 15
