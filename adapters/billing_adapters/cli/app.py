@@ -39,7 +39,7 @@ class _Group(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
-        except (KeyboardInterrupt, click.Abort):
+        except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)  # as by the signal
         except BrokenPipeError:  # whoever reads has read enough
