@@ -198,4 +198,11 @@ BY_MUTANTS: list[Planted] = [
             "test_of_usage_priced_later_only_what_was_not_given_back_yet_comes_back",
         ),
     ),
+    (
+        "more is forgiven of a run than was asked for",
+        "billing_core/spans.py",
+        "part = left if amount is None else min(left, amount - total)",
+        "part = left if amount is None else min(left, amount)",
+        (FOUND + "a_part_that_is_forgiven_of_two_periods_is_no_more_than_was_asked_for",),
+    ),
 ]

@@ -27,6 +27,7 @@ from billing_core import (
     Reverse,
     Settle,
     StartRun,
+    UndoExpiry,
     Usage,
     code,
     model,
@@ -150,6 +151,13 @@ def test_one_time_in_two_zones_is_one_meaning() -> None:
 
 def test_the_order_and_repetition_of_a_scope_do_not_matter() -> None:
     assert GRANT(scope=["b", "a", "b"]) == GRANT(scope=("a", "b"))
+
+
+@pytest.mark.parametrize("expiry", [0, -1, 2**63, True, "7"])
+def test_an_expiry_is_named_by_a_number_of_an_entry(expiry: Any) -> None:
+    assert UndoExpiry("acme", expiry=2**63 - 1, expires_at=None).expiry == 2**63 - 1
+    with pytest.raises(InvalidCommand, match="expiry"):
+        UndoExpiry("acme", expiry=expiry, expires_at=None)
 
 
 def test_a_refund_is_of_whole_minor_units_and_names_its_org_and_key() -> None:

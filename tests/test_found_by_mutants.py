@@ -6,7 +6,7 @@ import pytest
 from furnished import furnish
 from test_runs import US, beat, boxes, spent, start, stop
 from till import till
-from world import HOUR, LONG_AGO, MINUTE, ONE_NANO, SECOND, T0, World, nanos
+from world import DAY, HOUR, LONG_AGO, MINUTE, ONE_NANO, SECOND, T0, World, nanos
 
 from billing_core import (
     Deduct,
@@ -334,3 +334,48 @@ def test_a_balance_as_it_was_known_then_lacks_what_was_recorded_later() -> None:
     assert as_of("acme", then) == 15
     assert as_of("acme", then, recorded=T0 + 50 * MINUTE) == 10
     assert as_of("acme", then, recorded=T0 + HOUR) == 15
+
+
+@pytest.mark.every_store
+def test_pieces_that_together_leave_64_bits_are_refused_before_any_is_charged() -> None:
+    world = boxes(2**62, grant=2**62)
+    cost = Price(Flat(2**62, 1_000_000), unit="microsecond")
+    edge = T0 + 10 * MINUTE
+    world.publish({"sandbox:box": {"second": cost}}, version="v2", effective_at=edge)
+    world.clock.advance(10 * MINUTE - SECOND)
+    start(world, ahead=SECOND)
+    world.clock.advance(2 * SECOND)
+    before = world.state()
+    with pytest.raises(MoneyOverflow, match="usage"):
+        stop(world)
+    assert world.state() == before
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_part_that_is_forgiven_of_two_periods_is_no_more_than_was_asked_for() -> None:
+    world = boxes()
+    world.clock.advance(31 * DAY - 4 * SECOND)
+    start(world)
+    world.clock.advance(10 * SECOND)
+    stop(world)
+    assert spent(world) == 10_000
+    world.billing.forgive_run("acme", "f", "r1", reason="slow", amount=nanos(8_000))
+    assert spent(world) == 2_000
+    view = world.billing.run("acme", "r1")
+    assert (view.settled, view.forgiven) == (2_000, 8_000)
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_what_has_ended_pays_no_bill_for_storage() -> None:
+    world = World()
+    world.publish({"storage:*": {"byte_us": Price(Flat(1), unit="byte-microsecond")}}, version="s")
+    world.grant(10**12, kind="promotional", expires_at=T0 + HOUR)
+    world.billing.report_storage("acme", "ws", 1)
+    world.clock.advance(2 * HOUR)
+    [bill] = world.billing.bill_storage("acme")
+    assert bill.charged == 7_200_000_000
+    assert [each.op for each in world.entries()][-3:] == ["lapse", "piece", "storage"]
+    assert (world.balance().balance, world.balance().debt) == (-bill.charged, bill.charged)
+    assert world.wrong() == []
