@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
 from attrs.validators import optional
@@ -475,3 +476,12 @@ def _check_url(name: str, url: object) -> None:
         isinstance(url, str) and len(url) <= 2000 and url.isprintable() and _URL.fullmatch(url)
     ):
         raise InvalidCommand(name, url, "an absolute http or https URL of at most 2,000 characters")
+    try:
+        parts = urlsplit(url)
+        fits = parts.hostname is not None and (parts.port is None or parts.port > 0)
+        url.encode("latin-1")  # as a header has it
+    except ValueError:
+        fits = False
+    if not fits:
+        expected = "a URL with a host, and with what is not of latin-1 percent-encoded"
+        raise InvalidCommand(name, url, expected)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from threading import Thread
 
-import waitress
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
-from host import PORT, Site, open_site
+from host import Site, open_site, serve
 
 from billing_adapters import http
 from billing_adapters.http import MAX_BODY
@@ -49,5 +48,4 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     site = open_site()
     Thread(target=site.work_on, daemon=True).start()
-    # Requests that come at once share a commit: a thread for each.
-    waitress.serve(make_app(site), host="127.0.0.1", port=PORT, threads=16)
+    serve(make_app(site))

@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from host import PORT, Site, open_site
+from starlette.requests import ClientDisconnect
 
 from billing_adapters import http
 from billing_adapters.http import MAX_BODY
@@ -37,10 +38,13 @@ def make_app(site: Site) -> FastAPI:
     @app.api_route("/{path:path}", methods=METHODS)
     async def billing(request: Request) -> Response:
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                break
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    break
+        except ClientDisconnect:
+            return Response(status_code=400)  # to nobody
         scope = request.scope
         query = scope["query_string"].decode("latin-1")
         asked = http.Request(request.method, scope["path"], query, request.headers, bytes(body))

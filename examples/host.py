@@ -12,11 +12,11 @@ import logging
 import os
 import time
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from billing_adapters.fake_payments import CheckoutPage, FakePayments
-from billing_adapters.http import Api, Caller, Request, Response
+from billing_adapters.http import MAX_BODY, Api, Caller, Request, Response
 from billing_core import (
     Billing,
     BillingError,
@@ -180,6 +180,25 @@ class Site:
         while True:
             if not self.work():
                 time.sleep(1)
+
+
+def serve(app: Any) -> None:
+    """Serve a WSGI app by waitress, which reads a request whole before a thread has it: so one that
+    comes slowly holds up no other, and what it may take is said here.  On the open internet put a
+    proxy such as nginx before it."""
+    import waitress
+
+    waitress.serve(
+        app,
+        host="127.0.0.1",
+        port=PORT,
+        threads=16,  # requests that come at once share a commit: a thread for each
+        max_request_body_size=2 * MAX_BODY,  # of larger ones not a byte is read
+        inbuf_overflow=2 * MAX_BODY,  # and none is written to disk
+        connection_limit=500,  # else 100 that say nothing keep everybody out
+        channel_timeout=15,  # seconds without a word
+        cleanup_interval=5,
+    )
 
 
 def open_site() -> Site:

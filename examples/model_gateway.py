@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import StreamingResponse
 from host import KEYS, open_billing
+from starlette.requests import ClientDisconnect
 
 from billing_core import AsyncBilling, AsyncHold, Billing, Refused, tokens
 
@@ -43,7 +44,10 @@ def make_app(billing: Billing) -> FastAPI:
         caller = KEYS.get(request.headers.get("x-api-key", ""))
         if caller is None or caller.org is None:
             raise HTTPException(401)
-        prompt = (await request.body()).decode()
+        try:
+            prompt = (await request.body()).decode()
+        except (ClientDisconnect, UnicodeDecodeError):
+            raise HTTPException(400) from None
         read = len(prompt.split())
         most = tokens("small", input=read, output=MOST)
         try:

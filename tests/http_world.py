@@ -240,10 +240,12 @@ def served(example, database):
         else:
             raise AssertionError(f"{example} did not start:\n{''.join(said)}")
         # What it goes on to say is read, or a full pipe would stop it.
-        reader = Thread(target=process.stdout.read, daemon=True)
+        reader = Thread(target=lambda: said.extend(process.stdout), daemon=True)
         reader.start()
+        send = by_http(int(found[1]))
+        send.said = said
         try:
-            yield Client(by_http(int(found[1])))
+            yield Client(send)
         finally:
             process.terminate()
             reader.join(timeout=30)

@@ -2,6 +2,8 @@
 
 import http.client
 import os
+import select
+import socket
 import subprocess
 import sys
 import time
@@ -120,3 +122,53 @@ def test_who_has_no_key_or_no_credit_gets_no_answer(gateway) -> None:
     assert (response.status, response.read()) == (402, b'{"detail":"insufficient_credit"}')
     connection.close()
     assert billing.verify().ok
+
+
+# -- clients that mean no good -----------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["flask_app.py", "django_app.py", "fastapi_app.py"])
+def site(request, tmp_path_factory):
+    with database("sqlite", tmp_path_factory) as setting, served(request.param, setting) as client:
+        yield client.send
+
+
+def opened(port, sent):
+    each = socket.create_connection(("127.0.0.1", port), timeout=30)
+    each.sendall(sent)
+    return each
+
+
+def test_a_large_webhook_without_a_key_is_not_read_to_its_end(site) -> None:
+    size = 64_000_000
+    head = f"POST /v1/webhooks/stripe HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
+    with opened(site.port, head.encode()) as client:
+        sent, part = 0, b" " * 100_000
+        while sent < size and not select.select([client], [], [], 0)[0]:
+            try:
+                sent += client.send(part)
+            except OSError:
+                break  # it has hung up
+        assert sent < 30_000_000  # what the sockets hold is as much as several megabytes
+
+
+def test_connections_that_say_nothing_keep_nobody_out(site) -> None:
+    half = b"POST /v1/webhooks/stripe HTTP/1.1\r\nHost: localhost\r\nContent-Le"
+    silent = [opened(site.port, half) for _ in range(140)]
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+        with closing(connection):
+            connection.request("GET", "/v1/credits/balance", headers={"X-API-Key": "key-ana"})
+            assert connection.getresponse().status in (200, 404)
+    finally:
+        for each in silent:
+            each.close()
+
+
+def test_an_upload_that_is_broken_off_is_no_traceback(site) -> None:
+    head = b"POST /v1/webhooks/stripe HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500000\r\n\r\n"
+    for _ in range(3):
+        opened(site.port, head + b" " * 1000).close()
+    time.sleep(0.5)
+    assert site("GET", "/billing", "", {}, b"").status == 200  # it has seen them by now
+    assert "Traceback" not in "".join(site.said)

@@ -227,6 +227,8 @@ def test_one_key_opens_one_page(client) -> None:
         ({"amountCents": 2**53 - 1}, "amountCents"),
         ({"successUrl": "javascript:alert(1)"}, "successUrl"),
         ({"successUrl": ""}, "successUrl"),
+        ({"successUrl": "http://[/"}, "successUrl"),
+        ({"cancelUrl": "https://you.example/東京"}, "cancelUrl"),
         ({"cancelUrl": "/billing"}, "cancelUrl"),
         ({"savePaymentMethod": 1}, "savePaymentMethod"),
         ({"currency": "EUR"}, "currency"),
