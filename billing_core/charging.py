@@ -69,10 +69,7 @@ def _turns(ledger: Ledger, resource: str, at: int, until: int) -> list[int]:
     turns = set(ledger.catalogue.changes(account.currency, resource, account.org, at, until))
     since = [account.plan_since, *(each.since for each in ledger.state.subscriptions)]
     turns.update(time for time in since if at < time < until)
-    begins = ledger.period(at).end
-    while begins < until:
-        turns.add(begins)
-        begins = ledger.period(begins).end
+    turns.update(period.start for period in ledger.periods(at, until) if period.start > at)
     return sorted(turns)
 
 

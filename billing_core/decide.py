@@ -47,7 +47,7 @@ from billing_core.running import RUN_HANDLERS, end_runs, want_run
 from billing_core.storing import STORAGE_HANDLERS, want_storage
 from billing_core.subscribing import renew, set_limit, set_low_balance, set_plan, subscribe
 from billing_core.terms import Terms
-from billing_core.times import micros, moment
+from billing_core.times import DAY, duration, micros, moment
 from billing_core.topping_up import (
     ask_refund,
     claim,
@@ -90,15 +90,17 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
             want.holds.add(command.hold)
         more = _WANTS.get(type(command))
         if more is not None:
-            more(want, command, at)
+            more(want, command, at, now)
     return wants
 
 
-def _want_use(want: Wanted, command: Any, at: int) -> None:
+def _want_use(want: Wanted, command: Any, at: int, now: int) -> None:
     occurred = command.occurred_at
     time = at if occurred is None else micros("occurred_at", occurred)
     want.times = _spanning(want.times, time)
     kind = type(command)
+    if kind is Hold:  # nothing is dated more than a day ahead
+        want.times = _spanning(want.times, max(at, now) + min(duration("life", command.life), DAY))
     usage = command.usage if kind is Settle else command.cost
     if isinstance(usage, Usage):
         span = _spanning(want.counters.get(usage.resource), time)
@@ -109,8 +111,8 @@ def _want_use(want: Wanted, command: Any, at: int) -> None:
             want.items.add((usage.item, usage.resource))
 
 
-def _want_extension(want: Wanted, command: Extend, at: int) -> None:
-    want.times = _spanning(want.times, at)
+def _want_extension(want: Wanted, command: Extend, at: int, now: int) -> None:
+    want.times = _spanning(_spanning(want.times, at), max(at, now) + DAY)
     want.extended.add(command.hold)
     want.keys.add(f"hold:{command.hold}")
 
@@ -148,30 +150,30 @@ def _want_quote(
     return before != (want.counters[resource], len(want.items), want.times)
 
 
-def _want_charge(want: Wanted, command: Any, at: int) -> None:
+def _want_charge(want: Wanted, command: Any, at: int, now: int) -> None:
     want.charges.add(command.charge)
     if isinstance(command, PriceUnpriced) or command.undo_usage:
         want.keys.add(f"undone:{command.charge}")
 
 
-def _want_expiry(want: Wanted, command: Any, at: int) -> None:
+def _want_expiry(want: Wanted, command: Any, at: int, now: int) -> None:
     want.charges.add(command.expiry)
 
 
-def _want_holds(want: Wanted, command: Any, at: int) -> None:
+def _want_holds(want: Wanted, command: Any, at: int, now: int) -> None:
     want.all_holds = True
 
 
-def _want_topup(want: Wanted, command: Any, at: int) -> None:
+def _want_topup(want: Wanted, command: Any, at: int, now: int) -> None:
     want.topups.add(command.topup if type(command) is AskRefund else command.key)
     want.auto = True
 
 
-def _want_auto(want: Wanted, command: Any, at: int) -> None:
+def _want_auto(want: Wanted, command: Any, at: int, now: int) -> None:
     want.auto = True
 
 
-_WANTS: Mapping[type[Command], Callable[[Wanted, Any, int], None]] = {
+_WANTS: Mapping[type[Command], Callable[[Wanted, Any, int, int], None]] = {
     **dict.fromkeys((Settle, Deduct, Hold), _want_use),
     Extend: _want_extension,
     **dict.fromkeys((PriceUnpriced, Reverse), _want_charge),

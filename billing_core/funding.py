@@ -213,16 +213,21 @@ def _stops(
     if limit is not None:
         left = own - limit.shortfall
         stops.append((lambda us: want.cost(us) > max(0, left), limit.limit))
-    resource, period = use.resource or "", ledger.period(use.at)
-    bounded = quota_left(ledger, resource, want.quantities(0), period.start)
-    if bounded:
-        mine = {} if hold is None else {part: quantity for _, part, quantity in hold.counted}
+    bounded = [
+        quota_left(ledger, use.resource or "", want.quantities(0), period.start)
+        for period in ledger.periods(use.at, use.until)
+    ]
+    if any(bounded):
+        mine: dict[tuple[int, str], int] = {}
+        if hold is not None:
+            mine = {(start, part): quantity for start, part, quantity in hold.counted}
+        starts = [period.start for period in ledger.periods(use.at, use.until)]
 
         def over(us: int) -> bool:
-            asked = want.quantities(us)
             return any(
-                asked[component] > most + mine.get(component, 0)
-                for component, most in bounded.items()
+                asked[component] > most + mine.get((start, component), 0)
+                for start, asked, left in zip(starts, want.by_period(us), bounded, strict=False)
+                for component, most in left.items()
             )
 
         stops.append((over, "quota"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 
 from billing_core.asked import Ask, finish, refuse, refused
 from billing_core.charging import estimate
@@ -18,7 +19,7 @@ from billing_core.owing import repay
 from billing_core.quantities import PLATFORM, Usage
 from billing_core.records import Entry
 from billing_core.records import Hold as HoldRecord
-from billing_core.times import duration
+from billing_core.times import Window, duration
 
 __all__ = ["QUOTES_ANEW", "announce", "extend", "hold", "made_for", "release"]
 
@@ -50,7 +51,7 @@ def hold(ledger: Ledger, ask: Ask) -> Outcome:
         command.key, resource, expires_at, "open", parts, [], ask.member, command.project
     )
     if quoted is not None:
-        announce(ledger, hold, counts, ask.at, expires_at)
+        announce(ledger, hold, [(each, counts) for each in ledger.periods(ask.at, expires_at)])
     hold_spending(ledger, hold, amount)
     ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
     ledger.will_lapse(expires_at)
@@ -71,28 +72,22 @@ def _within_64_bits(quoted: Quote) -> int:
 
 
 def announce(
-    ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at: int, until: int | None = None
+    ledger: Ledger, hold: HoldRecord, uses: Iterable[tuple[Window, Mapping[str, int]]]
 ) -> None:
-    """Let quotes of tiered prices (rule 5.4) and quotas know what this hold may use, in each
-    billing period from a time ``until``."""
+    """Let quotes of tiered prices (rule 5.4) and quotas know what this hold may use, in each of
+    these billing periods."""
     resource = hold.resource or ""
     currency = ledger.account.currency
     bounded = {each.component for each in quotas(ledger, resource)}
-    told = [
-        (component, quantity)
-        for component, quantity in counts.items()
-        if component in bounded or ledger.catalogue.tiered(currency, resource, component)
-    ]
-    while told:
-        period = ledger.period(at)
-        counter = ledger.count(resource, period.start)
-        for component, quantity in told:
-            counter.components.setdefault(component, [0, 0, 1, 0])[3] += quantity
-            hold.counted.append((counter.start, component, quantity))
-        ledger.keep(counter)
-        at = period.end
-        if until is None or at >= until:
-            break
+    for period, counts in uses:
+        counter = None
+        for component, quantity in counts.items():
+            if component in bounded or ledger.catalogue.tiered(currency, resource, component):
+                counter = counter or ledger.count(resource, period.start)
+                counter.components.setdefault(component, [0, 0, 1, 0])[3] += quantity
+                hold.counted.append((counter.start, component, quantity))
+        if counter is not None:
+            ledger.keep(counter)
 
 
 def _open_hold(ledger: Ledger, ask: Ask) -> HoldRecord:
@@ -185,7 +180,7 @@ def _announce_anew(ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at:
     past = [each for each in hold.counted if each[0] < now]
     hold.counted = [each for each in hold.counted if each[0] >= now]
     ledger.uncount(hold)
-    announce(ledger, hold, counts, at, hold.expires_at)
+    announce(ledger, hold, [(each, counts) for each in ledger.periods(at, hold.expires_at)])
     hold.counted = past + hold.counted
 
 

@@ -28,7 +28,7 @@ A command's checks come before its first movement: a failed one has moved nothin
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from billing_core.errors import MoneyOverflow, StoreError
@@ -150,6 +150,14 @@ class Ledger:
         if not self._period.start <= time < self._period.end:
             self._period = billing_period(self.account.anchor, time)
         return self._period
+
+    def periods(self, at: int, until: int | None = None) -> Iterator[Window]:
+        """The org's billing periods from a time's ``until`` another."""
+        period = self.period(at)
+        yield period
+        while until is not None and period.end < until:
+            period = self.period(period.end)
+            yield period
 
     def available(self, resource: str | None, at: int) -> int:
         """Rule 6.2: unreserved remainders that may pay for a use of the resource at a time,

@@ -331,33 +331,40 @@ def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bo
             blocking = [each for each in _limits(ledger, subject, grain) if each.blocks]
             if not blocking:
                 continue
-            window = _window(ledger, grain, use.at)
-            spent = _spend(ledger, subject, grain, window.start).amount
             held = _spend(ledger, subject, "held", 0).amount
-            over = spent + held + amount - min(each.amount for each in blocking)
-            if over > 0 or always:
-                one = Bound(f"{subject.partition(':')[0]}_limit", over, window.end)
-                if not always:
-                    return one
-                if found is None or over > found.shortfall:
-                    found = one
+            for window in _reached(ledger, use, grain):
+                spent = _spend(ledger, subject, grain, window.start).amount
+                over = spent + held + amount - min(each.amount for each in blocking)
+                if over > 0 or always:
+                    one = Bound(f"{subject.partition(':')[0]}_limit", over, window.end)
+                    if not always:
+                        return one
+                    if found is None or over > found.shortfall:
+                        found = one
     return found
+
+
+def _reached(ledger: Ledger, use: Use, grain: str) -> Iterator[Window]:
+    """The windows that a use may fall in, as far as anything may be on record in them: what is
+    used is dated a day ahead at most."""
+    window = _window(ledger, grain, use.at)
+    yield window
+    until = 0 if use.until is None else use.until
+    while window.end < min(until, max(use.at, ledger.terms.now) + DAY):
+        window = _window(ledger, grain, window.end)
+        yield window
 
 
 def _quota(ledger: Ledger, use: Use) -> Bound | None:
     if use.resource is None:
         return None
-    until = use.at + 1 if use.until is None else use.until
-    at = use.at
-    while at < until:
-        period = ledger.period(at)
+    for period in ledger.periods(use.at, use.until):
         counted = {name: quantity for start, name, quantity in use.counted if start == period.start}
         more = {name: quantity - counted.get(name, 0) for name, quantity in use.billed}
         wished = {name: quantity for name, quantity in more.items() if quantity > 0}
         left = quota_left(ledger, use.resource, wished, period.start)
         if any(wished[name] > most for name, most in left.items()):
             return Bound("quota", 0, period.end)
-        at = period.end
     return None
 
 

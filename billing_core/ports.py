@@ -164,12 +164,15 @@ class Wanted:
         self, runs: Mapping[str, Run], storages: Mapping[str, Storage]
     ) -> Iterator[tuple[str, str, tuple[int, int]]]:
         """``(resource, item, span)`` of the wanted runs and workspaces that a store found:
-        from where they are posted to, to the last time asked about, charged, or of their end."""
+        from where they are posted to, to the last time asked about, charged, or of their end, and
+        of an open run as far as it may be funded."""
         for name, (first, last) in self.runs.items():
             run = runs.get(name)
             if run is not None:
                 begin = min(max(first, run.started_at), run.settled_to)
                 ends = [last, run.settled_to, run.ended_at or 0, *(tab.last for tab in run.tabs)]
+                if run.open:
+                    ends.append(max(run.until, max(last, run.settled_to) + run.ahead))
                 yield run.resource, run.item, (begin, max(ends))
         for name, (first, last) in self.storages.items():
             known = storages.get(name)

@@ -37,7 +37,7 @@ from billing_core.run_commands import (
 from billing_core.runtime import OPEN, Demand, Measure, measure, moved
 from billing_core.spans import Piece, Whose, forgive, post, repost, windows
 from billing_core.terms import NeedMore
-from billing_core.times import Window, duration, micros, moment
+from billing_core.times import DAY, Window, duration, micros, moment
 
 __all__ = ["RUN_HANDLERS", "demand_of", "end_runs", "unposted", "want_run"]
 
@@ -46,7 +46,7 @@ _TOLD = ("seen_at", "ended_at", "swept", "warned", "suspensions")
 """What an entry says of a run where it changed, beside how it stands."""
 
 
-def want_run(want: Wanted, command: Any, at: int) -> None:
+def want_run(want: Wanted, command: Any, at: int, now: int) -> None:
     """What a store must load for a command about a run."""
     occurred = command.occurred_at
     time = at if occurred is None else micros("occurred_at", occurred)
@@ -56,13 +56,15 @@ def want_run(want: Wanted, command: Any, at: int) -> None:
         first, _ = want.counters.get(resource, (time, time))
         # What follows in the batch may charge it in any later period.
         want.counters[resource] = min(first, time), FOREVER
+    latest = max(time, at)  # from then on it is funded
     if isinstance(command, (ForgiveRun, UndoForgiveness)):
-        time = 0  # all of the run's periods
+        time = latest = 0  # all of the run's periods
     else:
+        ahead = duration("ahead", command.ahead) if isinstance(command, StartRun) else 0
         first, last = want.times or (time, time)
-        want.times = min(first, time), max(last, time)
+        want.times = min(first, time), max(last, latest + min(ahead, DAY))
     first, last = want.runs.get(command.run, (time, time))
-    want.runs[command.run] = min(first, time), max(last, time)
+    want.runs[command.run] = min(first, time), max(last, latest)
 
 
 # -- what handlers share --------------------------------------------------------
@@ -178,7 +180,8 @@ class _Change:
         us = found.until - run.settled_to
         want = demand_of(ledger, run, Window(run.settled_to, found.until))
         ledger.uncount(hold)
-        announce(ledger, hold, want.quantities(us), run.settled_to)
+        periods = ledger.periods(run.settled_to, found.until)
+        announce(ledger, hold, zip(periods, want.by_period(us), strict=True))
 
     def finish(self, amount: int | None = None) -> Outcome:
         """Record it.  What came free repays debt."""
@@ -250,7 +253,8 @@ def _horizon(ledger: Ledger, ask: Ask, run: Run, start: int) -> tuple[int, str]:
 def _funding(ledger: Ledger, ask: Ask, run: Run, start: int, hold: Hold | None) -> Funding:
     end, why = _horizon(ledger, ask, run, start)
     want = demand_of(ledger, run, Window(start, max(start, end)))
-    return fund(ledger, Use(run.member, run.project, run.resource, start), want, end, why, hold)
+    use = Use(run.member, run.project, run.resource, start, until=end)
+    return fund(ledger, use, want, end, why, hold)
 
 
 def _change(ledger: Ledger, ask: Ask) -> _Change:
@@ -280,7 +284,7 @@ def start(ledger: Ledger, ask: Ask) -> Outcome:
     least = min(duration("least", command.least), max(1, end - began))
     funding = _funding(ledger, ask, run, began, None)
     if funding.until < began + least:
-        use = Use(ask.member, command.project, spec.resource, began)
+        use = Use(ask.member, command.project, spec.resource, began, until=began + least)
         return refused(command.org, command.key, unfunded(ledger, use, want, least), ask.time)
     change = _Change(ledger, ask, run)
     hold = Hold(run.item, run.resource, FOREVER, "open", [], [], run.member, run.project)

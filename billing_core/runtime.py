@@ -166,6 +166,16 @@ class Demand(NamedTuple):
         """The most nanos that so much more time can cost."""
         return sum(part.cost(us, self.ends) for part in self.parts)
 
+    def by_period(self, us: int) -> list[dict[str, int]]:
+        """What would be billed at most in each billing period that so much more time reaches."""
+        before: dict[str, int] = {}
+        found: list[dict[str, int]] = []
+        for end in (*(end for end in self.ends if end < us), us):
+            sums = self.quantities(end)
+            found.append({name: sums[name] - before.get(name, 0) for name in sums})
+            before = sums
+        return found
+
     def quantities(self, us: int) -> dict[str, int]:
         """What would be billed at most, by component."""
         idle = [part.idle for part in self.parts if part.idle is not None]

@@ -29,7 +29,7 @@ Steps = list[tuple[int, int]]
 """``(time, bytes from then on)``, by time."""
 
 
-def want_storage(want: Wanted, command: Any, at: int) -> None:
+def want_storage(want: Wanted, command: Any, at: int, now: int) -> None:
     """What a store must load for a command about storage."""
     occurred = command.occurred_at
     time = at if occurred is None else micros("occurred_at", occurred)

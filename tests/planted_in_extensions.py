@@ -6,6 +6,11 @@ DECIDE = "billing_core/decide.py"
 LIMITS = "billing_core/limits.py"
 AUDIT = "billing_core/audit.py"
 
+RUNNING = "billing_core/running.py"
+FUNDING = "billing_core/funding.py"
+PORTS = "billing_core/ports.py"
+
+REACHES = "tests/test_life_reaches.py::test_"
 EXTENDED = "tests/test_hold_extended.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -126,8 +131,8 @@ IN_EXTENSIONS: list[Planted] = [
     (
         "a quota binds in a life's first period alone",
         LIMITS,
-        "        at = period.end\n",
-        "        break\n",
+        "for period in ledger.periods(use.at, use.until):",
+        "for period in ledger.periods(use.at):",
         (EXTENDED + "a_life_must_have_room_in_the_quota_of_each_period_that_it_reaches",),
     ),
     (
@@ -136,5 +141,47 @@ IN_EXTENSIONS: list[Planted] = [
         "more = {name: quantity - counted.get(name, 0) for name, quantity in use.billed}",
         "more = {name: quantity for name, quantity in use.billed}",
         (EXTENDED + "an_extension_that_adds_nothing_to_a_period_passes_its_quota",),
+    ),
+    (
+        "a limit binds in a life's first day alone",
+        LIMITS,
+        "            for window in _reached(ledger, use, grain):\n",
+        "            for window in [_window(ledger, grain, use.at)]:\n",
+        (REACHES + "a_hold_must_have_room_in_the_limit_of_each_day_that_it_reaches",),
+    ),
+    (
+        "what the next day has spent is not loaded for a hold that reaches it",
+        DECIDE,
+        'max(at, now) + min(duration("life", command.life), DAY)',
+        "at",
+        (REACHES + "a_hold_must_have_room_in_the_limit_of_each_day_that_it_reaches",),
+    ),
+    (
+        "what the next day has spent is not loaded for an extension that reaches it",
+        DECIDE,
+        "_spanning(_spanning(want.times, at), max(at, now) + DAY)",
+        "_spanning(want.times, at)",
+        (REACHES + "an_extension_must_have_room_in_the_limit_of_each_day_that_it_reaches",),
+    ),
+    (
+        "a run is announced in its first period alone",
+        RUNNING,
+        "zip(periods, want.by_period(us), strict=True)",
+        "[next(zip(periods, want.by_period(us)))]",
+        (REACHES + "a_run_is_announced_in_each_period_that_it_is_funded_into",),
+    ),
+    (
+        "a run's quota binds in its first period alone",
+        FUNDING,
+        "        for period in ledger.periods(use.at, use.until)\n    ]\n    if",
+        "        for period in ledger.periods(use.at)\n    ]\n    if",
+        (REACHES + "a_run_that_is_funded_into_a_period_leaves_others_less_of_its_quota",),
+    ),
+    (
+        "a run is announced in a period whose counter was not loaded",
+        PORTS,
+        "                    ends.append(max(run.until, max(last, run.settled_to) + run.ahead))\n",
+        "                    pass\n",
+        (REACHES + "what_others_used_of_the_next_period_stays_counted_when_a_run_reaches_it",),
     ),
 ]

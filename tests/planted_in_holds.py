@@ -179,15 +179,15 @@ IN_HOLDS: list[Planted] = [
     (
         "a billing period that begins within a hold's life is overlooked",
         CHARGING,
-        "    while begins < until:\n        turns.add(begins)",
-        "    while begins < until:\n        pass",
+        "for period in ledger.periods(at, until) if period.start > at)",
+        "for period in ledger.periods(at) if period.start > at)",
         (LIFE + "a_billing_period_that_begins_within_its_life_begins_at_nothing",),
     ),
     (
         "a hold is announced in its first period alone",
         HOLDING,
-        "        if until is None or at >= until:",
-        "        if True:",
+        "[(each, counts) for each in ledger.periods(ask.at, expires_at)]",
+        "[(each, counts) for each in ledger.periods(ask.at)]",
         (LIFE + "what_other_holds_may_use_of_the_next_period_counts",),
     ),
     (

@@ -649,7 +649,8 @@ def test_any_grouping_and_order_costs_what_one_settlement_costs(
     assert spent(world) == exact(price, ran * 10**6)
     view = world.billing.run("acme", "r1")
     assert (view.settled_us, view.settled) == (ran * 10**6, spent(world))
-    assert world.counter("sandbox:box", "second")[-1:] in ([price.billed(ran * 10**6)], [])
+    counted = [each for each in world.counter("sandbox:box", "second") if each]
+    assert counted[-1:] in ([price.billed(ran * 10**6)], [])
     assert world.wrong() == []
 
 

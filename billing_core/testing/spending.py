@@ -78,11 +78,11 @@ def bound(org: Facts, wish: Wish, amount: int, replaced: int = 0) -> Answer | No
             blocking = [
                 most for most, _, blocks in _limits(org, subject, grain, wish.time) if blocks
             ]
-            start, end = _window(org, grain, wish.at)
-            over = spent(org, subject, grain, start) + held(org, subject) + amount
-            if blocking and over > min(blocking):
-                which = f"{subject.partition(':')[0]}_limit"
-                return _until(end, wish, "limit_reached", over - min(blocking), which)
+            for start, end in _reached(org, grain, wish) if blocking else ():
+                over = spent(org, subject, grain, start) + held(org, subject) + amount
+                if over > min(blocking):
+                    which = f"{subject.partition(':')[0]}_limit"
+                    return _until(end, wish, "limit_reached", over - min(blocking), which)
     plan = org.plan(wish.time)
     quotas = [] if plan is None else plan.quotas
     for period, quota in [(p, q) for p in wish.periods(org.anchor) for q in quotas]:
@@ -131,6 +131,15 @@ def _window(org: Facts, grain: str, at: int) -> tuple[int, int]:
     if grain == "day":
         return at - at % DAY, at - at % DAY + DAY
     return month_start(org.anchor, at), month_end(org.anchor, at)
+
+
+def _reached(org: Facts, grain: str, wish: Wish) -> Iterator[tuple[int, int]]:
+    """The windows that a use may fall in."""
+    start, end = _window(org, grain, wish.at)
+    yield start, end
+    while end < wish.until:
+        start, end = _window(org, grain, end)
+        yield start, end
 
 
 def _limits(
