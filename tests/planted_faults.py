@@ -1119,7 +1119,7 @@ FAULTS = [
     postgres_fault(
         "use a connection that was dropped while it rested",
         "pool",
-        "elif _dropped(line):",
+        "elif self._is_dropped(line):",
         "elif False:",
         "postgres.py::test_a_connection_that_was_dropped_while_it_rested_is_replaced",
     ),

@@ -5,9 +5,10 @@ PASSES = "billing_core/engine/passes.py"
 ENGINE = "billing_core/engine/topups.py"
 ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
 PG_WORK = "adapters/billing_adapters/postgres/work.py"
-MEMORY = "billing_core/testing/memory.py"
+POOL = "adapters/billing_adapters/postgres/pool.py"
 
 IN_TURN = "test_orgs_take_turns_in_what_is_due"
+INTERRUPTS = "tests/test_postgres_interrupts.py::test_"
 TURNS = "tests/test_turns.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -132,5 +133,61 @@ IN_BACKGROUND: list[Planted] = [
         "        self._provider().read_checkout(session)\n"
         "        if known is None or known[0] != org:\n",
         (TURNS + "a_session_that_somebody_made_up_never_reaches_the_provider",),
+    ),
+    (
+        "who is interrupted in the pool's queue is given a connection",
+        POOL,
+        '            waiting.fail(PoolTimeout("interrupted"))\n',
+        "",
+        (INTERRUPTS + "who_is_interrupted_in_the_queue_is_given_no_connection",),
+    ),
+    (
+        "a connection that came as its caller was interrupted is nobody's",
+        POOL,
+        "            given[id(line)] = line\n",
+        "            pass\n",
+        (INTERRUPTS + "who_is_interrupted_when_a_connection_has_just_come_gives_it_back",),
+    ),
+    (
+        "an interrupted connecting is not noted",
+        POOL,
+        "                    raise lines._failed from error\n",
+        "                    raise\n",
+        (INTERRUPTS + "a_thread_of_the_pool_that_is_interrupted_while_it_connects",),
+    ),
+    (
+        "an interrupted setting up is not noted",
+        POOL,
+        "            raise _interrupted(error) from error\n",
+        "            raise\n",
+        (INTERRUPTS + "a_thread_of_the_pool_that_is_interrupted_while_it_sets_up",),
+    ),
+    (
+        "an interrupted ROLLBACK keeps the connection",
+        POOL,
+        "            except BaseException as error:\n                # What was begun",
+        "            except Exception as error:\n                # What was begun",
+        (INTERRUPTS + "who_is_interrupted_while_what_was_begun_is_undone",),
+    ),
+    (
+        "an interrupted giving back keeps the connection",
+        POOL,
+        "        if line._pool is not None:  # else it is in the pool\n",
+        "        if False:\n",
+        (INTERRUPTS + "who_is_interrupted_while_a_connection_is_given_back",),
+    ),
+    (
+        "a connection that nobody holds is not missed",
+        POOL,
+        "            self._give_lost()\n",
+        "",
+        (INTERRUPTS + "who_is_interrupted_as_soon_as_a_connection_is_given",),
+    ),
+    (
+        "an ended connection that was given back counts as lost",
+        POOL,
+        "        line._pool = None  # another is made for it: it is not lost\n",
+        "        pass\n",
+        (INTERRUPTS + "who_is_interrupted_while_what_was_begun_is_undone",),
     ),
 ]

@@ -324,8 +324,8 @@ IN_TOPUPS: list[Planted] = [
     (
         "PostgreSQL delivers the first event again and again",
         PG_WORK,
-        "SET seq = $3, n = $4,",
-        "SET seq = $3 - 1, n = $4,",
+        "SET seq = $3::bigint, n = $4::bigint,",
+        "SET seq = $3::bigint - 1, n = $4::bigint,",
         (POSTGRES + "events_wait_until_they_are_delivered",),
     ),
     (

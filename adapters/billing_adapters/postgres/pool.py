@@ -1,4 +1,10 @@
-"""The store's own connections: how they are made, lent, and taken across a fork."""
+"""The store's own connections: how they are made, lent, and taken across a fork.
+
+The pool keeps count of its places, and notes what ends in an ``Exception``.  Ctrl-C, a greenlet
+that is killed, SystemExit: any other BaseException would lose the place of a connection that is
+waited for, made or given back at that moment, for good.  So it is noted here: see
+:func:`_stops_waiting`, :func:`_back` and ``Connecting``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,9 @@ import re
 import select
 import threading
 import time
+import traceback
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +24,7 @@ import psycopg
 from psycopg import conninfo
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool.pool import WaitingClient
 
 from billing_adapters.credentials import unshown
 from billing_adapters.postgres.wire import ROLLBACK, Line, Query, statement
@@ -102,10 +111,11 @@ class Lines:
         self._failed: psycopg.Error | None = None  # the last attempt to connect, if it did
         self._asking = 0  # how many ask the pool, to which all is given back then
         self._renewed = 0  # what one connection had to prepare anew, the others have to as well
+        self._lost: deque[Line] = deque()  # lent, and held by nobody
 
     def _forked(self) -> None:
         # Its connections are the parent's: kept, so that nothing closes them here.
-        _INHERITED.append((self._pool, self._resting))
+        _INHERITED.append((self._pool, self._resting, self._lost))
         self._reset()
 
     def close(self) -> None:
@@ -140,7 +150,8 @@ class Lines:
         return pool
 
     def _connecting(self) -> type[Line]:
-        """A Line that remembers why none could be made: the pool tells its log alone."""
+        """A Line that remembers why none could be made: the pool tells its log alone.  Lent and
+        then let go of by everybody, it comes back by itself."""
         lines = self
 
         class Connecting(Line):
@@ -151,12 +162,32 @@ class Lines:
                 except psycopg.Error as error:
                     lines._failed = unsaid(error)
                     raise
+                except Exception:
+                    raise
+                except BaseException as error:
+                    lines._failed = _interrupted(error)
+                    raise lines._failed from error
                 lines._failed = None
                 return line
+
+            def __del__(self, *_: Any) -> None:
+                # Wherever this happens to run, a deque may be appended to.
+                if getattr(self, "_pool", None) is not None:
+                    lines._lost.append(self)
 
         return Connecting
 
     def _configure(self, line: Line) -> None:
+        try:
+            self._set_up(line)
+        except BaseException as error:
+            line.close()
+            line._pool = None
+            if isinstance(error, Exception):
+                raise
+            raise _interrupted(error) from error
+
+    def _set_up(self, line: Line) -> None:
         line.prepared, line.carried = set(), None
         line.warnings, line.renewed = [], self._renewed
         line.readable = select.poll()
@@ -176,8 +207,7 @@ class Lines:
                 self._asking += 1
         if line is None:
             line = self._asked()
-        elif _dropped(line):
-            _back(line)
+        elif self._is_dropped(line):
             return self.take()
         if self._checked and line.renewed == self._renewed:
             return line
@@ -198,7 +228,9 @@ class Lines:
 
     def _asked(self) -> Line:
         try:
-            line = self._opened().getconn()
+            self._give_lost()
+            pool = self._opened()
+            line = _taken(pool)
         except PoolTimeout as error:
             raise error from self._failed
         finally:
@@ -206,6 +238,26 @@ class Lines:
                 self._asking -= 1
         line.rests_until = time.monotonic() + _RESTS
         return line
+
+    def _is_dropped(self, line: Line) -> bool:
+        """Whether one that rested is of no use any more; then it is given back."""
+        dropped = True
+        try:
+            dropped = _dropped(line)
+        finally:
+            if dropped:
+                _back(line)
+        return dropped
+
+    def _give_lost(self) -> None:
+        """Let others be made for those that are lost."""
+        while self._lost:
+            try:
+                line = self._lost.popleft()
+            except IndexError:  # another was faster
+                return
+            line.pgconn.finish()
+            _back(line)
 
     def give(self, line: Line) -> None:
         """Give it back; what it has begun is undone."""
@@ -215,9 +267,12 @@ class Lines:
         if status not in (_IDLE, _UNKNOWN):
             try:
                 line.run([ROLLBACK])
-            except Exception:
+            except BaseException as error:
                 # What was begun ends with the connection.
                 pgconn.finish()
+                if not isinstance(error, Exception):
+                    _back(line)
+                    raise
         if status == _IDLE and line.rests_until > time.monotonic():
             with self._mutex:
                 mine = line._pool is self._pool
@@ -250,7 +305,51 @@ def _pooled(line: Line) -> bool:
 def _back(line: Line) -> None:
     """To its pool, which closes what is of no use any more."""
     pool: Any = line._pool
-    pool.putconn(line)
+    ended = line.pgconn.transaction_status == _UNKNOWN
+    try:
+        pool.putconn(line)
+    except BaseException:
+        if line._pool is not None:  # else it is in the pool
+            line.pgconn.finish()
+            pool.putconn(line)
+            line._pool = None
+        raise
+    if ended:
+        line._pool = None  # another is made for it: it is not lost
+
+
+def _taken(pool: ConnectionPool[Line]) -> Line:
+    try:
+        return pool.getconn()
+    except Exception:
+        raise
+    except BaseException as error:
+        _stops_waiting(pool, error)
+        raise
+
+
+def _stops_waiting(pool: ConnectionPool[Line], error: BaseException) -> None:
+    """Leave the pool's queue: whoever was interrupted there would be given the next connection,
+    which nobody would ever give back.  One that it was being given goes back."""
+    given: dict[int, Line] = {}
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name not in ("_getconn_unchecked", "_get_ready_connection"):
+            continue
+        waiting, line = frame.f_locals.get("pos"), frame.f_locals.get("conn")
+        if isinstance(waiting, WaitingClient):
+            waiting.fail(PoolTimeout("interrupted"))
+            line = line or waiting.conn
+        if isinstance(line, Line):
+            given[id(line)] = line
+    for line in given.values():
+        line._pool = pool
+        _back(line)
+
+
+def _interrupted(error: BaseException) -> psycopg.Error:
+    """What interrupts one of the pool's own threads, which nobody has called, is a failure to
+    whoever waits for the connection."""
+    return psycopg.OperationalError(f"connecting was interrupted: {error!r}")
 
 
 def _dropped(line: Line) -> bool:
@@ -264,6 +363,7 @@ def _dropped(line: Line) -> bool:
 
 def _check_alive(line: Line) -> None:
     if _dropped(line):
+        line._pool = None  # the pool has another made for it: it is not lost
         raise psycopg.OperationalError("the server has closed the connection")
 
 
