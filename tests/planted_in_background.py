@@ -8,6 +8,7 @@ PG_WORK = "adapters/billing_adapters/postgres/work.py"
 POOL = "adapters/billing_adapters/postgres/pool.py"
 
 IN_TURN = "test_orgs_take_turns_in_what_is_due"
+THREADS = "tests/test_async_threads.py::test_"
 INTERRUPTS = "tests/test_postgres_interrupts.py::test_"
 TURNS = "tests/test_turns.py::test_"
 
@@ -189,5 +190,33 @@ IN_BACKGROUND: list[Planted] = [
         "        line._pool = None  # another is made for it: it is not lost\n",
         "        pass\n",
         (INTERRUPTS + "who_is_interrupted_while_what_was_begun_is_undone",),
+    ),
+    (
+        "a cancelled call leaves its thread alone with the host's connection",
+        "billing_core/engine/async_calls.py",
+        "            while self._joined and not work.done():\n",
+        "            while False:\n",
+        (THREADS + "a_cancelled_call_ends_when_the_host_s_connection_is_free",),
+    ),
+    (
+        "a second cancelling ends the wait",
+        "billing_core/engine/async_calls.py",
+        "                with suppress(asyncio.CancelledError):\n",
+        "                with suppress():\n",
+        (THREADS + "a_cancelled_call_ends_when_the_host_s_connection_is_free",),
+    ),
+    (
+        "the prices are read in a thread of their own",
+        "billing_core/engine/async_billing.py",
+        "return await self._in_thread(self._billing.pricing, org, at=at)",
+        "return await asyncio.to_thread(self._billing.pricing, org, at=at)",
+        (THREADS + "a_cancelled_call_ends_when_the_host_s_connection_is_free",),
+    ),
+    (
+        "who waits for a provider takes the loop's threads",
+        "billing_core/engine/async_calls.py",
+        "        if self._joined:  # then there is no provider\n",
+        "        if True:\n",
+        (THREADS + "a_provider_that_hangs_takes_no_thread_from_who_meets_none",),
     ),
 ]

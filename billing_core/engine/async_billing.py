@@ -4,19 +4,18 @@ Tasks that ask in the same turn of the loop share a batch, which runs in a threa
 loop's executor by the same :class:`Coalescer` that serves threads.
 
 A cancelled await is an unknown outcome: the write may commit all the same.  Sending the
-same command again, with its key, resolves it.
+same command again, with its key, resolves it.  Inside the host's transaction (``within``) every
+cancelled call, reads included, ends when the host's connection is free.
 """
 
 from __future__ import annotations
 
 import asyncio
-from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from copy import copy
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Literal, ParamSpec, TypeVar
+from typing import Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
@@ -77,8 +76,6 @@ from billing_core.verify import Progress, Verification
 
 __all__ = ["AsyncBilling", "AsyncHold"]
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 _S = TypeVar("_S", bound=Success)
 
 
@@ -111,6 +108,7 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
             topups=topups,
         )
         self._joined = False
+        self._desks = WeakKeyDictionary()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Gatherer] = WeakKeyDictionary()
 
     @property
@@ -163,21 +161,6 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         inside._billing = self._billing.within(connection)
         inside._joined = True
         return inside
-
-    async def _in_thread(
-        self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _R:
-        work = asyncio.ensure_future(to_thread(function, *args, **kwargs))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            # The host's connection is in use until the thread is done with it.
-            while self._joined and not work.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([work])
-            if work.done() and not work.cancelled():
-                work.exception()  # told to nobody, and not to be warned about
-            raise
 
     async def _do(self, command: Command, kind: type[_S]) -> _S:
         return unwrapped(await self.execute([command]), kind)
@@ -361,7 +344,7 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
     ) -> Closed:
         """Close the account for good; see :meth:`Billing.close`."""
         close = Close(org, remainder=remainder, at=at)
-        commands = await to_thread(closing, self.store, self.clock(), close)
+        commands = await self._in_thread(closing, self.store, self.clock(), close)
         return closed(await self.execute(commands))
 
     async def set_plan(
@@ -431,11 +414,11 @@ class AsyncBilling(AsyncOverTime, AsyncTopUps):
         self, org: str, *, at: datetime | None = None
     ) -> Mapping[str, Mapping[str, Priced]]:
         """The prices in force for an org; see :meth:`Billing.pricing`."""
-        return await to_thread(self._billing.pricing, org, at=at)
+        return await self._in_thread(self._billing.pricing, org, at=at)
 
     async def diff(self, old: str, new: str) -> tuple[Difference, ...]:
         """How two published versions differ; see :meth:`Billing.diff`."""
-        return await to_thread(self._billing.diff, old, new)
+        return await self._in_thread(self._billing.diff, old, new)
 
     async def balance(self, org: str) -> Balance:
         """The org's credit now; see :meth:`Billing.balance`."""

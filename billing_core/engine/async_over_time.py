@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from asyncio import to_thread
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from billing_core.commands import Command
+from billing_core.engine.async_calls import AsyncCalls
 from billing_core.engine.over_time import silent_runs, storage_bills, told_at, unwrapped
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, RunStands, StorageStands, Success
@@ -34,7 +34,7 @@ __all__ = ["AsyncOverTime"]
 _S = TypeVar("_S", bound=Success)
 
 
-class AsyncOverTime:
+class AsyncOverTime(AsyncCalls):
     """What can be told of runs and storage; :class:`AsyncBilling` has it."""
 
     _billing: Billing
@@ -178,7 +178,7 @@ class AsyncOverTime:
     ) -> list[RunStands]:
         """Close the runs of all orgs that gave no sign of life for so long, at their last one:
         at most ``limit``, the longest silent first.  Its cost follows these."""
-        stale = await to_thread(silent_runs, self.store, self.clock(), silent, limit)
+        stale = await self._in_thread(silent_runs, self.store, self.clock(), silent, limit)
         done = await self.execute(stale) if stale else []
         return [each for each in done if isinstance(each, RunStands)]
 
@@ -211,7 +211,7 @@ class AsyncOverTime:
         stands: list[StorageStands] = []
         every = storage_bills(self.store, self.clock(), org, workspace, until)
         nothing: list[BillStorage] = []
-        while bills := await to_thread(next, every, nothing):
+        while bills := await self._in_thread(next, every, nothing):
             stands += [unwrapped([each], StorageStands) for each in await self.execute(bills)]
         return stands
 
@@ -228,20 +228,20 @@ class AsyncOverTime:
     ) -> RunQuote:
         """What a run can cost, or how long the credit lasts; see :meth:`Billing.quote_run`."""
         ask = self._billing.quote_run
-        return await to_thread(ask, org, spec, span, member=member, project=project)
+        return await self._in_thread(ask, org, spec, span, member=member, project=project)
 
     async def run(self, org: str, run: str) -> RunView:
         """A run as it stands; see :meth:`Billing.run`."""
-        return await to_thread(self._billing.run, org, run)
+        return await self._in_thread(self._billing.run, org, run)
 
     async def runs(self, org: str, *, unsettled: bool = True) -> list[RunView]:
         """The runs; see :meth:`Billing.runs`."""
-        return await to_thread(self._billing.runs, org, unsettled=unsettled)
+        return await self._in_thread(self._billing.runs, org, unsettled=unsettled)
 
     async def storage(self, org: str) -> list[StorageView]:
         """The workspaces, by name."""
-        return await to_thread(self._billing.storage, org)
+        return await self._in_thread(self._billing.storage, org)
 
     async def storage_room(self, org: str, workspace: str, size: int) -> StorageRoom:
         """Whether a workspace may have ``size`` bytes; see :meth:`Billing.storage_room`."""
-        return await to_thread(self._billing.storage_room, org, workspace, size)
+        return await self._in_thread(self._billing.storage_room, org, workspace, size)

@@ -1,10 +1,10 @@
-"""Top-ups and background work for asyncio: each in a thread of the loop's executor."""
+"""Top-ups and background work for asyncio: what may wait for a provider, in threads apart."""
 
 from __future__ import annotations
 
-from asyncio import to_thread
 from datetime import datetime
 
+from billing_core.engine.async_calls import AsyncCalls
 from billing_core.engine.billing import Billing
 from billing_core.engine.topups import AutoTopUpStatus, TopUpPage
 from billing_core.engine.work import Deliver, Pending
@@ -17,7 +17,7 @@ from billing_core.topup import TopUp
 __all__ = ["AsyncTopUps"]
 
 
-class AsyncTopUps:
+class AsyncTopUps(AsyncCalls):
     """How money comes in and goes back; see :class:`Billing`."""
 
     _billing: Billing
@@ -37,7 +37,7 @@ class AsyncTopUps:
         at: datetime | None = None,
     ) -> TopUpPage:
         """Let a customer pay for credit, on the provider's page."""
-        return await to_thread(
+        return await self._at_provider(
             self._billing.top_up, org, key, amount, success_url=success_url,
             cancel_url=cancel_url, save_method=save_method, receipt_email=receipt_email,
             automatic_tax=automatic_tax, description=description, at=at,
@@ -47,29 +47,29 @@ class AsyncTopUps:
         self, org: str, key: str, *, success_url: str, cancel_url: str, at: datetime | None = None
     ) -> TopUpPage:
         """The page by which a customer makes good a failed automatic top-up."""
-        return await to_thread(
+        return await self._at_provider(
             self._billing.recover, org, key, success_url=success_url, cancel_url=cancel_url, at=at
         )
 
     async def topup(self, org: str, topup: str) -> TopUp:
         """A top-up as it is on record; raises NotFound."""
-        return await to_thread(self._billing.topup, org, topup)
+        return await self._in_thread(self._billing.topup, org, topup)
 
     async def confirm(self, org: str, session: str) -> Recorded:
         """The customer is back: credit the session if it was paid."""
-        return await to_thread(self._billing.confirm, org, session)
+        return await self._at_provider(self._billing.confirm, org, session)
 
     async def webhook(self, body: bytes, signature: str | None) -> Notice:
         """Verify what the provider posted, and do what follows from it."""
-        return await to_thread(self._billing.webhook, body, signature)
+        return await self._at_provider(self._billing.webhook, body, signature)
 
     async def read_back(self, org: str, topup: str) -> Recorded:
         """Make the record of a top-up what the provider says of it now."""
-        return await to_thread(self._billing.read_back, org, topup)
+        return await self._at_provider(self._billing.read_back, org, topup)
 
     async def auto_topup(self, org: str) -> AutoTopUpStatus:
         """How an org's automatic top-up stands."""
-        return await to_thread(self._billing.auto_topup, org)
+        return await self._in_thread(self._billing.auto_topup, org)
 
     async def set_auto_topup(
         self,
@@ -84,7 +84,7 @@ class AsyncTopUps:
         at: datetime | None = None,
     ) -> Changed:
         """Set when and how much to top up by itself."""
-        return await to_thread(
+        return await self._in_thread(
             self._billing.set_auto_topup, org, key, enabled=enabled, threshold=threshold,
             amount=amount, cap=cap, times=times, at=at,
         )  # fmt: skip
@@ -99,7 +99,9 @@ class AsyncTopUps:
         at: datetime | None = None,
     ) -> Recorded:
         """Give back the money of a top-up, or a part of it."""
-        return await to_thread(self._billing.refund, org, key, topup=topup, amount=amount, at=at)
+        return await self._at_provider(
+            self._billing.refund, org, key, topup=topup, amount=amount, at=at
+        )
 
     async def run_pending(
         self,
@@ -109,8 +111,8 @@ class AsyncTopUps:
         deliver: Deliver | None = None,
     ) -> Pending:
         """Do what is due; ``deliver`` is called in a thread."""
-        return await to_thread(self._billing.run_pending, limit, until, deliver=deliver)
+        return await self._at_provider(self._billing.run_pending, limit, until, deliver=deliver)
 
     async def reconcile(self, since: datetime, until: datetime) -> Reconciliation:
         """Hold the ledger's payments against the provider's."""
-        return await to_thread(self._billing.reconcile, since, until)
+        return await self._at_provider(self._billing.reconcile, since, until)

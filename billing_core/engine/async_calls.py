@@ -1,0 +1,58 @@
+"""How the engine for asyncio leaves the loop: in threads, and what becomes of a cancelled call."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import to_thread
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from typing import ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+__all__ = ["AsyncCalls"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_AT_PROVIDER = 32  # threads at most, of one loop's and one engine's
+
+
+class AsyncCalls:
+    """Every call that blocks goes through one of these."""
+
+    _joined: bool
+    _desks: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor]
+
+    async def _in_thread(
+        self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        """In a thread of the loop's executor.  Cancelled inside the host's transaction, it ends
+        when the thread is done with the host's connection."""
+        work = asyncio.ensure_future(to_thread(function, *args, **kwargs))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            while self._joined and not work.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([work])
+            if work.done() and not work.cancelled():
+                work.exception()  # told to nobody, and not to be warned about
+            raise
+
+    async def _at_provider(
+        self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        """In a thread of those that may wait for the provider of payments: however many of them
+        it lets hang, what meets no provider finds a thread of the loop's."""
+        if self._joined:  # then there is no provider
+            return await self._in_thread(function, *args, **kwargs)
+        loop = asyncio.get_running_loop()
+        desk = self._desks.get(loop)
+        if desk is None:
+            desk = self._desks[loop] = ThreadPoolExecutor(_AT_PROVIDER, "billing-provider")
+        return await loop.run_in_executor(
+            desk, partial(copy_context().run, function, *args, **kwargs)
+        )
