@@ -314,11 +314,11 @@ def test_a_failed_or_foreign_transaction_is_refused(server: Postgres) -> None:
     host.execute("BEGIN")
     with host.pipeline(), pytest.raises(StoreError, match="pipeline"):
         billing.within(host).deduct("acme", "a", DIME, resource="job")
-    other = Billing(PostgresStore(shared_dsn(), schema="nowhere"))
-    with psycopg.connect(shared_dsn()) as host:
+    nowhere = PostgresStore(shared_dsn(), schema="nowhere")
+    with nowhere, psycopg.connect(shared_dsn()) as host:
         host.execute("SELECT 1")
         with pytest.raises(StoreError, match="billing migrate"):
-            other.within(host).deduct("acme", "a", DIME, resource="job")
+            Billing(nowhere).within(host).deduct("acme", "a", DIME, resource="job")
 
 
 def test_an_async_host_commits_both_or_neither(server: Postgres) -> None:
