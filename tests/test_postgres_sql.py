@@ -48,7 +48,8 @@ QUEUES = {
     "runs_open", "topups_due", "topups_payment", "topups_checkout", "auto_topups_customer",
 }  # fmt: skip
 IMMUTABLE = {
-    "string_to_array", "unnest", "encode", "coalesce", "max", "min", "sum", "json_array_elements",
+    "string_to_array", "unnest", "encode", "coalesce", "max", "min", "row_number", "sum",
+    "json_array_elements",
 }  # fmt: skip
 
 
