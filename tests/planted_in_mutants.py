@@ -162,13 +162,6 @@ BY_MUTANTS: list[Planted] = [
         ),
     ),
     (
-        "SQLite adds up other orgs' cells",
-        "adapters/billing_adapters/sqlite/loading.py",
-        '"SELECT amount FROM cells WHERE org_id = ? AND grain = ? AND member',
-        '"SELECT amount FROM cells WHERE org_id = ? OR grain = ? AND member',
-        ("tests/test_lookups.py::test_what_is_loaded_of_an_org_is_its_own",),
-    ),
-    (
         "SQLite remembers the counter of another period for a hold",
         "adapters/billing_adapters/sqlite/loading.py",
         "            if latest is None or latest.start != start:",
