@@ -130,8 +130,9 @@ class StorageUsage:
 class UsageSummary:
     """Usage as a customer reads it; amounts in nanos.
 
-    ``input_tokens``, ``output_tokens``: paid by the platform.  ``tool_executions``: uses of
-    ``tool:`` resources, charged or not.  ``resources``: what is in none of the others.
+    ``input_tokens``, ``output_tokens``: paid by the platform.  ``tool_executions``: calls of
+    ``tool:`` resources, charged or not, however many were settled at once.  ``resources``: what
+    is in none of the others.
     ``total``: of all that is posted.
     """
 
@@ -261,7 +262,7 @@ def summary(rows: Iterable[UsageRow], running: Iterable[Running] = ()) -> UsageS
         input_tokens=sum(each.input_tokens for each in own),
         output_tokens=sum(each.output_tokens for each in own),
         models=models,
-        tool_executions=sum(row.requests for row in every if row.resource.startswith(_TOOL)),
+        tool_executions=sum(_calls(row) for row in every if row.resource.startswith(_TOOL)),
         sandbox_runtime=_runtime(
             [row for row in every if row.resource.startswith(_SANDBOX)], tuple(running)
         ),
@@ -315,6 +316,12 @@ def _model(row: UsageRow) -> ModelUsage:
 def _tokens(row: UsageRow, kinds: tuple[str, ...]) -> int:
     """Cached tokens are input and reasoning is output, whatever they are priced at."""
     return sum(quantity for name, (quantity, _) in row.components.items() if name.startswith(kinds))
+
+
+def _calls(row: UsageRow) -> int:
+    """Calls, however many were settled at once; where they are not counted, settlements."""
+    calls, _ = row.components.get("call", (row.requests, 0))
+    return calls
 
 
 def _charge(row: UsageRow) -> ResourceCharge:
