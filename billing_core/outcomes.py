@@ -25,6 +25,7 @@ from billing_core.times import moment
 
 __all__ = [
     "OPERATIONS",
+    "AutoTopUpSet",
     "Changed",
     "Charged",
     "Closed",
@@ -150,6 +151,13 @@ class Subscribed(Success):
 @frozen
 class Changed(Success):
     """A limit or mark of the org's own is as asked."""
+
+
+@frozen
+class AutoTopUpSet(Changed):
+    """The automatic top-up is as asked.  ``auto``: how it then stood, as it is kept."""
+
+    auto: Mapping[str, Any] = field(eq=False, repr=False)
 
 
 @frozen
@@ -375,6 +383,6 @@ _BUILD: Mapping[str, Callable[[Entry, _Base, Any], Success]] = {
     "size": _storage_stands,
     "storage": _storage_stands,
     "topup": lambda entry, base, what: Ordered(*base, what["topup"]["topup"]),
-    "auto_topup": lambda entry, base, _: Changed(*base),
+    "auto_topup": lambda entry, base, what: AutoTopUpSet(*base, what["auto"]),
     "refund": lambda entry, base, what: RefundAsked(*base, what["topup"]["topup"], what["refund"]),
 }

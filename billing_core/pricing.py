@@ -20,7 +20,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import gcd
 from types import MappingProxyType
-from typing import cast
+from typing import NamedTuple, cast
 
 from attrs import field, frozen
 
@@ -38,16 +38,19 @@ __all__ = [
     "Package",
     "Price",
     "PriceFunction",
+    "Rate",
     "Ratio",
     "Tier",
     "bound_text",
     "charge",
     "dearest",
     "load_price",
+    "packaged",
     "parted",
     "price_json",
     "quantity_text",
     "rates",
+    "stated",
 ]
 
 _MAX_PER = 10**30  # a price by the byte-microsecond has a large one
@@ -288,6 +291,15 @@ class Discounted:
 
 PriceFunction = Flat | Graduated | Package | Discounted
 
+
+class Rate(NamedTuple):
+    """So many nanos for ``per`` units, up to a cumulative quantity; None: beyond all others."""
+
+    up_to: int | None
+    nanos: Fraction
+    per: int
+
+
 FINEST = 10**18
 """The finest parts of a nano that a component's prices together may leave (rule 5.12)."""
 
@@ -346,6 +358,25 @@ class Price:
         if raw == 0:
             return 0
         return -(-max(raw, self.minimum) // self.increment) * self.increment
+
+
+def stated(function: PriceFunction) -> tuple[Rate, ...]:
+    """A price as it is stated, tier by tier, less its discount; a :class:`Package` is of its
+    size."""
+    match function:
+        case Flat(nanos, per):
+            return (Rate(None, Fraction(nanos), per),)
+        case Graduated(tiers):
+            return tuple(Rate(tier.up_to, Fraction(tier.nanos), tier.per) for tier in tiers)
+        case Package(nanos, size):
+            return (Rate(None, Fraction(nanos), size),)
+        case Discounted(of, keep):
+            return tuple(each._replace(nanos=each.nanos * Fraction(*keep)) for each in stated(of))
+
+
+def packaged(function: PriceFunction) -> bool:
+    """Whether each begun package is paid in full."""
+    return isinstance(function.function if isinstance(function, Discounted) else function, Package)
 
 
 def charge(

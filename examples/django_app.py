@@ -23,7 +23,7 @@ def billing(request: HttpRequest) -> HttpResponse:
     body = request.read(MAX_BODY + 1)
     asked = http.Request(request.method or "", request.path, query, request.headers, body)
     answer = settings.BILLING_SITE(asked)
-    headers = {**answer.headers, "Content-Length": str(len(answer.body))}  # connections stay open
+    headers = {"Content-Length": str(len(answer.body)), **answer.headers}  # connections stay open
     return HttpResponse(answer.body, status=answer.status, headers=headers)
 
 

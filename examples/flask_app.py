@@ -24,7 +24,8 @@ def make_app(site: Site) -> Flask:
         body = request.stream.read(MAX_BODY + 1)
         asked = http.Request(request.method, request.path, query, request.headers, body)
         answer = site(asked)
-        return Response(answer.body, answer.status, answer.headers)
+        # In a list: HEAD keeps the length that the answer to GET has.
+        return Response([answer.body], answer.status, answer.headers)
 
     return app
 

@@ -8,6 +8,7 @@ Planted = tuple[str, str, str, str, tuple[str, ...]]
 HTTP = "adapters/billing_adapters/http/"
 COST = "tests/test_cost.py"
 ODD = "tests/test_odd_answers.py::test_"
+PAYING = "tests/test_http_paying.py::test_"
 STRIPE = "adapters/billing_adapters/stripe_payments.py"
 
 IN_DOORS: list[Planted] = [
@@ -67,5 +68,47 @@ IN_DOORS: list[Planted] = [
         "    if found.id != name:",
         "    if False:",
         (ODD + "an_answer_about_another_is_none",),
+    ),
+    (
+        "HEAD says that there is nothing",
+        HTTP + "messages.py",
+        '"Content-Length": str(len(response.body))',
+        '"Content-Length": "0"',
+        ("tests/test_http_contract.py::test_methods_that_a_path_does_not_have",),
+    ),
+    (
+        "a replayed PUT answers how things stand now",
+        HTTP + "paying.py",
+        "    stands = _auto_topup(call, asked, made=made)",
+        "    stands = _auto_topup(call, asked)",
+        (PAYING + "automatic_top_ups_from_the_first_card_to_recovery[plain]",),
+    ),
+    (
+        "five calls at once are one",
+        "billing_core/usage.py",
+        '    calls, _ = row.components.get("call", (row.requests, 0))',
+        "    calls = row.requests",
+        ("tests/test_undo_usage.py::test_requests_and_quantities_leave_the_reports",),
+    ),
+    (
+        "what was refused is allowed once credit has come",
+        HTTP + "internal.py",
+        "    refusal = refusal or found.refusal ",
+        "    refusal = found.refusal ",
+        ("tests/test_http_check.py",),
+    ),
+    (
+        "the host's mode is the customer's fault",
+        HTTP + "problems.py",
+        'case InvalidCommand() if error.field != "livemode":',
+        "case InvalidCommand():",
+        (PAYING + "a_provider_of_the_other_mode_is_the_hosts_fault",),
+    ),
+    (
+        "a price is shown without its discount",
+        "billing_core/pricing.py",
+        "each._replace(nanos=each.nanos * Fraction(*keep))",
+        "each",
+        ("tests/test_pricing.py::test_a_price_is_stated_less_its_discount",),
     ),
 ]

@@ -96,7 +96,7 @@ ROW = {
     "sandboxRuntime": dict.fromkeys(("settled", "pending", "forgiven", "active"), RUNTIME),
     "storageUsage": [{"workspaceId": TEXT, "byteSeconds": TEXT, **money("amount")}],
     "toolExecutions": int,
-    "resourceCharges": [{"resource": TEXT, "quantity": int, "unit": TEXT, **money("amount")}],
+    "resourceCharges": [{"resource": TEXT, "quantity": TEXT, "unit": TEXT, **money("amount")}],
     **money("total"),
 }
 USAGE = {
@@ -374,6 +374,14 @@ def test_deducting_is_refused_beyond_what_is_available(client) -> None:
     assert refused.json["error"]["limit"] == "balance"
     no = client.post("/v1/internal/credits/check", dear).data
     assert (no["allowed"], no["reason"]) == (False, "insufficient_credits")
+    held = client.post("/v1/internal/credits/check", dear | {"hold": {"lifeSeconds": 60}}).data
+    assert {**held, "available": no["available"]} == no, "refused alike, to be held or not"
+    assert held["refusal"]["code"] == "insufficient_credits"
+    assert held["refusal"]["limit"] == "balance" and held["refusal"]["shortfallCents"] > 0
+    assert client.post("/v1/internal/credits/check", body).data["refusal"] is None
+    for_what = {name: body[name] for name in ("orgId", "cost")}
+    nothing = client.post("/v1/internal/credits/deduct", for_what)
+    assert (nothing.status, nothing.json["error"]["field"]) == (422, "resource")
     euros = client.post("/v1/internal/credits/deduct", body | {"cost": cost | {"currency": "EUR"}})
     assert (euros.status, euros.code) == (422, "invalid_request")
     unknown = {"orgId": "acme", "usage": {"resource": "nothing", "quantities": {"x": 1}}}
@@ -386,6 +394,24 @@ def test_tools_and_code(client) -> None:
     assert tool["amount"] == "0.004"
     run = {"orgId": "acme", "runtime": "python", "durationMicroseconds": 2_500_000}
     assert client.post("/v1/internal/code/execute", run).data["amount"] == "0.00025"
+
+
+def test_five_calls_in_one_settlement_are_five_executions(client) -> None:
+    before = client.get("/v1/billing/my-usage", OTHER).data["toolExecutions"]
+    five = {"orgId": "globex", "memberId": "eve", "tool": "search", "calls": 5}
+    client.post("/v1/internal/tools/execute", five)
+    found = client.get("/v1/billing/my-usage", OTHER).data
+    assert found["toolExecutions"] == before + 5
+    [charge] = [row for row in found["resourceCharges"] if row["resource"] == "tool:search"]
+    assert charge["quantity"] == str(before + 5)
+
+
+def test_a_service_reverses_a_deduct(client) -> None:
+    body = {"orgId": "globex", "cost": {"amount": "0.25", "currency": "USD"}, "resource": "video"}
+    made = client.post("/v1/internal/credits/deduct", body).data
+    back = {"orgId": "globex", "chargeId": made["id"], "reason": "it was blurred"}
+    found = client.post("/v1/internal/credits/reverse", back).data
+    assert (found["amount"], found["refilled"]) == ("0.25", "0.25")
 
 
 def test_a_call_that_failed_is_undone(client) -> None:
@@ -574,6 +600,13 @@ def test_prices(client) -> None:
         "resource": "tool:search",
         "component": "call",
         "unit": "call",
+        "amount": "0.004",
+        "per": "1",
+        "currency": "USD",
+        "package": False,
+        "tiers": [],
+        "minimum": "0",
+        "increment": "1",
         "price": "0.004 USD per call",
         "priceVersion": row["priceVersion"],
     }
@@ -645,7 +678,10 @@ def test_methods_that_a_path_does_not_have(client) -> None:
     found = client("PUT", "/v1/billing/plan", body={})
     assert (found.status, found.code) == (405, "method_not_allowed")
     assert found.headers["allow"] == "GET, HEAD"
-    head = client("HEAD", "/v1/billing/plan")
-    assert (head.status, head.body) == (200, b"")
+    for path in ("/v1/billing/plan", "/v1/billing/credits", "/billing", "/openapi.json"):
+        got, head = client("GET", path), client("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["content-length"] == str(len(got.body))
+        assert head.headers["content-type"] == got.headers["content-type"]
     assert client("PUT", "/v1/internal/prices", body={}).status == 404
     assert client("POST", "/v1/internal/prices", SERVICE, body={}).status == 405

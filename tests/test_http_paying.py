@@ -204,14 +204,25 @@ def test_one_key_opens_one_page(client) -> None:
     first = client.post(TOPUP, body, ADMIN, "one").data
     assert first["replayed"] is False
     assert client.post(TOPUP, body, ADMIN, "one").data == first | {"replayed": True}
-    other = client.post(TOPUP, {"amountCents": 800}, ADMIN, "one")
-    assert (other.status, other.code) == (409, "idempotency_conflict")
+    for other in ({"amountCents": 800}, body | {"savePaymentMethod": True}):
+        answer = client.post(TOPUP, other, ADMIN, "one")
+        assert (answer.status, answer.code) == (409, "idempotency_conflict")
     assert client.post(TOPUP, body, OTHER_ADMIN, "one").data != first
     without = [client("POST", TOPUP, ADMIN, body=body).data["sessionId"] for _ in range(2)]
     assert len({first["sessionId"], *without}) == 3
     pay(client, first)
     again = client.post(TOPUP, body, ADMIN, "one").data
     assert again == {"checkoutUrl": None, "sessionId": first["sessionId"], "replayed": True}
+
+
+def test_a_provider_of_the_other_mode_is_the_hosts_fault() -> None:
+    world = fake_world()
+    billing = Billing(MemoryStore(), clock=world.clock, ids=CountingIds(), payments=world.provider)
+    billing.open_account("acme", livemode=True)
+    api = Api(billing, {"bo": Caller("bo", "admin", org="acme", member="bo")}.get)
+    urls = dict.fromkeys(("successUrl", "cancelUrl"), "https://host.example/x")
+    answer = mounted("plain", api).post(TOPUP, {"amountCents": 700, **urls}, "bo")
+    assert (answer.status, answer.code) == (500, "internal_error")
 
 
 @pytest.mark.parametrize(
@@ -333,6 +344,10 @@ def test_automatic_top_ups_from_the_first_card_to_recovery(client) -> None:
     used = str({"periodCapCents": 100_000, "periodTimes": 9})
     reused = client("PUT", AUTO, OTHER_ADMIN, body=wanted | {"periodTimes": 8}, idem=used)
     assert (reused.status, reused.code) == (409, "idempotency_conflict")
+    assert put(periodTimes=8).data["periodTimes"] == 8
+    again = put(periodCapCents=100_000, periodTimes=9).data
+    assert again == capped | {"replayed": True} != auto(client) | {"replayed": True}
+    put(periodCapCents=100_000, periodTimes=9, thresholdCents=900_001)
     check(capped, AUTO_TOPUP | money("periodCap") | {"replayed": bool})
     assert (capped["enabled"], capped["thresholdCents"]) == (True, 900_000)
     assert (capped["topupAmount"], capped["periodCap"]) == ("20.00", "1000.00")

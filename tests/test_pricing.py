@@ -21,7 +21,15 @@ from billing_core import (
     Tier,
 )
 from billing_core.money import MAX_NANOS, NANOS
-from billing_core.pricing import Ratio, charge, dearest
+from billing_core.pricing import (
+    Discounted,
+    Rate,
+    Ratio,
+    charge,
+    dearest,
+    packaged,
+    stated,
+)
 
 RATES = st.integers(0, 200) | st.sampled_from([1, 753, 10**9, 10**12])
 PERS = st.integers(1, 12) | st.sampled_from([1000, 999_983, 10**6])
@@ -315,3 +323,15 @@ PRICES = {"x": {"unit": Price(Flat(1))}}
 def test_a_book_is_checked(options: dict) -> None:
     with pytest.raises(InvalidCommand):
         PriceBook(**{"version": "v1", "effective_at": T0, "prices": PRICES, **options})
+
+
+def test_a_price_is_stated_less_its_discount() -> None:
+    flat, package = Flat.of("0.15", 1_000_000), Package.of("0.01", 7)
+    tiers = Graduated((Tier(10, 3, 1), Tier(None, 2, 1)))
+    assert stated(flat) == (Rate(None, Fraction(150_000_000), 1_000_000),)
+    assert stated(Discounted(flat, (9, 10))) == (Rate(None, Fraction(135_000_000), 1_000_000),)
+    assert stated(Discounted(package, (1, 3))) == (Rate(None, Fraction(10_000_000, 3), 7),)
+    assert stated(tiers) == (Rate(10, Fraction(3), 1), Rate(None, Fraction(2), 1))
+    assert [packaged(each) for each in (flat, package, Discounted(package, (1, 2)))] == [
+        False, True, True,
+    ]  # fmt: skip

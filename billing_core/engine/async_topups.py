@@ -9,7 +9,7 @@ from billing_core.engine.billing import Billing
 from billing_core.engine.topups import AutoTopUpStatus, TopUpPage
 from billing_core.engine.work import Deliver, Pending
 from billing_core.money import Money
-from billing_core.outcomes import Changed, Recorded
+from billing_core.outcomes import AutoTopUpSet, Recorded
 from billing_core.payments import Notice
 from billing_core.reconciliation import Reconciliation
 from billing_core.topup import TopUp
@@ -67,9 +67,9 @@ class AsyncTopUps(AsyncCalls):
         """Make the record of a top-up what the provider says of it now."""
         return await self._at_provider(self._billing.read_back, org, topup)
 
-    async def auto_topup(self, org: str) -> AutoTopUpStatus:
-        """How an org's automatic top-up stands."""
-        return await self._in_thread(self._billing.auto_topup, org)
+    async def auto_topup(self, org: str, *, made: AutoTopUpSet | None = None) -> AutoTopUpStatus:
+        """How an org's automatic top-up stands; ``made``: how it stood when that was set."""
+        return await self._in_thread(self._billing.auto_topup, org, made=made)
 
     async def set_auto_topup(
         self,
@@ -82,7 +82,7 @@ class AsyncTopUps(AsyncCalls):
         cap: Money | None = None,
         times: int | None = None,
         at: datetime | None = None,
-    ) -> Changed:
+    ) -> AutoTopUpSet:
         """Set when and how much to top up by itself."""
         return await self._in_thread(
             self._billing.set_auto_topup, org, key, enabled=enabled, threshold=threshold,

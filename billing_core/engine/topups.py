@@ -18,10 +18,10 @@ from billing_core.commands import check_positive
 from billing_core.errors import BillingError, Conflict, NotFound, Outdated, PaymentError, Refused
 from billing_core.minor_units import to_minor, to_nanos
 from billing_core.money import Money
-from billing_core.outcomes import Changed, Ordered, Recorded, RefundAsked
+from billing_core.outcomes import AutoTopUpSet, Changed, Ordered, Recorded, RefundAsked
 from billing_core.ports import IdSource, Wanted
 from billing_core.text import checked_name
-from billing_core.times import moment
+from billing_core.times import micros, moment
 from billing_core.topup import NEEDS_METHOD, AutoTopUp, TopUp, TopUpRules
 from billing_core.topup_commands import (
     AskRefund,
@@ -316,10 +316,13 @@ class TopUps(Reads):
 
     # -- automatic top-up -------------------------------------------------------
 
-    def auto_topup(self, org: str) -> AutoTopUpStatus:
-        """How an org's automatic top-up stands."""
+    def auto_topup(self, org: str, *, made: AutoTopUpSet | None = None) -> AutoTopUpStatus:
+        """How an org's automatic top-up stands; ``made``: how it stood when that was set."""
         account = self._account(org)
-        auto = self.store.auto_topup(org) or AutoTopUp()
+        if made is None:
+            auto, now = self.store.auto_topup(org) or AutoTopUp(), self.clock()
+        else:
+            auto, now = AutoTopUp(**made.auto), micros("at", made.at)
         currency = account.currency
         least, most = self._topups.bounds(currency)
         return AutoTopUpStatus(
@@ -335,7 +338,7 @@ class TopUps(Reads):
             last_topup_at=None if auto.last is None else moment(auto.last),
             least=to_nanos(least, currency),
             most=to_nanos(most, currency),
-            not_before=moment(auto.not_before) if auto.not_before > self.clock() else None,
+            not_before=moment(auto.not_before) if auto.not_before > now else None,
         )
 
     def set_auto_topup(
@@ -349,14 +352,14 @@ class TopUps(Reads):
         cap: Money | None = None,
         times: int | None = None,
         at: datetime | None = None,
-    ) -> Changed:
+    ) -> AutoTopUpSet:
         """Set when and how much to top up by itself; see :class:`SetAutoTopUp`.  Raises
         Refused (``no_saved_method``)."""
         command = SetAutoTopUp(
             org, key, enabled=enabled, threshold=threshold, amount=amount, cap=cap, times=times,
             at=at,
         )  # fmt: skip
-        return self._do(command, Changed)
+        return self._do(command, AutoTopUpSet)
 
     # -- refunds ----------------------------------------------------------------
 

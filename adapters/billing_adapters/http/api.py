@@ -9,7 +9,7 @@ from typing import Any
 
 from billing_adapters.http.access import PROVIDER, Caller, check_org, credential
 from billing_adapters.http.internal import INTERNAL
-from billing_adapters.http.messages import Problem, Request, Response, json_response
+from billing_adapters.http.messages import Problem, Request, Response, json_response, without_body
 from billing_adapters.http.openapi import description
 from billing_adapters.http.over_time import OVER_TIME
 from billing_adapters.http.page import page
@@ -87,9 +87,8 @@ class Api:
             problem = problem_of(BillingError())
             status, headers, answer = self._failed(problem, error, trace)
         trace.log(status)
-        if request.method == "HEAD":
-            return Response(status, json_response(status, None, headers).headers, b"")
-        return json_response(status, answer, headers)
+        response = json_response(status, answer, headers)
+        return without_body(response) if request.method == "HEAD" else response
 
     def _failed(
         self, problem: Problem, error: Exception, trace: _Trace

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Context, Decimal, Inexact
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from attrs import frozen
@@ -14,15 +16,19 @@ from billing_adapters.http.problems import problem_of
 from billing_adapters.http.routes import Call, Id, Listed, Name, Route, charge_number
 from billing_adapters.http.shapes import Rule
 from billing_core import BillingError, Charged, Refusal, Refused, Settle, Usage
+from billing_core.catalogue import Priced
 from billing_core.engine.over_time import unwrapped
 from billing_core.metering import describe
-from billing_core.money import Money
+from billing_core.money import NANOS, Money, decimal_text
+from billing_core.pricing import packaged, stated
 from billing_core.quantities import named, tokens
 
 __all__ = ["INTERNAL", "Cost", "For", "Quantity", "written"]
 
 Count = Annotated[int, Rule(minimum=0, maximum=2**53 - 1)]
 Quantity = Count | Annotated[str, Rule(pattern=r"^\d{1,36}$")]
+Digits = Annotated[str, Rule(pattern=r"^\d+$")]
+Decimals = Annotated[str, Rule(pattern=r"^\d+\.\d{2,}$")]
 Key = Annotated[str, Rule(min_length=1, max_length=128, pattern="^[ -~]*$")]
 
 
@@ -157,9 +163,23 @@ class Held:
 
 
 @frozen
+class RefusalMade:
+    """Why a cost may not be incurred.  `shortfall`: how much is missing; `limit`: what binds.
+    `retryable`: the same may be allowed after `retryAfterSeconds`."""
+
+    code: str
+    message: str
+    retryable: bool
+    retry_after_seconds: int | None
+    shortfall: Money | None
+    limit: str | None
+
+
+@frozen
 class Checked:
-    """Whether the cost may be incurred.  `available` is null where it was held.  `replayed`: the
-    hold was made before, by this key, and stands."""
+    """Whether the cost may be incurred.  `available` is null where it was held; `refusal` says why
+    it was not allowed, with the code in `reason`.  `replayed`: the hold was made before, by this
+    key, and stands."""
 
     org_id: str
     allowed: bool
@@ -167,32 +187,54 @@ class Checked:
     available: Money | None
     reason: str | None
     hold: Held | None
+    refusal: RefusalMade | None = None
     replayed: bool = False
 
 
 def _check(call: Call, asked: CheckBody) -> Checked:
     cost = asked.what()
+    refusal: Refusal | None = None
     if asked.hold is not None:
         life = timedelta(seconds=asked.hold.life_seconds)
-        made = call.billing.hold(
-            call.org, cost, key=call.key, life=life, resource=asked.resource, **asked.labels()
-        )
+        try:
+            made = call.billing.hold(
+                call.org, cost, key=call.key, life=life, resource=asked.resource, **asked.labels()
+            )
+        except Refused as error:
+            refusal = error.refusal
+    if asked.hold is not None and refusal is None:
         currency = _currency(call, cost)
         held = Held(made.key, made.expires_at)
         return Checked(
-            call.org, True, Money(made.amount, currency), None, None, held, made.held.replayed
-        )
+            call.org, True, Money(made.amount, currency), None, None, held,
+            replayed=made.held.replayed,
+        )  # fmt: skip
     found = call.billing.check(
         call.org, cost, resource=asked.resource, member=asked.member_id, project=asked.project_id
     )
+    refusal = refusal or found.refusal  # what was refused stays so, whatever came in since
     currency = _currency(call, cost)
     return Checked(
         org_id=call.org,
-        allowed=found.allowed,
+        allowed=refusal is None,
         needed=Money(found.needed, currency),
         available=Money(found.available, currency),
-        reason=None if found.refusal is None else problem_of(Refused(found.refusal)).code,
+        reason=None if refusal is None else problem_of(Refused(refusal)).code,
         hold=None,
+        refusal=None if refusal is None else _refusal(refusal, currency),
+    )
+
+
+def _refusal(refusal: Refusal, currency: str) -> RefusalMade:
+    problem = problem_of(Refused(refusal))
+    after = problem.headers.get("Retry-After")
+    return RefusalMade(
+        code=problem.code,
+        message=problem.message,
+        retryable=refusal.retryable,
+        retry_after_seconds=None if after is None else int(after),
+        shortfall=Money(refusal.shortfall, currency) if refusal.shortfall else None,
+        limit=refusal.limit,
     )
 
 
@@ -228,7 +270,8 @@ def _release(call: Call, asked: ReleaseBody) -> ReleasedHold:
 
 @frozen(kw_only=True)
 class DeductBody(_Priced):
-    """A charge before the thing happens: refused beyond what is available."""
+    """A charge before the thing happens: refused beyond what is available.  A `cost` needs a
+    `resource`, which says what it is for; of `modelCall` and `usage` it is known."""
 
     occurred_at: datetime | None = None
 
@@ -253,6 +296,9 @@ class ChargeMade:
 
 def _deduct(call: Call, asked: DeductBody) -> ChargeMade:
     cost = asked.what()
+    if isinstance(cost, Money) and asked.resource is None:
+        message = "resource: expected what the cost is for; a cost needs one."
+        raise Problem(422, "invalid_request", message, field="resource")
     made = call.billing.deduct(
         call.org, call.key, cost, resource=asked.resource, occurred_at=asked.occurred_at,
         **asked.labels(),
@@ -334,12 +380,31 @@ class PriceQuery:
 
 
 @frozen
+class TierRow:
+    """What units cost up to a number of them in a billing period; null: all beyond."""
+
+    up_to: Digits | None
+    amount: Decimals
+    per: Digits
+
+
+@frozen
 class PriceRow:
-    """A price in force for an org now, of one component of a resource."""
+    """A price in force for an org now, of one component of a resource: `amount` for `per` units,
+    in words `price`.  With `package`, for each begun one of `per` units; with `tiers`, `amount` is
+    that of the first, and each holds `upTo` a number of units, null: beyond.  An item counts at
+    least as `minimum`, in steps of `increment`."""
 
     resource: str
     component: str
     unit: str
+    amount: Decimals
+    per: Digits
+    currency: str
+    package: bool
+    tiers: tuple[TierRow, ...]
+    minimum: Digits
+    increment: Digits
     price: str
     price_version: str
 
@@ -356,9 +421,39 @@ def _prices(call: Call, asked: PriceQuery) -> Listed:
         for component in catalogue.components(found.currency, resource):
             priced = catalogue.price(found.currency, resource, component, now, audiences)
             if priced is not None:
-                text = describe(priced.price, found.currency)
-                rows.append(PriceRow(resource, component, priced.price.unit, text, priced.version))
+                rows.append(_price_row(resource, component, priced, found.currency))
     return Listed(tuple(rows), None)
+
+
+def _decimal(nanos: Fraction) -> str:
+    """Major units: percentages leave decimals alone, if more than money has."""
+    if nanos.denominator == 1:
+        return decimal_text(nanos.numerator)
+    amount = Decimal(nanos.numerator), Decimal(nanos.denominator * NANOS)
+    return f"{Context(prec=300, traps=[Inexact]).divide(*amount):f}"
+
+
+def _price_row(resource: str, component: str, priced: Priced, currency: str) -> PriceRow:
+    price = priced.price
+    tiers = tuple(
+        TierRow(None if each.up_to is None else str(each.up_to), _decimal(each.nanos),
+                str(each.per))
+        for each in stated(price.function)
+    )  # fmt: skip
+    return PriceRow(
+        resource=resource,
+        component=component,
+        unit=price.unit,
+        amount=tiers[0].amount,
+        per=tiers[0].per,
+        currency=currency,
+        package=packaged(price.function),
+        tiers=tiers if len(tiers) > 1 else (),
+        minimum=str(price.minimum),
+        increment=str(price.increment),
+        price=describe(price, currency),
+        price_version=priced.version,
+    )
 
 
 # -- settlements ----------------------------------------------------------------

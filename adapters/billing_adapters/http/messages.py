@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-__all__ = ["MAX_BODY", "Problem", "Request", "Response", "json_response"]
+__all__ = ["MAX_BODY", "Problem", "Request", "Response", "json_response", "without_body"]
 
 MAX_BODY = 1_000_000
 """The largest body in bytes.  A host reads one byte more at most, and passes on what it read."""
@@ -66,6 +66,12 @@ class Problem(Exception):
         self.headers = headers or {}
         self.details = {name: value for name, value in details.items() if value is not None}
         super().__init__(message)
+
+
+def without_body(response: Response) -> Response:
+    """The answer to HEAD: what GET answers, its length too, but for the body."""
+    headers = {**response.headers, "Content-Length": str(len(response.body))}
+    return Response(response.status, headers, b"")
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)

@@ -16,6 +16,7 @@ from billing_core import AutoTopUpStatus, Billing, BillingError, InvalidCommand,
 from billing_core.errors import StoreError
 from billing_core.minor_units import to_nanos
 from billing_core.money import Money
+from billing_core.outcomes import AutoTopUpSet as AutoTopUpWasSet
 from billing_core.topup import MOVES, NEEDS_METHOD
 
 __all__ = ["PAYING"]
@@ -42,6 +43,8 @@ def _named(**names: str) -> Iterator[None]:
     try:
         yield
     except InvalidCommand as error:
+        if error.field == "livemode":  # no field of a request: problem_of knows it
+            raise
         name = names.get(error.field, error.field)
         message = f"{name}: expected {error.expected}."
         raise Problem(422, "invalid_request", message, field=name) from error
@@ -186,8 +189,8 @@ class AutoTopUp:
     maximum_topup: Money
 
 
-def _auto_topup(call: Call, _: object) -> AutoTopUp:
-    found = call.billing.auto_topup(call.org)
+def _auto_topup(call: Call, _: object, *, made: AutoTopUpWasSet | None = None) -> AutoTopUp:
+    found = call.billing.auto_topup(call.org, made=made)
     currency = call.currency()
     return AutoTopUp(
         org_id=call.org,
@@ -216,7 +219,8 @@ def _recovery(found: AutoTopUpStatus) -> Literal["checkout", "enable"] | None:
 
 @frozen(kw_only=True)
 class AutoTopUpSet(AutoTopUp):
-    """How the automatic top-up stands now.  `replayed`: the same was set before, by this key."""
+    """How the automatic top-up stood once it was set.  `replayed`: it was set before, by this key,
+    and may have changed since."""
 
     replayed: bool
 
@@ -233,7 +237,7 @@ def _set_auto_topup(call: Call, asked: AutoTopUpBody) -> AutoTopUpSet:
             cap=None if cap is None else _money(call, cap),
             times=asked.period_times,
         )
-    stands = _auto_topup(call, asked)
+    stands = _auto_topup(call, asked, made=made)
     return AutoTopUpSet(**asdict(stands, recurse=False), replayed=made.replayed)
 
 

@@ -58,7 +58,7 @@ def problem_of(error: BillingError) -> Problem:
             return Problem(409, "conflict", str(error))
         case UnknownPrice():
             return Problem(422, "unknown_price", str(error), field=error.field)
-        case InvalidCommand():
+        case InvalidCommand() if error.field != "livemode":  # the host's, with its provider
             return Problem(422, "invalid_request", str(error), field=error.field)
         case NotFound():
             code = "unknown_" + error.kind.replace("-", "_")

@@ -233,7 +233,7 @@ class ResourceUse:
     """What any other resource was charged."""
 
     resource: str
-    quantity: int
+    quantity: Annotated[str, Rule(pattern=r"^-?\d+$")]
     unit: str
     amount: Money
 
@@ -346,7 +346,7 @@ def _row(found: UsageSummary, currency: str) -> dict[str, Any]:
         ),
         "tool_executions": found.tool_executions,
         "resource_charges": tuple(
-            ResourceUse(each.resource, each.quantity, each.unit, amount(each.amount))
+            ResourceUse(each.resource, str(each.quantity), each.unit, amount(each.amount))
             for each in found.resources
         ),
         "total": amount(found.total),

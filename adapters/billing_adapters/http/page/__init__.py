@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-from billing_adapters.http.messages import Request, Response
+from billing_adapters.http.messages import Request, Response, without_body
 
 __all__ = ["page"]
 
@@ -36,7 +36,8 @@ def page(request: Request) -> Response | None:
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     }
-    return Response(200, headers, b"" if request.method == "HEAD" else _content(name))
+    response = Response(200, headers, _content(name))
+    return without_body(response) if request.method == "HEAD" else response
 
 
 @cache

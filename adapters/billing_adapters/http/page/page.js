@@ -68,7 +68,7 @@ async function showUsage() {
   $("said").textContent = `Usage of ${whose}: ${money(usage, "total")}`;
   const used = [
     ...usage.modelUsage.map((each) => ({ ...each, name: each.model, much: `${count(each.totalTokens)} tokens` })),
-    ...usage.resourceCharges.map((each) => ({ ...each, name: each.resource, much: `${count(each.quantity)} × ${each.unit}`, byok: false })),
+    ...usage.resourceCharges.map((each) => ({ ...each, name: each.resource, much: `${count(BigInt(each.quantity))} × ${each.unit}`, byok: false })),
   ];
   $("models").replaceChildren(table("Usage by model and resource", [
     ["Model or resource", (row) => row.byok ? [row.name, element("span", { class: "tag" }, "own key")] : row.name],

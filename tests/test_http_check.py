@@ -1,0 +1,46 @@
+"""A credit check over HTTP: 200 whether or not the cost may be incurred."""
+
+from unittest.mock import patch
+
+from http_world import mounted
+from world import World
+
+from billing_adapters.http import Api, Caller
+from billing_core import usd
+
+CHECK = "/v1/internal/credits/check"
+BODY = {
+    "orgId": "acme",
+    "cost": {"amount": "5", "currency": "USD"},
+    "resource": "video",
+    "hold": {"lifeSeconds": 60},
+}
+
+
+def asked(world, idem):
+    api = Api(world.billing, {"gateway": Caller("gateway", "service")}.get)
+    return mounted("plain", api).post(CHECK, BODY, "gateway", idem)
+
+
+def test_what_was_refused_stays_refused_though_credit_came_in_meanwhile() -> None:
+    world = World()
+    check = world.billing.check
+
+    def late(*given, **more):
+        world.billing.grant("acme", "late", usd("100"))
+        return check(*given, **more)
+
+    with patch.object(world.billing, "check", late):
+        found = asked(world, "k-1").data
+    assert (found["allowed"], found["hold"]) == (False, None)
+    assert (found["reason"], found["refusal"]["code"]) == ("insufficient_credits",) * 2
+    assert found["refusal"]["retryable"] is False
+    again = asked(world, "k-1").data  # a refusal is not remembered
+    assert again["allowed"] and again["hold"]["id"] and again["refusal"] is None
+
+
+def test_a_closed_account_is_told_alike() -> None:
+    world = World()
+    world.billing.close("acme", remainder="write_off")
+    found = asked(world, "k-2").data
+    assert (found["allowed"], found["reason"]) == (False, "account_closed")
