@@ -446,7 +446,7 @@ def test_an_order_that_is_not_on_record_is_delivered_again() -> None:
         assert (answer.status, answer.code) == (503, "webhook_failed")
         assert answer.headers["retry-after"] == "60"
     answer = other.get(SUCCESS, session_id=page["sessionId"])
-    assert (answer.status, answer.code) == (404, "unknown_top_up")
+    assert (answer.status, answer.code) == (404, "unknown_session")
 
 
 @pytest.mark.parametrize(
