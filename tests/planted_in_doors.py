@@ -91,6 +91,13 @@ IN_DOORS: list[Planted] = [
         ("tests/test_undo_usage.py::test_requests_and_quantities_leave_the_reports",),
     ),
     (
+        "each page of prices is the first",
+        HTTP + "prices.py",
+        "            if (name, component) <= after:\n                continue\n",
+        "",
+        ("tests/test_http_contract.py::test_a_member_reads_what_the_org_pays_page_by_page",),
+    ),
+    (
         "what was refused is allowed once credit has come",
         HTTP + "internal.py",
         "    refusal = refusal or found.refusal ",

@@ -19,6 +19,7 @@ from http_world import (
 )
 
 from billing_adapters.http.public import _SAID
+from billing_adapters.http.routes import cursor_after
 from billing_core.statements import HISTORY_TYPES
 
 DATABASES = ("sqlite", "postgres")
@@ -78,6 +79,12 @@ MOVEMENT = {
     "referenceId": nullable(TEXT),
     "createdAt": time,
     **money("amount", "balanceAfter"),
+}
+PRICING = {
+    "package": bool,
+    "tiers": list,
+    **dict.fromkeys(("resource", "component", "unit", "amount", "per", "currency"), TEXT),
+    **dict.fromkeys(("minimum", "increment", "price", "version"), TEXT),
 }
 RUNTIME = {"runs": int, "seconds": int, **money("amount")}
 ROW = {
@@ -611,6 +618,31 @@ def test_prices(client) -> None:
         "priceVersion": row["priceVersion"],
     }
     assert len(client.get("/v1/internal/prices", SERVICE, orgId="acme").data) == 8
+
+
+def test_a_member_reads_what_the_org_pays_page_by_page(client) -> None:
+    path = "/v1/billing/pricing"
+    whole = client.get(path)
+    check(whole.data[0], PRICING)
+    assert (whole.json["meta"]["hasMore"], whole.json["meta"]["nextCursor"]) == (False, None)
+    assert len(whole.data) == 8
+    [search] = client.get(path, resource="tool:search").data
+    assert (search["amount"], search["per"], search["unit"]) == ("0.004", "1", "call")
+    for_services = client.get("/v1/internal/prices", SERVICE, orgId="acme").data
+    assert [row | {"priceVersion": row["version"]} for row in whole.data] == [
+        row | {"version": row["priceVersion"]} for row in for_services
+    ]
+    pages, cursor = [], {}
+    while cursor is not None:
+        page = client.get(path, limit=3, **cursor)
+        pages.append(page.data)
+        after = page.json["meta"]["nextCursor"]
+        cursor = None if after is None else {"cursor": after}
+    assert [len(page) for page in pages] == [3, 3, 2]
+    assert [row for page in pages for row in page] == whole.data
+    for wrong in ("x", "W10", "cHJpY2luZw", cursor_after("history", "a", "b"), "é"):
+        answer = client.get(path, cursor=wrong)
+        assert (answer.status, answer.json["error"]["field"]) == (422, "cursor")
 
 
 def test_a_batch_answers_for_each_settlement(client) -> None:

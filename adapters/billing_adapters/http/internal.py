@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from decimal import Context, Decimal, Inexact
-from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from attrs import frozen
 
 from billing_adapters.http.access import check_org
 from billing_adapters.http.messages import Problem
+from billing_adapters.http.prices import PRICES
 from billing_adapters.http.problems import problem_of
-from billing_adapters.http.routes import Call, Id, Listed, Name, Route, charge_number
+from billing_adapters.http.routes import Call, Id, Name, Route, charge_number
 from billing_adapters.http.shapes import Rule
 from billing_core import BillingError, Charged, Refusal, Refused, Settle, Usage
-from billing_core.catalogue import Priced
 from billing_core.engine.over_time import unwrapped
-from billing_core.metering import describe
-from billing_core.money import NANOS, Money, decimal_text
-from billing_core.pricing import packaged, stated
+from billing_core.money import Money
 from billing_core.quantities import named, tokens
 
 __all__ = ["INTERNAL", "Cost", "For", "Quantity", "written"]
 
 Count = Annotated[int, Rule(minimum=0, maximum=2**53 - 1)]
 Quantity = Count | Annotated[str, Rule(pattern=r"^\d{1,36}$")]
-Digits = Annotated[str, Rule(pattern=r"^\d+$")]
-Decimals = Annotated[str, Rule(pattern=r"^\d+\.\d{2,}$")]
 Key = Annotated[str, Rule(min_length=1, max_length=128, pattern="^[ -~]*$")]
 
 
@@ -370,92 +364,6 @@ def _reverse(call: Call, asked: ReverseBody) -> ReversalMade:
     )
 
 
-# -- prices ---------------------------------------------------------------------
-
-
-@frozen(kw_only=True)
-class PriceQuery:
-    org_id: Name
-    resource: Name | None = None
-
-
-@frozen
-class TierRow:
-    """What units cost up to a number of them in a billing period; null: all beyond."""
-
-    up_to: Digits | None
-    amount: Decimals
-    per: Digits
-
-
-@frozen
-class PriceRow:
-    """A price in force for an org now, of one component of a resource: `amount` for `per` units,
-    in words `price`.  With `package`, for each begun one of `per` units; with `tiers`, `amount` is
-    that of the first, and each holds `upTo` a number of units, null: beyond.  An item counts at
-    least as `minimum`, in steps of `increment`."""
-
-    resource: str
-    component: str
-    unit: str
-    amount: Decimals
-    per: Digits
-    currency: str
-    package: bool
-    tiers: tuple[TierRow, ...]
-    minimum: Digits
-    increment: Digits
-    price: str
-    price_version: str
-
-
-def _prices(call: Call, asked: PriceQuery) -> Listed:
-    found = call.billing.balance(call.org)
-    catalogue = call.billing.catalogue()
-    audiences = catalogue.audiences(call.org, found.plan)
-    now = call.billing.clock()
-    rows: list[PriceRow] = []
-    for resource in catalogue.resources(found.currency):
-        if asked.resource not in (None, resource):
-            continue
-        for component in catalogue.components(found.currency, resource):
-            priced = catalogue.price(found.currency, resource, component, now, audiences)
-            if priced is not None:
-                rows.append(_price_row(resource, component, priced, found.currency))
-    return Listed(tuple(rows), None)
-
-
-def _decimal(nanos: Fraction) -> str:
-    """Major units: percentages leave decimals alone, if more than money has."""
-    if nanos.denominator == 1:
-        return decimal_text(nanos.numerator)
-    amount = Decimal(nanos.numerator), Decimal(nanos.denominator * NANOS)
-    return f"{Context(prec=300, traps=[Inexact]).divide(*amount):f}"
-
-
-def _price_row(resource: str, component: str, priced: Priced, currency: str) -> PriceRow:
-    price = priced.price
-    tiers = tuple(
-        TierRow(None if each.up_to is None else str(each.up_to), _decimal(each.nanos),
-                str(each.per))
-        for each in stated(price.function)
-    )  # fmt: skip
-    return PriceRow(
-        resource=resource,
-        component=component,
-        unit=price.unit,
-        amount=tiers[0].amount,
-        per=tiers[0].per,
-        currency=currency,
-        package=packaged(price.function),
-        tiers=tiers if len(tiers) > 1 else (),
-        minimum=str(price.minimum),
-        increment=str(price.increment),
-        price=describe(price, currency),
-        price_version=priced.version,
-    )
-
-
 # -- settlements ----------------------------------------------------------------
 
 
@@ -620,10 +528,7 @@ INTERNAL: tuple[Route, ...] = (
             "Charge at once, within what is available"),
     written("credits/reverse", "reverse", ReverseBody, ReversalMade, _reverse,
             "Give a charge back, or undo what it charged for"),
-    Route(
-        "GET", "/v1/internal/prices", "prices", "service", PriceQuery, PriceRow, _prices,
-        "The prices in force for an org", lists=True,
-    ),
+    PRICES,
     written("models/settle", "settle_model", ModelSettlement, ChargeMade, _settle_model,
             "Charge a model call"),
     written("tools/execute", "run_tool", ToolRun, ChargeMade, _run_tool,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from attrs import frozen
 
 from billing_adapters.http.messages import Problem
+from billing_adapters.http.prices import PRICING
 from billing_adapters.http.routes import (
     Call,
     Id,
@@ -511,4 +512,5 @@ PUBLIC: tuple[Route, ...] = (
         "GET", "/v1/billing/charges/{chargeId}", "charge", "member", ChargeQuery, Charge, _explain,
         "Everything behind one charge",
     ),
+    PRICING,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, MutableMapping
@@ -23,7 +24,9 @@ __all__ = [
     "Posted",
     "Route",
     "charge_number",
+    "cursor_after",
     "cursor_of",
+    "names_in",
     "position_in",
 ]
 
@@ -139,18 +142,46 @@ def charge_number(given: str) -> int:
 
 def cursor_of(kind: str, position: int) -> str:
     """The opaque cursor of a place in a list: a row's number, which no new row moves."""
-    return urlsafe_b64encode(f"{kind}.{position}".encode()).decode().rstrip("=")
+    return _cursor(f"{kind}.{position}")
 
 
 def position_in(kind: str, cursor: str) -> int:
     """The place that a cursor names; a Problem 422 for what is none of this list's."""
-    try:
-        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except ValueError:  # of base64 and of ASCII
-        text = ""
-    found = re.fullmatch(kind + r"\.(\d{1,18})", text, re.ASCII)
+    found = re.fullmatch(kind + r"\.(\d{1,18})", _text(cursor), re.ASCII)
     if found is None or cursor_of(kind, int(found[1])) != cursor:
-        raise Problem(
-            422, "invalid_request", "cursor: expected one that this list gave.", field="cursor"
-        )
+        raise _no_cursor()
     return int(found[1])
+
+
+def cursor_after(kind: str, resource: str, component: str) -> str:
+    """The opaque cursor of a place in a list that is in the order of two names."""
+    return _cursor(json.dumps([kind, resource, component]))
+
+
+def names_in(kind: str, cursor: str) -> tuple[str, str]:
+    """The names that a cursor is behind; a Problem 422 for what is none of this list's."""
+    try:
+        given, resource, component = json.loads(_text(cursor))
+        again = cursor_after(kind, resource, component)
+    except (ValueError, TypeError, RecursionError):  # no JSON, or of another shape
+        raise _no_cursor() from None
+    text = isinstance(resource, str) and isinstance(component, str)
+    if given != kind or not text or again != cursor:
+        raise _no_cursor()
+    return resource, component
+
+
+def _cursor(text: str) -> str:
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _text(cursor: str) -> str:
+    try:
+        return urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:  # of base64 and of ASCII
+        return ""
+
+
+def _no_cursor() -> Problem:
+    message = "cursor: expected one that this list gave."
+    return Problem(422, "invalid_request", message, field="cursor")
