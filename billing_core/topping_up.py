@@ -26,6 +26,7 @@ from billing_core.terms import NeedMore
 from billing_core.text import compact
 from billing_core.times import DAY, HOUR, duration, moment
 from billing_core.topup import (
+    KEEPS,
     AutoTopUp,
     TopUp,
     TopUpRules,
@@ -39,6 +40,7 @@ from billing_core.topup import (
     misfit,
     mismatch,
     resumes,
+    said_of,
     stopped,
     why_not,
 )
@@ -385,7 +387,8 @@ def _see(ledger: Ledger, topup: TopUp, auto: AutoTopUp, command: RecordTopUp) ->
     checkout, payment = command.checkout, command.payment
     if checkout is not None:
         topup.checkout = topup.checkout or checkout.id
-        topup.asked = ""  # it has served, and may hold somebody's address
+        # It has served, and may hold somebody's address.
+        topup.asked = said_of(topup.asked) if ledger.terms.level >= KEEPS else ""
         if checkout.paid == "no_payment_required":
             topup.move("quarantined", "no payment was required")
         elif checkout.state == "expired":

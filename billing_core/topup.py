@@ -18,8 +18,11 @@ automatic one is due.  Pure; no ledger, no provider.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -29,6 +32,7 @@ from billing_core.errors import InvalidCommand
 from billing_core.minor_units import A_DOLLAR, minor_unit, to_minor, to_nanos
 from billing_core.money import MAX_NANOS, Money, usd
 from billing_core.records import Account
+from billing_core.text import compact
 from billing_core.times import DAY, Window, duration
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHARGED",
     "IN_FLIGHT",
+    "KEEPS",
     "MOVES",
     "NEEDS_METHOD",
     "AutoTopUp",
@@ -50,9 +55,12 @@ __all__ = [
     "awaits_method",
     "held_share",
     "in_bounds",
+    "is_said",
     "misfit",
     "mismatch",
+    "reads_alike",
     "resumes",
+    "said_of",
     "stopped",
     "why_not",
 ]
@@ -179,6 +187,34 @@ def _bound(amounts: tuple[Money, ...], default: tuple[Money, ...], currency: str
     return nanos // (unit.nanos * unit.step) * unit.step
 
 
+KEEPS = 2
+"""The level from which the digest is kept: the version before takes it for a fault."""
+
+
+def said_of(asked: str) -> str:
+    """What is kept of an order whose page is open: by it another that comes under the same key
+    is told from it.  ``asked``: the order, or what was kept of it already."""
+    order = json.loads(asked) if asked else {}
+    return asked if "order" not in order else compact({"said": _digest(order)})
+
+
+def reads_alike(asked: str, order: Mapping[str, object]) -> bool:
+    """Whether the customer reads, and is sent to, the same by an order and by one on record; of
+    one of which nothing was kept, nobody can tell."""
+    kept = said_of(asked)
+    return kept in ("", compact({"said": _digest(order)}))
+
+
+def is_said(asked: str) -> bool:
+    """Whether this is what is kept of an order: one digest, of which no journal can tell more."""
+    return re.fullmatch(r'\{"said":"[0-9a-f]{32}"\}', asked) is not None
+
+
+def _digest(order: Mapping[str, object]) -> str:
+    said = [order[name] for name in ("success_url", "cancel_url", "description")]
+    return sha256(compact(said).encode()).hexdigest()[:32]
+
+
 @define
 class TopUp:
     """One top-up of an org, by a checkout or automatic.
@@ -186,7 +222,8 @@ class TopUp:
     ``topup``: our id of it, which is the provider's key and metadata.  ``kind``:
     ``checkout`` or ``auto``.  ``seq``: the entry that made it.  ``amount``: the subtotal
     asked for, in minor units.  ``asked``: the CheckoutOrder or ChargeAttempt as JSON; it
-    may hold a person's address, and is not in the journal, nor kept once a page is open.
+    may hold a person's address, and is not in the journal.  Once a page is open, a digest is
+    kept of what the customer reads and is sent to (:func:`said_of`), if that.
     ``changes``: how often it has changed: who read it before asking the provider can tell
     whether the answer is news.  ``due_at``: when a worker is to look at it; None: no more.
     ``tries``, ``started``: how often, and when first, the provider was asked.

@@ -84,6 +84,27 @@ IN_DOORS: list[Planted] = [
         (PAYING + "automatic_top_ups_from_the_first_card_to_recovery[plain]",),
     ),
     (
+        "one key leads to another address",
+        "billing_core/engine/topups.py",
+        "if ordered.replayed and not reads_alike(topup.asked, asdict(order)):",
+        "if False:",
+        (PAYING + "one_key_opens_one_page[plain]",),
+    ),
+    (
+        "what an order said is not kept once its page is open",
+        "billing_core/topup.py",
+        'return asked if "order" not in order else compact({"said": _digest(order)})',
+        'return ""',
+        (PAYING + "one_key_opens_one_page[plain]",),
+    ),
+    (
+        "an order keeps what the version before takes for a fault",
+        "billing_core/topup.py",
+        "KEEPS = 2",
+        "KEEPS = 1",
+        ("tests/test_topups.py::test_while_the_version_before_may_run_an_order_keeps_nothing",),
+    ),
+    (
         "five calls at once are one",
         "billing_core/usage.py",
         '    calls, _ = row.components.get("call", (row.requests, 0))',

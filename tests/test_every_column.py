@@ -309,6 +309,7 @@ UNTRIED = {
     "accounts.erased",
     "accounts.was",
     "topups.asked.receipt_email",
+    "topups.asked.said",
     "deliveries.seq",
     "deliveries.n",
 }

@@ -204,7 +204,9 @@ def test_one_key_opens_one_page(client) -> None:
     first = client.post(TOPUP, body, ADMIN, "one").data
     assert first["replayed"] is False
     assert client.post(TOPUP, body, ADMIN, "one").data == first | {"replayed": True}
-    for other in ({"amountCents": 800}, body | {"savePaymentMethod": True}):
+    others = [{"amountCents": 800}, body | {"savePaymentMethod": True}]
+    others += [body | {name: "https://host.example/x"} for name in ("successUrl", "cancelUrl")]
+    for other in others:
         answer = client.post(TOPUP, other, ADMIN, "one")
         assert (answer.status, answer.code) == (409, "idempotency_conflict")
     assert client.post(TOPUP, body, OTHER_ADMIN, "one").data != first
@@ -213,6 +215,8 @@ def test_one_key_opens_one_page(client) -> None:
     pay(client, first)
     again = client.post(TOPUP, body, ADMIN, "one").data
     assert again == {"checkoutUrl": None, "sessionId": first["sessionId"], "replayed": True}
+    paid = client.post(TOPUP, others[-1], ADMIN, "one")
+    assert (paid.status, paid.code) == (409, "idempotency_conflict")
 
 
 def test_a_provider_of_the_other_mode_is_the_hosts_fault() -> None:

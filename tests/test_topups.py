@@ -12,6 +12,7 @@ from billing_adapters.sqlite import SqliteStore
 from billing_core import (
     AsyncBilling,
     Conflict,
+    IdempotencyConflict,
     InvalidCommand,
     Money,
     NotFound,
@@ -22,6 +23,7 @@ from billing_core import (
 from billing_core.payments import Notice
 from billing_core.testing import MemoryStore
 from billing_core.times import moment
+from billing_core.topup import is_said
 
 
 @pytest.fixture(params=["fake", "stripe", "postgres"])
@@ -65,6 +67,55 @@ def test_the_same_key_gives_the_same_page_and_other_content_a_conflict(t) -> Non
         t.order("11", key="k")
     t.street.pay(page.session)
     assert t.order("10", key="k").url is None
+
+
+ELSE = {"success_url": "https://host.example/else", "cancel_url": "https://host.example/else"}
+ELSE |= {"description": "Something else"}
+
+
+@pytest.mark.parametrize("name", ELSE)
+def test_a_key_stands_for_where_it_leads_and_what_it_says(t, name) -> None:
+    t.street.fault("timeout_before")
+    with pytest.raises(PaymentError):
+        t.order(key="k")
+    other = {name: ELSE[name]}
+    with pytest.raises(IdempotencyConflict):
+        t.order(key="k", **other)
+    page = t.order(key="k")
+    with pytest.raises(IdempotencyConflict):
+        t.order(key="k", **other)
+    t.street.pay(page.session)
+    t.billing.confirm("acme", page.session)
+    with pytest.raises(IdempotencyConflict):
+        t.order(key="k", **other)
+    assert t.order(key="k").session == page.session
+    [known] = t.store.topups("acme")
+    assert "host.example" not in known.asked, "no address is kept"
+    t.check()
+
+
+@in_memory
+def test_while_the_version_before_may_run_an_order_keeps_nothing(t, monkeypatch) -> None:
+    monkeypatch.setattr(type(t.store), "level", lambda store: 1)
+    monkeypatch.setattr(t.billing._prices, "level", 1)
+    page = t.order(key="k")
+    [known] = t.store.topups("acme")
+    assert known.asked == ""
+    monkeypatch.setattr(t.billing._prices, "level", 2)
+    assert t.order(key="k", **ELSE).session == page.session, "nobody can tell any more"
+    t.check()
+
+
+@pytest.mark.parametrize("t", ["fake"], indirect=True)
+def test_verify_finds_what_is_no_digest_of_an_order(t) -> None:
+    t.order(key="k")
+    known = t.store._orgs["acme"].topups
+    [topup] = known.values()
+    assert is_said(topup.asked)
+    for wrong in ('{"said":"x"}', '{"order":"x"}', "x"):
+        topup.asked = wrong
+        [found] = t.billing.verify("acme").discrepancies
+        assert "asked" in str(found)
 
 
 def test_an_order_whose_page_never_came_is_not_opened_again_once_keys_may_be_forgotten(t) -> None:

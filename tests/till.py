@@ -52,7 +52,7 @@ class Till:
         return f"key-{self._keys}"
 
     def order(self, amount="10", org="acme", key=None, **options):
-        return self.billing.top_up(org, key or self.key(), usd(amount), **URLS, **options)
+        return self.billing.top_up(org, key or self.key(), usd(amount), **(URLS | options))
 
     def paid(self, amount="10", **options):
         """A top-up that was ordered, paid and credited."""

@@ -12,17 +12,25 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from billing_core.commands import check_positive
-from billing_core.errors import BillingError, Conflict, NotFound, Outdated, PaymentError, Refused
+from billing_core.errors import (
+    BillingError,
+    Conflict,
+    IdempotencyConflict,
+    NotFound,
+    Outdated,
+    PaymentError,
+    Refused,
+)
 from billing_core.minor_units import to_minor, to_nanos
 from billing_core.money import Money
 from billing_core.outcomes import AutoTopUpSet, Changed, Ordered, Recorded, RefundAsked
 from billing_core.ports import IdSource, Wanted
 from billing_core.text import checked_name
 from billing_core.times import micros, moment
-from billing_core.topup import NEEDS_METHOD, AutoTopUp, TopUp, TopUpRules
+from billing_core.topup import NEEDS_METHOD, AutoTopUp, TopUp, TopUpRules, reads_alike
 from billing_core.topup_commands import (
     AskRefund,
     LoseMethod,
@@ -128,7 +136,8 @@ class TopUps(Reads):
         ``amount``: of credit, before tax.  ``save_method``: keep the card for automatic
         top-ups.  ``{CHECKOUT_SESSION_ID}`` in ``success_url`` becomes the session's id, for
         :meth:`confirm`.  The order is on record before the provider hears of it; the same
-        key again gives the same page.  Raises PaymentError too.
+        key again gives the same page, or IdempotencyConflict where another description or URL
+        comes with it.  Raises PaymentError too.
         """
         from billing_core.payments import CheckoutOrder
 
@@ -145,6 +154,8 @@ class TopUps(Reads):
         )
         ordered = self._do(command, Ordered)
         topup = self._topup(org, ordered.topup)
+        if ordered.replayed and not reads_alike(topup.asked, asdict(order)):
+            raise IdempotencyConflict(org, key, ("success_url, cancel_url or description",))
         if topup.checkout is not None:
             page = provider.read_checkout(topup.checkout)
         else:
