@@ -105,6 +105,15 @@ IN_DOORS: list[Planted] = [
         ("tests/test_topups.py::test_while_the_version_before_may_run_an_order_keeps_nothing",),
     ),
     (
+        "all members are read for the usage of one",
+        "billing_core/engine/reports.py",
+        "self.store.members(org) if member is None or only is None else {only: member}",
+        "self.store.members(org)",
+        (
+            "tests/test_rules_8_usage.py::test_8_2_who_reads_their_own_usage_does_not_have_all_members_read",
+        ),
+    ),
+    (
         "five calls at once are one",
         "billing_core/usage.py",
         '    calls, _ = row.components.get("call", (row.requests, 0))',

@@ -140,6 +140,17 @@ def test_8_2_usage_reads_by_resource_and_by_member() -> None:
     assert world.billing.usage("acme", member="nobody").total == 0
 
 
+def test_8_2_who_reads_their_own_usage_does_not_have_all_members_read(monkeypatch) -> None:
+    world = World()
+    for member in ("ann", "bob"):
+        world.settle(1, member=member)
+    everyone = world.billing.usage("acme")
+    monkeypatch.setattr(world.store, "members", lambda org: pytest.fail("all members are read"))
+    own = world.billing.usage("acme", member="ann")
+    assert own.members == {"ann": everyone.members["ann"]}
+    assert world.billing.usage("acme", member="nobody").members == {}
+
+
 def test_8_2_a_reversal_counts_in_the_charge_s_window() -> None:
     world = World()
     charge = world.settle(10, occurred_at=T0 - 20 * DAY, member="ann")

@@ -169,7 +169,7 @@ class Reports:
         from billing_core.usage import report
 
         account, span, only = self._asked_for(org, period, member)
-        names = self.store.members(org)
+        names = self.store.members(org) if member is None or only is None else {only: member}
         if period == "current":
             spans = [Span("period", *span)]
         elif period == "all_time":

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from billing_core import Billing, UsageReport, UsageRow
+from billing_core.ports import Wanted
 from billing_core.rollups import cover
 from billing_core.times import DAY, Window, micros, moment
 
@@ -55,8 +56,8 @@ def by_day(billing: Billing, report: UsageReport, member: str | None) -> dict[st
     store, org = billing.store, report.org
     only = None
     if member is not None:
-        names = store.members(org)
-        only = next((number for number, name in names.items() if name == member), -1)
+        wanted = Wanted(until=0, members={member})
+        only = store.snapshot({org: wanted})[org].members.get(member, -1)
     days: dict[int, int] = {}
     for grain, start, end in cover(
         Window(micros("start", report.start), micros("end", report.end))
