@@ -114,7 +114,10 @@ def to_minor(nanos: int, currency: str) -> int:
     or not a multiple of what can be charged.
     """
     unit = minor_unit(currency)
-    _checked("nanos", nanos)
+    if type(nanos) is not int:
+        raise InvalidCommand("nanos", nanos, "an int of nanos")
+    if not -MAX_NANOS <= nanos <= MAX_NANOS:
+        raise MoneyOverflow("nanos", nanos, f"an amount within ±{MAX_NANOS} nanos")
     minor, finer = divmod(nanos, unit.nanos)
     if finer or minor % unit.step:
         smallest = decimal_text(unit.nanos * unit.step)
@@ -140,14 +143,9 @@ def to_nanos(minor: int, currency: str) -> int:
 
 def floor_minor(nanos: int, currency: str) -> int:
     """The whole minor units in ``nanos``, rounded toward minus infinity: for display, so
-    that no one is shown money they do not have, or less debt than they owe."""
+    that no one is shown money they do not have, or less debt than they owe.  A sum over time
+    may pass 64 bits."""
     unit = minor_unit(currency)
-    _checked("nanos", nanos)
-    return nanos // unit.nanos
-
-
-def _checked(field: str, nanos: object) -> None:
     if type(nanos) is not int:
-        raise InvalidCommand(field, nanos, "an int of nanos")
-    if not -MAX_NANOS <= nanos <= MAX_NANOS:
-        raise MoneyOverflow(field, nanos, f"an amount within ±{MAX_NANOS} nanos")
+        raise InvalidCommand("nanos", nanos, "an int of nanos")
+    return nanos // unit.nanos

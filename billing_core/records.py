@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from attrs import asdict, define, field
 
+from billing_core.money import MAX_NANOS
 from billing_core.text import compact, quoted
 
 __all__ = [
@@ -345,7 +346,11 @@ class Charge:
     """The story of a charge after its own entry: kept once it left debt, was repaid,
     reversed or priced.  ``payments``: ``[lot, amount]`` in order, less what went back.
     ``priced``: the entry that priced what was unpriced.  ``period``: the start of the
-    billing period of its usage."""
+    billing period of its usage.
+
+    What one charge left is within 64 bits; what a tab adds up (``amount``, ``reversed``) only
+    counts, and may be more.
+    """
 
     charge: int
     resource: str
@@ -355,6 +360,23 @@ class Charge:
     payments: list[list[int]]
     period: int
     priced: int | None = None
+
+    def to_columns(self) -> tuple[int, int, str]:
+        """Its amount, what is reversed and its payments, as columns of 64 bits and one of text
+        may keep them: totals that pass 64 bits stand whole in the text."""
+        if self.amount <= MAX_NANOS:
+            return self.amount, self.reversed, compact(self.payments)
+        whole = {"amount": self.amount, "reversed": self.reversed, "payments": self.payments}
+        return MAX_NANOS, min(self.reversed, MAX_NANOS), compact(whole)
+
+    def read_payments(self, text: str) -> Charge:
+        """Itself, with its payments, and its totals if these are wide, from that text."""
+        data = loads(text)
+        if isinstance(data, dict):
+            self.amount, self.reversed = data["amount"], data["reversed"]
+            data = data["payments"]
+        self.payments = data
+        return self
 
 
 @define

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from billing_core.charging import advance, price_usage
+from billing_core.charging import advance, price_usage, versions
 from billing_core.errors import MoneyOverflow
 from billing_core.ledger import Ledger
 from billing_core.limits import count_spending, had_counted, hold_spending, know_days
@@ -82,20 +82,54 @@ def post(ledger: Ledger, whose: Whose, pieces: Iterable[Piece]) -> int:
     Raises MoneyOverflow before anything has moved.
     """
     every = [piece for piece in pieces if piece.parts or piece.us]
-    if any(_is_less(piece) for piece in every):
-        # What comes back is of what this owner was charged; checked before anything moves.
-        ledger.check_room(returned=sum(tab.amount for tab in whose.owner.tabs))
+    less = [piece for piece in every if _is_less(piece)]
+    if less:
+        ledger.check_room(returned=_most_back(ledger, whose.owner, less))
     if len(every) > 1:
         _check_room(ledger, whose.owner.resource, every)
     total = 0
     for piece in every:
-        less = _is_less(piece)
-        total += _give_back(ledger, whose, piece) if less else _charge(ledger, whose, piece)
+        move = _give_back if _is_less(piece) else _charge
+        total += move(ledger, whose, piece)
     return total
 
 
 def _is_less(piece: Piece) -> bool:
     return piece.us < 0 or any(quantity < 0 for _, quantity, _ in piece.parts)
+
+
+def _most_back(ledger: Ledger, owner: Run | Storage, pieces: Iterable[Piece]) -> int:
+    """The most that corrections give back: no more than each tab has, nor than what they are of
+    can have cost, with what could not be given back before.  A tab's total alone, which may be
+    larger than any amount, refuses none."""
+    most: dict[int, int] = {}
+    for piece in pieces:
+        period = ledger.period(piece.occurred).start
+        if period not in most:
+            standing = ledger.count(owner.resource, period).components.values()
+            most[period] = sum(max(0, -carry // of) + 1 for _, carry, of, _ in standing)
+        most[period] += _most_cost(ledger, owner, piece)
+    left = {tab.period: tab.amount - tab.forgiven for tab in owner.tabs}
+    return sum(min(amount, left.get(period, 0)) for period, amount in most.items())
+
+
+def _most_cost(ledger: Ledger, owner: Run | Storage, piece: Piece) -> int:
+    """The most that the quantities of a correction can have cost, by the price in force then and
+    by that whose minimum and increment hold for the item."""
+    prices = ledger.prices(owner.resource, piece.occurred)
+    version_of = versions(ledger, owner.resource)
+    item = ledger.state.items.get((owner.item, owner.resource))
+    most = 0
+    for component, quantity, payer in piece.parts:
+        priced = prices[component]
+        if priced is None or payer != PLATFORM:
+            continue
+        begun = None if item is None else item.components.get(component)
+        first = priced if begun is None else version_of(str(begun[2]), component) or priced
+        billed = first.price.billed(-quantity)
+        costs = [each.price.function.most(billed) for each in (priced, first)]
+        most += max(-(-nanos // per) for nanos, per in costs) + 2  # two lines, each rounded
+    return most
 
 
 def _check_room(ledger: Ledger, resource: str, pieces: Iterable[Piece]) -> None:
@@ -201,7 +235,7 @@ def _take(
     project = whose.project if counted else None
     count_spending(ledger, whose.member, project, occurred, amount)
     story = _story(ledger, owner, tab)
-    story.amount += amount - story.reversed  # else it would pass 64 bits some day
+    story.amount += amount - story.reversed  # what came back is no part of it any more
     story.reversed = 0
     for move in ledger.moves:
         if move.kind in ("capture", "charge"):

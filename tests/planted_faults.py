@@ -38,6 +38,7 @@ from planted_in_prices import IN_PRICES
 from planted_in_providers import IN_PROVIDERS
 from planted_in_runs import RUNS
 from planted_in_secrets import IN_SECRETS
+from planted_in_tabs import IN_TABS
 from planted_in_topup_settings import IN_TOPUP_SETTINGS
 from planted_in_topups import IN_TOPUPS
 from planted_in_usage import IN_USAGE
@@ -1133,6 +1134,7 @@ FAULTS = [
     *(Fault(*each) for each in PAYMENTS),
     *(Fault(*each) for each in RUNS),
     *(Fault(*each) for each in IN_CLOCK),
+    *(Fault(*each) for each in IN_TABS),
     *(Fault(*each) for each in IN_TOPUPS),
     *(Fault(*each) for each in IN_AUDIT),
     *(Fault(*each) for each in IN_PROVIDERS),

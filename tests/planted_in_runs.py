@@ -345,7 +345,7 @@ RUNS: list[Planted] = [
     (
         "a story adds up what was given back",
         SPANS,
-        "    story.amount += amount - story.reversed  # else it would pass 64 bits some day\n"
+        "    story.amount += amount - story.reversed  # what came back is no part of it any more\n"
         "    story.reversed = 0\n",
         "    story.amount += amount\n",
         (FOUND + "forgiving_and_undoing_again_and_again_stays_within_64_bits",),

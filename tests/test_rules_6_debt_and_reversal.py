@@ -1,11 +1,15 @@
 """Section 6, the ledger: measured usage, debt, reversals, and proof."""
 
+from functools import partial
+
 import pytest
+from http_world import SERVICE, mounted
 from hypothesis import given
 from hypothesis import strategies as st
 from world import DAY, HOUR, MINUTE, SECOND, T0, World, nanos, units
 
-from billing_core import MoneyOverflow, NotFound, Refused
+from billing_adapters.http import Api, Caller
+from billing_core import Flat, MoneyOverflow, NotFound, Price, Refused, sandbox
 from billing_core.money import MAX_NANOS
 
 # -- 6.4 ------------------------------------------------------------------------
@@ -361,6 +365,58 @@ def test_6_4_what_only_counts_refuses_no_usage(summed_at_once) -> None:
     with pytest.raises(MoneyOverflow, match="debt"):
         world.settle(MAX_NANOS)
     assert world.settle(MAX_NANOS - 7).balance == -MAX_NANOS
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_6_4_a_workspace_s_charges_of_a_period_refuse_no_usage() -> None:
+    """They pass 64 bits, are still billed, and are still corrected by a size that comes late."""
+    world = World(priced=False)
+    world.publish({"storage:*": {"byte_us": Price(Flat(1), unit="byte-microsecond")}})
+    an_hour = 9 * 10**18
+    report = partial(world.billing.report_storage, "acme", "ws")
+    report(an_hour // (3600 * 10**6))
+    for _ in range(12):
+        world.grant(an_hour)
+        world.clock.advance(HOUR)
+        [stands] = world.billing.bill_storage("acme")
+        assert (stands.charged, stands.balance) == (an_hour, 0)
+    world.grant(MAX_NANOS - an_hour)
+    before = world.state()
+    with pytest.raises(MoneyOverflow, match="credit"):
+        report(0, occurred_at=world.clock.now - 2 * HOUR)
+    assert world.state() == before
+    assert report(0, occurred_at=world.clock.now - HOUR / 2).charged == -an_hour // 2
+    assert world.billing.storage("acme")[0].amount == 12 * an_hour - an_hour // 2
+    assert world.balance().used == 12 * an_hour - an_hour // 2
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_6_4_a_run_s_charges_of_a_period_refuse_no_usage() -> None:
+    """Nor does what was given back of them."""
+    world = World(priced=False)
+    an_hour = 9 * 10**18
+    world.publish({"sandbox:box": {"second": Price(Flat(2500 * 10**6), unit="microsecond")}})
+    world.grant(an_hour)
+    world.billing.start_run("acme", "r", sandbox("box", {"second": 1}))
+    for number in range(12):
+        world.clock.advance(HOUR)
+        told = world.billing.heartbeat("acme", "r", key=f"beat{number}")
+        assert (told.charged, told.balance) == (an_hour, 0)
+        world.grant(an_hour)
+    world.billing.stop_run("acme", "r")
+    for number in range(3):
+        world.deduct(nanos(an_hour), resource="call")
+        world.billing.forgive_run("acme", f"f{number}", "r", reason="ours", amount=nanos(an_hour))
+    found = world.billing.run("acme", "r")
+    assert (found.settled, found.forgiven) == (9 * an_hour, 3 * an_hour)
+    client = mounted("plain", Api(world.billing, {SERVICE: Caller("gateway", "service")}.get))
+    read = client.get("/v1/internal/runs/read", SERVICE, orgId="acme", runId="r").data
+    assert [read[name] for name in ("settled", "forgiven")] == [
+        "81000000000.00", "27000000000.00",
+    ]  # fmt: skip
+    assert world.balance().used == 12 * an_hour
     assert world.wrong() == []
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from attrs import frozen
 
 from billing_adapters.http.internal import Cost, For, Quantity, written
-from billing_adapters.http.routes import Call, Name, Route
+from billing_adapters.http.routes import Call, Name, Route, Total
 from billing_adapters.http.shapes import Rule
 from billing_core import RunStands, StorageStands, Usage, sandbox
 from billing_core.money import Money
@@ -270,9 +270,9 @@ def _read(call: Call, asked: RunQuery) -> RunRead:
         funded_until=found.funded_until,
         bound_by=found.bound_by,
         settled_microseconds=found.settled_us,
-        settled=Money(found.settled, currency),
+        settled=Total(found.settled, currency),
         forgiven_microseconds=found.forgiven_us,
-        forgiven=Money(found.forgiven, currency),
+        forgiven=Total(found.forgiven, currency),
         unposted_microseconds=found.unposted_us,
         unposted=Money(found.unposted, currency),
     )

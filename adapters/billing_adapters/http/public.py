@@ -15,6 +15,7 @@ from billing_adapters.http.routes import (
     Listed,
     Name,
     Route,
+    Total,
     charge_number,
     cursor_of,
     position_in,
@@ -100,14 +101,6 @@ def _free_credits_used(call: Call, found: Balance) -> bool:
         before = page.next
 
 
-@frozen(order=False)
-class _Total(Money):
-    """A sum over time, which may be larger than any amount."""
-
-    def __attrs_post_init__(self) -> None:
-        pass
-
-
 class _amounts:
     """Nanos as money of one currency."""
 
@@ -115,7 +108,7 @@ class _amounts:
         self.currency = currency
 
     def __call__(self, nanos: int) -> Money:
-        return _Total(nanos, self.currency)
+        return Total(nanos, self.currency)
 
 
 # -- history --------------------------------------------------------------------

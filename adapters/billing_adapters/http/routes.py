@@ -15,6 +15,7 @@ from billing_adapters.http.access import Caller, Who, namespaced_key
 from billing_adapters.http.messages import Problem
 from billing_adapters.http.shapes import Rule
 from billing_core import Billing, NotFound
+from billing_core.money import Money
 
 __all__ = [
     "Call",
@@ -23,6 +24,7 @@ __all__ = [
     "Name",
     "Posted",
     "Route",
+    "Total",
     "charge_number",
     "cursor_after",
     "cursor_of",
@@ -32,6 +34,14 @@ __all__ = [
 
 Name = Annotated[str, Rule(min_length=1, max_length=200)]
 Id = Annotated[str, Rule(min_length=1, max_length=200, description="An opaque id.")]
+
+
+@frozen(order=False)
+class Total(Money):
+    """A sum over time, which may be larger than any amount."""
+
+    def __attrs_post_init__(self) -> None:
+        pass
 
 
 @frozen

@@ -132,10 +132,11 @@ def item(row: Row) -> Item:
 
 
 def charge(row: Row) -> Charge:
-    return Charge(
+    found = Charge(
         whole(row[0]), string(row[1]), whole(row[2]), whole(row[3]), whole(row[4]),
-        json.loads(string(row[5])), whole(row[6]), maybe(row[7]),
+        [], whole(row[6]), maybe(row[7]),
     )  # fmt: skip
+    return found.read_payments(string(row[5]))
 
 
 def subscription(row: Row) -> Subscription:
@@ -305,9 +306,10 @@ def _state_rows(rows: Rows, org: str, change: Changes, standing: Standing | None
         stands = standing is not None and standing.items.get(named) is not None
         (updated if stands else put)["items"].append(row)
     for story in change.charges.values():
+        amount, returned, payments = story.to_columns()
         row = (
-            org, story.charge, story.resource, story.amount, story.unpaid, story.reversed,
-            compact(story.payments), story.period, story.priced,
+            org, story.charge, story.resource, amount, story.unpaid, returned,
+            payments, story.period, story.priced,
         )  # fmt: skip
         put["charges"].append(row)
     for since in change.subscriptions:

@@ -83,9 +83,7 @@ def hold_columns(known: Known) -> str:
 
 
 def charge(row: Sequence[Any]) -> Charge:
-    found = Charge(*row)
-    found.payments = json.loads(row[5])
-    return found
+    return Charge(*row).read_payments(row[5])
 
 
 def counter(row: Sequence[Any]) -> Counter:
@@ -335,9 +333,10 @@ def _state_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
     for run in changes.items.values():
         rows[_PUT_ITEM].append((org, run.item, run.resource, compact(run.components)))
     for story in changes.charges.values():
+        amount, returned, payments = story.to_columns()
         put = (
-            org, story.charge, story.resource, story.amount, story.unpaid, story.reversed,
-            compact(story.payments), story.period, story.priced,
+            org, story.charge, story.resource, amount, story.unpaid, returned,
+            payments, story.period, story.priced,
         )  # fmt: skip
         rows[_PUT_CHARGE].append(put)
     for since in changes.subscriptions:

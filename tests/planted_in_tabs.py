@@ -1,0 +1,61 @@
+"""Faults for `planted_faults.py`, in what one run or workspace is charged in a billing period."""
+
+SPANS = "billing_core/spans.py"
+RECORDS = "billing_core/records.py"
+DEBTS = "tests/test_rules_6_debt_and_reversal.py::test_6_4_"
+OF_A_WORKSPACE = DEBTS + "a_workspace_s_charges_of_a_period_refuse_no_usage"
+OF_A_RUN = DEBTS + "a_run_s_charges_of_a_period_refuse_no_usage"
+
+Planted = tuple[str, str, str, str, tuple[str, ...]]
+
+IN_TABS: list[Planted] = [
+    (
+        "a tab's total is a number of 64 bits",
+        RECORDS,
+        "        if self.amount <= MAX_NANOS:",
+        "        if True:",
+        (OF_A_WORKSPACE,),
+    ),
+    (
+        "what went back of a tab is a number of 64 bits",
+        RECORDS,
+        '"reversed": self.reversed,',
+        '"reversed": min(self.reversed, MAX_NANOS),',
+        (OF_A_RUN,),
+    ),
+    (
+        "a tab's total as its column has it is its total",
+        RECORDS,
+        '            self.amount, self.reversed = data["amount"], data["reversed"]\n',
+        "",
+        (OF_A_WORKSPACE,),
+    ),
+    (
+        "a tab's total bounds a correction",
+        SPANS,
+        "    return sum(min(amount, left.get(period, 0)) for period, amount in most.items())",
+        "    return sum(left.get(period, 0) for period in most)",
+        (OF_A_WORKSPACE,),
+    ),
+    (
+        "a correction may bring credit beyond 64 bits",
+        SPANS,
+        "        most[period] += _most_cost(ledger, owner, piece)",
+        "        most[period] += 0",
+        (OF_A_WORKSPACE,),
+    ),
+    (
+        "what a run reads as is an amount, which is within 64 bits",
+        "adapters/billing_adapters/http/over_time.py",
+        "settled=Total(",
+        "settled=Money(",
+        (OF_A_RUN,),
+    ),
+    (
+        "a total that is shown in minor units is held to 64 bits",
+        "billing_core/minor_units.py",
+        "    return nanos // unit.nanos",
+        "    return to_minor(nanos - nanos % unit.nanos, currency)",
+        (OF_A_RUN,),
+    ),
+]
