@@ -1,4 +1,4 @@
-"""Faults for `planted_faults.py`, in what one run or workspace is charged in a billing period."""
+"""Faults for `planted_faults.py`, in totals over time, and over many orgs."""
 
 SPANS = "billing_core/spans.py"
 RECORDS = "billing_core/records.py"
@@ -57,5 +57,12 @@ IN_TABS: list[Planted] = [
         "    return nanos // unit.nanos",
         "    return to_minor(nanos - nanos % unit.nanos, currency)",
         (OF_A_RUN,),
+    ),
+    (
+        "the balances of all orgs are read before one is shown",
+        "adapters/billing_adapters/cli/reads.py",
+        "        balances = map(billing.balance, names)",
+        "        balances = iter(list(map(billing.balance, names)))",
+        ("tests/test_cli.py::test_balances_of_many_orgs_are_shown_as_they_are_read",),
     ),
 ]

@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 from click.testing import CliRunner, Result
 
+from billing_adapters.cli import reads
 from billing_adapters.cli.app import cli
 from billing_adapters.sqlite import SqliteStore
-from billing_core import Billing, decimal_text
+from billing_core import Balance, Billing, decimal_text
 
 PROJECT = Path(__file__).parents[1]
 REAL_TRACE = Path(
@@ -391,6 +393,39 @@ def test_the_demo_does_not_touch_a_file_that_exists(tmp_path: Path) -> None:
 
 
 # -- reading ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_balances_of_many_orgs_are_shown_as_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_json: bool
+) -> None:
+    """No more of them than a table's are in memory at once."""
+    path = tmp_path / "many.db"
+    names = [f"org{number}" for number in range(9)]
+    with SqliteStore(path) as store:
+        assert run_json("balance", "--db", path) == {"orgs": []}
+        for name in names:
+            Billing(store).open_account(name)
+    read = Billing.balance
+    known: list[ref[Balance]] = []
+    most = 0
+
+    def balance(billing: Billing, org: str) -> Balance:
+        nonlocal most
+        found = read(billing, org)
+        known.append(ref(found))
+        most = max(most, sum(each() is not None for each in known))
+        return found
+
+    monkeypatch.setattr(Billing, "balance", balance)
+    monkeypatch.setattr(reads, "_ORGS", 3)
+    if as_json:
+        assert [each["org"] for each in run_json("balance", "--db", path)["orgs"]] == names
+    else:
+        shown = run("balance", "--db", path).stdout
+        assert [name for name in names if name in shown] == names
+        assert shown.count("Balances") == 3
+    assert most <= 6
 
 
 def test_balance(demo: tuple[Path, str]) -> None:

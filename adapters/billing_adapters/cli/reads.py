@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from billing_adapters.cli.show import (
     history_table,
     money,
     print_json,
+    print_json_rows,
     progress,
     say_verified,
     table,
@@ -175,14 +177,43 @@ def balance(org: str | None, db: Place, as_json: bool) -> None:
       billing balance acme --db billing.sqlite --json
     """
     with existing(db) as billing:
-        orgs = list(billing.orgs()) if org is None else [org]
-        with progress(shown=len(orgs) > 1) as bars:
-            balances = [billing.balance(name) for name in bars.track(orgs, description="Reading")]
+        if org is None:
+            _show_balances(billing, as_json=as_json)
+            return
+        found = billing.balance(org)
     if as_json:
-        shown = [_balance_json(each) for each in balances]
-        print_json({"orgs": shown} if org is None else shown[0])
+        print_json(_balance_json(found))
         return
-    out = console()
+    _print_balances([found])
+    if found.lots:
+        lots = table("Lots, in the order they are spent", ">Lot", "Kind", ">Left", ">Held", "Until")
+        for lot in found.lots:
+            until = "" if lot.expires_at is None else f"{lot.expires_at:%F %T}"
+            lots.add_row(str(lot.lot), lot.kind, money(lot.remainder), money(lot.reserved), until)
+        console().print(lots)
+
+
+_ORGS = 500
+"""So many orgs are shown in a table; of more, nothing is kept in memory."""
+
+
+def _show_balances(billing: Billing, *, as_json: bool) -> None:
+    """Every org's balance as it is read, with a bar where the results go elsewhere than to the
+    terminal."""
+    with progress(shown=not sys.stdout.isatty()) as bars:
+        orgs = None if bars.disable else sum(1 for _ in billing.orgs())
+        names = bars.track(billing.orgs(), total=orgs, description="Reading")
+        balances = map(billing.balance, names)
+        if as_json:
+            print_json_rows("orgs", map(_balance_json, balances))
+            return
+        part = list(islice(balances, _ORGS))
+        _print_balances(part)
+        while len(part) == _ORGS and (part := list(islice(balances, _ORGS))):
+            _print_balances(part)
+
+
+def _print_balances(balances: Iterable[Balance]) -> None:
     made = table(
         "Balances", "Org", "", ">Balance", ">Available", ">Held", ">Debt", ">Granted", ">Used"
     )
@@ -191,13 +222,7 @@ def balance(org: str | None, db: Place, as_json: bool) -> None:
             each.balance, each.available, each.held, each.debt, each.granted, each.used
         )  # fmt: skip
         made.add_row(each.org, each.currency, *map(decimal_text, amounts))
-    out.print(made)
-    if org is not None and balances[0].lots:
-        lots = table("Lots, in the order they are spent", ">Lot", "Kind", ">Left", ">Held", "Until")
-        for lot in balances[0].lots:
-            until = "" if lot.expires_at is None else f"{lot.expires_at:%F %T}"
-            lots.add_row(str(lot.lot), lot.kind, money(lot.remainder), money(lot.reserved), until)
-        out.print(lots)
+    console().print(made)
 
 
 def _balance_json(each: Balance) -> dict[str, Any]:

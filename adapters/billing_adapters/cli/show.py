@@ -26,6 +26,7 @@ __all__ = [
     "money",
     "plot",
     "print_json",
+    "print_json_rows",
     "progress",
     "say_verified",
     "table",
@@ -55,6 +56,7 @@ def progress(*, shown: bool = True) -> Progress:
         TimeElapsedColumn(),
         console=stderr,
         disable=not (shown and stderr.is_terminal),
+        redirect_stdout=False,  # results go where they were to go
         transient=True,
         expand=True,
     )
@@ -62,8 +64,21 @@ def progress(*, shown: bool = True) -> Progress:
 
 def print_json(value: object) -> None:
     """One object, alone on stdout."""
+    click.echo(_json_text(value))
+
+
+def print_json_rows(name: str, rows: Iterable[object]) -> None:
+    """One object, alone on stdout, of a list by this name: each row as it comes."""
+    before = f"{{\n  {_json_text(name)}: [\n    "
+    for row in rows:
+        click.echo(before + _json_text(row).replace("\n", "\n    "), nl=False)
+        before = ",\n    "
+    click.echo("\n  ]\n}" if before.startswith(",") else _json_text({name: []}))
+
+
+def _json_text(value: object) -> str:
     plain = not (sys.stdout.encoding or "").lower().startswith("utf")
-    click.echo(json.dumps(value, indent=2, ensure_ascii=plain))
+    return json.dumps(value, indent=2, ensure_ascii=plain)
 
 
 def table(title: str, *columns: str) -> Table:
