@@ -105,22 +105,24 @@ server_round_robin = 1
         each.chmod(0o755 if each.is_dir() or each.name == "pgbouncer" else 0o644)
         if USER is not None:
             shutil.chown(each, USER)
-    process = subprocess.Popen(
-        [folder / "pgbouncer", folder / "settings"],
-        user=USER, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env={**os.environ, "LD_LIBRARY_PATH": str(folder / "lib")}, cwd="/", text=True,
-    )  # fmt: skip
+    said = folder / "said"  # a file, not a pipe: one that nobody reads is full after a while
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [folder / "pgbouncer", folder / "settings"],
+            user=USER, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output,
+            env={**os.environ, "LD_LIBRARY_PATH": str(folder / "lib")}, cwd="/",
+        )  # fmt: skip
     try:
         dsn = f"host=127.0.0.1 port={port} dbname=app user=postgres"
-        wait(dsn, process)
+        wait(dsn, process, said)
         yield dsn
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.wait(10)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait(dsn: str, process: subprocess.Popen[str], seconds: float = 20) -> None:
+def wait(dsn: str, process: subprocess.Popen[bytes], said: Path, seconds: float = 20) -> None:
     import psycopg
 
     deadline = time.monotonic() + seconds
@@ -131,7 +133,7 @@ def wait(dsn: str, process: subprocess.Popen[str], seconds: float = 20) -> None:
         except psycopg.OperationalError:
             ended = process.poll() is not None
             if ended or time.monotonic() > deadline:
-                raise AssertionError(process.stderr and process.stderr.read()) from None
+                raise AssertionError(said.read_text("utf-8", "replace")) from None
             time.sleep(0.02)
 
 
