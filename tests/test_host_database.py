@@ -260,7 +260,7 @@ def test_a_database_of_another_encoding_is_refused_before_anything_is_made(encod
         with psycopg.connect(dsn) as db:
             assert db.execute("SELECT to_regnamespace('billing')").fetchone() == (None,)
         address = f"postgresql://?{'&'.join(each for each in dsn.replace(chr(39), '').split())}"
-        told = CliRunner().invoke(cli, ["migrate", "--db", address])
+        told = CliRunner(env={"BILLING_DB": address}).invoke(cli, ["migrate"])
         assert told.exit_code == 1 and f"encoded in {encoding}" in told.output, told.output
 
 

@@ -108,7 +108,8 @@ def checked_address(address: object) -> str:
 # -- databases --------------------------------------------------------------------
 
 _PLACE = re.compile(r"[./\\~]|[A-Za-z]:[/\\]")
-_CONNECTION = re.compile(r"\w+:/*[^@]*@|^\s*[\w+.-]+://|\bpassword\s*=", re.IGNORECASE)
+_CONNECTION = re.compile(r"^\s*[\w+.-]+://|\bpassword\s*=", re.IGNORECASE)
+_USER = re.compile(r"\w:")
 _PASSWORD = re.compile(
     r"(\b\w[\w+.-]{0,20}://[^\s:/@]*:)\S+@|(\b(?:ssl)?password\s*=\s*)('[^']*'|\S+)", re.IGNORECASE
 )
@@ -116,7 +117,9 @@ _PASSWORD = re.compile(
 
 def is_connection_string(text: str) -> bool:
     """Whether this is no path of a file but leads to a database, however it is misspelt."""
-    return _PLACE.match(text) is None and _CONNECTION.search(text) is not None
+    before, _, _ = text.rpartition("@")
+    found = _USER.search(before) or _CONNECTION.search(text)
+    return _PLACE.match(text) is None and found is not None
 
 
 def has_password(text: str) -> bool:
