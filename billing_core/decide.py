@@ -47,7 +47,7 @@ from billing_core.running import RUN_HANDLERS, end_runs, want_run
 from billing_core.storing import STORAGE_HANDLERS, want_storage
 from billing_core.subscribing import renew, set_limit, set_low_balance, set_plan, subscribe
 from billing_core.terms import Terms
-from billing_core.times import DAY, duration, micros, moment
+from billing_core.times import DAY, billing_period, duration, micros, moment
 from billing_core.topping_up import (
     ask_refund,
     claim,
@@ -100,7 +100,9 @@ def _want_use(want: Wanted, command: Any, at: int, now: int) -> None:
     want.times = _spanning(want.times, time)
     kind = type(command)
     if kind is Hold:  # nothing is dated more than a day ahead
-        want.times = _spanning(want.times, max(at, now) + min(duration("life", command.life), DAY))
+        life = min(duration("life", command.life), DAY)
+        want.lives = max(want.lives, life)
+        want.times = _spanning(want.times, max(at, now) + life)
     usage = command.usage if kind is Settle else command.cost
     if isinstance(usage, Usage):
         span = _spanning(want.counters.get(usage.resource), time)
@@ -113,15 +115,20 @@ def _want_use(want: Wanted, command: Any, at: int, now: int) -> None:
 
 def _want_extension(want: Wanted, command: Extend, at: int, now: int) -> None:
     want.times = _spanning(_spanning(want.times, at), max(at, now) + DAY)
+    want.lives = DAY
     want.extended.add(command.hold)
     want.keys.add(f"hold:{command.hold}")
 
 
 def widened(wants: Mapping[str, Wanted], loaded: Loaded, terms: Terms) -> bool:
-    """Whether more must be loaded for the extensions of holds, now that what these were made for
-    is known: its counters, item and plans, wherever what it can cost may depend on them."""
+    """Whether more must be loaded now that the orgs' accounts are known: windows of limits that
+    holds reach by the time of decision, where the clock is behind that; and for the extensions of
+    holds, now that what these were made for is known, its counters, item and plans, wherever what
+    it can cost may depend on them."""
     more = False
     for org, want in wants.items():
+        if want.lives:
+            more |= _want_reached(want, loaded[org].account)
         for name in want.extended:
             state = loaded[org]
             made = state.entries.get(f"hold:{name}")
@@ -130,6 +137,18 @@ def widened(wants: Mapping[str, Wanted], loaded: Loaded, terms: Terms) -> bool:
                 if usage is not None:
                     more |= _want_quote(want, state.account, usage, made.at, terms.catalogue)
     return more
+
+
+def _want_reached(want: Wanted, account: Account | None) -> bool:
+    if account is None or account.limited_since is None or want.times is None:
+        return False
+    first, last = want.times
+    # As late as anything of this batch may be decided, or anything is recorded.
+    latest = max(account.watermark, account.recorded_at, want.until) + want.lives
+    if latest < min(last - last % DAY + DAY, billing_period(account.anchor, last).end):
+        return False
+    want.times = first, latest
+    return True
 
 
 def _want_quote(

@@ -350,7 +350,8 @@ def _reached(ledger: Ledger, use: Use, grain: str) -> Iterator[Window]:
     window = _window(ledger, grain, use.at)
     yield window
     until = 0 if use.until is None else use.until
-    while window.end < min(until, max(use.at, ledger.terms.now) + DAY):
+    latest = max(use.at, ledger.terms.now, ledger.account.recorded_at)
+    while window.end < min(until, latest + DAY):
         window = _window(ledger, grain, window.end)
         yield window
 

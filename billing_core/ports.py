@@ -108,6 +108,7 @@ class Wanted:
     ``runs`` and ``storages``: by name, the earliest and latest time that is asked about.
     ``topups``: by their ids.  ``auto``: the automatic top-up.
     ``newest``: ``(resource, start, end)`` of a counter and its period.
+    ``lives``: the longest that anything is held for, as far as limits look ahead.
     ``extended``: holds of which the keys that made them are among ``keys``, so as to learn what
     else is wanted.
     """
@@ -131,6 +132,7 @@ class Wanted:
     runs: dict[str, tuple[int, int]] = field(factory=dict)
     storages: dict[str, tuple[int, int]] = field(factory=dict)
     newest: set[tuple[str, int, int]] = field(factory=set)
+    lives: int = 0
     extended: set[str] = field(factory=set)
 
     def tail(self, account: Account) -> bool:

@@ -62,7 +62,7 @@ def want_run(want: Wanted, command: Any, at: int, now: int) -> None:
     else:
         ahead = duration("ahead", command.ahead) if isinstance(command, StartRun) else 0
         first, last = want.times or (time, time)
-        want.times = min(first, time), max(last, latest + min(ahead, DAY))
+        want.times = min(first, time), max(last, min(latest + ahead, max(latest, now) + DAY))
     first, last = want.runs.get(command.run, (time, time))
     want.runs[command.run] = min(first, time), max(last, latest)
 

@@ -152,15 +152,15 @@ IN_EXTENSIONS: list[Planted] = [
     (
         "what the next day has spent is not loaded for a hold that reaches it",
         DECIDE,
-        'max(at, now) + min(duration("life", command.life), DAY)',
-        "at",
+        'life = min(duration("life", command.life), DAY)',
+        "life = 0",
         (REACHES + "a_hold_must_have_room_in_the_limit_of_each_day_that_it_reaches",),
     ),
     (
         "what the next day has spent is not loaded for an extension that reaches it",
         DECIDE,
-        "_spanning(_spanning(want.times, at), max(at, now) + DAY)",
-        "_spanning(want.times, at)",
+        "_spanning(_spanning(want.times, at), max(at, now) + DAY)\n    want.lives = DAY\n",
+        "_spanning(want.times, at)\n",
         (REACHES + "an_extension_must_have_room_in_the_limit_of_each_day_that_it_reaches",),
     ),
     (

@@ -490,7 +490,7 @@ def _from_memory(
     does not.  A refusal, a replay, or that nothing was due is not told from memory: no commit
     confirms it."""
     recalled = transaction.recall(wants)
-    if recalled is None:
+    if recalled is None or widened(wants, recalled, terms):
         return None
     try:
         outcomes, changes = decide(recalled, batch, terms)

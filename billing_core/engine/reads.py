@@ -15,7 +15,7 @@ from attrs import frozen
 from billing_core.asked import refused
 from billing_core.catalogue import Catalogue, Priced
 from billing_core.commands import Command, Hold, Settle
-from billing_core.decide import estimate, project, wanted
+from billing_core.decide import estimate, project, wanted, widened
 from billing_core.engine.reports import Reports, check_seq
 from billing_core.errors import InvalidCommand, NotFound, StoreError
 from billing_core.ledger import CHARGES, Ledger
@@ -122,7 +122,10 @@ class Reads(Reports):
         terms = self._terms(now)
         wants = {org: want}
         while True:
-            state = self.store.snapshot(wants)[org]
+            loaded = self.store.snapshot(wants)
+            if widened(wants, loaded, terms):
+                continue
+            state = loaded[org]
             if state.account is None:
                 raise NotFound("org", org, "it has no account; open it first")
             try:
@@ -285,8 +288,11 @@ class Reads(Reports):
 def _check(ledger: Ledger, hold: Hold, now: int) -> Check:
     cost, resource = hold.cost, hold.resource
     counts: dict[str, int] = {}
+    # A hold lives by the org's time of decision, even where that is ahead of this clock.
+    ahead = ledger.account.watermark
+    until = ahead + 1 if ahead > now else None
     if isinstance(cost, Usage):
-        quoted = estimate(ledger, cost, now)
+        quoted = estimate(ledger, cost, now, until)
         needed, resource, counts = quoted.amount, cost.resource, billed(quoted.lines)
     else:
         needed = cost.nanos
@@ -294,7 +300,7 @@ def _check(ledger: Ledger, hold: Hold, now: int) -> Check:
             raise InvalidCommand("cost", cost.currency, ledger.account.currency)
     name, members = hold.member, ledger.state.members
     member = 0 if name is None else members.get(name, ledger.account.members + 1)
-    no = bound(ledger, Use(member, hold.project, resource, now, counts.items()), needed)
+    no = bound(ledger, Use(member, hold.project, resource, now, counts.items(), until), needed)
     refusal = None
     if ledger.account.closed_at is not None:
         refusal = Refusal(hold.org, hold.key, "closed")

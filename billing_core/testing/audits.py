@@ -272,7 +272,8 @@ def quote(engines: Sequence[Billing], model: Model, org: str, usage: Usage, now:
             told, facts.available(usage.resource, time, now)
         )  # fmt: skip
         counts = model.billed(org, usage, now)
-        no = bound(facts, Wish(0, None, usage.resource, now, time, counts), told)
+        until = time + 1 if time > now else 0  # as long as any hold lives at least
+        no = bound(facts, Wish(0, None, usage.resource, now, time, counts, until), told)
         assert check.allowed == (not facts.closed and no is None)
         if check.refusal is not None and no is not None and not facts.closed:
             said = (check.refusal.limit, check.refusal.shortfall)
