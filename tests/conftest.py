@@ -89,12 +89,14 @@ def _no_secret_shows(_watched: None) -> Iterator[None]:
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow as well, beside the files that say so: properties and state machines, the real trace,
-    and whatever is asked of an example that runs as a server."""
+    what is told on PostgreSQL after the other stores, and whatever is asked of an example that
+    runs as a server."""
     for item in items:
         if (
             (isinstance(item, pytest.Function) and is_hypothesis_test(item.function))
             or item.name.endswith(("_the_same_as_in_memory", "test_the_real_trace"))
             or "_app.py" in item.name
+            or "postgres" in item.name.partition("[")[2]
         ):
             item.add_marker("slow")
 

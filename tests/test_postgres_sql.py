@@ -28,6 +28,8 @@ from billing_adapters.postgres.work import work_reader
 from billing_core import Billing, Flat, Graduated, Price, Tier, sandbox, usd
 from billing_core.testing.conformance import StoreConformance
 
+pytestmark = pytest.mark.slow  # what it looks at is SQL
+
 STATEMENTS = [
     sql.decode()
     for made in (Writer("billing"), Lookups("billing"), Reader("billing"))
