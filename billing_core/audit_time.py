@@ -99,9 +99,61 @@ def priced_late(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
         return
     owner = _owner(audit, json.loads(subject.content))
     tab = _count(audit, entry, owner, effects)
+    _set_off(audit, entry, subject, owner, tab)
     _charged(audit, entry, owner, tab)
     if isinstance(owner, Run) and owner.state == "forgiven" and entry.amount:
         audit.note(f"entry {entry.seq}", f"run {owner.run} is forgiven: {entry.amount} is charged")
+
+
+def _set_off(audit: Audit, entry: Entry, subject: Entry, owner: Run | Storage, tab: Tab) -> None:
+    """What is priced later is what had no price, less what corrections took of it before."""
+    assert entry.usage is not None and subject.usage is not None and audit.account is not None
+    where, currency = f"entry {entry.seq}", audit.account.currency
+    item = audit.tables.items.get((owner.item, owner.resource))
+    expected: dict[str, int] = {}
+    for had in subject.usage.lines:
+        if had.version is not None:
+            continue
+        name, priced = had.component, [x for x in entry.usage.lines if x.component == had.component]
+        if not priced:
+            audit.note(where, f"{name} is not priced")
+            continue
+        taken = -sum(less for version, less in tab.late.get(name, []) if version == "")
+        less = min(taken, had.quantity)
+        if less:
+            expected[name] = less
+        _later(tab, name, "", less)
+        _later(tab, name, str(priced[0].version), had.quantity - less)
+        raw, billed, first = item.components[name] if item is not None else (0, 0, "")
+        by = audit.catalogue.priced_by(str(first), currency, owner.resource, name)
+        more = sum(line.billed for line in priced)
+        if by is not None and int(billed) != max(int(billed) - more, by.price.billed(int(raw))):
+            audit.note(where, f"{name} bills {more} for {had.quantity - less}")
+    if json.loads(entry.effects).get("less", {}) != expected:
+        audit.note(where, f"corrections took {expected} of what it prices")
+
+
+def _later(tab: Tab, component: str, version: str, more: int) -> None:
+    parts = dict(tab.late.get(component, ()))
+    parts[version] = parts.get(version, 0) + more
+    if any(parts.values()):
+        tab.late[component] = [part for part in parts.items() if part[1]]
+    else:
+        tab.late.pop(component, None)
+
+
+def _corrected(audit: Audit, entry: Entry, tab: Tab, effects: Any) -> None:
+    """A correction of what had no price goes by its later price, as far as it has one."""
+    assert entry.usage is not None
+    for name in effects.get("late", ()):
+        for line in entry.usage.lines:
+            if line.component == name and line.quantity:
+                _later(tab, name, line.version or "", line.quantity)
+        parts = tab.late.get(name, [])
+        if any((quantity < 0) != (not version) for version, quantity in parts) or (
+            len(parts) > 1 and "" in dict(parts)
+        ):
+            audit.note(f"entry {entry.seq}", f"{name} is corrected to {parts}, not by its price")
 
 
 def _charged(audit: Audit, entry: Entry, owner: Run | Storage, tab: Tab) -> None:
@@ -129,6 +181,7 @@ def _back(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     owner = _owner(audit, content)
     _check_key(audit, entry, owner)
     tab = _count(audit, entry, owner, effects)
+    _corrected(audit, entry, tab, effects)
     story = audit.tables.charges[tab.charge]
     story.reversed += entry.amount
     for transfer in entry.transfers:

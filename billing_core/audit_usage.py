@@ -45,6 +45,7 @@ def follow_usage(
             measured = line.quantity
             if entry.op == "price" and line.component not in seen:
                 measured = _was_unpriced(audit, content["charge"], line.component)
+                measured -= effects.get("less", {}).get(line.component, 0)
             _itemise(audit, line, usage, measured)
         seen.add(line.component)
     if entry.op in CHARGES and total != entry.amount:

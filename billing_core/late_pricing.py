@@ -13,12 +13,12 @@ from billing_core.commands import PriceUnpriced
 from billing_core.errors import Conflict, InvalidCommand
 from billing_core.lapsing import lapse
 from billing_core.ledger import Ledger
-from billing_core.metering import meter
+from billing_core.metering import Correction, meter
 from billing_core.outcomes import Outcome
 from billing_core.owing import keep_story, story_of
-from billing_core.quantities import PLATFORM, Payer, Usage
+from billing_core.quantities import PLATFORM, Payer
 from billing_core.records import Entry, UsageRecord
-from billing_core.spans import Whose, pay_late
+from billing_core.spans import Whose, pay_late, set_off
 from billing_core.terms import NeedMore
 from billing_core.times import moment
 
@@ -43,8 +43,11 @@ def price(ledger: Ledger, ask: Ask) -> Outcome:
         raise NeedMore(None)
     ledger.catalogue.version(command.version)
     account = ledger.account
+    less = {} if whose is None else set_off(ledger, whose.owner, usage.occurred_at, parts)
+    parts = tuple((name, quantity - less.get(name, 0), payer) for name, quantity, payer in parts)
     price_of = partial(_must_price, ledger, command, usage)
-    unpriced = Usage(usage.resource, parts, usage.item)
+    # What corrections left, which may be none of it.
+    unpriced = Correction(usage.resource, parts, usage.item, 0)
     counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
     version_of = versions(ledger, usage.resource)
     metered = meter(unpriced, price_of, version_of, counter, item_of(ledger, unpriced))
@@ -58,8 +61,13 @@ def price(ledger: Ledger, ask: Ask) -> Outcome:
     record = usage._replace(requests=0, lines=lines)
     if whose is None:
         return pay(ledger, ask, metered.amount, metered.amount, record)
-    amount, record, tab = pay_late(ledger, whose, metered.amount, record)
-    return finish(ledger, ask, amount, {"story": tab.charge}, record)
+    version_by = {line.component: str(line.version) for line in reversed(lines)}
+    late = [(name, version_by[name], quantity, less.get(name, 0)) for name, quantity, _ in parts]
+    amount, record, tab = pay_late(ledger, whose, metered.amount, record, late)
+    effects: dict[str, object] = {"story": tab.charge}
+    if less:
+        effects["less"] = less
+    return finish(ledger, ask, amount, effects, record)
 
 
 def _whose(ledger: Ledger, ask: Ask, subject: Entry, occurred: int) -> Whose | None:

@@ -46,11 +46,12 @@ class Metered(NamedTuple):
 
 class Correction(NamedTuple):
     """What was measured of an item too much: a :class:`Usage` whose quantities are
-    negative.  ``least``: what may be given back at most, in nanos, as a negative number."""
+    negative; or what corrections left of a usage, which may be nothing.  ``least``: what may be
+    given back at most, in nanos, as a negative number."""
 
     resource: str
     parts: tuple[tuple[str, int, Payer], ...]
-    item: str
+    item: str | None
     least: int
 
 

@@ -401,6 +401,9 @@ class Tab:
     ``last``: when the latest of it occurred.  ``us``: microseconds of running time posted;
     ``amount``: nanos, less corrections.  ``forgiven``, ``forgiven_us``: of these.
     ``days``: the amounts by UTC day, in order; None: not known (any more).
+    ``late``: of what had no price, by component, ``[version, quantity]``: what was priced later,
+    less corrections since; or, with the version ``""`` and a negative quantity, what corrections
+    took of it, which is set off against a later price.
     """
 
     period: int
@@ -411,6 +414,7 @@ class Tab:
     forgiven: int = 0
     forgiven_us: int = 0
     days: list[Day] | None = None
+    late: dict[str, list[tuple[str, int]]] = field(factory=dict)
 
 
 def _to_json(owner: Any) -> str:
@@ -419,12 +423,18 @@ def _to_json(owner: Any) -> str:
         days = tab.pop("days")
         if days is not None:  # else the version before could not read it
             tab["days"] = [list(day.values()) for day in days]
+        if not tab["late"]:
+            del tab["late"]
     return compact(data)
 
 
 def _read_tab(data: dict[str, Any]) -> Tab:
     days = data.pop("days", None)
-    return Tab(**data, days=None if days is None else [Day(*each) for each in days])
+    late = {
+        component: [(version, quantity) for version, quantity in parts]
+        for component, parts in data.pop("late", {}).items()
+    }
+    return Tab(**data, days=None if days is None else [Day(*each) for each in days], late=late)
 
 
 @define

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from billing_core.charging import advance, price_usage, versions
+from billing_core.charging import advance, item_of, price_usage, versions
 from billing_core.errors import MoneyOverflow
 from billing_core.ledger import Ledger
 from billing_core.limits import count_spending, had_counted, hold_spending, know_days
-from billing_core.metering import Correction
+from billing_core.metering import Correction, Metered, meter
 from billing_core.money import MAX_NANOS
 from billing_core.owing import give_back, owe_more
 from billing_core.quantities import PLATFORM, Payer, Usage
@@ -25,7 +25,7 @@ from billing_core.terms import NeedMore
 from billing_core.text import compact
 from billing_core.times import DAY, Window
 
-__all__ = ["Piece", "Whose", "forgive", "pay_late", "post", "repost", "windows"]
+__all__ = ["Piece", "Whose", "forgive", "pay_late", "post", "repost", "set_off", "windows"]
 
 Parts = tuple[tuple[str, int, Payer], ...]
 
@@ -122,13 +122,35 @@ def _most_cost(ledger: Ledger, owner: Run | Storage, piece: Piece) -> int:
     most = 0
     for component, quantity, payer in piece.parts:
         priced = prices[component]
-        if priced is None or payer != PLATFORM:
+        if payer != PLATFORM:
+            continue
+        if priced is None:
+            most += _most_late(ledger, owner, piece.occurred, component, -quantity)
             continue
         begun = None if item is None else item.components.get(component)
         first = priced if begun is None else version_of(str(begun[2]), component) or priced
         billed = first.price.billed(-quantity)
         costs = [each.price.function.most(billed) for each in (priced, first)]
         most += max(-(-nanos // per) for nanos, per in costs) + 2  # two lines, each rounded
+    return most
+
+
+def _most_late(
+    ledger: Ledger, owner: Run | Storage, occurred: int, component: str, quantity: int
+) -> int:
+    """The most that a quantity can have cost which had no price and was priced later."""
+    version_of = versions(ledger, owner.resource)
+    late = _late(ledger, owner, occurred).get(component, [])
+    found = [version_of(version, component) for version, _ in late if version]
+    item = ledger.state.items.get((owner.item, owner.resource))
+    begun = None if item is None else item.components.get(component)
+    if found and begun is not None:
+        found.append(version_of(str(begun[2]), component))
+    most = 0
+    for priced in found:
+        if priced is not None:
+            nanos, per = priced.price.function.most(priced.price.billed(quantity))
+            most += -(-nanos // per) + 2
     return most
 
 
@@ -187,13 +209,48 @@ def _change(tab: Tab, day: Day | None, amount: int, forgiven: int = 0) -> None:
         part.forgiven += forgiven
 
 
+def _late(ledger: Ledger, owner: Run | Storage, occurred: int) -> dict[str, list[tuple[str, int]]]:
+    """What became of that which had no price, of the tab of a time."""
+    period = ledger.period(occurred).start
+    return next((tab.late for tab in owner.tabs if tab.period == period), {})
+
+
+def set_off(ledger: Ledger, owner: Run | Storage, occurred: int, parts: Parts) -> dict[str, int]:
+    """How much of what had no price, by component, corrections took that were told before it
+    is priced."""
+    late = _late(ledger, owner, occurred)
+    taken = {
+        component: min(quantity, -sum(less for version, less in late[component] if not version))
+        for component, quantity, _ in parts
+        if component in late
+    }
+    return {component: quantity for component, quantity in taken.items() if quantity}
+
+
+def _add_late(tab: Tab, component: str, version: str, more: int) -> None:
+    """Of a component without a price so much more is by a version, or (``""``) is corrected."""
+    sums = dict(tab.late.pop(component, []))
+    sums[version] = sums.get(version, 0) + more
+    left = [each for each in sums.items() if each[1]]
+    if left:
+        tab.late[component] = left
+
+
 def pay_late(
-    ledger: Ledger, whose: Whose, amount: int, record: UsageRecord
+    ledger: Ledger,
+    whose: Whose,
+    amount: int,
+    record: UsageRecord,
+    late: Iterable[tuple[str, str, int, int]],
 ) -> tuple[int, UsageRecord, Tab]:
     """Charge what a piece that had no price costs, on the tab of that piece: the nanos charged,
-    what is to be recorded of it, and the tab."""
+    what is to be recorded of it, and the tab.  ``late``: by component, its version, the quantity
+    that it prices, and what is set off."""
     owner = whose.owner
     tab = _tab(ledger, owner, record.occurred_at)
+    for component, version, quantity, less in late:
+        _add_late(tab, component, "", less)
+        _add_late(tab, component, version, quantity)
     day = _day(ledger, tab, record.occurred_at)
     amount, forgiven = _add(owner, tab, day, amount, 0)
     _take(ledger, whose, tab, amount, record.occurred_at)
@@ -260,6 +317,7 @@ def _record(
     record: UsageRecord,
     *,
     counted: bool,
+    late: Iterable[str] = (),
 ) -> None:
     owner = whose.owner
     owner.pieces += 1
@@ -267,6 +325,8 @@ def _record(
     effects: dict[str, object] = {"story": tab.charge}
     if not counted:
         effects["uncounted"] = True
+    if late:
+        effects["late"] = sorted(late)
     if tab.days is not None and tab.charge == ledger.account.seq + 1:
         effects["by_day"] = True
     ledger.post(key, whose.at, whose.content, amount, effects, record)
@@ -350,10 +410,17 @@ def _give_back(ledger: Ledger, whose: Whose, piece: Piece) -> int:
     owner = whose.owner
     tab = _tab(ledger, owner, piece.occurred)
     story = _refundable(ledger, owner, tab)
-    correction = Correction(owner.resource, piece.parts, owner.item, -tab.amount)
-    metered = price_usage(ledger, correction, piece.occurred)
-    advance(ledger, correction, piece.occurred, metered)
-    amount = -metered.amount
+    lines: tuple[Line, ...] = ()
+    late: set[str] = set()
+    amount = 0
+    for version, parts in _by_version(ledger, owner, tab, piece):
+        correction = Correction(owner.resource, parts, owner.item, amount - tab.amount)
+        metered = _price_correction(ledger, correction, piece.occurred, version)
+        advance(ledger, correction, piece.occurred, metered)
+        amount -= metered.amount
+        lines += metered.lines
+        if ledger.terms.level >= 2:
+            late.update(line.component for line in metered.lines if version or line.version is None)
     given = min(amount, tab.amount - tab.forgiven)
     day = _day(ledger, tab, piece.occurred)
     part = tab if day is None else day
@@ -362,7 +429,6 @@ def _give_back(ledger: Ledger, whose: Whose, piece: Piece) -> int:
     moved = amount - own - absorbed
     if given > own or moved:
         _take_of_others(ledger, whose, tab, story, part, given - own, moved)
-    lines = metered.lines
     if piece.us:
         lines += (Line("running", piece.us, 0, PLATFORM, 0, ""),)
     if moved:
@@ -373,8 +439,48 @@ def _give_back(ledger: Ledger, whose: Whose, piece: Piece) -> int:
     less_us = _forgive_us(tab, whole=whole)
     if less_us or absorbed:
         lines += (Line("forgiven", less_us, 0, PLATFORM, absorbed, ""),)
-    _back(ledger, whose, tab, story, own, (piece.occurred, day), lines)
+    _back(ledger, whose, tab, story, own, (piece.occurred, day), lines, late)
     return -given
+
+
+def _by_version(
+    ledger: Ledger, owner: Run | Storage, tab: Tab, piece: Piece
+) -> list[tuple[str, Parts]]:
+    """A correction's parts by the version that prices them: what has a price in force, or none
+    at all, under ``""``; what had none and was priced later, latest first, under its version.
+    What had none and has none yet is set off when it is priced."""
+    if ledger.terms.level < 2:
+        return [("", piece.parts)]  # the version before knows it no other way
+    prices = ledger.prices(owner.resource, piece.occurred)
+    rest: list[tuple[str, int, Payer]] = []
+    found: list[tuple[str, Parts]] = []
+    for component, quantity, payer in piece.parts:
+        left = quantity
+        if payer == PLATFORM and prices[component] is None:
+            if not ledger.terms.fresh:
+                raise NeedMore(None)
+            for version, had in reversed(tab.late.get(component, [])):
+                part = max(left, -had) if version else 0
+                if part:
+                    found.append((version, ((component, part, payer),)))
+                    _add_late(tab, component, version, part)
+                    left -= part
+            if left:
+                _add_late(tab, component, "", left)
+        if left or not quantity:
+            rest.append((component, left, payer))
+    return [("", tuple(rest)), *found] if rest else found
+
+
+def _price_correction(
+    ledger: Ledger, correction: Correction, occurred: int, version: str
+) -> Metered:
+    if not version:
+        return price_usage(ledger, correction, occurred)
+    version_of = versions(ledger, correction.resource)
+    counter = ledger.count(correction.resource, ledger.period(occurred).start)
+    item = item_of(ledger, correction)
+    return meter(correction, lambda name: version_of(version, name), version_of, counter, item)
 
 
 def _take_of_others(
@@ -414,6 +520,7 @@ def _back(
     amount: int,
     when: tuple[int, Day | None],
     lines: tuple[Line, ...],
+    late: Iterable[str] = (),
 ) -> None:
     owner = whose.owner
     occurred, day = when
@@ -424,7 +531,7 @@ def _back(
     record = UsageRecord(
         occurred, whose.member, owner.resource, owner.item, 0, lines, whose.project
     )
-    _record(ledger, whose, "back", amount, tab, record, counted=counted)
+    _record(ledger, whose, "back", amount, tab, record, counted=counted, late=late)
 
 
 def _forgive_us(tab: Tab, *, whole: bool) -> int:

@@ -68,6 +68,33 @@ IN_CHARGES: list[Planted] = [
         (PRICED_LATE + "storage_that_was_priced_later_gives_back_for_a_size_told_late",),
     ),
     (
+        "a later price forgets what corrections took before",
+        LATE,
+        "    less = {} if whose is None else set_off(",
+        "    less = {} if True else set_off(",
+        (
+            PRICED_LATE + "time_priced_later_costs_what_ran_whenever_a_suspension_is_told",
+            PRICED_LATE + "storage_priced_later_costs_its_sizes_whenever_they_are_told",
+        ),
+    ),
+    (
+        "a correction forgets what its time was priced at later",
+        SPANS,
+        "                part = max(left, -had) if version else 0\n",
+        "                part = 0\n",
+        (
+            PRICED_LATE + "time_priced_later_costs_what_ran_whenever_a_suspension_is_told",
+            PRICED_LATE + "of_a_forgiven_run_what_ran_is_charged_again_when_that_is_undone",
+        ),
+    ),
+    (
+        "verify does not add up what corrections took of a later price",
+        AUDIT_TIME,
+        '    if json.loads(entry.effects).get("less", {}) != expected:\n',
+        "    if False:\n",
+        (PRICED_LATE + "verify_finds_a_later_price_of_more_than_corrections_left",),
+    ),
+    (
         "a run of several days is forgiven on its last",
         SPANS,
         "    if tab.days is None:\n        return [(tab.last, None)]\n",

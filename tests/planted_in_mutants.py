@@ -91,8 +91,8 @@ BY_MUTANTS: list[Planted] = [
     (
         "a correction gives back what another run was charged",
         "billing_core/spans.py",
-        "Correction(owner.resource, piece.parts, owner.item, -tab.amount)",
-        "Correction(owner.resource, piece.parts, owner.item, -MAX_NANOS)",
+        "Correction(owner.resource, parts, owner.item, amount - tab.amount)",
+        "Correction(owner.resource, parts, owner.item, -MAX_NANOS)",
         (FOUND + "a_correction_gives_back_no_more_than_the_run_was_charged",),
     ),
     (

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from test_runs_forgiven import second
 from world import HOUR, LONG_AGO, MINUTE, SECOND, T0, World, nanos
 
-from billing_core import AsyncBilling, Charged, Conflict, Flat, Plan, Price, Refused, sandbox, spans
+from billing_core import (
+    AsyncBilling,
+    Charged,
+    Conflict,
+    Flat,
+    Plan,
+    Price,
+    Refused,
+    late_pricing,
+    sandbox,
+    spans,
+)
 from billing_core.records import Day, Entry, Tab
 
 pytestmark = pytest.mark.every_store
@@ -185,6 +196,88 @@ def test_a_run_that_was_priced_later_gives_back_for_a_suspension_told_late() -> 
     assert world.wrong() == []
 
 
+def suspended(world: World, start: int, end: int, key: str = "late") -> Charged:
+    """It is told late that the run did not run from one second to another."""
+    return world.billing.suspend_run(
+        "acme", "r1", key=key, occurred_at=T0 + start * SECOND, until=T0 + end * SECOND
+    )
+
+
+@pytest.mark.parametrize("late_first", [True, False])
+def test_time_priced_later_costs_what_ran_whenever_a_suspension_is_told(late_first) -> None:
+    world = boxes()
+    started(world)
+    ran(world)
+    if late_first:
+        assert suspended(world, 10, 40).charged == -30_000
+        assert price(world).amount == 3000
+    else:
+        assert price(world).amount == 6000
+        assert suspended(world, 10, 40).charged == -33_000
+    assert world.billing.run("acme", "r1").settled == world.balance().used == 33_000
+    assert suspended(world, 40, 50, "more").charged == -11_000
+    assert world.wrong() == []
+
+
+@pytest.mark.parametrize("late_first", [True, False])
+def test_of_a_forgiven_run_what_ran_is_charged_again_when_that_is_undone(late_first) -> None:
+    world = boxes()
+    started(world)
+    ran(world)
+    world.billing.forgive_run("acme", "f", "r1", reason="theirs")
+    for late in (late_first, not late_first):
+        done = suspended(world, 10, 40).charged if late else price(world).amount
+        assert done == 0
+    assert world.billing.undo_forgiveness("acme", "u", "r1").charged == 33_000
+    assert world.balance().used == 33_000
+    assert world.wrong() == []
+
+
+def test_a_suspension_told_late_before_any_of_two_pieces_is_priced_is_taken_off_once() -> None:
+    world = boxes()
+    started(world)
+    for _ in range(2):
+        world.clock.advance(MINUTE)
+        world.billing.heartbeat("acme", "r1")
+    suspended(world, 0, 90)
+    assert price(world, "a", which=0).amount == 0
+    assert price(world, "b", which=1).amount == 3000
+    assert suspended(world, 90, 100, "more").charged == -11_000
+    assert world.balance().used == 22_000
+    assert world.wrong() == []
+
+
+@pytest.mark.parametrize(
+    "order", ["late publish price", "publish late price", "publish price late"]
+)
+def test_storage_priced_later_costs_its_sizes_whenever_they_are_told(order: str) -> None:
+    world = World(priced=False)
+    world.grant(10**12)
+    world.billing.report_storage("acme", "ws", 2000)
+    world.clock.advance(HOUR)
+    world.billing.bill_storage("acme")
+    byte_us = Price(Flat(1, 10**6), unit="byte-microsecond")
+    for step in order.split():
+        if step == "late":
+            world.billing.report_storage("acme", "ws", 500, occurred_at=T0 + 15 * MINUTE)
+        elif step == "publish":
+            version = world.publish({"storage:*": {"byte_us": byte_us}}, version="stored")
+        else:
+            price(world, version=version)
+    assert world.balance().used == (2000 * 15 + 500 * 45) * 60
+    assert world.wrong() == []
+
+
+def test_verify_finds_a_later_price_of_more_than_corrections_left(monkeypatch) -> None:
+    world = boxes()
+    started(world)
+    ran(world)
+    suspended(world, 10, 40)
+    monkeypatch.setattr(late_pricing, "set_off", lambda *_: {})
+    assert price(world).amount == 6000
+    assert any("corrections took {'gpu': " in each for each in world.wrong())
+
+
 def test_time_is_priced_later_once_the_version_before_runs_nowhere(monkeypatch) -> None:
     """That one could not follow it."""
     world = boxes()
@@ -243,6 +336,12 @@ _STEPS = st.lists(
 )
 
 
+def due(seconds: int, priced: set[int]) -> int:
+    """What a run of four minutes costs, of which so many seconds ran: what corrections took of
+    its GPU comes off the minutes that are priced by now."""
+    return seconds * 1000 + max(0, 60 * len(priced) - (240 - seconds)) * 100
+
+
 @given(steps=_STEPS)
 def test_in_any_order_a_run_costs_what_it_used_less_what_is_forgiven(
     steps: list[tuple[str, int]],
@@ -256,7 +355,7 @@ def test_in_any_order_a_run_costs_what_it_used_less_what_is_forgiven(
     seconds, priced, forgiven, whole, at = 240, set[int](), 0, False, T0
     for number, (what, value) in enumerate(steps):
         key = f"s{number}"
-        cost = seconds * 1000 + len(priced) * 6000
+        cost = due(seconds, priced)
         if what == "price" and value not in priced:
             price(world, key, which=value)
             priced.add(value)
@@ -270,14 +369,13 @@ def test_in_any_order_a_run_costs_what_it_used_less_what_is_forgiven(
             world.billing.undo_forgiveness("acme", key, "r1")
             forgiven, whole = 0, False
         elif what == "suspend":
-            # It stays without a price: what is suspended of it is of its running time alone.
             until = at + timedelta(seconds=value)
             world.billing.suspend_run("acme", "r1", key=key, occurred_at=at, until=until)
             at = until
             seconds -= value if until <= T0 + 4 * MINUTE else 0
         if at > T0 + 3 * MINUTE:
             break
-        cost = seconds * 1000 + len(priced) * 6000
+        cost = due(seconds, priced)
         assert world.balance().used == (0 if whole else cost - forgiven)
     assert world.billing.run("acme", "r1").settled == world.balance().used
     assert world.wrong() == []
