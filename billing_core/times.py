@@ -136,7 +136,7 @@ def _boundary(anchor: int, month: int) -> int:
 def window(name: str, *, anchor: int, opened: int, now: int) -> Window:
     """The span of a period's name: ``current`` is the billing period, ``7d`` and
     ``30d`` end now, ``all_time`` runs from the account's opening until now (and has what was
-    recorded of earlier periods: see the reports)."""
+    recorded of earlier periods, and of later times: see the reports)."""
     match name:
         case "current":
             return billing_period(anchor, now)

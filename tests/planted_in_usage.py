@@ -10,6 +10,7 @@ POSTGRES = "adapters/billing_adapters/postgres/lookups.py"
 RUNNING = "billing_core/running.py"
 SPANS = "billing_core/spans.py"
 
+ALL_TIME = "tests/test_all_time.py::test_"
 UNDO = "tests/test_undo_usage.py::test_"
 LATEST = "::test_the_latest_charges_of_a_wanted_counter"
 FORGIVEN = "tests/test_runs_forgiven.py::test_"
@@ -17,6 +18,30 @@ FORGIVEN = "tests/test_runs_forgiven.py::test_"
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_USAGE: list[Planted] = [
+    (
+        "all time ends before what is dated ahead",
+        "billing_core/engine/reports.py",
+        "reached = span._replace(end=max(ends, default=now))",
+        "pass",
+        (
+            ALL_TIME + "all_time_has_what_is_of_this_moment_and_dated_ahead",
+            ALL_TIME + "all_time_has_what_a_clock_that_stepped_back_has_not_come_to",
+        ),
+    ),
+    (
+        "all time ends with the period of the clock",
+        "billing_core/engine/reports.py",
+        "billing_period(account.anchor, now).start, 2**62)",
+        "billing_period(account.anchor, now).start, now)",
+        (ALL_TIME + "all_time_has_what_a_clock_that_stepped_back_has_not_come_to",),
+    ),
+    (
+        "all time by day ends before what is dated ahead",
+        "billing_core/engine/reports.py",
+        "account, _, span, only = self._asked_for(org, period, member)",
+        "account, span, _, only = self._asked_for(org, period, member)",
+        (ALL_TIME + "all_time_has_what_is_of_this_moment_and_dated_ahead",),
+    ),
     (
         "a forgiven run is charged for what is told late",
         SPANS,

@@ -168,12 +168,12 @@ class Reports:
         """Usage over a period, of all members or of one, whole and by member."""
         from billing_core.usage import report
 
-        account, span, only = self._asked_for(org, period, member)
+        account, span, reached, only = self._asked_for(org, period, member)
         names = self.store.members(org) if member is None or only is None else {only: member}
         if period == "current":
             spans = [Span("period", *span)]
         elif period == "all_time":
-            spans = cover(span, partial(billing_period, account.anchor))
+            spans = cover(reached, partial(billing_period, account.anchor))
         else:
             spans = cover(span)
         sums = self.store.usage_sums(org, spans, only)
@@ -194,7 +194,7 @@ class Reports:
         """
         from billing_core.usage import by_day
 
-        account, span, only = self._asked_for(org, period, member)
+        account, _, span, only = self._asked_for(org, period, member)
         days: dict[int, Sums] = {}
         for grain, start, end in cover(span):
             if grain is None:
@@ -209,7 +209,8 @@ class Reports:
 
     def _asked_for(
         self, org: str, period: PeriodName, member: str | None
-    ) -> tuple[Account, Window, int | None]:
+    ) -> tuple[Account, Window, Window, int | None]:
+        """The account, the period as it is said, as far as it reaches, and the member."""
         now = self.clock()
         account = self._account(org)
         span = window(period, anchor=account.anchor, opened=account.opened_at, now=now)
@@ -217,7 +218,13 @@ class Reports:
             # Usage may be recorded of a time before the opening: by whole billing periods.
             early = self.store.cells(org, "period", -(2**62), span.start)
             span = span._replace(start=min((key.start for key in early), default=span.start))
-        return account, span, None if member is None else self._member(org, member)
+        reached = span
+        if period == "all_time":
+            # Of this very moment too, and of times that are yet to come by this clock.
+            late = self.store.cells(org, "period", billing_period(account.anchor, now).start, 2**62)
+            ends = [billing_period(account.anchor, key.start).end for key in late]
+            reached = span._replace(end=max(ends, default=now))
+        return account, span, reached, None if member is None else self._member(org, member)
 
     def _unit(self, account: Account) -> partial[str]:
         return partial(self._prices.known(self.clock()).unit, account.currency)
