@@ -19,6 +19,7 @@ from billing_core.journal import TOLD, chained
 from billing_core.ledger import CHARGES
 from billing_core.limits import had_begun, subjects
 from billing_core.records import (
+    UNCOUNTED,
     Account,
     Charge,
     Counter,
@@ -390,6 +391,10 @@ class Audit:
             self._use(hold, entry, more=not effects["ended"])
             self.capture(hold, entry, effects["ended"])
         usage = used(entry)
+        if usage.requests and usage.item is not None:
+            begun = self.tables.items.get((usage.item, usage.resource))
+            if begun is not None:
+                begun.components.pop(UNCOUNTED, None)
         if effects.get("item"):
             key = (usage.item or "", usage.resource)
             if key in self.tables.items:

@@ -8,7 +8,7 @@ from billing_core.ledger import CHARGES
 from billing_core.limits import had_counted
 from billing_core.pricing import Price, charge
 from billing_core.quantities import CUSTOMER
-from billing_core.records import Cell, CellKey, Entry, Item, Line, UsageRecord
+from billing_core.records import UNCOUNTED, Cell, CellKey, Entry, Item, Line, UsageRecord
 from billing_core.times import DAY, HOUR, billing_period, micros
 
 if TYPE_CHECKING:
@@ -157,6 +157,9 @@ def check_undone(audit: Audit, entry: Entry, number: int) -> int:
         before += 0 if later is None else later.reversed
     first = used(whole[0])
     same = first._replace(requests=-first.requests, lines=undone.lines)
+    if first.requests and first.item is not None:
+        key = (first.item, first.resource)
+        audit.tables.items.setdefault(key, Item(*key)).components[UNCOUNTED] = [0, 0, ""]
     if undone != same:
         audit.note(where, f"undoes other usage than that of charge {number}")
     left: dict[tuple[str, str], list[int]] = {}

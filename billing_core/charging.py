@@ -18,7 +18,7 @@ from billing_core.metering import Correction, Metered, Quote, billed, dearest_of
 from billing_core.outcomes import Outcome
 from billing_core.owing import give_back, is_of_time, owe, repay, story_of
 from billing_core.quantities import PLATFORM, Usage
-from billing_core.records import Charge, Entry, Hold, Item, Line, UsageRecord
+from billing_core.records import UNCOUNTED, Charge, Entry, Hold, Item, Line, UsageRecord
 from billing_core.terms import NeedMore
 from billing_core.times import micros
 
@@ -159,6 +159,9 @@ def _begin_item(ledger: Ledger, usage: Usage, effects: dict[str, object] | None)
         return effects
     key = (usage.item, usage.resource)
     if key in ledger.state.items:
+        item = ledger.state.items[key]
+        if item.components.pop(UNCOUNTED, None) is not None:
+            ledger.changes.items[key] = item
         return effects
     ledger.state.items[key] = ledger.changes.items[key] = Item(*key)
     return {**(effects or {}), "item": True}
@@ -202,10 +205,12 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
 
 
 def _requests(ledger: Ledger, usage: Usage, *, part: bool = False) -> int:
-    """How many requests a charge counts: of an item that was charged before, none."""
+    """How many requests a charge counts: of an item that was charged before, none, but where the
+    part that counted was undone."""
     if usage.item is None:
         return 0 if part else 1
-    return 0 if (usage.item, usage.resource) in ledger.state.items else 1
+    item = ledger.state.items.get((usage.item, usage.resource))
+    return 0 if item is not None and UNCOUNTED not in item.components else 1
 
 
 def pay(

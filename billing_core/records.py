@@ -16,6 +16,7 @@ from billing_core.money import MAX_NANOS
 from billing_core.text import compact, quoted
 
 __all__ = [
+    "UNCOUNTED",
     "Account",
     "Cell",
     "CellKey",
@@ -339,6 +340,11 @@ class Item:
     item: str
     resource: str
     components: dict[str, list[int | str]] = field(factory=dict)
+
+
+UNCOUNTED = ""
+"""In place of a component: the part that counted an item's request was undone; the next one
+counts it.  No component has this name."""
 
 
 @define

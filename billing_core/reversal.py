@@ -24,7 +24,7 @@ from billing_core.money import MAX_NANOS
 from billing_core.outcomes import Outcome
 from billing_core.owing import is_of_time, repay, story_of
 from billing_core.quantities import PLATFORM
-from billing_core.records import Charge, Entry, Line, UsageRecord
+from billing_core.records import UNCOUNTED, Charge, Entry, Item, Line, UsageRecord
 from billing_core.terms import NeedMore
 from billing_core.text import compact
 from billing_core.times import micros
@@ -147,6 +147,11 @@ def _uncount(ledger: Ledger, ask: Ask, usage: UsageRecord, metered: Metered, num
     lines = metered.lines
     if metered.amount:
         lines += (Line("reversed", 0, 0, PLATFORM, -metered.amount, ""),)
+    if usage.requests and usage.item is not None:
+        item = cast(Item, item_of(ledger, _correction(usage)))
+        item.components[UNCOUNTED] = [0, 0, ""]
+        key = (item.item, item.resource)
+        ledger.state.items[key] = ledger.changes.items[key] = item
     record = usage._replace(requests=-usage.requests, lines=lines)
     ledger.post(f"undone:{number}", ask.time, compact({"charge": number}), 0, None, record)
 

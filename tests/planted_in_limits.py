@@ -216,7 +216,7 @@ IN_LIMITS: list[Planted] = [
     (
         "each settlement of an item is a request",
         "billing_core/charging.py",
-        "return 0 if (usage.item, usage.resource) in ledger.state.items else 1",
+        "return 0 if item is not None and UNCOUNTED not in item.components else 1",
         "return 1",
         (BLOCK + "one_call_that_is_reported_in_five_parts_is_one_request",),
     ),

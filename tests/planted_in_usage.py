@@ -11,6 +11,7 @@ RUNNING = "billing_core/running.py"
 SPANS = "billing_core/spans.py"
 
 ALL_TIME = "tests/test_all_time.py::test_"
+ITEMS = "tests/test_item_requests.py::test_"
 UNDO = "tests/test_undo_usage.py::test_"
 LATEST = "::test_the_latest_charges_of_a_wanted_counter"
 FORGIVEN = "tests/test_runs_forgiven.py::test_"
@@ -18,6 +19,20 @@ FORGIVEN = "tests/test_runs_forgiven.py::test_"
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_USAGE: list[Planted] = [
+    (
+        "after its first part is undone a call counts no request again",
+        "billing_core/charging.py",
+        "if item is not None and UNCOUNTED not in item.components else 1",
+        "if item is not None else 1",
+        (ITEMS + "once_its_first_part_is_undone_the_next_part_is_the_call",),
+    ),
+    (
+        "after its first part is undone each part of a call is a request",
+        "billing_core/charging.py",
+        "if item.components.pop(UNCOUNTED, None) is not None:",
+        "if item.components.get(UNCOUNTED, None) is not None:",
+        (ITEMS + "once_its_first_part_is_undone_the_next_part_is_the_call",),
+    ),
     (
         "all time ends before what is dated ahead",
         "billing_core/engine/reports.py",

@@ -84,6 +84,26 @@ def test_a_first_part_that_is_undone_takes_its_request_back() -> None:
     assert world.wrong() == []
 
 
+@pytest.mark.parametrize("payer", ["platform", "customer"])
+@pytest.mark.parametrize("component", ["input", "audio"])
+def test_once_its_first_part_is_undone_the_next_part_is_the_call(
+    payer: str, component: str
+) -> None:
+    world = calls()
+    first = world.settle(part(component, payer))
+    world.reverse(first, undo_usage=True)
+    assert requests(world).get(payer, 0) == 0
+    second = world.settle(part("input", payer))
+    world.deduct(part("output", payer))
+    assert requests(world) == {payer: 1}
+    world.reverse(second, undo_usage=True)
+    assert requests(world) == {payer: 0}
+    parts = [Settle("acme", f"k{n}", usage=part("input", payer)) for n in range(2)]
+    world.billing.execute(parts)
+    assert requests(world) == {payer: 1}
+    assert world.wrong() == []
+
+
 def test_while_the_version_before_may_run_parts_count_as_there(monkeypatch) -> None:
     """That one would find an item that its audit does not know."""
     world = calls()

@@ -456,7 +456,9 @@ class Model:
         if usage.item is not None:
             counted = any(
                 (each.item, each.resource) == (usage.item, usage.resource)
-                for each in org.charges.values()
+                and each.requests
+                and number not in org.undone
+                for number, each in org.charges.items()
             )
         for piece, exact, amount in bill.pieces:
             reported = 0 if priced is not None else piece.raw
