@@ -10,9 +10,11 @@ from world import DAY, HOUR, MINUTE, SECOND, T0, TICK, World, nanos, units
 from billing_core import (
     AsyncBilling,
     Extend,
+    Flat,
     Grant,
     Hold,
     Plan,
+    Price,
     Quota,
     Refusal,
     Refused,
@@ -166,3 +168,15 @@ def test_a_run_told_days_late_must_have_room_in_each_day_until_now() -> None:
         start(world, spec=sandbox("box", {"second": 1}), at=began, ahead=30 * DAY)
     assert start(world, "short", at=began, ahead=MINUTE).funded_until == began + MINUTE
     assert world.wrong() == []
+
+
+def test_a_check_by_a_clock_behind_asks_for_as_much_as_its_quote() -> None:
+    world = World(now=START)
+    world.grant(1_000)
+    dearer = {"x": {"unit": Price(Flat(7))}}
+    world.publish(dearer, version="dearer", effective_at=MIDNIGHT)
+    world.clock.set(MIDNIGHT + 2 * MINUTE)
+    world.deduct(1)
+    world.clock.set(MIDNIGHT - 2 * MINUTE)
+    quoted = world.billing.quote("acme", units(2)).amount
+    assert (quoted, world.billing.check("acme", units(2)).needed) == (2, 2)

@@ -292,7 +292,7 @@ def _check(ledger: Ledger, hold: Hold, now: int) -> Check:
     ahead = ledger.account.watermark
     until = ahead + 1 if ahead > now else None
     if isinstance(cost, Usage):
-        quoted = estimate(ledger, cost, now, until)
+        quoted = estimate(ledger, cost, now)
         needed, resource, counts = quoted.amount, cost.resource, billed(quoted.lines)
     else:
         needed = cost.nanos
