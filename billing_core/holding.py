@@ -16,7 +16,7 @@ from billing_core.metering import Quote, billed
 from billing_core.money import MAX_NANOS
 from billing_core.outcomes import Outcome
 from billing_core.owing import repay
-from billing_core.quantities import PLATFORM, Usage
+from billing_core.quantities import PLATFORM, Payer, Usage
 from billing_core.records import Entry
 from billing_core.records import Hold as HoldRecord
 from billing_core.times import Window, duration
@@ -166,7 +166,7 @@ def _quoted_anew(ledger: Ledger, hold: HoldRecord, until: int) -> Quote | None:
     if usage is None:
         return None
     settled = {} if hold.used is None else dict(hold.used.quantities)
-    left = tuple(
+    left: tuple[tuple[str, int, Payer], ...] = tuple(
         (component, quantity - settled.get(component, 0), payer)
         for component, quantity, payer in usage.parts
         if payer == PLATFORM and quantity > settled.get(component, 0)

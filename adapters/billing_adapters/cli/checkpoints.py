@@ -37,7 +37,8 @@ def saved_checkpoints(path: Path | None) -> Iterator[Callable[[Checkpoint], obje
     made = path.with_name(path.name + ".new")
     try:
         with made.open("w", encoding="utf-8") as file:
-            between = '{"checkpoints": ['
+            file.write('{"checkpoints": [')
+            between = ""
 
             def save(checkpoint: Checkpoint) -> None:
                 nonlocal between
@@ -45,7 +46,7 @@ def saved_checkpoints(path: Path | None) -> Iterator[Callable[[Checkpoint], obje
                 between = ", "
 
             yield save
-            file.write("]}\n" if between == ", " else '{"checkpoints": []}\n')
+            file.write("]}\n")
         os.replace(made, path)
     except OSError as error:
         raise BillingError(f"{path}: cannot be written: {error}") from error

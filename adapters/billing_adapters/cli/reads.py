@@ -108,12 +108,12 @@ def verify(
 
             verification = verified(billing, org, known, shown=not as_json, keep=keep)
             if not verification.ok:
-                raise _Wrong
+                raise _Wrong(verification)
             # Orgs of the earlier checkpoints that were not looked at now stay as they were.
             for each in left.values():
                 save(each)
-    except _Wrong:
-        pass
+    except _Wrong as wrong:
+        verification = wrong.verification
     if as_json:
         print_json(verification_json(verification))
     else:
@@ -124,6 +124,10 @@ def verify(
 
 class _Wrong(Exception):
     """Nothing is saved."""
+
+    def __init__(self, verification: Verification) -> None:
+        super().__init__()
+        self.verification = verification
 
 
 def verified(
@@ -140,7 +144,7 @@ def verified(
         orgs = 1 if org is not None or bars.disable else sum(1 for _ in billing.orgs())
         every = bars.add_task("Orgs", total=orgs, visible=orgs > 1)
         task = bars.add_task("Verifying", total=None)
-        last = None
+        last: str | None = None
 
         def tell(name: str, done: int, total: int) -> None:
             nonlocal last

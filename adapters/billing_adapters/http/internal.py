@@ -196,13 +196,13 @@ def _check(call: Call, asked: CheckBody) -> Checked:
             )
         except Refused as error:
             refusal = error.refusal
-    if asked.hold is not None and refusal is None:
-        currency = _currency(call, cost)
-        held = Held(made.key, made.expires_at)
-        return Checked(
-            call.org, True, Money(made.amount, currency), None, None, held,
-            replayed=made.held.replayed,
-        )  # fmt: skip
+        else:
+            currency = _currency(call, cost)
+            held = Held(made.key, made.expires_at)
+            return Checked(
+                call.org, True, Money(made.amount, currency), None, None, held,
+                replayed=made.held.replayed,
+            )  # fmt: skip
     found = call.billing.check(
         call.org, cost, resource=asked.resource, member=asked.member_id, project=asked.project_id
     )
