@@ -154,7 +154,7 @@ IN_SECRETS: list[Planted] = [
     (
         "a checkpoint is saved though something is wrong",
         "adapters/billing_adapters/cli/reads.py",
-        "                raise _Wrong\n",
+        "                raise _Wrong(verification)\n",
         "                pass\n",
         (FOUND + "checkpoints_are_saved_whole_or_not_at_all",),
     ),
