@@ -275,7 +275,7 @@ RUNS: list[Planted] = [
     (
         "a correction does not move the counter back",
         SPANS,
-        "    advance(ledger, correction, piece.occurred, metered)\n",
+        "        advance(ledger, correction, piece.occurred, metered)\n",
         "",
         (R + "a_suspension_told_late_gives_back_what_was_settled", PROPERTY),
     ),
