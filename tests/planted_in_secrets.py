@@ -93,7 +93,7 @@ IN_SECRETS: list[Planted] = [
         (SECRETS + "a_password_on_a_command_line_is_refused",),
     ),
     (
-        "a word too many is echoed with its password",
+        "a word in the wrong place is echoed with its password",
         APP,
         "told = without_passwords(error.format_message())",
         "told = error.format_message()",

@@ -231,8 +231,8 @@ def test_a_password_on_a_command_line_is_refused() -> None:
     assert done.exit_code == 1 and "could be made" in done.stderr
     done = CliRunner().invoke(cli, ["verify", "--db", "postgresql://u@127.0.0.1:1/db"])
     assert done.exit_code == 1 and "could be made" in done.stderr
-    # Where an org was expected, or one word too many stands.
-    for words in (["verify", dsn], ["balance", dsn]):
+    # Where an org or a number was expected.
+    for words in (["verify", dsn], ["balance", dsn], ["worker", "--limit", dsn]):
         done = CliRunner(env={"BILLING_DB": "nowhere.db"}).invoke(cli, words)
         assert done.exit_code == 2
         assert HUSH not in done.output
