@@ -20,6 +20,8 @@ from http_world import MEMBER, SERVICE, dumped, in_process
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import billing_adapters
+import billing_core
 from billing_adapters.http import ROUTES
 from billing_adapters.http.messages import MAX_BODY
 from billing_adapters.http.shapes import properties, schema
@@ -29,7 +31,6 @@ from billing_core import Money, PaymentError
 DEPTH = settings.default.max_examples // 50
 SIZE = min(MAX_BODY, 50_000 * DEPTH) - 1_000
 MOST = 20  # times a good request of the size
-ROOT = Path(__file__).parents[1]
 
 _SEARCHES = {"count", "index", "find", "rfind", "replace", "split", "remove", "__contains__"}
 
@@ -289,14 +290,16 @@ def test_a_signature_costs_little_whatever_it_is(unit):
 
 def expressions():
     """Each that stands in the source, and where."""
-    for top in ("billing_core", "adapters"):
-        for file in sorted((ROOT / top).rglob("*.py")):
+    for package in (billing_core, billing_adapters):
+        top = Path(package.__file__).parent
+        for file in sorted(top.rglob("*.py")):
             if "testing" in file.parts:
                 continue
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Call):
                     yield from (
-                        (f"{file.relative_to(ROOT)}:{node.lineno}", text) for text in found_in(node)
+                        (f"{file.relative_to(top.parent)}:{node.lineno}", text)
+                        for text in found_in(node)
                     )
 
 
