@@ -31,7 +31,6 @@ from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, N
 from billing_core.holding import QUOTES_ANEW, extend, hold, made_for, release
 from billing_core.journal import TELLS, TOLD
 from billing_core.lapsing import free, keep_ahead, lapse
-from billing_core.late_pricing import price
 from billing_core.ledger import FOREVER, Ledger
 from billing_core.minor_units import minor_unit
 from billing_core.money import Money
@@ -68,6 +67,7 @@ from billing_core.topup_commands import (
     RecordTopUp,
     SetAutoTopUp,
 )
+from billing_core.unpriced_usage import price
 
 __all__ = ["Terms", "decide", "estimate", "project", "wanted", "widened"]
 

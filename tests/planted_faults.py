@@ -25,6 +25,7 @@ from planted_in_audit import IN_AUDIT
 from planted_in_background import IN_BACKGROUND
 from planted_in_charges import IN_CHARGES
 from planted_in_clock import IN_CLOCK
+from planted_in_connections import IN_CONNECTIONS
 from planted_in_doors import IN_DOORS
 from planted_in_extensions import IN_EXTENSIONS
 from planted_in_holds import IN_HOLDS
@@ -33,7 +34,6 @@ from planted_in_limits import IN_LIMITS
 from planted_in_migration import IN_MIGRATION
 from planted_in_mutants import BY_MUTANTS
 from planted_in_payments import PAYMENTS
-from planted_in_pooling import IN_POOLING
 from planted_in_prices import IN_PRICES
 from planted_in_providers import IN_PROVIDERS
 from planted_in_runs import RUNS
@@ -1150,7 +1150,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_LIMITS),
     *(Fault(*each) for each in IN_EXTENSIONS),
     *(Fault(*each) for each in IN_PRICES),
-    *(Fault(*each) for each in IN_POOLING),
+    *(Fault(*each) for each in IN_CONNECTIONS),
     *(Fault(*each) for each in IN_BACKGROUND),
 ]
 

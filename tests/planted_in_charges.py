@@ -1,7 +1,7 @@
 """Faults for `planted_faults.py`, in what belongs to a charge: its later price, its windows, what
 became of it."""
 
-LATE = "billing_core/late_pricing.py"
+LATE = "billing_core/unpriced_usage.py"
 SPANS = "billing_core/spans.py"
 OWING = "billing_core/owing.py"
 AUDIT_TIME = "billing_core/audit_time.py"

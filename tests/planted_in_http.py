@@ -9,6 +9,9 @@ ACCESS = "tests/test_http_access.py"
 CONTRACT = "tests/test_http_contract.py"
 PAYING = "tests/test_http_paying.py"
 
+EXAMPLES = "tests/test_examples.py::test_"
+URLS = "tests/test_payment_values.py::test_"
+
 IN_HTTP: list[Planted] = [
     (
         "a member may what an admin may",
@@ -114,5 +117,33 @@ IN_HTTP: list[Planted] = [
         '"hasMore": answer.cursor is not None',
         '"hasMore": True',
         (CONTRACT,),
+    ),
+    (
+        "a customer may be sent to what is no URL",
+        "billing_core/payments.py",
+        "        parts = urlsplit(url)\n",
+        "        return\n        parts = urlsplit(url)\n",
+        (URLS + "where_customers_are_sent_is_a_plain_url",),
+    ),
+    (
+        "an example reads whatever it is sent",
+        "examples/host.py",
+        "        max_request_body_size=2 * MAX_BODY,",
+        "        max_request_body_size=2**30,",
+        (EXAMPLES + "a_large_webhook_without_a_key_is_not_read_to_its_end",),
+    ),
+    (
+        "a hundred silent connections keep everybody out",
+        "examples/host.py",
+        "        connection_limit=500,",
+        "        connection_limit=100,",
+        (EXAMPLES + "connections_that_say_nothing_keep_nobody_out",),
+    ),
+    (
+        "who goes away in the middle of an upload leaves a traceback",
+        "examples/fastapi_app.py",
+        "        except ClientDisconnect:\n",
+        "        except KeyError:\n",
+        (EXAMPLES + "an_upload_that_is_broken_off_is_no_traceback",),
     ),
 ]

@@ -116,7 +116,7 @@ IN_PRICES: list[Planted] = [
     ),
     (
         "any version prices what had no price",
-        "billing_core/late_pricing.py",
+        "billing_core/unpriced_usage.py",
         "if command.override:",
         "if True:",
         (

@@ -3,7 +3,7 @@
 REVERSAL = "billing_core/reversal.py"
 METERING = "billing_core/metering.py"
 DECIDE = "billing_core/decide.py"
-LATE = "billing_core/late_pricing.py"
+LATE = "billing_core/unpriced_usage.py"
 AUDIT_USAGE = "billing_core/audit_usage.py"
 SQLITE = "adapters/billing_adapters/sqlite/loading.py"
 POSTGRES = "adapters/billing_adapters/postgres/lookups.py"

@@ -18,9 +18,9 @@ from billing_core import (
     Plan,
     Price,
     Refused,
-    late_pricing,
     sandbox,
     spans,
+    unpriced_usage,
 )
 from billing_core.records import Day, Entry, Tab
 
@@ -273,7 +273,7 @@ def test_verify_finds_a_later_price_of_more_than_corrections_left(monkeypatch) -
     started(world)
     ran(world)
     suspended(world, 10, 40)
-    monkeypatch.setattr(late_pricing, "set_off", lambda *_: {})
+    monkeypatch.setattr(unpriced_usage, "set_off", lambda *_: {})
     assert price(world).amount == 6000
     assert any("corrections took {'gpu': " in each for each in world.wrong())
 

@@ -1,4 +1,4 @@
-"""Charging later what had no price when it was used."""
+"""Usage that had no price when it was recorded, and is priced later."""
 
 from __future__ import annotations
 

@@ -3,13 +3,11 @@
 POSTGRES = "adapters/billing_adapters/postgres/"
 
 DATABASE = "tests/test_host_database.py::test_"
-EXAMPLES = "tests/test_examples.py::test_"
-URLS = "tests/test_payment_values.py::test_"
 POOLER = "tests/test_pooler.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
-IN_POOLING: list[Planted] = [
+IN_CONNECTIONS: list[Planted] = [
     (
         "a statement prepared for another type fails a call that has several exchanges",
         POSTGRES + "__init__.py",
@@ -94,33 +92,5 @@ IN_POOLING: list[Planted] = [
         "set_config('role', NULL, true), set_config('lock_timeout'",
         "set_config('lock_timeout'",
         (POOLER + "the_schema_is_made_through_a_pooler_whatever_was_left_there",),
-    ),
-    (
-        "a customer may be sent to what is no URL",
-        "billing_core/payments.py",
-        "        parts = urlsplit(url)\n",
-        "        return\n        parts = urlsplit(url)\n",
-        (URLS + "where_customers_are_sent_is_a_plain_url",),
-    ),
-    (
-        "an example reads whatever it is sent",
-        "examples/host.py",
-        "        max_request_body_size=2 * MAX_BODY,",
-        "        max_request_body_size=2**30,",
-        (EXAMPLES + "a_large_webhook_without_a_key_is_not_read_to_its_end",),
-    ),
-    (
-        "a hundred silent connections keep everybody out",
-        "examples/host.py",
-        "        connection_limit=500,",
-        "        connection_limit=100,",
-        (EXAMPLES + "connections_that_say_nothing_keep_nobody_out",),
-    ),
-    (
-        "who goes away in the middle of an upload leaves a traceback",
-        "examples/fastapi_app.py",
-        "        except ClientDisconnect:\n",
-        "        except KeyError:\n",
-        (EXAMPLES + "an_upload_that_is_broken_off_is_no_traceback",),
     ),
 ]
