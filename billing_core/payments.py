@@ -332,11 +332,13 @@ class Notice:
 @frozen
 class Page(Generic[T]):
     """One page of a list.  ``next``: the cursor of the next page, None at the end.  ``at``: when
-    it was made, by the provider's own clock; None where it does not say."""
+    it was made, by the provider's own clock; None where it does not say.  ``unreadable``: what
+    was listed but is not as documented, each by its id as far as it has one, and why."""
 
     items: tuple[T, ...]
     next: str | None
     at: int | None = None
+    unreadable: tuple[str, ...] = ()
 
 
 class PaymentProvider(Protocol):
@@ -430,6 +432,8 @@ class PaymentProvider(Protocol):
         At most 100 a page.  What happens while pages are read may be missing from them: the
         next sweep begins where this one began, by ``at`` of its first page, less some minutes,
         since news can be listed late.  Providers forget news: see ``news_kept``.
+
+        An event that cannot be read is named in ``unreadable``, and hides none of the others.
         """
         ...
 

@@ -5,16 +5,48 @@ PASSES = "billing_core/engine/passes.py"
 ENGINE = "billing_core/engine/topups.py"
 ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
 PG_WORK = "adapters/billing_adapters/postgres/work.py"
+REPLIES = "adapters/billing_adapters/stripe_replies.py"
+FAKE = "adapters/billing_adapters/fake_payments/provider.py"
 POOL = "adapters/billing_adapters/postgres/pool.py"
 
 IN_TURN = "test_orgs_take_turns_in_what_is_due"
 THREADS = "tests/test_async_threads.py::test_"
 INTERRUPTS = "tests/test_postgres_interrupts.py::test_"
+ODD = "tests/test_odd_answers.py::test_"
+STRIPE_LISTS = "tests/test_stripe_payments.py::TestStripePayments::test_"
 TURNS = "tests/test_turns.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_BACKGROUND: list[Planted] = [
+    (
+        "one event that cannot be read hides its page, at Stripe",
+        REPLIES,
+        '            unreadable.append(f"{word} {name',
+        '            raise\n            unreadable.append(f"{word} {name',
+        (ODD + "news_that_cannot_be_read_is_told_and_all_other_news_is_heeded",),
+    ),
+    (
+        "one event that cannot be read hides its page, at the fake",
+        FAKE,
+        '                    unreadable.append(f"event {each.id}',
+        '                    raise\n                    unreadable.append(f"event {each.id}',
+        (ODD + "news_that_cannot_be_read_is_told_and_all_other_news_is_heeded",),
+    ),
+    (
+        "news that cannot be read is not told",
+        WORK,
+        "                if page.unreadable:\n",
+        "                if False:\n",
+        (ODD + "news_that_cannot_be_read_is_told_and_all_other_news_is_heeded",),
+    ),
+    (
+        "a page that ends with an event that cannot be read is followed by itself",
+        REPLIES,
+        "        last = name or last\n",
+        "        last = (read[-1].event if read else None) or last\n",
+        (STRIPE_LISTS + "an_event_that_cannot_be_read_is_named_and_hides_no_other",),
+    ),
     (
         "a provider that hangs is asked for every org in turn",
         PASSES,

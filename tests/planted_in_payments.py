@@ -160,7 +160,7 @@ PAYMENTS: list[Planted] = [
     (
         "lists end with their first page",
         STRIPE,
-        "items[-1].event if listed.has_more and items else None",
+        "last if listed.has_more else None",
         "None",
         (STRIPES + "many_notices_come_in_pages",),
     ),

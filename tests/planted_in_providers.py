@@ -196,8 +196,8 @@ IN_PROVIDERS: list[Planted] = [
     (
         "Stripe's clock is not read",
         STRIPE,
-        "return Page(items, more, _dated(listed.last_response))",
-        "return Page(items, more)",
+        "return Page(items, more, _dated(listed.last_response), unreadable)",
+        "return Page(items, more, None, unreadable)",
         (STRIPES + "a_list_of_news_is_dated_by_the_provider_s_own_clock",),
     ),
     (

@@ -175,6 +175,10 @@ class Account:
         with self.lock:
             self.faults.extend(faults)
 
+    def garble(self, event):
+        with self.lock:
+            self.events[event]["data"] = {"object": {"id": 5, "payment_intent": 5}}
+
     def deliveries(self):
         with self.lock:
             events = list(self.events.values())[self.delivered :]

@@ -14,7 +14,7 @@ from hypothesis import settings
 from payment_worlds import SECRET, T0
 from stripe_http import Api, served
 from stripe_server import StripeServer
-from till import Till
+from till import MINUTE, SECOND, Till, till
 
 from billing_adapters.fake_payments import FakePayments
 from billing_adapters.stripe_payments import StripePayments
@@ -249,6 +249,34 @@ def test_an_answer_that_is_none_is_a_payment_error(odd, told, scene, status) -> 
             writes = scene.startswith(("create", "charge", "refund"))
             assert found.kind == ("unknown_outcome" if writes else "unavailable"), text
             assert (found.retryable, found.outcome_unknown) == (True, writes)
+
+
+@pytest.mark.parametrize("kind", ["fake", "stripe", "sqlite", "postgres"])
+def test_news_that_cannot_be_read_is_told_and_all_other_news_is_heeded(kind) -> None:
+    with till(kind) as t:
+        pages = [t.paid("10") for _ in range(3)]
+        t.wait(20 * MINUTE)  # nothing else will tell of these payments
+        payments = [t.payment(page).id for page in pages]
+        for payment in payments:
+            t.clock.advance(SECOND)
+            t.street.refund_in_dashboard(payment)
+        news = t.provider.notices(0).items
+        odd = [each for each in news if each.kind == "refund" and each.payment == payments[1]]
+        for each in odd:
+            t.street.garble(each.event)
+        t.clock.advance(6 * MINUTE)
+        done = t.run()
+        assert t.balance() == "10.00 USD"
+        [failure] = done.failures
+        assert (failure.org, failure.what) == (None, "news")
+        assert odd and all(each.event in str(failure.error) for each in odd)
+        # It is not listed for ever: what was told is gone past.
+        t.wait(20 * MINUTE)
+        assert t.wait(20 * MINUTE).failures == []
+        [differs] = t.differences()
+        t.billing.read_back("acme", differs.topup)
+        assert t.balance() == "0.00 USD"
+        t.check()
 
 
 def test_an_answer_about_another_is_none(odd, told) -> None:

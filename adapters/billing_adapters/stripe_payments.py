@@ -23,6 +23,7 @@ from billing_adapters.stripe_replies import (
     checkout_of,
     dispute_of,
     notice_of,
+    notices_of,
     payment_of,
     refund_of,
     word_of,
@@ -235,9 +236,11 @@ class StripePayments(PaymentProvider):
             params["starting_after"] = cursor
         with _mapped("list events"):
             listed = self._client.v1.events.list(params)
-            items = tuple(notice_of(each.to_dict()) for each in listed.data)
-            more = items[-1].event if listed.has_more and items else None
-            return Page(items, more, _dated(listed.last_response))
+            items, unreadable, last = notices_of(listed.to_dict())
+            if listed.has_more and last is None:
+                raise ValueError("a page after which no other can be asked for")
+            more = last if listed.has_more else None
+            return Page(items, more, _dated(listed.last_response), unreadable)
 
     def payments(self, start: int, end: int, *, cursor: str | None = None) -> Page[Payment]:
         params: PaymentIntentListParams = {

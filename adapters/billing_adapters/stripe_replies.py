@@ -28,6 +28,7 @@ __all__ = [
     "checkout_of",
     "dispute_of",
     "notice_of",
+    "notices_of",
     "payment_of",
     "refund_of",
     "word_of",
@@ -210,6 +211,25 @@ def notice_of(event: Json) -> Notice:
         api_version=event.get("api_version"),
         **named,
     )
+
+
+def notices_of(listed: Json) -> tuple[tuple[Notice, ...], tuple[str, ...], str | None]:
+    """Of a list of events: what they say; what cannot be read; and the last id, if any has one."""
+    read: list[Notice] = []
+    unreadable: list[str] = []
+    last: str | None = None
+    if not isinstance(listed["data"], list):
+        raise TypeError("a list of another type")
+    for each in listed["data"]:
+        event = each if isinstance(each, Mapping) else {}
+        name = word_of(event.get("id"))
+        try:
+            read.append(notice_of(event))
+        except ODD as error:
+            word = word_of(event.get("type")) or "event"
+            unreadable.append(f"{word} {name or 'without an id'} ({type(error).__name__})")
+        last = name or last
+    return tuple(read), tuple(unreadable), last
 
 
 def _payment_state(intent: Json) -> PaymentState:

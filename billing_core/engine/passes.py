@@ -27,7 +27,8 @@ _Org = TypeVar("_Org", bound="str | None")
 
 @frozen
 class Failure:
-    """A piece of work that failed, and will be tried again."""
+    """A piece of work that failed, and will be tried again; of news that is lost or cannot be
+    read it only tells."""
 
     org: str | None
     what: str

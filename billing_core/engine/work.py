@@ -274,6 +274,9 @@ class Work(TopUps):
                     if notice.kind != "ignored":
                         sweep.news[_about(notice)] = self._concerns(notice), notice
                 sweep.first, sweep.cursor = sweep.first or page, page.next
+                if page.unreadable:
+                    # Told, and gone past: to ask again would say the same.
+                    run.pending.failures.append(Failure(None, "news", _unreadable(page)))
             sweep.complete = worked.well
             sweep.listed = sweep.cursor is None or not worked.well
         if sweep.news:
@@ -435,6 +438,14 @@ def _lost(start: int, end: int) -> PaymentError:
     return PaymentError(
         f"what the provider told from {span} may be lost: it keeps news no longer. Call reconcile "
         "for the time that the payments are of, and read_back for each top-up that differs",
+        kind="unavailable",
+    )
+
+
+def _unreadable(page: Page[Notice]) -> PaymentError:
+    return PaymentError(
+        f"the provider told what cannot be read: {', '.join(page.unreadable)}. Nothing was done "
+        "for it. Look at it there; reconcile names each top-up that differs, read_back mends it",
         kind="unavailable",
     )
 

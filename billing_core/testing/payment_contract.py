@@ -173,6 +173,23 @@ class ListContract(WorldContract):
         assert {notice.method for notice in every_notice(world, 0)} == methods
         assert len(every_notice(world, 0)) == 250
 
+    def test_an_event_that_cannot_be_read_is_named_and_hides_no_other(
+        self, world: PaymentWorld
+    ) -> None:
+        methods = {world.street.save_method()[1] for _ in range(101)}
+        newest_first = every_notice(world, 0)
+        odd = [newest_first[place] for place in (0, 50, 99, 100)]
+        for notice in odd:  # the last of a page, after which the next begins, is among them
+            world.street.garble(notice.event)
+        pages = [world.provider.notices(0)]
+        while pages[-1].next is not None:
+            pages.append(world.provider.notices(0, cursor=pages[-1].next))
+        listed = [notice.method for page in pages for notice in page.items]
+        assert sorted(map(str, listed)) == sorted(methods - {notice.method for notice in odd})
+        unreadable = [each for page in pages for each in page.unreadable]
+        assert len(unreadable) == len(odd)
+        assert all(notice.event in each for notice, each in zip(odd, unreadable, strict=True))
+
     def test_payments_of_a_span_as_they_are_read(self, world: PaymentWorld, saved: Saved) -> None:
         first = payment_of(world, paid_checkout(world, "order-1"))
         world.clock.advance(SECOND)

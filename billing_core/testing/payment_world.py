@@ -142,6 +142,10 @@ class Street(Protocol):
         ``error_after`` (their failure); ``in_progress``; ``rate_limited``."""
         ...
 
+    def garble(self, event: str) -> None:
+        """An event that was listed loses what it says, so that nobody can read it."""
+        ...
+
     def deliveries(self) -> list[tuple[bytes, str]]:
         """The webhooks not yet asked for: body and signature, signed now."""
         ...

@@ -34,6 +34,7 @@ __all__ = ["FakePayments"]
 T = TypeVar("T")
 
 _PAGE = 100
+_ODD = AttributeError, InvalidCommand, LookupError, TypeError, ValueError  # what no event raises
 
 
 @frozen
@@ -126,8 +127,14 @@ class FakePayments(Bank, PaymentProvider):
             first = max(since, self._clock() - self.news_kept)
             wanted = [each for each in reversed(self._news) if each.created >= _second(first)]
             page = _page(wanted, cursor, lambda each: each.id)
-            notices = tuple(_notice(json.loads(each.body)) for each in page.items)
-            return Page(notices, page.next, self._seconds())
+            notices: list[Notice] = []
+            unreadable: list[str] = []
+            for each in page.items:
+                try:
+                    notices.append(_notice(json.loads(each.body)))
+                except _ODD as error:
+                    unreadable.append(f"event {each.id} ({type(error).__name__})")
+            return Page(tuple(notices), page.next, self._seconds(), tuple(unreadable))
 
         return self._read(listed)
 
@@ -149,7 +156,7 @@ class FakePayments(Bank, PaymentProvider):
             )
         try:
             return _notice(event)
-        except (LookupError, TypeError, ValueError, AttributeError, InvalidCommand) as error:
+        except _ODD as error:
             raise PaymentError(
                 f"webhook refused: an event without what every event has ({error!r})",
                 kind="bad_webhook",
