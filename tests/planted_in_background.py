@@ -2,6 +2,7 @@
 
 WORK = "billing_core/engine/work.py"
 PASSES = "billing_core/engine/passes.py"
+IN_FLIGHT = "billing_core/engine/in_flight.py"
 ENGINE = "billing_core/engine/topups.py"
 ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
 PG_WORK = "adapters/billing_adapters/postgres/work.py"
@@ -19,6 +20,34 @@ TURNS = "tests/test_turns.py::test_"
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_BACKGROUND: list[Planted] = [
+    (
+        "one org's calls take all of a host's threads",
+        IN_FLIGHT,
+        "> AT_ONCE:",
+        "> 10 * AT_ONCE:",
+        (TURNS + "an_org_whose_provider_hangs_takes_four_of_the_host_s_threads",),
+    ),
+    (
+        "the calls of all orgs are bounded as one's",
+        IN_FLIGHT,
+        "whose == org for whose",
+        "bool(whose) for whose",
+        (TURNS + "an_org_whose_provider_hangs_takes_four_of_the_host_s_threads",),
+    ),
+    (
+        "a call that has ended still counts",
+        IN_FLIGHT,
+        "            self._calls.discard(call)\n",
+        "            pass\n",
+        (TURNS + "an_org_whose_provider_hangs_takes_four_of_the_host_s_threads",),
+    ),
+    (
+        "an interrupted call counts for ever",
+        IN_FLIGHT,
+        "            yield\n        finally:\n",
+        "            yield\n        except KeyError:\n            pass\n        else:\n",
+        (TURNS + "an_interrupted_call_does_not_count_as_one_that_waits",),
+    ),
     (
         "one event that cannot be read hides its page, at Stripe",
         REPLIES,

@@ -3,9 +3,11 @@
 Time passes here because the provider, and who takes events, take it: a clock that they move.
 """
 
+import asyncio
 import threading
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 
 import pytest
@@ -15,10 +17,11 @@ from till import HOUR, MINUTE, SECOND, URLS, Till, till
 
 from billing_adapters.fake_payments import FakePayments
 from billing_adapters.sqlite import SqliteStore
-from billing_core import NotFound, PaymentError, StoreError, usd
+from billing_core import AsyncBilling, NotFound, PaymentError, StoreError, usd
 from billing_core.engine import passes
 from billing_core.payments import CheckoutOrder
 from billing_core.testing import SettableClock
+from billing_core.testing.payment_world import PaymentWorld
 from billing_core.times import micros
 from billing_core.topup_commands import Lapse, OrderTopUp, RecordTopUp
 
@@ -484,3 +487,111 @@ def test_orgs_take_turns() -> None:
     assert order == [1, 3, 4, 2, 6, 7, 5]
     order = [piece for _, piece in passes.in_turn(pieces, {"a": 2, "b": 1})]
     assert order == [4, 3, 1, 7, 6, 2, 5], "who was served last comes last"
+
+
+class Hanging(FakePayments):
+    """A provider that does not answer the first calls that it gets once it ``hangs``."""
+
+    hangs = 0
+
+    def __init__(self, *args, **options) -> None:
+        super().__init__(*args, **options)
+        self.reached, self.answers = threading.Semaphore(0), threading.Event()
+
+    def read_checkout(self, checkout):
+        if self.hangs:
+            self.hangs -= 1
+            self.reached.release()
+            assert self.answers.wait(60)
+        return super().read_checkout(checkout)
+
+
+@contextmanager
+def hanging(kind, path):
+    clock = SettableClock(T0)
+    fake = Hanging(clock=clock)
+    with real_store(kind, path) if kind != "fake" else nullcontext() as store:
+        yield Till(PaymentWorld(provider=fake, street=fake, clock=clock), store)
+
+
+ASKED = {
+    "confirm": lambda t, page: t.billing.confirm("acme", page.session),
+    "the page again": lambda t, page: t.order("10", key="page"),
+    "another page": lambda t, page: t.order("10"),
+    "read_back": lambda t, page: t.billing.read_back("acme", page.topup),
+    "refund": lambda t, page: t.billing.refund("acme", "r", topup=page.topup),
+}
+
+
+@pytest.mark.parametrize("kind", ["fake", "sqlite", "postgres"])
+def test_an_org_whose_provider_hangs_takes_four_of_the_host_s_threads(kind, tmp_path) -> None:
+    with hanging(kind, tmp_path) as t:
+        page, paid = t.order("10", key="page"), t.paid("10")
+        t.street.deliveries()
+        t.street.pay(page.session)
+        t.billing.open_account("zeta", livemode=False)
+        other = t.order("10", "zeta")
+        before = len(list(t.store.entries("acme")))
+        t.provider.hangs = 4
+        with ThreadPoolExecutor(4) as threads:
+            try:
+                calls = [threads.submit(t.billing.confirm, "acme", page.session) for _ in range(4)]
+                for _ in calls:
+                    assert t.provider.reached.acquire(timeout=20)
+                # Nobody waits: each is answered at once, and nothing was done.
+                for name, ask in ASKED.items():
+                    with pytest.raises(PaymentError, match="4 calls of org 'acme'") as error:
+                        ask(t, paid if name == "refund" else page)
+                    assert (error.value.kind, error.value.retryable) == ("rate_limited", True)
+                assert len(list(t.store.entries("acme"))) == before
+                assert not t.billing.confirm("zeta", other.session).paid
+                with pytest.raises(NotFound):
+                    t.billing.confirm("acme", "cs_made_up")
+                assert t.run().failures == []  # background work is not bounded by it
+            finally:
+                t.provider.answers.set()
+            assert all(call.result().paid for call in calls)
+        for name, ask in ASKED.items():
+            ask(t, paid if name == "refund" else page)
+
+
+def test_a_fifth_call_of_an_org_is_answered_at_once_by_the_async_engine_too(tmp_path) -> None:
+    async def story(t) -> None:
+        page = t.order("10")
+        t.provider.hangs = 4
+        billing = AsyncBilling(t.store, clock=t.clock, ids=t.ids, payments=t.provider)
+        calls = [asyncio.create_task(billing.confirm("acme", page.session)) for _ in range(4)]
+        try:
+            for _ in calls:
+                assert await asyncio.to_thread(t.provider.reached.acquire, timeout=20)
+            with pytest.raises(PaymentError, match="4 calls of org 'acme'"):
+                await billing.confirm("acme", page.session)
+        finally:
+            t.provider.answers.set()
+        await asyncio.gather(*calls)
+
+    with hanging("sqlite", tmp_path) as t:
+        asyncio.run(story(t))
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def test_an_interrupted_call_does_not_count_as_one_that_waits() -> None:
+    with till("fake") as t:
+        page = t.order("10")
+        read = t.provider.read_checkout
+        for _ in range(5):
+            t.provider.read_checkout = raising(Interrupted)
+            with pytest.raises(Interrupted):
+                t.billing.confirm("acme", page.session)
+        t.provider.read_checkout = read
+        assert not t.billing.confirm("acme", page.session).paid
+
+
+def raising(error):
+    def call(*_):
+        raise error
+
+    return call

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from billing_core.outcomes import Success
     from billing_core.payments import Checkout, CheckoutOrder, Notice, Payment, PaymentProvider
 
+from billing_core.engine.in_flight import InFlight
 from billing_core.engine.reads import Reads
 
 __all__ = ["AutoTopUpStatus", "TopUpPage", "TopUps"]
@@ -97,6 +98,9 @@ class TopUps(Reads):
     payments: PaymentProvider | None
     _topups: TopUpRules
 
+    def __init__(self) -> None:
+        self._in_flight = InFlight()
+
     def _do(self, command: Command, kind: type[_S]) -> _S:
         raise NotImplementedError
 
@@ -137,7 +141,9 @@ class TopUps(Reads):
         top-ups.  ``{CHECKOUT_SESSION_ID}`` in ``success_url`` becomes the session's id, for
         :meth:`confirm`.  The order is on record before the provider hears of it; the same
         key again gives the same page, or IdempotencyConflict where another description or URL
-        comes with it.  Raises PaymentError too.
+        comes with it.  Raises PaymentError too: ``rate_limited``, and nothing is ordered,
+        while four calls of the org wait for the provider.  So do ``confirm``, ``read_back``
+        and ``refund``.
         """
         from billing_core.payments import CheckoutOrder
 
@@ -152,16 +158,17 @@ class TopUps(Reads):
         command = OrderTopUp(
             org, key, amount=amount, order=order, livemode=provider.livemode, at=at
         )
-        ordered = self._do(command, Ordered)
-        topup = self._topup(org, ordered.topup)
-        if ordered.replayed and not reads_alike(topup.asked, asdict(order)):
-            raise IdempotencyConflict(org, key, ("success_url, cancel_url or description",))
-        if topup.checkout is not None:
-            page = provider.read_checkout(topup.checkout)
-        else:
-            self._check_fresh(provider, topup)
-            page = self._open(provider, CheckoutOrder(**json.loads(topup.asked)))
-            self._do(RecordTopUp(org, topup.topup, checkout=page), Recorded)
+        with self._in_flight.one(org):
+            ordered = self._do(command, Ordered)
+            topup = self._topup(org, ordered.topup)
+            if ordered.replayed and not reads_alike(topup.asked, asdict(order)):
+                raise IdempotencyConflict(org, key, ("success_url, cancel_url or description",))
+            if topup.checkout is not None:
+                page = provider.read_checkout(topup.checkout)
+            else:
+                self._check_fresh(provider, topup)
+                page = self._open(provider, CheckoutOrder(**json.loads(topup.asked)))
+                self._do(RecordTopUp(org, topup.topup, checkout=page), Recorded)
         return TopUpPage(page.url, page.id, topup.topup, ordered.replayed)
 
     def _open(self, provider: PaymentProvider, asked: CheckoutOrder) -> Checkout:
@@ -218,7 +225,8 @@ class TopUps(Reads):
         known = self.store.topup_of(checkout=checked_name("session", session))
         if known is None or known[0] != org:
             raise NotFound("session", session, f"org {org!r} has none of this name")
-        return self._fulfil(*known, checkout=session)
+        with self._in_flight.one(org):
+            return self._fulfil(*known, checkout=session)
 
     def webhook(self, body: bytes, signature: str | None) -> Notice:
         """Verify what the provider posted, and do what follows from it.
@@ -323,7 +331,8 @@ class TopUps(Reads):
         known = self._topup(org, topup)
         if known.checkout is None and known.payment is None:
             raise Conflict(f"top-up {topup!r} is {known.state}: there is nothing to read yet")
-        return self._fulfil(org, topup)
+        with self._in_flight.one(org):
+            return self._fulfil(org, topup)
 
     # -- automatic top-up -------------------------------------------------------
 
@@ -396,8 +405,9 @@ class TopUps(Reads):
         command = AskRefund(
             org, key, topup=topup, refund=self.ids(), livemode=livemode, amount=amount, at=at
         )
-        asked = self._do(command, RefundAsked)
-        return self._refund(org, topup, asked.refund)
+        with self._in_flight.one(org):
+            asked = self._do(command, RefundAsked)
+            return self._refund(org, topup, asked.refund)
 
     def _refund(self, org: str, topup: str, refund: str) -> Recorded:
         """Make a refund that is on record, if it is not made yet."""

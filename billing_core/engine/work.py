@@ -75,6 +75,7 @@ class Work(TopUps):
     _clock_check: ClockCheck
 
     def __init__(self) -> None:
+        super().__init__()
         # Whom this engine served last, for the next to come first; another keeps its own.
         self._passes = 0
         self._served: dict[str, int] = {}
