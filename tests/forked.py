@@ -78,7 +78,9 @@ def _serve() -> None:
 
 
 def _pytest_alone(arguments: Sequence[str], output: str) -> None:
-    """Never returns. Ends as an interpreter does: what tests started, they stop at exit."""
+    """Never returns. What tests started is stopped as at exit, but no thread is waited for."""
+    import atexit
+
     import pytest
 
     os.setsid()
@@ -87,7 +89,11 @@ def _pytest_alone(arguments: Sequence[str], output: str) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = ["pytest", *arguments]
-    sys.exit(pytest.main(list(arguments)))
+    code = pytest.main(list(arguments))
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _wait(pid: int, patience: float) -> int | None:
