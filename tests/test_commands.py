@@ -10,24 +10,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import HOUR, T0, nanos, units
 
+import billing_core
 from billing_adapters.fake_payments import FakePayments
 from billing_core import (
     AsyncBilling,
     Billing,
+    BillStorage,
     Close,
+    CloseSilentRun,
+    Command,
     Deduct,
     Extend,
+    ForgiveRun,
     Grant,
+    Heartbeat,
     Hold,
     InvalidCommand,
     Money,
     OpenAccount,
     PriceUnpriced,
     Release,
+    ReportStorage,
+    ResumeRun,
     Reverse,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
     Settle,
+    SettleRun,
     StartRun,
+    StopRun,
+    SuspendRun,
     UndoExpiry,
+    UndoForgiveness,
     Usage,
     code,
     model,
@@ -55,7 +70,23 @@ DEDUCT = partial(Deduct, "o", "k", cost=units(1))
 PRICE = partial(PriceUnpriced, "o", "k", charge=1, version="v1")
 REVERSE = partial(Reverse, "o", "k", charge=1)
 CLOSE = partial(Close, "o", remainder="refund")
-EVERY = [OPEN, GRANT, HOLD, EXTEND, RELEASE, SETTLE, DEDUCT, PRICE, REVERSE, CLOSE]
+EVERY = [
+    OPEN, GRANT, HOLD, EXTEND, RELEASE, SETTLE, DEDUCT, PRICE, REVERSE, CLOSE,
+    partial(SetPlan, "o", "k", plan=None),
+    partial(SetLimit, "o", "k", amount=nanos(1)),
+    partial(SetLowBalance, "o", "k", amount=nanos(1)),
+    partial(StartRun, "o", "k", spec=sandbox("box", {"second": 1})),
+    partial(Heartbeat, "o", "k", run="r"),
+    partial(SuspendRun, "o", "k", run="r"),
+    partial(ResumeRun, "o", "k", run="r"),
+    partial(StopRun, "o", "k", run="r"),
+    partial(SettleRun, "o", "k", run="r"),
+    partial(ForgiveRun, "o", "k", run="r", reason="ours"),
+    partial(UndoForgiveness, "o", "k", run="r"),
+    partial(ReportStorage, "o", "k", workspace="w", size=1),
+    partial(BillStorage, "o", "k", workspace="w"),
+    partial(CloseSilentRun, "o", "k", run="r", since=T0),
+]  # fmt: skip
 
 BAD_FIELDS = [
     *((GRANT, {"amount": bad}) for bad in BAD_AMOUNTS),
@@ -110,6 +141,13 @@ def test_a_bad_field_is_refused_when_the_command_is_made(command: partial, bad: 
     with pytest.raises(InvalidCommand) as refused:
         command(**bad)
     assert len(str(refused.value)) < 400
+
+
+def test_every_command_that_a_host_can_send_is_looked_at() -> None:
+    public = [getattr(billing_core, name) for name in billing_core.__all__]
+    commands = {each for each in public if "op" in getattr(each, "__annotations__", {})}
+    others = {Command, UndoExpiry}  # what they all are; and one that is named by a number
+    assert {each.func for each in EVERY} | others == commands
 
 
 @pytest.mark.parametrize("command", EVERY, ids=_id)

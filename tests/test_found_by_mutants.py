@@ -1,6 +1,7 @@
 """What small changes of the code showed that no test held: see `mutants.py`."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from furnished import furnish
@@ -22,11 +23,13 @@ from billing_core import (
     Tier,
     TopUpRules,
     sandbox,
+    usd,
 )
 from billing_core.money import MAX_NANOS
 from billing_core.testing import MemoryStore
 from billing_core.testing.machine import FewDebts
 from billing_core.topup import AutoTopUp, TopUp, attempt_ends
+from billing_core.topup_commands import SetAutoTopUp
 
 
 @pytest.mark.parametrize("kind", ["fake", "stripe"])
@@ -379,3 +382,65 @@ def test_what_has_ended_pays_no_bill_for_storage() -> None:
     assert [each.op for each in world.entries()][-3:] == ["lapse", "piece", "storage"]
     assert (world.balance().balance, world.balance().debt) == (-bill.charged, bill.charged)
     assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_forgiving_more_than_a_run_cost_says_by_how_much() -> None:
+    world = boxes()
+    start(world)
+    world.clock.advance(10 * SECOND)
+    stop(world)
+    with pytest.raises(Refused) as refused:
+        world.billing.forgive_run("acme", "f", "r1", reason="slow", amount=nanos(12_000))
+    assert refused.value.refusal.shortfall == 2_000
+
+
+@pytest.mark.every_store
+def test_what_a_run_has_not_told_yet_is_estimated_for_the_period_alone() -> None:
+    world = boxes(grant=10**11)
+    world.clock.advance(timedelta(days=31) - 4 * MINUTE)
+    start(world)
+    world.clock.advance(6 * MINUTE)
+    usage = world.billing.usage("acme")
+    assert usage.start == T0 + timedelta(days=31)
+    active = usage.summary.sandbox_runtime.active
+    assert (active.seconds, active.amount) == (120, 120_000)
+
+
+@pytest.mark.parametrize("kind", ["fake", "stripe"])
+def test_all_clawbacks_that_are_undone_at_once_come_back(kind) -> None:
+    with till(kind) as t:
+        page = t.paid("20")
+        payment = t.payment(page).id
+        t.street.hold_refunds()
+        refund = t.street.refund_in_dashboard(payment, 200)
+        t.deliver()
+        dispute = t.street.dispute(payment, 700)
+        t.deliver()
+        assert t.balance() == "11.00 USD"
+        t.street.settle_refund(refund, succeeded=False)
+        t.street.close_dispute(dispute, won=True)
+        t.deliver()
+        assert t.balance() == "20.00 USD"
+        t.check()
+
+
+def test_a_page_is_looked_at_again_when_it_has_closed_and_not_before() -> None:
+    with till("fake") as t:
+        t.order("20")
+        read = []
+        one = t.provider.read_checkout
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(t.provider, "read_checkout", lambda page: read.append(page) or one(page))
+            t.wait(24 * HOUR)
+            assert read == []
+            t.wait(HOUR)
+            assert len(read) == 1
+
+
+def test_an_automatic_top_up_is_of_whole_minor_units() -> None:
+    good = {"enabled": True, "threshold": usd("5"), "amount": usd("20")}
+    SetAutoTopUp("acme", "k", **good)
+    for name in ("amount", "cap"):
+        with pytest.raises(InvalidCommand, match="multiple of 0.01 USD"):
+            SetAutoTopUp("acme", "k", **(good | {name: nanos(20_000_000_001)}))
