@@ -7,21 +7,34 @@ import pytest
 from furnished import furnish
 from test_runs import US, beat, boxes, spent, start, stop
 from till import till
-from world import DAY, HOUR, LONG_AGO, MINUTE, ONE_NANO, SECOND, T0, World, nanos
+from world import DAY, HOUR, LONG_AGO, MINUTE, ONE_NANO, SECOND, T0, World, nanos, units
 
 from billing_core import (
+    BillStorage,
+    CloseSilentRun,
     Deduct,
     Flat,
+    ForgiveRun,
     Graduated,
     Grant,
+    Heartbeat,
+    Hold,
     InvalidCommand,
     MoneyOverflow,
     Plan,
     Price,
+    Refusal,
     Refused,
+    ReportStorage,
+    ResumeRun,
+    Settle,
+    SettleRun,
+    StartRun,
     StopRun,
+    SuspendRun,
     Tier,
     TopUpRules,
+    UndoForgiveness,
     sandbox,
     usd,
 )
@@ -442,5 +455,49 @@ def test_an_automatic_top_up_is_of_whole_minor_units() -> None:
     good = {"enabled": True, "threshold": usd("5"), "amount": usd("20")}
     SetAutoTopUp("acme", "k", **good)
     for name in ("amount", "cap"):
-        with pytest.raises(InvalidCommand, match="multiple of 0.01 USD"):
+        with pytest.raises(InvalidCommand, match="expected a multiple of"):
             SetAutoTopUp("acme", "k", **(good | {name: nanos(20_000_000_001)}))
+
+
+@pytest.mark.every_store
+def test_what_was_measured_is_taken_after_closing_and_nothing_else() -> None:
+    world = boxes()
+    stored = Price(Flat(1), unit="byte-microsecond")
+    world.publish({"storage:*": {"byte_us": stored}}, version="stored")
+    start(world)
+    start(world, "r2")
+    world.clock.advance(MINUTE)
+    world.billing.close("acme", remainder="write_off")
+    world.clock.advance(MINUTE)
+    measured = [
+        Heartbeat("acme", "h", run="r1"),
+        SuspendRun("acme", "s", run="r1"),
+        StopRun("acme", "e", run="r1", settle=False),
+        SettleRun("acme", "t", run="r1"),
+        ForgiveRun("acme", "f", run="r1", reason="ours"),
+        UndoForgiveness("acme", "u", run="r1"),
+        CloseSilentRun("acme", "c", run="r2", since=T0),
+        ReportStorage("acme", "w", workspace="ws", size=7),
+        BillStorage("acme", "b", workspace="ws"),
+        Settle("acme", "m", usage=units(1)),
+    ]
+    answers = world.billing.execute(measured)
+    refusals = [each.reason for each in answers if isinstance(each, Refusal)]
+    assert refusals == ["not_silent"], "closing has closed the second run"
+    others = [
+        Hold("acme", "o1", cost=nanos(1), life=MINUTE),
+        Deduct("acme", "o2", cost=nanos(1), resource="x"),
+        Grant("acme", "o3", amount=nanos(1)),
+        StartRun("acme", "o4", spec=sandbox("box", {"second": 1})),
+        ResumeRun("acme", "o5", run="r1"),
+    ]
+    assert [each.reason for each in world.billing.execute(others)] == ["closed"] * len(others)
+    assert world.wrong() == []
+
+
+def test_a_plan_s_time_has_a_zone_and_a_run_s_name_150_characters() -> None:
+    with pytest.raises(InvalidCommand, match="effective_at"):
+        Plan("p-1", "p", T0.replace(tzinfo=None))
+    assert len(SettleRun("acme", "k", run="r" * 150).run) == 150
+    with pytest.raises(InvalidCommand, match="150 characters"):
+        SettleRun("acme", "k", run="r" * 151)
