@@ -5,6 +5,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,6 +176,45 @@ def test_a_command_is_a_value(command: partial) -> None:
 @pytest.mark.parametrize("command", EVERY, ids=_id)
 def test_the_command_s_own_time_is_no_part_of_its_meaning(command: partial) -> None:
     assert command().meaning(None) == command(at=T0).meaning(None)
+
+
+OTHERS: dict[str, Any] = {
+    "add": nanos(2), "ahead": HOUR, "alerts": (50,), "amount": nanos(2), "anchor": T0,
+    "blocks": False, "charge": 2, "cost": units(2), "currency": "EUR",
+    "every": "member", "expires_at": T0 + HOUR, "hold": "h2", "kind": "promotional",
+    "least": timedelta(seconds=2), "life": 2 * HOUR, "livemode": False, "member": "m", "more": True,
+    "occurred_at": T0, "override": True, "paused": True, "per": "day", "plan": "p",
+    "priority": 1, "project": "p", "reason": "other", "reference": "ref", "remainder": "write_off",
+    "resource": "res", "run": "r2", "scope": ["x"], "settle": False, "since": T0 + HOUR, "size": 2,
+    "spec": sandbox("box", {"second": 2}), "undo_usage": True, "until": T0 + HOUR,
+    "usage": units(2), "version": "v2", "workspace": "w2",
+}  # fmt: skip
+NAMED = ("org", "key", "at")
+# Whose it is, the hold says; and how it is counted is not what is charged.
+NO_MEANING = [(Settle, "as_held"), (Settle, "part")]
+BESIDES: dict[tuple[type, str], dict[str, Any]] = {  # what a field needs beside it
+    (Deduct, "resource"): {"cost": nanos(1), "resource": "x"},
+    (SetPlan, "paused"): {"plan": "p"},
+    (SuspendRun, "until"): {"occurred_at": T0},
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (command, each.name)
+        for command in EVERY
+        for each in attrs.fields(command.func)
+        if each.init and (command.func, each.name) not in NO_MEANING and each.name not in NAMED
+    ],
+    ids=_id,
+)
+def test_every_field_of_a_command_is_part_of_its_meaning(command: partial, name: str) -> None:
+    beside = BESIDES.get((command.func, name), {})
+    one = command(**beside)
+    other = command(**(beside | {name: OTHERS[name]}))
+    member = 7 if name == "member" else None
+    assert one.meaning(None) != other.meaning(member)
 
 
 def test_the_time_of_occurrence_is_part_of_the_meaning() -> None:
