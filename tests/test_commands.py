@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import attrs
@@ -163,6 +164,13 @@ def test_every_command_checks_its_org_key_and_time(command: partial) -> None:
     for bad in BAD_TIMES:
         with pytest.raises(InvalidCommand, match="at"):
             command(at=bad)
+
+
+@pytest.mark.parametrize("command", EVERY, ids=_id)
+def test_only_the_org_and_the_key_of_a_command_go_without_their_names(command: partial) -> None:
+    parameters = signature(command.func).parameters.values()
+    unnamed = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    assert unnamed in (["org", "key"], ["org"])
 
 
 @pytest.mark.parametrize("command", EVERY, ids=_id)

@@ -652,3 +652,13 @@ def test_events_leased_for_ever_are_found() -> None:
     world.store.lease_events("acme", "w", world.clock(), 2**62)
     [found] = world.wrong()
     assert found.startswith("acme: delivery: w has the events until ")
+
+
+def test_of_many_events_the_altered_one_alone_is_named() -> None:
+    world = subscribed()
+    events = org(world).events
+    assert len(events) > 3
+    middle = events[len(events) // 2]
+    events[len(events) // 2] = middle._replace(data="{}")
+    [found] = world.billing.verify().discrepancies
+    assert found.where == f"event {middle.seq}"
