@@ -32,12 +32,12 @@ URLS = {
 BOX = sandbox("box", {"second": 1})
 
 
-def furnish(store):
+def furnish(store, engine=Billing):
     """The engine, at rest: holds, runs and top-ups in each state; plans and books that nobody
     was charged by; events delivered and waiting."""
     world = fake_world()
     clock, street = world.clock, world.street
-    billing = Billing(store, clock=clock, ids=CountingIds(), payments=world.provider)
+    billing = engine(store, clock=clock, ids=CountingIds(), payments=world.provider)
     _publish(billing, clock.now)
     billing.open_account("acme", livemode=False)
     billing.open_account("other", livemode=False)

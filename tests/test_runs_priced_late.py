@@ -30,11 +30,11 @@ BOX = sandbox("box", {"second": 1, "gpu": 1})
 GPU = {"sandbox:box": {"gpu": second(100)}}
 
 
-def boxes(*, grant: int = 10**9, now: datetime = T0) -> World:
+def boxes(*, grant: int = 10**9, now: datetime = T0, gpu: int = 100) -> World:
     """A second costs 1,000 nanos; a GPU's costs 100 while the plan is had."""
     world = World(priced=False, now=now)
     world.publish({"sandbox:box": {"second": second(1000)}})
-    world.publish(GPU, version="gpus", plan="pro")
+    world.publish({"sandbox:box": {"gpu": second(gpu)}}, version="gpus", plan="pro")
     world.billing.publish(Plan("pro1", "pro", LONG_AGO))
     world.grant(grant)
     world.billing.set_plan("acme", "on", "pro")
@@ -66,6 +66,16 @@ def ran(world: World, minutes: int = 1) -> None:
     """It runs, and stops."""
     world.clock.advance(minutes * MINUTE)
     world.billing.stop_run("acme", "r1")
+
+
+def test_an_hour_of_a_dear_gpu_that_was_priced_later_comes_back() -> None:
+    world = boxes(grant=10**13, gpu=10**9)
+    started(world)
+    ran(world, minutes=60)
+    assert price(world).amount == 3600 * 10**9
+    world.billing.suspend_run("acme", "r1", occurred_at=T0 + 15 * MINUTE, until=T0 + 45 * MINUTE)
+    assert world.balance().used == 1800 * (1000 + 10**9)
+    assert world.wrong() == []
 
 
 def test_what_a_forgiven_run_is_priced_at_later_is_forgiven_too() -> None:
