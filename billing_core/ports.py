@@ -6,7 +6,7 @@ A store keeps rows; it never decides about money.  Prove one right with
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -433,8 +433,9 @@ class Store(Protocol):
         records, added up, of one member or all; from one consistent state."""
         ...
 
-    def members(self, org: str) -> Mapping[int, str]:
-        """The members' names by surrogate id; erased ones are absent."""
+    def members(self, org: str, numbers: Collection[int] | None = None) -> Mapping[int, str]:
+        """The members' names by surrogate id, in its order; erased ones are absent.  Of those
+        with some ``numbers`` alone, or of all."""
         ...
 
     def erase_member(self, org: str, member: str) -> bool:

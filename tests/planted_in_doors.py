@@ -107,10 +107,55 @@ IN_DOORS: list[Planted] = [
     (
         "all members are read for the usage of one",
         "billing_core/engine/reports.py",
-        "self.store.members(org) if member is None or only is None else {only: member}",
-        "self.store.members(org)",
+        "names = {only: member}",
+        "names = self.store.members(org)",
         (
             "tests/test_rules_8_usage.py::test_8_2_who_reads_their_own_usage_does_not_have_all_members_read",
+        ),
+    ),
+    (
+        "whose charge it is is looked for among all members",
+        "billing_core/engine/reads.py",
+        "member = self._names(org, [entry.usage.member])",
+        "member = self.store.members(org)",
+        (
+            "tests/test_plans.py::test_who_looks_at_a_charge_a_run_or_an_event_reads_no_other_member_s_name",
+        ),
+    ),
+    (
+        "whose run it is is looked for among all members",
+        "billing_core/engine/time_reads.py",
+        "names = self._names(org, [run.member for run in found])",
+        "names = self.store.members(org)",
+        (
+            "tests/test_plans.py::test_who_looks_at_a_charge_a_run_or_an_event_reads_no_other_member_s_name",
+        ),
+    ),
+    (
+        "the names of some members are those of all",
+        "adapters/billing_adapters/sqlite/reads.py",
+        'some = "" if numbers is None else " AND member IN (SELECT value FROM json_each(?))"',
+        'some = "" if numbers is None else " AND ? IS NOT NULL"',
+        (
+            "tests/test_plans.py::test_who_looks_at_a_charge_a_run_or_an_event_reads_no_other_member_s_name",
+        ),
+    ),
+    (
+        "a page of members begins with the last one of the page before",
+        HTTP + "public.py",
+        "ids[bisect_right(ids, after) :]",
+        "ids[bisect_right(ids, after) - 1 :]",
+        (
+            "tests/test_http_contract.py::test_an_admin_reads_members_page_by_page_and_nobody_is_missed_or_told_twice",
+        ),
+    ),
+    (
+        "the last page of members is not told of",
+        HTTP + "public.py",
+        "more = asked.all and len(page) < len(left)",
+        "more = asked.all and len(page) < len(left) - 1",
+        (
+            "tests/test_http_contract.py::test_an_admin_reads_members_page_by_page_and_nobody_is_missed_or_told_twice",
         ),
     ),
     (

@@ -164,8 +164,8 @@ IN_LIMITS: list[Planted] = [
     (
         "a budget's event does not name its member",
         "billing_core/engine/reads.py",
-        "named.append(event._replace(data=text))",
-        "named.append(event)",
+        "named[place] = events[place]._replace(data=text)",
+        "named[place] = events[place]",
         (PLANS + "a_budget_names_its_member_until_the_name_is_erased",),
     ),
     (

@@ -309,6 +309,52 @@ def test_an_admin_sees_everyone_s_usage(client) -> None:
     assert (denied.status, denied.code) == (403, "not_allowed")
 
 
+def test_an_admin_reads_members_page_by_page_and_nobody_is_missed_or_told_twice(client) -> None:
+    client.settle("ana")
+    client.settle("Zoë \U0001f600")
+    client.settle("bo")
+    asked = {"all": "true", "period": "30d"}
+    whole = client.get("/v1/billing/my-usage", ADMIN, **asked)
+    assert (whole.json["meta"]["hasMore"], whole.json["meta"]["nextCursor"]) == (False, None)
+    rows, cursor = [], {}
+    while True:
+        page = client.get("/v1/billing/my-usage", ADMIN, **asked, limit=1, **cursor)
+        check(page.data, USAGE)
+        rows += page.data["members"]
+        # Who comes in meanwhile, before the page or behind it, moves nobody.
+        if rows[-1]["memberId"] == "ana":
+            client.settle("aaa")
+            client.settle("zzz")
+        meta = page.json["meta"]
+        assert meta["hasMore"] is (meta["nextCursor"] is not None)
+        if not meta["hasMore"]:
+            break
+        assert len(page.data["members"]) == 1, "the last page alone may be short"
+        cursor = {"cursor": meta["nextCursor"]}
+    told = [row["memberId"] for row in rows]
+    before = [row["memberId"] for row in whole.data["members"]]
+    assert [each for each in told if each in before] == before
+    assert set(told) - set(before) == {"zzz"}
+    page, whole = (client.get("/v1/billing/my-usage", ADMIN, **asked, **some).data
+                   for some in ({"limit": 1}, {}))  # fmt: skip
+    of_page = ("members", "period")  # 30 days end now
+    assert {name: each for name, each in page.items() if name not in of_page} == {
+        name: each for name, each in whole.items() if name not in of_page
+    }, "the totals are the org's on every page"
+
+
+NO_PAGES = (
+    *({"limit": 0}, {"limit": 501}, {"limit": "x"}, {"cursor": "x"}),
+    *({"limit": 2, "all": "false"}, {"cursor": "", "all": "false"}),
+)
+
+
+@pytest.mark.parametrize("said", NO_PAGES)
+def test_a_page_of_members_that_cannot_be_is_refused(client, said) -> None:
+    found = client.get("/v1/billing/my-usage", ADMIN, **{"all": "true"} | said)
+    assert (found.status, found.code) == (422, "invalid_request"), found.json
+
+
 def test_usage_by_day(client) -> None:
     client.settle("ana")
     found = client.get("/v1/billing/my-usage/daily", period="30d").data

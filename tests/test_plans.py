@@ -19,6 +19,7 @@ from billing_core import (
     Refused,
     SetLimit,
     Usage,
+    sandbox,
 )
 from billing_core.testing import SettableClock
 
@@ -754,6 +755,52 @@ def test_a_budget_names_its_member_until_the_name_is_erased() -> None:
     assert "ann" not in "".join(each.data for each in world.store.events("acme", 0, 100))
     world.billing.erase_member("acme", "ann")
     assert events(world)[1][1] == told[1] | {"member": None}
+
+
+def test_who_looks_at_a_charge_a_run_or_an_event_reads_no_other_member_s_name(monkeypatch) -> None:
+    """An org of thousands of members has no more read to show one of them."""
+    world = World()
+    world.grant(10_000)
+    cost = Price(Flat(1, 1_000_000), unit="microsecond")
+    world.publish({"sandbox:box": {"second": cost}}, version="boxes")
+    each = Limit("member", nanos(1_000), alerts=(50,))
+    world.billing.publish(Plan("pro-1", "pro", LONG_AGO, limits=[each]))
+    world.billing.set_plan("acme", "p", "pro")
+    for number in range(20):
+        world.deduct(1, member=f"m{number}")
+    charge = world.deduct(600, member="ann").seq
+    world.billing.start_run("acme", "r1", sandbox("box", {"second": 1}), member="bob")
+    nobody = world.deduct(1).seq
+    read, members = [], world.store.members
+
+    def counted(*given):
+        found = members(*given)
+        read.extend(found.values())
+        return found
+
+    monkeypatch.setattr(world.store, "members", counted)
+
+    def names(act):
+        read.clear()
+        return act(), list(read)
+
+    billing = world.billing
+    told, seen = names(lambda: billing.explain("acme", charge).member)
+    assert (told, seen) == ("ann", ["ann"])
+    told, seen = names(lambda: billing.explain("acme", nobody).member)
+    assert (told, seen) == (None, [])
+    told, seen = names(lambda: billing.run("acme", "r1").member)
+    assert (told, seen) == ("bob", ["bob"])
+    told, seen = names(lambda: [run.member for run in billing.runs("acme")])
+    assert (told, seen) == (["bob"], ["bob"])
+    told, seen = names(lambda: [data["member"] for _, data in events(world)])
+    assert (told, seen) == (["ann"], ["ann"])
+    world.clock.advance(40 * DAY)
+    world.deduct(1, member="ann")
+    told, seen = names(lambda: list(billing.usage("acme").members))
+    assert (told, seen) == (["ann"], ["ann", "bob"]), "whose usage and whose runs are shown"
+    told, seen = names(lambda: list(billing.usage("acme", "all_time").members))
+    assert len(told) == len(seen) == 22, "nobody's usage has no name, bob none"
 
 
 def test_grace_is_shorter_than_a_period() -> None:

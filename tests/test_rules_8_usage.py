@@ -145,7 +145,7 @@ def test_8_2_who_reads_their_own_usage_does_not_have_all_members_read(monkeypatc
     for member in ("ann", "bob"):
         world.settle(1, member=member)
     everyone = world.billing.usage("acme")
-    monkeypatch.setattr(world.store, "members", lambda org: pytest.fail("all members are read"))
+    monkeypatch.setattr(world.store, "members", lambda *_: pytest.fail("all members are read"))
     own = world.billing.usage("acme", member="ann")
     assert own.members == {"ann": everyone.members["ann"]}
     assert world.billing.usage("acme", member="nobody").members == {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
@@ -178,7 +178,7 @@ class Reads(Reports):
         terms = Terms(self._prices.load(), self.clock(), 0)
         ledger = Ledger(org, state, terms)
         story = own_story(ledger, entry) if entry.op == "piece" else story_of(ledger, entry)
-        member = self.store.members(org).get(entry.usage.member) if entry.usage.member else None
+        member = self._names(org, [entry.usage.member]).get(entry.usage.member)
         return explain(entry, story, terms.catalogue, state.account.currency, state.lots, member)
 
     def find(self, org: str, op: str, key: str) -> Success | None:
@@ -202,17 +202,17 @@ class Reads(Reports):
     def _named(self, org: str, events: Sequence[Event]) -> list[Event]:
         """Events with the name of the member that they are about, which is not on record with
         them: None once it has been erased."""
-        names: Mapping[int, str] | None = None
-        named: list[Event] = []
-        for event in events:
+        about: dict[int, dict[str, Any]] = {}  # by place
+        for place, event in enumerate(events):
             data = json.loads(event.data) if event.kind == "budget" else {}
-            who, _, number = data.get("subject", "").partition(":")
-            if who == "member":
-                names = self.store.members(org) if names is None else names
-                text = compact(data | {"member": names.get(int(number))})
-                named.append(event._replace(data=text))
-            else:
-                named.append(event)
+            if data.get("subject", "").startswith("member:"):
+                about[place] = data
+        numbers = {place: int(data["subject"][len("member:") :]) for place, data in about.items()}
+        names = self._names(org, numbers.values())
+        named = list(events)
+        for place, data in about.items():
+            text = compact(data | {"member": names.get(numbers[place])})
+            named[place] = events[place]._replace(data=text)
         return named
 
     # -- proof ------------------------------------------------------------------

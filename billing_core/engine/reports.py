@@ -5,7 +5,7 @@ What only a report needs is imported by the report: a service that charges start
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -128,6 +128,12 @@ class Reports:
         wanted = Wanted(until=0, members={checked_name("member", name)})
         return self.store.snapshot({org: wanted})[org].members.get(name, -1)
 
+    def _names(self, org: str, numbers: Iterable[int]) -> Mapping[int, str]:
+        """The names of some members, by surrogate id: of no others, of whom there can be very
+        many.  0 is usage without a member, and has none."""
+        some = {number for number in numbers if number > 0}
+        return self.store.members(org, sorted(some)) if some else {}
+
     def _first_at(self, org: str, account: Account, time: int, *, recorded: bool = False) -> int:
         """The number of the first entry decided (or recorded) at a time or after it: both
         times only grow, so that few entries need be read."""
@@ -169,7 +175,6 @@ class Reports:
         from billing_core.usage import report
 
         account, span, reached, only = self._asked_for(org, period, member)
-        names = self.store.members(org) if member is None or only is None else {only: member}
         if period == "current":
             spans = [Span("period", *span)]
         elif period == "all_time":
@@ -178,6 +183,11 @@ class Reports:
             spans = cover(span)
         sums = self.store.usage_sums(org, spans, only)
         open_runs = self._running(org, span, only)
+        if member is None or only is None:
+            users = {used for used, _, _ in sums.cells}
+            names = self._names(org, users | {run.member for run in open_runs})
+        else:
+            names = {only: member}
         unit_of = self._unit(account)
         return report(org, account.currency, period, span, sums, names, unit_of, open_runs)
 

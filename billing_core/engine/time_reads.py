@@ -64,12 +64,12 @@ class TimeReads(Reads):
 
         now = self.clock()
         command: Command = Heartbeat(org, "view", run=run)
-        names = self.store.members(org)
 
         def answer(ledger: Ledger) -> RunView:
             found = ledger.state.runs.get(run)
             if found is None:
                 raise NotFound("run", run, "a run is named by the key of its start")
+            names = self._names(org, [found.member])
             return run_view(ledger, found, names.get(found.member), now)
 
         return self._asked(org, wanted([command], now)[org], now, answer)
@@ -80,7 +80,7 @@ class TimeReads(Reads):
 
         now = self.clock()
         found = list(self.store.runs(checked_name("org", org), unsettled=unsettled))
-        names = self.store.members(org)
+        names = self._names(org, [run.member for run in found])
         return self._asked(
             org,
             _want(found, now),

@@ -267,7 +267,7 @@ class ReadContract:
         assert dict(store.cells("nobody", "hour", 0, 100)) == {}
         assert list(store.usage("nobody", 0, 100)) == []
         assert list(store.events("nobody")) == []
-        assert dict(store.members("nobody")) == {}
+        assert dict(store.members("nobody")) == dict(store.members("nobody", [1])) == {}
         assert store.erase_member("nobody", "ann") is False
         for rows in (store.lots, store.holds, store.counters, store.items, store.charges):
             assert list(rows("nobody")) == []
@@ -450,10 +450,14 @@ class ReadContract:
         assert store.erase_member("acme", "ann") is False
         assert dict(store.members("acme")) == {2: "bob"}
         assert dict(store.members("zeta")) == {1: "ann"}
+        assert dict(store.members("acme", [1, 2, 9])) == {2: "bob"}
         assert load(store, want=Wanted(until=0, members={"ann", "bob"})).members == {"bob": 2}
         assert store.usage("acme", 0, 100, 1)[0][1].member == 1
         save(store, draft.changes(members=[(3, "ann")]))
-        assert dict(store.members("acme")) == {2: "bob", 3: "ann"}
+        assert list(store.members("acme").items()) == [(2, "bob"), (3, "ann")]
+        assert list(store.members("acme", [3, 2]).items()) == [(2, "bob"), (3, "ann")]
+        assert dict(store.members("acme", [3])) == {3: "ann"}
+        assert dict(store.members("acme", [])) == {}
 
     def test_rows_come_in_the_order_of_their_keys(self, store: Store) -> None:
         draft = Draft()

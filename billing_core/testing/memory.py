@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from typing import Any, TypeVar
@@ -352,9 +352,10 @@ class MemoryStore:
                         sums.add(key.member, key.resource, key.payer, cell)
         return sums
 
-    def members(self, org: str) -> Mapping[int, str]:
+    def members(self, org: str, numbers: Collection[int] | None = None) -> Mapping[int, str]:
         known = self._orgs[org].members if org in self._orgs else {}
-        return {number: name for name, number in known.items()}
+        pairs = sorted((number, name) for name, number in known.items())
+        return {number: name for number, name in pairs if numbers is None or number in numbers}
 
     def erase_member(self, org: str, member: str) -> bool:
         with self._lock:

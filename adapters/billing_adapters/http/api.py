@@ -17,7 +17,7 @@ from billing_adapters.http.parsing import body_fields, query_fields
 from billing_adapters.http.paying import PAYING
 from billing_adapters.http.problems import problem_of
 from billing_adapters.http.public import PUBLIC
-from billing_adapters.http.routes import Call, Listed, Posted, Route
+from billing_adapters.http.routes import Call, Listed, Paged, Posted, Route
 from billing_adapters.http.shapes import read, shown
 from billing_core import Billing, BillingError, InvalidCommand
 
@@ -210,9 +210,9 @@ def _quotes(error: BaseException, key: str) -> bool:
 
 def _presented(answer: Any, request_id: str) -> dict[str, Any]:
     meta: dict[str, Any] = {"requestId": request_id}
-    if isinstance(answer, Listed):
+    if isinstance(answer, (Listed, Paged)):
         meta |= {"hasMore": answer.cursor is not None, "nextCursor": answer.cursor}
-        answer = answer.rows
+        answer = answer.rows if isinstance(answer, Listed) else answer.answer
     return {"data": shown(answer), "meta": meta}
 
 

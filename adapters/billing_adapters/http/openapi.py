@@ -128,6 +128,7 @@ def _responses(route: Route, shapes: dict[str, Any]) -> dict[str, Any]:
     meta: dict[str, Any] = {"requestId": {"type": "string", "pattern": "^req_"}}
     if route.lists:
         data = {"type": "array", "items": data}
+    if route.lists or route.pages:
         meta |= {"hasMore": {"type": "boolean"}, "nextCursor": {"type": ["string", "null"]}}
     body = _object({"data": data, "meta": _object(meta)})
     found: dict[str, Any] = {"200": _answer("Done", body)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,10 +15,13 @@ from billing_adapters.http.routes import (
     Id,
     Listed,
     Name,
+    Paged,
     Route,
     Total,
     charge_number,
+    cursor_after,
     cursor_of,
+    names_in,
     position_in,
 )
 from billing_adapters.http.shapes import Rule
@@ -192,6 +196,12 @@ class UsageQuery:
 
 
 @frozen
+class MembersQuery(UsageQuery):
+    limit: Annotated[int, Rule(minimum=1, maximum=500)] | None = None
+    cursor: Annotated[str, Rule(max_length=8_000)] | None = None
+
+
+@frozen
 class Period:
     """A half-open span of time."""
 
@@ -281,7 +291,8 @@ class MemberUsage(_Row):
 
 @frozen(kw_only=True)
 class UsageOf(_Row):
-    """What the caller used in a period, or, with `all`, the whole org, by member too."""
+    """What the caller used in a period, or, with `all`, the whole org, by member too: all
+    members, in the order of their ids, or a page of them where `limit` is given."""
 
     org_id: str
     member_id: str | None
@@ -356,15 +367,24 @@ def _whose(call: Call, asked: UsageQuery) -> str | None:
     return None
 
 
-def _my_usage(call: Call, asked: UsageQuery) -> UsageOf:
+def _my_usage(call: Call, asked: MembersQuery) -> Paged:
     member = _whose(call, asked)
+    for field in ("limit", "cursor"):
+        if not asked.all and getattr(asked, field) is not None:
+            message = f"{field}: expected with all=true alone: it is of members."
+            raise Problem(422, "invalid_request", message, field=field)
+    after = None if asked.cursor is None else names_in("members", asked.cursor)[0]
     found = call.billing.usage(call.org, asked.period, member=member)
     # Whose runs are not posted yet may have used nothing else.
-    names = sorted({*found.members, *found.running}, key=lambda name: name or "")
+    ids = sorted({name or "" for name in (*found.members, *found.running)})
+    left = ids if after is None else ids[bisect_right(ids, after) :]
+    page = left[: asked.limit]
     members = tuple(
-        MemberUsage(member_id=name, **_row(found.of_member(name), found.currency)) for name in names
+        MemberUsage(member_id=name or None, **_row(found.of_member(name or None), found.currency))
+        for name in page
     )
-    return UsageOf(
+    more = asked.all and len(page) < len(left)
+    answer = UsageOf(
         org_id=found.org,
         member_id=member,
         period=Period(asked.period, found.start, found.end),
@@ -372,6 +392,7 @@ def _my_usage(call: Call, asked: UsageQuery) -> UsageOf:
         credits=_credits(call, OrgQuery()),
         members=members if asked.all else None,
     )
+    return Paged(answer, cursor_after("members", page[-1], "") if more else None)
 
 
 def _daily(call: Call, asked: UsageQuery) -> Days:
@@ -494,8 +515,8 @@ PUBLIC: tuple[Route, ...] = (
         "What moved the balance, newest first", lists=True,
     ),
     Route(
-        "GET", "/v1/billing/my-usage", "my_usage", "member", UsageQuery, UsageOf, _my_usage,
-        "Usage over a period: the caller's own, or for admins the org's",
+        "GET", "/v1/billing/my-usage", "my_usage", "member", MembersQuery, UsageOf, _my_usage,
+        "Usage over a period: the caller's own, or for admins the org's", pages=True,
     ),
     Route(
         "GET", "/v1/billing/my-usage/daily", "daily_usage", "member", UsageQuery, Days, _daily,

@@ -22,6 +22,7 @@ __all__ = [
     "Id",
     "Listed",
     "Name",
+    "Paged",
     "Posted",
     "Route",
     "Total",
@@ -102,6 +103,14 @@ class Listed:
 
 
 @frozen
+class Paged:
+    """An answer that holds a page of a list; ``cursor`` as of :class:`Listed`."""
+
+    answer: Any
+    cursor: str | None
+
+
+@frozen
 class Posted:
     """What a provider posts, as it came: its signature says whether to believe it."""
 
@@ -113,8 +122,9 @@ class Posted:
 class Route:
     """``name``: its operation, and the namespace of its keys.  ``asked``, ``answer``: the
     shapes of what comes in (query and path on GET, else the body; :class:`Posted` as it came)
-    and goes out (of a row, where it ``lists``).  ``key``: whether it takes an
-    Idempotency-Key.  ``pays``: whether the payment provider is asked."""
+    and goes out (of a row, where it ``lists``).  ``pages``: whether it answers :class:`Paged`.
+    ``key``: whether it takes an Idempotency-Key.  ``pays``: whether the payment provider is
+    asked."""
 
     method: Literal["GET", "POST", "PUT"]
     path: str
@@ -125,6 +135,7 @@ class Route:
     handle: Callable[[Call, Any], Any]
     summary: str
     lists: bool = False
+    pages: bool = False
     key: Literal["required", "optional"] | None = None
     pays: bool = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
@@ -135,6 +135,10 @@ class Reader:
         self.all_sums = statement(f"{users} {added}")
         self.members = statement(
             f"SELECT member, name FROM {s}.members WHERE org_id = $1 ORDER BY member"
+        )
+        self.some_members = statement(
+            f"SELECT member, name FROM {s}.members WHERE org_id = $1"
+            " AND member = ANY (string_to_array($2, ',')::bigint[]) ORDER BY member"
         )
         self.erase = statement(
             f"DELETE FROM {s}.members WHERE org_id = $1 AND name = $2 RETURNING member"
@@ -297,10 +301,10 @@ class Reads(WorkReads):
                     sums.add(rows.whole(number), rows.string(resource), rows.string(payer), cell)
         return sums
 
-    def members(self, org: str) -> Mapping[int, str]:
-        pair = self._read(
-            self._reader.members, lambda row: (rows.whole(row[0]), rows.string(row[1])), org
-        )
+    def members(self, org: str, numbers: Collection[int] | None = None) -> Mapping[int, str]:
+        some = [] if numbers is None else [",".join(map(str, numbers))]
+        query = self._reader.some_members if some else self._reader.members
+        pair = self._read(query, lambda row: (rows.whole(row[0]), rows.string(row[1])), org, *some)
         return dict(pair)
 
     def events(self, org: str, after: int = 0, limit: int = 100) -> Sequence[Event]:

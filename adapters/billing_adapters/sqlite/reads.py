@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -187,9 +187,11 @@ class Reads(TopUpReads):
                     sums.add(key.member, key.resource, key.payer, cell)
         return sums
 
-    def members(self, org: str) -> Mapping[int, str]:
-        query = "SELECT member, name FROM members WHERE org_id = ? ORDER BY member"
-        return dict(self._read(query, (org,), lambda row: (row[0], row[1])))
+    def members(self, org: str, numbers: Collection[int] | None = None) -> Mapping[int, str]:
+        some = "" if numbers is None else " AND member IN (SELECT value FROM json_each(?))"
+        query = f"SELECT member, name FROM members WHERE org_id = ?{some} ORDER BY member"
+        given = (org,) if numbers is None else (org, json.dumps(list(numbers)))
+        return dict(self._read(query, given, lambda row: (row[0], row[1])))
 
     def events(self, org: str, after: int = 0, limit: int = 100) -> Sequence[Event]:
         return self._read(
