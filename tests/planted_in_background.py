@@ -3,6 +3,7 @@
 WORK = "billing_core/engine/work.py"
 PASSES = "billing_core/engine/passes.py"
 IN_FLIGHT = "billing_core/engine/in_flight.py"
+OVER_TIME = "billing_core/engine/over_time.py"
 ENGINE = "billing_core/engine/topups.py"
 ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
 PG_WORK = "adapters/billing_adapters/postgres/work.py"
@@ -20,6 +21,27 @@ TURNS = "tests/test_turns.py::test_"
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_BACKGROUND: list[Planted] = [
+    (
+        "runs that cannot be closed stand before all others for ever",
+        OVER_TIME,
+        "self._ended = all(_unanswered(part.error) for part in parts)",
+        "self._ended = True",
+        (TURNS + "runs_that_cannot_be_closed_keep_no_other_open",),
+    ),
+    (
+        "one org's run that cannot be closed keeps everybody's open",
+        OVER_TIME,
+        "[Part(commands) for commands in some.values()]",
+        "[Part([each for every in some.values() for each in every])] if some else []",
+        (TURNS + "an_org_that_is_locked_elsewhere_keeps_no_other_s_run_open",),
+    ),
+    (
+        "that a run cannot be closed is told to nobody",
+        OVER_TIME,
+        "if self._error is not None and not self.closed:",
+        "if False:",
+        (TURNS + "runs_that_cannot_be_closed_keep_no_other_open",),
+    ),
     (
         "one org's calls take all of a host's threads",
         IN_FLIGHT,

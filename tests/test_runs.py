@@ -17,6 +17,7 @@ from billing_core import (
     Conflict,
     Flat,
     Graduated,
+    HoldEnded,
     ImpossibleTransition,
     Limit,
     NotFound,
@@ -688,6 +689,8 @@ def do(world: World, what: str, run: str, key: str, amount: int) -> None:
         doors[what]()
     except (Refused, ImpossibleTransition, NotFound):
         pass
+    except HoldEnded:
+        assert what in ("start", "resume"), what  # of a run that has ended
     except Conflict as error:
         assert "nothing of run" in str(error), error
 

@@ -4,20 +4,33 @@ Time passes here because the provider, and who takes events, take it: a clock th
 """
 
 import asyncio
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from datetime import timedelta
 
+import psycopg
 import pytest
 from payment_worlds import T0, fake_world
 from servers import DisposableStore
 from till import HOUR, MINUTE, SECOND, URLS, Till, till
 
 from billing_adapters.fake_payments import FakePayments
+from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
-from billing_core import AsyncBilling, NotFound, PaymentError, StoreError, usd
+from billing_core import (
+    AsyncBilling,
+    Flat,
+    NotFound,
+    PaymentError,
+    Price,
+    PriceBook,
+    StoreError,
+    sandbox,
+    usd,
+)
 from billing_core.engine import passes
 from billing_core.payments import CheckoutOrder
 from billing_core.testing import SettableClock
@@ -595,3 +608,72 @@ def raising(error):
         raise error
 
     return call
+
+
+# -- runs that cannot be closed -----------------------------------------------------
+
+
+def runs_of(t, orgs) -> None:
+    """One silent run each, the first org's the longest."""
+    cost = Price(Flat(1000, 1_000_000), unit="microsecond")
+    prices = {"sandbox:box": {"second": cost}}
+    t.billing.publish(PriceBook("v1", T0 - timedelta(days=400), prices, "USD"))
+    for org in orgs:
+        t.billing.open_account(org, livemode=False)
+        t.billing.grant(org, "g", usd("1"))
+        t.billing.start_run(org, "r", sandbox("box", {"second": 1}))
+        t.clock.advance(SECOND)
+    t.clock.advance(HOUR)
+
+
+def spoiled(store, path, org) -> None:
+    """A run's row is altered beyond reading."""
+    if isinstance(store, SqliteStore):
+        with closing(sqlite3.connect(path / "b.db")) as db, db:
+            db.execute("UPDATE runs SET body = 'x' WHERE org_id = ?", (org,))
+    else:
+        with psycopg.connect(store.dsn) as db:
+            query = f"""UPDATE "{store.schema}".runs SET body = 'x' WHERE org_id = %s"""
+            db.execute(query, (org,))
+
+
+@pytest.mark.parametrize("door", ["sync", "async"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_runs_that_cannot_be_closed_keep_no_other_open(kind, door, tmp_path) -> None:
+    with real_store(kind, tmp_path) as store:
+        t = Till(fake_world(), store)
+        runs_of(t, ["bad-1", "bad-2", "good-1", "good-2", "good-3"])
+        for org in ("bad-1", "bad-2"):
+            spoiled(store, tmp_path, org)
+
+        def sweep():
+            if door == "sync":
+                return t.billing.sweep_runs(limit=2)
+            billing = AsyncBilling(store, clock=t.clock, ids=t.ids)
+            return asyncio.run(billing.sweep_runs(limit=2))
+
+        assert [each.run for each in sweep()] == ["r", "r"]
+        states = [t.billing.run(f"good-{n}", "r").state for n in (1, 2, 3)]
+        assert states == ["settled", "settled", "active"]
+        assert len(sweep()) == 1
+        assert t.billing.run("good-3", "r").state == "settled"
+        with pytest.raises(StoreError, match="cannot be read"):
+            sweep()
+
+
+def test_an_org_that_is_locked_elsewhere_keeps_no_other_s_run_open() -> None:
+    with (
+        DisposableStore() as made,
+        PostgresStore(made.dsn, schema=made.schema, lock_seconds=0.2) as store,
+    ):
+        t = Till(fake_world(), store)
+        runs_of(t, ["locked", "good"])
+        with psycopg.connect(made.dsn) as host:
+            query = f"""SELECT 1 FROM "{made.schema}".accounts WHERE org_id = 'locked' FOR UPDATE"""
+            host.execute(query)
+            assert len(t.billing.sweep_runs()) == 1
+            assert t.billing.run("good", "r").state == "settled"
+            with pytest.raises(StoreError) as error:
+                t.billing.sweep_runs()
+            assert error.value.retryable
+        assert len(t.billing.sweep_runs()) == 1

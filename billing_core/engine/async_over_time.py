@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from billing_core.commands import Command
 from billing_core.engine.async_calls import AsyncCalls
-from billing_core.engine.over_time import silent_runs, storage_bills, told_at, unwrapped
+from billing_core.engine.over_time import storage_bills, told_at, unwrapped
 from billing_core.money import Money
 from billing_core.outcomes import Outcome, RunStands, StorageStands, Success
 from billing_core.ports import Clock, Store
@@ -178,9 +178,7 @@ class AsyncOverTime(AsyncCalls):
     ) -> list[RunStands]:
         """Close the runs of all orgs that gave no sign of life for so long, at their last one:
         at most ``limit``, the longest silent first.  Its cost follows these."""
-        stale = await self._in_thread(silent_runs, self.store, self.clock(), silent, limit)
-        done = await self.execute(stale) if stale else []
-        return [each for each in done if isinstance(each, RunStands)]
+        return await self._in_thread(self._billing.sweep_runs, silent=silent, limit=limit)
 
     # -- storage ----------------------------------------------------------------
 

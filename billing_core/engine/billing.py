@@ -137,7 +137,11 @@ class Billing(OverTime, TimeReads, Work):
     def finish(self, parts: Sequence[Part]) -> None:
         """Run parts that stand or fall alone, together where they can: what
         :class:`AsyncBilling` stands on."""
-        self._coalescer.finish(parts)
+        if not self._joined:
+            self._coalescer.finish(parts)
+            return
+        for part in parts:  # in the host's transaction, which an error ends
+            part.outcomes = self._run(part.commands)
 
     def execute_many(self, commands: Iterable[Command], *, batch: int = 1000) -> Iterator[Outcome]:
         """The outcomes of any number of commands, in order, ``batch`` to a commit, as they

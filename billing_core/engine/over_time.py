@@ -10,7 +10,8 @@ from attrs import evolve
 
 from billing_core.account_commands import Close
 from billing_core.commands import Command
-from billing_core.errors import BillingError, Refused
+from billing_core.engine.coalescing import Part
+from billing_core.errors import BillingError, Refused, StoreError
 from billing_core.money import Money
 from billing_core.outcomes import Closed, Outcome, Refusal, RunStands, StorageStands, Success
 from billing_core.ports import Clock, Store, Wanted
@@ -30,7 +31,7 @@ from billing_core.storage_commands import BillStorage, ReportStorage
 from billing_core.text import checked_name
 from billing_core.times import duration, micros, moment
 
-__all__ = ["OverTime", "closed", "closing", "silent_runs", "storage_bills", "told_at", "unwrapped"]
+__all__ = ["OverTime", "closed", "closing", "storage_bills", "told_at", "unwrapped"]
 
 _AT_ONCE = 500
 
@@ -42,13 +43,54 @@ def told_at(name: str, time: datetime | None, clock: Clock) -> str:
     return f"{checked_name('name', name)}@{clock() if time is None else micros('at', time)}"
 
 
-def silent_runs(store: Store, now: int, span: timedelta, limit: int) -> list[Command]:
-    """What closes the runs without a sign of life for so long."""
-    before = now - duration("silent", span)
-    return [
-        CloseSilentRun(org, f"{run}@{before}", run=run, since=moment(before))
-        for org, run in store.silent_runs(before, limit)
-    ]
+class _Sweep:
+    """Closes runs without a sign of life, of each org for itself: what cannot be closed, or an
+    org that cannot be written to, keeps no other run open."""
+
+    def __init__(self, store: Store, now: int, span: timedelta, limit: int) -> None:
+        self._store = store
+        self._before = now - duration("silent", span)
+        self._limit = limit
+        self._failed: set[tuple[str, str]] = set()
+        self._error: Exception | None = None
+        self._ended = False
+        self.closed: list[RunStands] = []
+
+    def parts(self) -> list[Part]:
+        """The longest silent of those that have not failed, by org; none once enough are closed."""
+        more = self._limit - len(self.closed)
+        if self._ended or more <= 0:
+            return []
+        found = self._store.silent_runs(self._before, more + len(self._failed))
+        since = moment(self._before)
+        some: dict[str, list[Command]] = {}
+        for org, run in [each for each in found if each not in self._failed][:more]:
+            key = f"{run}@{self._before}"
+            some.setdefault(org, []).append(CloseSilentRun(org, key, run=run, since=since))
+        return [Part(commands) for commands in some.values()]
+
+    def done(self, parts: Sequence[Part]) -> None:
+        # The last round is one in which the store answered nobody, or did not answer.
+        self._ended = all(_unanswered(part.error) for part in parts)
+        for part in parts:
+            for place, command in enumerate(part.commands):
+                outcome = part.error if part.outcomes is None else part.outcomes[place]
+                if isinstance(outcome, RunStands):
+                    self.closed.append(outcome)
+                else:
+                    assert isinstance(command, CloseSilentRun)
+                    self._failed.add((command.org, command.run))
+                    if isinstance(outcome, Exception):
+                        self._error = self._error or outcome
+
+    def result(self) -> list[RunStands]:
+        if self._error is not None and not self.closed:
+            raise self._error
+        return self.closed
+
+
+def _unanswered(error: Exception | None) -> bool:
+    return isinstance(error, StoreError) and error.retryable
 
 
 def storage_bills(
@@ -112,6 +154,10 @@ class OverTime:
 
     def execute(self, commands: Iterable[Command]) -> list[Outcome]:
         """See :meth:`Billing.execute`."""
+        raise NotImplementedError
+
+    def finish(self, parts: Sequence[Part]) -> None:
+        """See :meth:`Billing.finish`."""
         raise NotImplementedError
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
@@ -236,10 +282,16 @@ class OverTime:
         self, *, silent: timedelta = timedelta(minutes=15), limit: int = 1000
     ) -> list[RunStands]:
         """Close the runs of all orgs that gave no sign of life for so long, at their last one:
-        at most ``limit``, the longest silent first.  Its cost follows these."""
-        stale = silent_runs(self.store, self.clock(), silent, limit)
-        done = self.execute(stale) if stale else []
-        return [each for each in done if isinstance(each, RunStands)]
+        at most ``limit``, the longest silent first.  Its cost follows these.
+
+        A run that cannot be closed keeps no other open, whoever's it is; what was wrong with the
+        first such is raised once nothing else is left to close.
+        """
+        sweep = _Sweep(self.store, self.clock(), silent, limit)
+        while parts := sweep.parts():
+            self.finish(parts)
+            sweep.done(parts)
+        return sweep.result()
 
     # -- storage ----------------------------------------------------------------
 
