@@ -394,6 +394,12 @@ class Store(Protocol):
         an account or with entries."""
         ...
 
+    def ahead(self, org: str) -> Store:
+        """This store, for whoever is about to read all of an org once: what is asked first of
+        each table may have been fetched at once, of now.  Itself, where a question costs nothing.
+        """
+        ...
+
     def entry(self, org: str, key: str) -> Entry | None:
         """The entry of an operation and key, ``settle:req-1``."""
         ...

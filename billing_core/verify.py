@@ -282,9 +282,6 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
     org = audit.org
     audit.subject = lambda number: _subject(store, org, number)
     total = 0
-    with _readable(audit, "row"):
-        account = store.snapshot({org: Wanted(until=0)})[org].account
-        total = 0 if account is None else account.seq
     after = 0 if audit.account is None else audit.account.seq
     while page := store.entries(org, after=after, limit=_PAGE):
         for entry in page:
@@ -293,14 +290,23 @@ def _follow(audit: Audit, store: Store, progress: Progress | None) -> None:
             audit.note(f"entry {after}", "stands in the journal more than once")
             break
         after = page[-1].seq
+        if len(page) == _PAGE and not total and progress is not None:
+            total = _entries_in_all(audit, store)
         if progress is not None:
-            progress(org, after, total)
+            progress(org, after, max(total, after))
         if len(page) < _PAGE:
             break  # the last: of many small orgs each question more counts
 
 
+def _entries_in_all(audit: Audit, store: Store) -> int:
+    account = None
+    with _readable(audit, "row"):
+        account = store.snapshot({audit.org: Wanted(until=0)})[audit.org].account
+    return 0 if account is None else account.seq
+
+
 def _hold_against_tables(audit: Audit, store: Store, now: int) -> None:
-    org = audit.org
+    org, store = audit.org, store.ahead(audit.org)
     account = audit.account
     with _readable(audit, "row"):
         account = store.snapshot({org: Wanted(until=0)})[org].account

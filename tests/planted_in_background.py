@@ -4,6 +4,7 @@ WORK = "billing_core/engine/work.py"
 PASSES = "billing_core/engine/passes.py"
 IN_FLIGHT = "billing_core/engine/in_flight.py"
 OVER_TIME = "billing_core/engine/over_time.py"
+POSTGRES = "adapters/billing_adapters/postgres/__init__.py"
 ENGINE = "billing_core/engine/topups.py"
 ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
 PG_WORK = "adapters/billing_adapters/postgres/work.py"
@@ -21,6 +22,20 @@ TURNS = "tests/test_turns.py::test_"
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_BACKGROUND: list[Planted] = [
+    (
+        "verify asks PostgreSQL for each table by itself",
+        POSTGRES,
+        "ahead._fetched = dict(zip(first, found, strict=True))",
+        "ahead._fetched = {}",
+        ("tests/test_postgres.py::test_an_org_is_verified_in_a_few_round_trips",),
+    ),
+    (
+        "one row altered beyond reading ends a verification",
+        POSTGRES,
+        "            return self  # one of them fails, and is asked for by itself\n",
+        "            raise\n",
+        ("tests/test_every_column.py",),
+    ),
     (
         "runs that cannot be closed stand before all others for ever",
         OVER_TIME,

@@ -33,6 +33,7 @@ from billing_core import (
     AsyncBilling,
     Billing,
     Flat,
+    Grant,
     InvalidCommand,
     Limit,
     Money,
@@ -701,6 +702,38 @@ def spend(billing: Billing, key: str, member: str = "ann") -> int:
     return billing.deduct(
         "acme", key, cost, resource="tool", member=member, project="p"
     ).seq  # fmt: skip
+
+
+def test_an_org_is_verified_in_a_few_round_trips(
+    store: DisposableStore, exchanges: list[list[str]]
+) -> None:
+    """Its journal, its account, and all of its tables at once: a small org's has no second page."""
+    billing = limited(store)
+    spend(billing, "k")
+
+    def verified() -> int:
+        exchanges.clear()
+        found = billing.verify()
+        assert found.ok, found
+        return len(exchanges)
+
+    one = verified()
+    for n in range(10):
+        billing.open_account(f"org-{n}", livemode=False)
+        billing.grant(f"org-{n}", "g", usd("1"))
+    more = verified() - one
+    assert more <= 10 * 6, f"{more / 10} for each"
+
+
+def test_a_table_of_more_than_a_page_is_verified_whole(store: DisposableStore) -> None:
+    billing = funded(store)
+    for _ in billing.execute_many([Grant("acme", f"g{n}", amount=usd("1")) for n in range(1_001)]):
+        pass
+    assert billing.verify().ok
+    with psycopg.connect(store.dsn) as db:
+        query = f'UPDATE "{store.schema}".lots SET remainder = 5 WHERE lot = 1000'
+        assert db.execute(query).rowcount == 1
+    assert "lot 1000" in str(billing.verify().discrepancies)
 
 
 def test_a_limited_org_costs_no_round_trip_where_it_is_remembered(

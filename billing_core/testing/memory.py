@@ -289,6 +289,9 @@ class MemoryStore:
     def orgs(self, after: str = "", limit: int = 1000) -> Sequence[str]:
         return sorted(org for org in self._orgs if org > after)[:limit]
 
+    def ahead(self, org: str) -> MemoryStore:
+        return self
+
     def entry(self, org: str, key: str) -> Entry | None:
         known = self._orgs.get(org)
         return None if known is None else deepcopy(known.by_key.get(key))

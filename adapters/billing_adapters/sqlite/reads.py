@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from billing_adapters.filed import FILED, misfiled, readable
 from billing_adapters.sqlite import loading, rows, schema
@@ -113,6 +113,9 @@ class Reads(TopUpReads):
                     break
                 found.append(org)
         return found
+
+    def ahead(self, org: str) -> Self:
+        return self
 
     def entry(self, org: str, key: str) -> Entry | None:
         with self._reader() as db:
