@@ -104,7 +104,7 @@ class Catalogue:
         self._plans: dict[str, _Timeline[Plan]] = {}
         self._tiered: set[tuple[str, str, str]] = set()
         self._of: dict[str, set[tuple[str, str, str, str]]] = {}  # by resource: keys of prices
-        self._patterns: list[str] = []  # resources of prices that end in "*"
+        self._patterns: dict[str, None] = {}  # resources of prices that end in "*"
         for each in self.published:
             name, document = each.name, each.document()
             self._full[name] = self._full[each.version] = name
@@ -115,7 +115,7 @@ class Catalogue:
             else:
                 self.books[name] = document
                 self._add(name, document, effective)
-        self._patterns = [name for name in self._of if name.endswith("*")]
+        self._patterns = dict.fromkeys(name for name in self._of if name.endswith("*"))
         for prices in self._prices.values():
             prices.sort(key=lambda each: each[0])
         for plans in self._plans.values():

@@ -6,7 +6,7 @@ scopes of lots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from billing_core.errors import InvalidCommand
 from billing_core.text import checked_name
@@ -42,7 +42,12 @@ def meet(one: str, other: str) -> bool:
     return within(one, other) or within(other, one)
 
 
-def closest(patterns: Iterable[str], resource: str) -> list[str]:
-    """Those that name a resource: itself first, then the longest prefix."""
-    fitting = [name for name in patterns if fits(name, resource)]
-    return sorted(fitting, key=lambda name: (name == resource, len(name)), reverse=True)
+def closest(patterns: Collection[str], resource: str) -> list[str]:
+    """Those that name a resource: itself first, then the longest prefix.  Of a set or a mapping:
+    where there are more of them than the resource has prefixes, those are looked up."""
+    if len(patterns) <= len(resource):
+        fitting = [name for name in patterns if fits(name, resource)]
+        return sorted(fitting, key=lambda name: (name == resource, len(name)), reverse=True)
+    prefixes = (f"{resource[:length]}*" for length in range(len(resource), -1, -1))
+    names = [resource, *(name for name in prefixes if name != resource)]
+    return [name for name in names if name in patterns]

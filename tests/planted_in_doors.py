@@ -35,6 +35,20 @@ IN_DOORS: list[Planted] = [
         (COST + "::test_no_expression_goes_back_again_and_again",),
     ),
     (
+        "the end of a password is sought from each colon of a word",
+        "adapters/billing_adapters/credentials.py",
+        "        if begin >= without:",
+        "        if begin >= 0:",
+        (COST + "::test_a_message_of_many_users_and_no_password_costs_little",),
+    ),
+    (
+        "each pattern is compared with each name",
+        "billing_core/patterns.py",
+        "    if len(patterns) <= len(resource):",
+        "    if patterns:",
+        ("tests/test_patterns.py::test_a_name_is_looked_up_among_any_number_of_patterns",),
+    ),
+    (
         "a header that comes again is copied each time",
         HTTP + "messages.py",
         "        found.setdefault(name.lower(), []).append(value)\n",

@@ -4,6 +4,8 @@ import warnings
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from world import DAY, HOUR, LONG_AGO, MINUTE, T0, TICK, World, nanos
 
 from billing_core import (
@@ -22,6 +24,7 @@ from billing_core import (
     sandbox,
     tool,
 )
+from billing_core.patterns import closest, fits
 
 CALL = Price(Flat(1), unit="call")
 TOKEN = Price(Flat(1))
@@ -234,3 +237,34 @@ def test_what_is_named_as_its_price_is_or_more_widely_is_not_told() -> None:
 def test_a_discount_on_everything_may_come_before_any_price() -> None:
     world = World(priced=False)
     world.publish({}, version="less", plan="pro", percent_off={"*": 10})
+
+
+# -- looking names up ---------------------------------------------------------------
+
+
+class Read(dict):
+    """Patterns that say how often all of them were gone through."""
+
+    gone_through = 0
+
+    def __iter__(self):
+        self.gone_through += 1
+        return super().__iter__()
+
+
+def test_a_name_is_looked_up_among_any_number_of_patterns() -> None:
+    """What prices are found costs no more where an operator has thousands of patterns."""
+    many = Read.fromkeys(f"model:{number}*" for number in range(10_000))
+    many |= dict.fromkeys(("*", "model:*", "model:a*", "model:ab", "model:ab*"))
+    assert closest(many, "model:ab") == ["model:ab", "model:ab*", "model:a*", "model:*", "*"]
+    assert closest(many, "model:ab*") == ["model:ab*", "model:a*", "model:*", "*"]
+    assert closest(many, "x") == ["*"]
+    assert many.gone_through == 0
+
+
+@given(st.sets(st.text("ab*", max_size=4)), st.text("ab*", min_size=1, max_size=4))
+def test_few_patterns_and_many_name_the_same(patterns: set[str], name: str) -> None:
+    fitting = [each for each in patterns if fits(each, name)]
+    found = sorted(fitting, key=lambda each: (each == name, len(each)), reverse=True)
+    others = {f"z{number}" for number in range(9)}
+    assert closest(patterns, name) == closest(patterns | others, name) == found

@@ -7,7 +7,7 @@ is misspelt by libpq: so neither gets that far.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from billing_core.errors import InvalidCommand
@@ -111,8 +111,9 @@ _PLACE = re.compile(r"[./\\~]|[A-Za-z]:[/\\]")
 _CONNECTION = re.compile(r"^\s*[\w+.-]+://|\bpassword\s*=", re.IGNORECASE)
 _USER = re.compile(r"\w:")
 _PASSWORD = re.compile(
-    r"(\b\w[\w+.-]{0,20}://[^\s:/@]*:)\S+@|(\b(?:ssl)?password\s*=\s*)('[^']*'|\S+)", re.IGNORECASE
+    r"\b\w[\w+.-]{0,20}://[^\s:/@]*:|\b(?:ssl)?password\s*=\s*('[^']*'|\S+)", re.IGNORECASE
 )
+_BLANK = re.compile(r"\s")
 
 
 def is_connection_string(text: str) -> bool:
@@ -124,9 +125,35 @@ def is_connection_string(text: str) -> bool:
 
 def has_password(text: str) -> bool:
     """Whether a connection string, misspelt or not, may hold a password."""
-    return _PASSWORD.search(text) is not None
+    return any(_passwords(text))
 
 
 def without_passwords(text: str) -> str:
     """A message, without the passwords of connection strings that it may quote."""
-    return _PASSWORD.sub(lambda found: f"{found[1]}…@" if found[1] else f"{found[2]}…", text)
+    parts, last = [], 0
+    for begin, end in _passwords(text):
+        parts.append(text[last:begin])
+        last = end
+    return "…".join([*parts, text[last:]])
+
+
+def _passwords(text: str) -> Iterator[tuple[int, int]]:
+    """Where passwords stand: behind ``password =``, or from a user's colon to the last ``@`` of
+    the word, which is sought once a word, however many colons there are before it."""
+    place, without = 0, 0
+    while found := _PASSWORD.search(text, place):
+        begin, at = found.end(), -1
+        if found[1] is not None:
+            yield found.span(1)
+            place = begin
+            continue
+        if begin >= without:
+            blank = _BLANK.search(text, begin)
+            end = len(text) if blank is None else blank.start()
+            at = text.rfind("@", begin + 1, end)
+            without = end if at < 0 else 0
+        if at < 0:
+            place = found.start() + 1
+        else:
+            yield begin, at
+            place = at + 1
