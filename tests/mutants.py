@@ -344,7 +344,7 @@ def verdict(copy: Copy, mutant: Mutant, tests: list[str], budget: float) -> str:
     copy.write(path, changed.decode())
     ends = time.monotonic() + budget
     try:
-        for some in (tests[:FIRST], tests[FIRST:]):
+        for rest, some in enumerate((tests[:FIRST], tests[FIRST:])):
             if not some:
                 continue
             patience = max(10, int(ends - time.monotonic()))
@@ -352,7 +352,7 @@ def verdict(copy: Copy, mutant: Mutant, tests: list[str], budget: float) -> str:
                 done = copy.run("-x", "--tb=no", *some, patience=patience)
             except subprocess.TimeoutExpired:
                 # Either it hangs, or there are more tests than the budget has time for.
-                return "killed: hangs" if some is not tests[FIRST:] else "survived the budget"
+                return "survived the budget" if rest else "killed: hangs"
             if done.returncode > 2 and not any(each in done.stdout for each in NOT_IMPORTED):
                 raise RuntimeError(f"pytest ended with {done.returncode}:\n{done.stdout}")
             if done.returncode != 0:
