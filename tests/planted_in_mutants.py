@@ -240,4 +240,25 @@ BY_MUTANTS: list[Planted] = [
         "        if self.cap",
         (FOUND + "an_automatic_top_up_is_of_whole_minor_units",),
     ),
+    (
+        "a top-up that another worker saw to is a failure",
+        "billing_core/engine/work.py",
+        'if refused_for(error, "not_due") or refused_for(error, "dropped"):',
+        'if refused_for(error, "dropped"):',
+        (FOUND + "a_top_up_that_another_worker_was_quicker_to_see_to_is_no_failure",),
+    ),
+    (
+        "events are delivered by two at once",
+        "billing_core/engine/work.py",
+        "self.store.lease_events(org, name, now, now + _DELIVERY)",
+        "self.store.lease_events(org, name, now, now - _DELIVERY)",
+        (FOUND + "events_that_one_worker_delivers_are_not_delivered_by_another_meanwhile",),
+    ),
+    (
+        "of many events none that is there is compared",
+        "billing_core/audit_events.py",
+        "while seq is not None and seq <= entry.seq:",
+        "while seq is None and seq <= entry.seq:",
+        ("tests/test_verify.py::test_of_many_events_the_altered_one_alone_is_named",),
+    ),
 ]

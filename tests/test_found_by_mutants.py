@@ -501,3 +501,29 @@ def test_a_plan_s_time_has_a_zone_and_a_run_s_name_150_characters() -> None:
     assert len(SettleRun("acme", "k", run="r" * 150).run) == 150
     with pytest.raises(InvalidCommand, match="150 characters"):
         SettleRun("acme", "k", run="r" * 151)
+
+
+def test_a_top_up_that_another_worker_was_quicker_to_see_to_is_no_failure() -> None:
+    with till("fake") as t:
+        page = t.order("20")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(t.store, "due_topups", lambda *_, **__: [("acme", page.topup)])
+            run = t.run()
+        assert (run.failures, run.topups) == ([], 0)
+        t.check()
+
+
+def test_events_that_one_worker_delivers_are_not_delivered_by_another_meanwhile() -> None:
+    with till("fake") as t:
+        t.paid("20")
+        t.billing.set_low_balance("acme", "low", usd("15"))
+        t.spend("10")
+        other = t.engine()
+        told, doubled = [], []
+
+        def deliver(event) -> None:
+            told.append(event)
+            other.run_pending(deliver=doubled.append)
+
+        t.run(deliver=deliver)
+        assert told and doubled == []
