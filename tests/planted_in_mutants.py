@@ -261,4 +261,18 @@ BY_MUTANTS: list[Planted] = [
         "while seq is None and seq <= entry.seq:",
         ("tests/test_verify.py::test_of_many_events_the_altered_one_alone_is_named",),
     ),
+    (
+        "a reversal needs room for what nobody paid",
+        "billing_core/charging.py",
+        "ledger.check_room(returned=max(0, amount - story.unpaid))",
+        "ledger.check_room(returned=max(0, amount + story.unpaid))",
+        (FOUND + "a_charge_that_nobody_paid_can_be_reversed_however_large",),
+    ),
+    (
+        "a next lapse is wrong after the last end only",
+        "billing_core/verify.py",
+        "if ends and (there is None or there > min(ends)):",
+        "if ends and (there is None or there > max(ends)):",
+        ("tests/test_verify.py::test_a_next_lapse_between_two_ends_is_found",),
+    ),
 ]

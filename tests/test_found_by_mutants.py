@@ -23,6 +23,7 @@ from billing_core import (
     MoneyOverflow,
     Plan,
     Price,
+    PriceBook,
     Refusal,
     Refused,
     ReportStorage,
@@ -527,3 +528,13 @@ def test_events_that_one_worker_delivers_are_not_delivered_by_another_meanwhile(
 
         t.run(deliver=deliver)
         assert told and doubled == []
+
+
+@pytest.mark.every_store
+def test_a_charge_that_nobody_paid_can_be_reversed_however_large() -> None:
+    world = World()
+    world.billing.publish(PriceBook("dear", LONG_AGO, {"dear": {"unit": ONE_NANO}}))
+    charge = world.settle(units(2**62 + 2**61, "dear"))
+    world.reverse(charge)
+    assert (world.balance().debt, world.balance().used) == (0, 0)
+    assert world.wrong() == []

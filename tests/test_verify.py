@@ -662,3 +662,14 @@ def test_of_many_events_the_altered_one_alone_is_named() -> None:
     events[len(events) // 2] = middle._replace(data="{}")
     [found] = world.billing.verify().discrepancies
     assert found.where == f"event {middle.seq}"
+
+
+def test_a_next_lapse_between_two_ends_is_found() -> None:
+    world = World()
+    world.grant(100)
+    world.hold(10, life=HOUR, key="first")
+    world.hold(10, life=3 * HOUR, key="second")
+    account = org(world).account
+    account.next_lapse += 2 * 3600 * 10**6
+    [found] = world.billing.verify().discrepancies
+    assert (found.where, "next_lapse" in found.what) == ("account", True)
