@@ -72,20 +72,25 @@ DEDUCT = partial(Deduct, "o", "k", cost=units(1))
 PRICE = partial(PriceUnpriced, "o", "k", charge=1, version="v1")
 REVERSE = partial(Reverse, "o", "k", charge=1)
 CLOSE = partial(Close, "o", remainder="refund")
+SET_LIMIT = partial(SetLimit, "o", "k", amount=nanos(1))
+SET_LOW_BALANCE = partial(SetLowBalance, "o", "k", amount=nanos(1))
+START = partial(StartRun, "o", "k", spec=sandbox("box", {"second": 1}))
+SUSPEND = partial(SuspendRun, "o", "k", run="r")
+SIZE = partial(ReportStorage, "o", "k", workspace="w", size=1)
 EVERY = [
     OPEN, GRANT, HOLD, EXTEND, RELEASE, SETTLE, DEDUCT, PRICE, REVERSE, CLOSE,
     partial(SetPlan, "o", "k", plan=None),
-    partial(SetLimit, "o", "k", amount=nanos(1)),
-    partial(SetLowBalance, "o", "k", amount=nanos(1)),
-    partial(StartRun, "o", "k", spec=sandbox("box", {"second": 1})),
+    SET_LIMIT,
+    SET_LOW_BALANCE,
+    START,
     partial(Heartbeat, "o", "k", run="r"),
-    partial(SuspendRun, "o", "k", run="r"),
+    SUSPEND,
     partial(ResumeRun, "o", "k", run="r"),
     partial(StopRun, "o", "k", run="r"),
     partial(SettleRun, "o", "k", run="r"),
     partial(ForgiveRun, "o", "k", run="r", reason="ours"),
     partial(UndoForgiveness, "o", "k", run="r"),
-    partial(ReportStorage, "o", "k", workspace="w", size=1),
+    SIZE,
     partial(BillStorage, "o", "k", workspace="w"),
     partial(CloseSilentRun, "o", "k", run="r", since=T0),
 ]  # fmt: skip
@@ -124,6 +129,15 @@ BAD_FIELDS = [
     *((REVERSE, {"expires_at": bad}) for bad in BAD_TIMES),
     *((REVERSE, {"reason": bad}) for bad in BAD_NAMES if bad is not None),
     *((CLOSE, {"remainder": bad}) for bad in ("", "keep", None, 1)),
+    *(
+        (command, {"amount": bad})
+        for command in (SET_LIMIT, SET_LOW_BALANCE)
+        for bad in BAD_AMOUNTS
+        if bad not in (None, nanos(0))
+    ),
+    *((START, {"ahead": bad}) for bad in BAD_LIVES),
+    *((SUSPEND, {"until": bad}) for bad in BAD_TIMES),
+    *((SIZE, {"size": bad}) for bad in (-1, 1.5, "1", None, True)),
     *((OPEN, {"currency": bad}) for bad in ("usd", "US", "", None, 5)),
     *((OPEN, {"livemode": bad}) for bad in (None, 1, "yes")),
     *((OPEN, {"anchor": bad}) for bad in BAD_TIMES),
