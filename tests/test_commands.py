@@ -1,6 +1,6 @@
 """Commands refuse, when they are made, what no ledger would accept."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import partial
 from inspect import signature
@@ -57,7 +57,24 @@ from billing_core.testing import MemoryStore
 from billing_core.topup_commands import AskRefund
 
 BAD_NAMES = ["", "a" * 201, "a\nb", "a\x00b", "\ud800", "a\u200b", None, 5, b"a", True, ["a"]]
-BAD_TIMES = [datetime(2026, 1, 1), datetime.max.replace(tzinfo=UTC), "2026-01-01", 0, 1.5, True]
+
+
+class Nowhere(tzinfo):
+    """A time zone that does not know how far from UTC it is."""
+
+    def utcoffset(self, _: datetime | None) -> None:
+        return None
+
+
+BAD_TIMES = [
+    datetime(2026, 1, 1),
+    datetime(2026, 1, 1, tzinfo=Nowhere()),
+    datetime.max.replace(tzinfo=UTC),
+    "2026-01-01",
+    0,
+    1.5,
+    True,
+]
 BAD_AMOUNTS = [0, 5, 1.5, "5", Decimal(5), None, True, nanos(0), nanos(-1), float("nan")]
 BAD_LIVES = [timedelta(0), timedelta(-1), timedelta(days=3661), 60, 1.5, None, "1h"]
 BAD_CHARGES = [0, -1, 1.5, "1", None, True, 2**63, 10**5000]
