@@ -67,6 +67,9 @@ class Nowhere(tzinfo):
 
 
 BAD_TIMES = [
+    datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=Nowhere()),
+    datetime.max.replace(tzinfo=UTC), "2026-01-01", 0, 1.5, True,
+]  # fmt: skip
     datetime(2026, 1, 1),
     datetime(2026, 1, 1, tzinfo=Nowhere()),
     datetime.max.replace(tzinfo=UTC),
