@@ -70,14 +70,6 @@ BAD_TIMES = [
     datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=Nowhere()),
     datetime.max.replace(tzinfo=UTC), "2026-01-01", 0, 1.5, True,
 ]  # fmt: skip
-    datetime(2026, 1, 1),
-    datetime(2026, 1, 1, tzinfo=Nowhere()),
-    datetime.max.replace(tzinfo=UTC),
-    "2026-01-01",
-    0,
-    1.5,
-    True,
-]
 BAD_AMOUNTS = [0, 5, 1.5, "5", Decimal(5), None, True, nanos(0), nanos(-1), float("nan")]
 BAD_LIVES = [timedelta(0), timedelta(-1), timedelta(days=3661), 60, 1.5, None, "1h"]
 BAD_CHARGES = [0, -1, 1.5, "1", None, True, 2**63, 10**5000]
