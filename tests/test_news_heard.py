@@ -162,6 +162,30 @@ def test_news_that_may_be_gone_is_told_and_read_back(t) -> None:
     t.check()
 
 
+def test_what_was_paid_on_a_page_that_we_never_heard_of_is_read_back(t) -> None:
+    """The page opened and the answer was lost; it was paid, and so was every notice of that."""
+    t.run()
+    t.street.fault("timeout_after")
+    with pytest.raises(PaymentError):
+        t.order("10", key="k")
+    [page] = getattr(t.street, "sessions", None) or t.street._checkouts
+    t.street.pay(page)
+    t.street.deliveries()
+    t.wait(36 * DAY)
+    [known] = t.store.topups("acme")
+    assert (known.checkout, known.payment) == (None, None)
+    [difference] = t.differences()
+    with pytest.raises(Conflict, match="give that as payment="):
+        t.billing.read_back("acme", known.topup)
+    other = t.paid("20")
+    with pytest.raises(Conflict, match="is not of top-up"):
+        t.billing.read_back("acme", known.topup, payment=t.payment(other).id)
+    for _ in range(2):
+        t.billing.read_back("acme", known.topup, payment=difference.payment)
+    assert t.balance() == "30.00 USD"
+    t.check()
+
+
 def test_silence_is_no_lost_news(t) -> None:
     t.paid("10")
     for _ in range(40):

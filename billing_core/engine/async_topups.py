@@ -63,9 +63,9 @@ class AsyncTopUps(AsyncCalls):
         """Verify what the provider posted, and do what follows from it."""
         return await self._at_provider(self._billing.webhook, body, signature)
 
-    async def read_back(self, org: str, topup: str) -> Recorded:
+    async def read_back(self, org: str, topup: str, *, payment: str | None = None) -> Recorded:
         """Make the record of a top-up what the provider says of it now."""
-        return await self._at_provider(self._billing.read_back, org, topup)
+        return await self._at_provider(self._billing.read_back, org, topup, payment=payment)
 
     async def auto_topup(self, org: str, *, made: AutoTopUpSet | None = None) -> AutoTopUpStatus:
         """How an org's automatic top-up stands; ``made``: how it stood when that was set."""

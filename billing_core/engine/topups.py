@@ -322,17 +322,28 @@ class TopUps(Reads):
         name = payment or (None if page is None else page.payment) or known.payment
         return page, None if name is None else provider.read_payment(name)
 
-    def read_back(self, org: str, topup: str) -> Recorded:
+    def read_back(self, org: str, topup: str, *, payment: str | None = None) -> Recorded:
         """Make the record of a top-up what the provider says of it now: for what ``reconcile``
         names, should its news be lost.  Doing it again changes nothing.
 
-        Raises NotFound, and Conflict for one that the provider was never asked for.
+        ``payment``: the provider's id of the payment, as ``reconcile`` names it, for a top-up
+        whose record names neither page nor payment, since the provider's answer was lost.
+
+        Raises NotFound, and Conflict where there is nothing to read, or the payment is another's.
         """
         known = self._topup(org, topup)
-        if known.checkout is None and known.payment is None:
-            raise Conflict(f"top-up {topup!r} is {known.state}: there is nothing to read yet")
+        unheard = known.checkout is None and known.payment is None
+        if unheard and payment is None:
+            raise Conflict(
+                f"top-up {topup!r} is {known.state}, and no page or payment of it is on record; "
+                "if reconcile names a payment of it, give that as payment="
+            )
         with self._in_flight.one(org):
-            return self._fulfil(org, topup)
+            if not unheard or payment is None:
+                return self._fulfil(org, topup)
+            if self._whose(self._provider().read_payment(payment)) != (org, topup):
+                raise Conflict(f"payment {payment!r} is not of top-up {topup!r} of org {org!r}")
+            return self._fulfil(org, topup, payment=payment)
 
     # -- automatic top-up -------------------------------------------------------
 

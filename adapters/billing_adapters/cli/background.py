@@ -215,9 +215,10 @@ def reconcile(
 
 
 def _read_back(billing: Billing, found: Reconciliation) -> None:
-    for org, topup in dict.fromkeys((each.org, each.topup) for each in found.differences):
+    payments = {(each.org, each.topup): each.payment for each in found.differences}
+    for (org, topup), payment in payments.items():
         if topup is not None:
             try:
-                billing.read_back(org, topup)
+                billing.read_back(org, topup, payment=payment)
             except BillingError as error:
                 click.echo(f"{org}: top-up {topup}: {error}", err=True)
