@@ -214,8 +214,8 @@ IN_BACKGROUND: list[Planted] = [
     (
         "a top-up's refunds are made at one sitting",
         WORK,
-        'if refund[2] == "asked" and run.asks():',
-        'if refund[2] == "asked":',
+        "            if run.asks():  # else when it is due again\n",
+        "            if True:\n",
         (TURNS + "a_top_up_with_many_refunds_has_its_turn_as_others_do",),
     ),
     (

@@ -283,4 +283,21 @@ IN_PROVIDERS: list[Planted] = [
         'each["created"]',
         (CLIENT + "a_dispute_lost_after_it_was_won_in_another_currency_has_taken_it",),
     ),
+    (
+        "the first refund of a top-up is always first",
+        "billing_core/engine/work.py",
+        "turn = known.tries % max(1, len(asked))",
+        "turn = 0 % max(1, len(asked))",
+        ("tests/test_refunds.py::test_a_refund_that_the_provider_fails_at_delays_no_other",),
+    ),
+    (
+        "a payment of another top-up is read back",
+        "billing_core/engine/topups.py",
+        "if self._whose(self._provider().read_payment(payment)) != (org, topup):",
+        "if False:",
+        (
+            "tests/test_news_heard.py::"
+            "test_what_was_paid_on_a_page_that_we_never_heard_of_is_read_back",
+        ),
+    ),
 ]

@@ -2,7 +2,7 @@
 
 import attrs
 import pytest
-from till import DAY, MINUTE, URLS, till
+from till import DAY, HOUR, MINUTE, URLS, till
 
 from billing_adapters.fake_payments import FakePayments
 from billing_core import Billing, InvalidCommand, NotFound, PaymentError, Refused, usd
@@ -355,4 +355,19 @@ def test_an_old_answer_does_not_undo_a_newer_one(t) -> None:
     slow.confirm("acme", page.session)
     assert t.balance() == "0.00 USD"
     assert t.kinds() == ["topup", "clawback"]
+    t.check()
+
+
+def test_a_refund_that_the_provider_fails_at_delays_no_other(t) -> None:
+    page = t.paid("10")
+    for key, amount, fault in (("r1", "1", "error_before"), ("r2", "2", "timeout_before")):
+        t.street.fault("none", fault)
+        with pytest.raises(PaymentError):
+            t.billing.refund("acme", key, topup=page.topup, amount=usd(amount))
+    for _ in range(6):
+        t.wait(HOUR)
+    assert t.billing.topup("acme", page.topup).refunds[1][2] == "made"
+    for _ in range(30):
+        t.wait(HOUR)
+    assert t.balance() == "7.00 USD"
     t.check()

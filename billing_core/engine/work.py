@@ -181,9 +181,13 @@ class Work(TopUps):
             self._do(RecordTopUp(org, topup, failed="no page was opened"), Recorded)
         else:
             self._fulfil(org, topup)
-        for refund in self._topup(org, topup).refunds:
-            if refund[2] == "asked" and run.asks():  # else when it is due again
-                self._refund(org, topup, str(refund[0]))
+        known = self._topup(org, topup)
+        asked = [str(refund) for refund, _, state in known.refunds if state == "asked"]
+        turn = known.tries % max(1, len(asked))  # one that fails each time is not always first
+        for refund in (*asked[turn:], *asked[:turn]):
+            if run.asks():  # else when it is due again
+                with run.failing(org, f"refund {refund}"):
+                    self._refund(org, topup, refund)
         return True
 
     def _charge(self, org: str, known: TopUp) -> None:
