@@ -335,8 +335,8 @@ class TopUps(Reads):
         unheard = known.checkout is None and known.payment is None
         if unheard and payment is None:
             raise Conflict(
-                f"top-up {topup!r} is {known.state}: there is nothing to read, as no page or payment "
-                "of it is on record; if reconcile names a payment of it, give that as payment="
+                f"top-up {topup!r} is {known.state}: there is nothing to read, as no page or "
+                "payment of it is on record. If reconcile names one, give that as payment="
             )
         with self._in_flight.one(org):
             if not unheard or payment is None:
