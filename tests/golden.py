@@ -45,6 +45,10 @@ class Recorded(Billing):
         self.batches.append(batch)
         return super().execute(batch)
 
+    def finish(self, parts):
+        self.batches += [list(part.commands) for part in parts]
+        super().finish(parts)
+
 
 def live(store: Store) -> Recorded:
     """The whole life."""
