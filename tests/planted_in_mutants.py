@@ -275,4 +275,21 @@ BY_MUTANTS: list[Planted] = [
         "if ends and (there is None or there > max(ends)):",
         ("tests/test_verify.py::test_a_next_lapse_between_two_ends_is_found",),
     ),
+    (
+        "free time that was forgiven stays forgiven",
+        "billing_core/spans.py",
+        "            if not amount and not us:\n                continue\n            lines",
+        "            if not amount or not us:\n                continue\n            lines",
+        (FOUND + "time_that_cost_nothing_is_forgiven_and_counted_again",),
+    ),
+    (
+        "awaited, a page saves the method unless told otherwise",
+        "billing_core/engine/async_topups.py",
+        "        save_method: bool = False,\n        receipt_email",
+        "        save_method: bool = True,\n        receipt_email",
+        (
+            "tests/test_async_threads.py::"
+            "test_a_method_takes_the_same_with_the_same_defaults_whether_it_is_awaited_or_not",
+        ),
+    ),
 ]

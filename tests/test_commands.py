@@ -399,6 +399,14 @@ def test_reasoning_tokens_come_out_of_an_output_that_includes_them() -> None:
     assert parts(usage) == {"reasoning": 100}
 
 
+@pytest.mark.parametrize("part", ["input", "output", "cached_read", "cache_write", "reasoning"])
+@pytest.mark.parametrize("quantity", [-1, 1.5, "1", None, True])
+def test_each_part_of_a_model_s_tokens_is_a_whole_number(part: str, quantity: object) -> None:
+    rest = {"input": 10, "output": 10, "input_includes_cached": True}
+    with pytest.raises(InvalidCommand, match=part):
+        tokens("m", **(rest | {"output_includes_reasoning": True, part: quantity}))
+
+
 def test_it_must_be_said_whether_tokens_are_included_where_there_are_any() -> None:
     with pytest.raises(InvalidCommand, match="input_includes_cached"):
         tokens("m", input=5, cached_read=1)

@@ -538,3 +538,16 @@ def test_a_charge_that_nobody_paid_can_be_reversed_however_large() -> None:
     world.reverse(charge)
     assert (world.balance().debt, world.balance().used) == (0, 0)
     assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_time_that_cost_nothing_is_forgiven_and_counted_again() -> None:
+    world = boxes()
+    start(world, spec=sandbox("box", {"second": 1}, payer="customer"))
+    world.clock.advance(10 * SECOND)
+    stop(world)
+    world.billing.forgive_run("acme", "f", "r1", reason="ours")
+    assert world.billing.run("acme", "r1").forgiven_us == 10 * 10**6
+    world.billing.undo_forgiveness("acme", "u", "r1")
+    assert world.billing.run("acme", "r1").forgiven_us == 0
+    assert world.wrong() == []
