@@ -26,6 +26,7 @@ from billing_core.terms import NeedMore
 from billing_core.text import compact
 from billing_core.times import DAY, HOUR, duration, moment
 from billing_core.topup import (
+    DATED,
     KEEPS,
     AutoTopUp,
     TopUp,
@@ -181,7 +182,8 @@ def ask_refund(ledger: Ledger, ask: Ask) -> Outcome:
     if topup.payment is None or topup.paid_at is None:
         return refuse(ask, "not_paid")
     lapse(ledger, ask.time)
-    topup.refunds.append([command.refund, minor, "asked"])
+    asked = [command.refund, minor, "asked"]
+    topup.refunds.append([*asked, ledger.terms.now] if ledger.terms.level >= DATED else asked)
     topup.due_at = ledger.terms.now + duration("lease", ledger.terms.topups.lease)
     auto = _auto(ledger)
     auto.refunds += 1

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHARGED",
+    "DATED",
     "IN_FLIGHT",
     "KEEPS",
     "MOVES",
@@ -189,6 +190,8 @@ def _bound(amounts: tuple[Money, ...], default: tuple[Money, ...], currency: str
 
 KEEPS = 2
 """The level from which the digest is kept: the version before takes it for a fault."""
+DATED = 2
+"""The level from which a refund on record says when it was asked for."""
 
 
 def said_of(asked: str) -> str:
@@ -231,7 +234,8 @@ class TopUp:
     ``lot``: what it granted; ``granted``, ``clawed``: nanos, so far.  ``taken``:
     minor units that refunds, failed ones too, and disputes have ever taken.  ``clawbacks``:
     the entries that took credit back.  ``refunds``: ``[our id, minor units or None for all,
-    "asked", "made" or "refused"]``.  ``strays``: further payments for the same order.
+    "asked", "made" or "refused", when it was asked for]``, the last from level 2 on.
+    ``strays``: further payments for the same order.
     ``why``: of the state; of one that is ``calling``, why nobody is to be asked for it any
     more (:func:`misfit`); of one that is ``paid``, what the provider claims of its payment and
     is not believed.  ``paid_at``: when the provider made the payment.

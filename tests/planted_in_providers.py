@@ -182,8 +182,8 @@ IN_PROVIDERS: list[Planted] = [
     (
         "a charge is looked for by our own clock",
         WORK,
-        "since = first - DAY - _MARGIN",
-        "since = first - _MARGIN",
+        "since = first - DAY - MARGIN",
+        "since = first - MARGIN",
         (NEWS + "a_charge_whose_answer_was_lost_is_found_though_our_clock_leads",),
     ),
     (
@@ -298,6 +298,26 @@ IN_PROVIDERS: list[Planted] = [
         (
             "tests/test_news_heard.py::"
             "test_what_was_paid_on_a_page_that_we_never_heard_of_is_read_back",
+        ),
+    ),
+    (
+        "a refund whose key was edited away is made again",
+        "billing_core/engine/topups.py",
+        "        made = made or _made_unnamed(known, payment, asked, until)\n",
+        "",
+        (
+            "tests/test_news_heard.py::"
+            "test_a_refund_whose_answer_was_lost_is_made_once_though_its_key_is_edited_away",
+        ),
+    ),
+    (
+        "of two refunds of as much without a key one is made for both",
+        "billing_core/engine/topups.py",
+        "    return unnamed > taken\n",
+        "    return unnamed > 0\n",
+        (
+            "tests/test_news_heard.py::"
+            "test_two_refunds_of_as_much_whose_keys_were_edited_away_are_two",
         ),
     ),
 ]

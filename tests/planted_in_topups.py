@@ -230,14 +230,14 @@ IN_TOPUPS: list[Planted] = [
     (
         "charged again once the key has lapsed",
         WORK,
-        "if age < provider.keys_kept - _MARGIN:",
+        "if age < provider.keys_kept - MARGIN:",
         "if True:",
         (AUTO + "one_that_was_never_made_fails_for_good_once_keys_have_lapsed",),
     ),
     (
         "given up while it may be under way",
         WORK,
-        "return found, age > provider.keys_kept + _MARGIN",
+        "return found, age > provider.keys_kept + MARGIN",
         "return found, True",
         (AUTO + "one_that_was_never_made_fails_for_good_once_keys_have_lapsed",),
     ),

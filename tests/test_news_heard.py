@@ -336,6 +336,73 @@ def test_a_refund_that_was_made_is_made_once_though_its_key_is_edited_away(t) ->
     t.check()
 
 
+@pytest.mark.parametrize("edited", [True, False])
+def test_a_refund_whose_answer_was_lost_is_made_once_though_its_key_is_edited_away(
+    t, edited
+) -> None:
+    page = t.paid("10")
+    t.run()
+    refund = t.provider.refund
+    lost = []
+
+    class Lost:
+        def __getattr__(self, name):
+            return getattr(t.provider, name)
+
+        def refund(self, payment, **asked):
+            made = refund(payment, **asked)
+            if lost:
+                return made
+            lost.append(made)
+            if edited:
+                t.street.relabel(made.id)
+            raise PaymentError("no answer", kind="timeout", retryable=True)
+
+    t.billing.payments = Lost()
+    with pytest.raises(PaymentError):
+        t.billing.refund("acme", "r", topup=page.topup, amount=usd("3"))
+    t.clock.advance(26 * HOUR)
+    for _ in range(4):
+        t.wait(2 * HOUR)
+    assert [each.amount for each in t.payment(page).refunds] == [300]
+    [known] = t.billing.topup("acme", page.topup).refunds
+    assert known[2] == "made"
+    assert t.balance() == "7.00 USD"
+    t.billing.refund("acme", "r2", topup=page.topup, amount=usd("3"))
+    assert t.balance() == "4.00 USD", "another of as much is another"
+    t.check()
+
+
+def test_two_refunds_of_as_much_whose_keys_were_edited_away_are_two(t) -> None:
+    """Of the second nobody has heard at the provider."""
+    page = t.paid("10")
+    t.run()
+    refund, calls = t.provider.refund, []
+
+    class Lost:
+        def __getattr__(self, name):
+            return getattr(t.provider, name)
+
+        def refund(self, payment, **asked):
+            calls.append(payment)
+            if len(calls) == 1:
+                t.street.relabel(refund(payment, **asked).id)
+            if len(calls) <= 2:
+                raise PaymentError("no answer", kind="timeout", retryable=True)
+            return refund(payment, **asked)
+
+    t.billing.payments = Lost()
+    for key in ("r1", "r2"):
+        with pytest.raises(PaymentError):
+            t.billing.refund("acme", key, topup=page.topup, amount=usd("3"))
+    t.clock.advance(26 * HOUR)
+    for _ in range(4):
+        t.wait(2 * HOUR)
+    assert [each.amount for each in t.payment(page).refunds] == [300, 300]
+    assert t.balance() == "4.00 USD"
+    t.check()
+
+
 def test_a_payment_of_nobody_is_still_nobody_s(t) -> None:
     t.paid("10")
     order = CheckoutOrder(

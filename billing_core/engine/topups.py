@@ -7,7 +7,7 @@ what it says is put on record after.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -52,6 +52,7 @@ __all__ = ["AutoTopUpStatus", "TopUpPage", "TopUps"]
 _S = TypeVar("_S", bound="Success")
 
 _TIMES = 10  # that an answer may be outdated in a row
+MARGIN = 15 * 60_000_000  # clocks differ, and requests take their time
 
 
 @frozen
@@ -428,6 +429,8 @@ class TopUps(Reads):
         assert known.payment is not None
         payment = provider.read_payment(known.payment)
         made = any(each.key == refund for each in payment.refunds)
+        until = self.clock() - provider.keys_kept + MARGIN
+        made = made or _made_unnamed(known, payment, asked, until)
         if asked[2] == "refused":
             raise PaymentError(
                 f"the provider has refused this refund of top-up {topup!r}; ask with a new key",
@@ -444,6 +447,23 @@ class TopUps(Reads):
                 raise
             made = True
         return self._fulfil(org, topup, refund=refund if made else None)
+
+
+def _made_unnamed(
+    known: TopUp, payment: Payment, asked: Sequence[str | int | None], until: int
+) -> bool:
+    """Whether a refund that got no answer is one that the provider lists without our key, which
+    somebody may have edited away.  Only of those asked for before ``until``: for a later one, the
+    provider knows the key, and to ask again is no second refund."""
+    _, amount, state, *since = asked
+    if state != "asked" or (since and int(since[0] or 0) > until):
+        return False
+    ours = {each.key for each in payment.refunds}
+    unnamed = sum(each.key is None and each.amount == amount for each in payment.refunds)
+    taken = sum(
+        each[2] == "made" and each[1] == amount and each[0] not in ours for each in known.refunds
+    )
+    return unnamed > taken
 
 
 def refused_for(error: BillingError, reason: str) -> bool:

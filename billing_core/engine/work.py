@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 
 from billing_core.engine.clock_check import ClockCheck
 from billing_core.engine.passes import SLICE, Failure, Pass, Pending, in_turn
-from billing_core.engine.topups import TopUps, refused_for
+from billing_core.engine.topups import MARGIN, TopUps, refused_for
 from billing_core.errors import BillingError, InvalidCommand, NotFound, Outdated, PaymentError
 from billing_core.outcomes import Changed, Recorded
 from billing_core.ports import Wanted
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Deliver", "Delivery", "Failure", "Pending", "Work"]
 
 _MINUTE = 60_000_000
-_MARGIN = 15 * _MINUTE  # clocks differ, and requests take their time
 _SWEEP_EVERY = 5 * _MINUTE
 _SLACK = 10 * _MINUTE  # news can be listed late
 _DELIVERY = 5 * _MINUTE  # for how long a deliverer has an org's events to itself
@@ -182,7 +181,7 @@ class Work(TopUps):
         else:
             self._fulfil(org, topup)
         known = self._topup(org, topup)
-        asked = [str(refund) for refund, _, state in known.refunds if state == "asked"]
+        asked = [str(each[0]) for each in known.refunds if each[2] == "asked"]
         turn = known.tries % max(1, len(asked))  # one that fails each time is not always first
         for refund in (*asked[turn:], *asked[:turn]):
             if run.asks():  # else when it is due again
@@ -231,12 +230,12 @@ class Work(TopUps):
         one may yet come to light; None, it is safe to ask again."""
         first = known.started or known.created
         # By the provider's clock, which ours may lead: it is a day at most (rule 3.8).
-        since = first - DAY - _MARGIN
+        since = first - DAY - MARGIN
         found = provider.find_charge(attempt.attempt, customer=attempt.customer, since=since)
         age = self.clock() - first
-        if age < provider.keys_kept - _MARGIN:
+        if age < provider.keys_kept - MARGIN:
             return found, None
-        return found, age > provider.keys_kept + _MARGIN
+        return found, age > provider.keys_kept + MARGIN
 
     # -- news -------------------------------------------------------------------
 
