@@ -113,12 +113,13 @@ def extend(ledger: Ledger, ask: Ask) -> Outcome:
     added = 0 if command.add is None else command.add.nanos
     quoted = _quoted_anew(ledger, hold, until)
     counts: dict[str, int] = {}
+    at = ask.at
     if quoted is not None:
         added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))
         counts = billed(quoted.lines)
-    use = Use(
-        hold.member, hold.project, hold.resource, ask.at, counts.items(), until, hold.counted
-    )  # fmt: skip
+        # Its clock may be behind that of the hold, which is used at no time before.
+        at = max(at, ledger.state.entries[f"hold:{hold.key}"].at)
+    use = Use(hold.member, hold.project, hold.resource, at, counts.items(), until, hold.counted)
     no = bound(ledger, use, added, replaced=replaced)
     if no is not None:
         return refused(command.org, command.key, no, ask.time)
@@ -135,7 +136,7 @@ def extend(ledger: Ledger, ask: Ask) -> Outcome:
     effects: dict[str, object] = {"expires_at": until, "parts": hold.parts}
     if quoted is not None:
         before = hold.counted
-        _announce_anew(ledger, hold, counts, ask.at)
+        _announce_anew(ledger, hold, counts, at)
         if hold.counted != before:
             effects["counted"] = hold.counted
     return finish(ledger, ask, sum(part[1] for part in hold.parts), effects)

@@ -184,4 +184,14 @@ IN_EXTENSIONS: list[Planted] = [
         "                    pass\n",
         (REACHES + "what_others_used_of_the_next_period_stays_counted_when_a_run_reaches_it",),
     ),
+    (
+        "an extension by a clock of the period before begins its counter anew",
+        "billing_core/holding.py",
+        '        at = max(at, ledger.state.entries[f"hold:{hold.key}"].at)\n',
+        "",
+        (
+            "tests/test_hold_extended.py::test_an_extension_by_a_clock_of_the_period_before"
+            "_forgets_nothing_that_was_used_in_it",
+        ),
+    ),
 ]

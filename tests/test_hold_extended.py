@@ -388,3 +388,16 @@ def test_the_audit_finds_what_an_extension_did_not_announce() -> None:
     (_, last) = sorted(org.counters)
     org.counters[last].components["unit"][3] -= 1
     assert any("counter" in each for each in world.wrong())
+
+
+@pytest.mark.every_store
+def test_an_extension_by_a_clock_of_the_period_before_forgets_nothing_that_was_used_in_it() -> None:
+    world = World(priced=False)
+    world.publish(unit(TIERS))
+    world.grant(10_000)
+    world.settle(units(7), occurred_at=T0 - HOUR)
+    hold = world.hold(units(5), life=DAY)
+    world.extend(hold, life=2 * DAY, at=T0 - MINUTE)
+    late = world.settle(units(1), occurred_at=T0 - HOUR)
+    assert [line.counter for line in late.lines] == [7]
+    assert world.wrong() == []

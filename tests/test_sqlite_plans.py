@@ -77,8 +77,10 @@ def test_every_statement_searches_by_an_index(store: SqliteStore, name: str) -> 
         for statement in asked:
             plan = [row[3] for row in db.execute("EXPLAIN QUERY PLAN " + statement)]
             for step in plan:
-                # Of what is published everything is read; VALUES and subqueries are no tables.
-                table = step.startswith("SCAN") and not step.startswith("SCAN CONSTANT ROW")
+                # Of what is published everything is read; VALUES, subqueries and lists that come
+                # with a statement are no tables.
+                none = ("SCAN CONSTANT ROW", "SCAN json_each ")
+                table = step.startswith("SCAN") and not step.startswith(none)
                 assert not table or "published" in statement, (statement, plan)
     db.close()
 
