@@ -285,8 +285,8 @@ IN_BACKGROUND: list[Planted] = [
     (
         "an ended connection that was given back counts as lost",
         POOL,
-        "        line._pool = None  # another is made for it: it is not lost\n",
-        "        pass\n",
+        "            conn._pool = None\n",
+        "            pass\n",
         (INTERRUPTS + "who_is_interrupted_while_what_was_begun_is_undone",),
     ),
     (

@@ -74,6 +74,16 @@ _IDLE, _UNKNOWN = int(TransactionStatus.IDLE), int(TransactionStatus.UNKNOWN)
 _RESTS = 1.0  # second
 
 
+class _Pool(ConnectionPool[Line]):
+    """Notes at once, not when it has come back from there, that another is made for one that has
+    ended: an interrupt in between would have two made for it."""
+
+    def _return_connection(self, conn: Line, *args: Any, **named: Any) -> None:
+        super()._return_connection(conn, *args, **named)
+        if conn.pgconn.transaction_status == _UNKNOWN:
+            conn._pool = None
+
+
 class Lines:
     """A pool of connections, made when one is first asked for; a forked process makes its
     own.  ``check``: done once, with the first connection.
@@ -134,7 +144,7 @@ class Lines:
             with self._mutex:
                 pool = self._pool
                 if pool is None:
-                    pool = self._pool = ConnectionPool(
+                    pool = self._pool = _Pool(
                         self._dsn,
                         connection_class=self._connecting(),
                         kwargs={"autocommit": True, "prepare_threshold": None},
@@ -305,17 +315,13 @@ def _pooled(line: Line) -> bool:
 def _back(line: Line) -> None:
     """To its pool, which closes what is of no use any more."""
     pool: Any = line._pool
-    ended = line.pgconn.transaction_status == _UNKNOWN
     try:
         pool.putconn(line)
     except BaseException:
-        if line._pool is not None:  # else it is in the pool
+        if line._pool is not None:  # else it is in the pool, or another is made for it
             line.pgconn.finish()
             pool.putconn(line)
-            line._pool = None
         raise
-    if ended:
-        line._pool = None  # another is made for it: it is not lost
 
 
 def _taken(pool: ConnectionPool[Line]) -> Line:
