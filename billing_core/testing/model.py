@@ -596,6 +596,9 @@ class Model:
         fixed = sum(use.amount for use in gone if use.piece.price is None)
         bill = self.tariff.bill(org.uses, pieces, charge.resource, period, -(most + before - fixed))
         less = fixed - bill.amount
+        back = max(0, less - before)
+        if org.credit() + back > MOST:  # before anything is changed
+            raise Wrong("MoneyOverflow")
         seq = org.seq
         for piece, exact, amount in bill.pieces:
             place = (seq, charge.occurred, charge.member, charge.resource, charge.item, period)
@@ -603,7 +606,6 @@ class Model:
             org.uses.append(Used(*place, piece, exact, given, piece.raw))
         org.undone[charge.seq] = seq, less
         org.post(f"undone:{charge.seq}", time, 0)
-        back = max(0, less - before)
         sums = {"forgiveness": 0, "expiry": 0}
         rest = back - min(back, charge.amount - org.reversed(charge.seq))
         first = back - rest
