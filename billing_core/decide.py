@@ -328,8 +328,8 @@ def _grant(ledger: Ledger, ask: Ask) -> Outcome:
     expires_at = None if expires is None else micros("expires_at", expires)
     check_future("expires_at", expires_at, ask)
     amount = command.amount.nanos
-    ledger.check_room(granted=amount)
     lapse(ledger, ask.time)
+    ledger.check_room(granted=amount)  # beside the allowance of a period that begins
     account = ledger.account
     lot = Lot(
         account.lots + 1, account.seq + 1, command.kind, command.priority, amount, 0, 0,

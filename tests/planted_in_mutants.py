@@ -292,4 +292,11 @@ BY_MUTANTS: list[Planted] = [
             "test_a_method_takes_the_same_with_the_same_defaults_whether_it_is_awaited_or_not",
         ),
     ),
+    (
+        "credit is looked at before the allowance of the period has come",
+        "billing_core/decide.py",
+        "    lapse(ledger, ask.time)\n    ledger.check_room(granted=amount)",
+        "    ledger.check_room(granted=amount)\n    lapse(ledger, ask.time)",
+        (FOUND + "credit_beside_an_allowance_that_fills_64_bits_is_refused",),
+    ),
 ]

@@ -551,3 +551,19 @@ def test_time_that_cost_nothing_is_forgiven_and_counted_again() -> None:
     world.billing.undo_forgiveness("acme", "u", "r1")
     assert world.billing.run("acme", "r1").forgiven_us == 0
     assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_credit_beside_an_allowance_that_fills_64_bits_is_refused() -> None:
+    """The allowance is that of a period which nobody has asked for yet."""
+    world = World()
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, allowance=nanos(10)))
+    world.billing.set_plan("acme", "plan", "p")
+    world.grant(MAX_NANOS - 20)
+    world.settle(10)
+    world.clock.advance(timedelta(days=32))
+    with pytest.raises(MoneyOverflow):
+        world.grant(15)
+    world.grant(10)
+    assert world.balance().balance == MAX_NANOS
+    assert world.wrong() == []

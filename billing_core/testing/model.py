@@ -208,9 +208,9 @@ class Model:
         amount = command.amount.nanos
         if expires is not None and expires <= time:
             raise Wrong("InvalidCommand")
+        org.lapse(time)
         if org.credit() + amount > MOST:
             raise Wrong("MoneyOverflow")
-        org.lapse(time)
         number = len(org.lots) + 1
         org.lots[number] = LotFact(number, command.kind, command.priority, expires, command.scope)
         org.move(_SOURCES[command.kind], f"lot:{number}", amount, "grant")
