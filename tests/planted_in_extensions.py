@@ -75,7 +75,7 @@ IN_EXTENSIONS: list[Planted] = [
     (
         "an extension does not announce what it may use in the next period",
         HOLDING,
-        "        _announce_anew(ledger, hold, counts, ask.at)\n",
+        "        _announce_anew(ledger, hold, counts, at)\n",
         "",
         (EXTENDED + "others_reckon_with_a_hold_in_the_period_that_it_was_extended_into",),
     ),
