@@ -271,7 +271,7 @@ IN_BACKGROUND: list[Planted] = [
     (
         "an interrupted giving back keeps the connection",
         POOL,
-        "        if line._pool is not None:  # else it is in the pool\n",
+        "        if line._pool is not None:  # else it is in the pool, or another is made for it\n",
         "        if False:\n",
         (INTERRUPTS + "who_is_interrupted_while_a_connection_is_given_back",),
     ),
