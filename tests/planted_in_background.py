@@ -30,13 +30,6 @@ IN_BACKGROUND: list[Planted] = [
         ("tests/test_postgres.py::test_an_org_is_verified_in_a_few_round_trips",),
     ),
     (
-        "one row altered beyond reading ends a verification",
-        POSTGRES,
-        "            return self  # one of them fails, and is asked for by itself\n",
-        "            raise\n",
-        ("tests/test_every_column.py",),
-    ),
-    (
         "runs that cannot be closed stand before all others for ever",
         OVER_TIME,
         "self._ended = all(_unanswered(part.error) for part in parts)",
