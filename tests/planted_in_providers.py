@@ -320,4 +320,11 @@ IN_PROVIDERS: list[Planted] = [
             "test_two_refunds_of_as_much_whose_keys_were_edited_away_are_two",
         ),
     ),
+    (
+        "a refund by hand is taken for one that does not say when it was asked for",
+        "billing_core/engine/topups.py",
+        'if state != "asked" or not since or int(since[0] or 0) > until:',
+        'if state != "asked" or (since and int(since[0] or 0) > until):',
+        ("tests/test_news_heard.py::test_a_refund_by_hand_of_as_much_is_another",),
+    ),
 ]

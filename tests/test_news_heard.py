@@ -373,6 +373,19 @@ def test_a_refund_whose_answer_was_lost_is_made_once_though_its_key_is_edited_aw
     t.check()
 
 
+@in_memory
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_refund_by_hand_of_as_much_is_another(t, level, monkeypatch) -> None:
+    monkeypatch.setattr(MemoryStore, "level", lambda _: level)
+    t.billing = t.engine()
+    page = t.paid("10")
+    t.street.refund_in_dashboard(t.payment(page).id, 300)
+    t.deliver()
+    t.billing.refund("acme", "r", topup=page.topup, amount=usd("3"))
+    assert [each.amount for each in t.payment(page).refunds] == [300, 300]
+    assert t.balance() == "4.00 USD"
+
+
 def test_two_refunds_of_as_much_whose_keys_were_edited_away_are_two(t) -> None:
     """Of the second nobody has heard at the provider."""
     page = t.paid("10")

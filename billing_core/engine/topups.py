@@ -454,9 +454,11 @@ def _made_unnamed(
 ) -> bool:
     """Whether a refund that got no answer is one that the provider lists without our key, which
     somebody may have edited away.  Only of those asked for before ``until``: for a later one, the
-    provider knows the key, and to ask again is no second refund."""
+    provider knows the key, and to ask again is no second refund.  One that does not say when it
+    was asked for, as before level 2, is asked for again.
+    """
     _, amount, state, *since = asked
-    if state != "asked" or (since and int(since[0] or 0) > until):
+    if state != "asked" or not since or int(since[0] or 0) > until:
         return False
     ours = {each.key for each in payment.refunds}
     unnamed = sum(each.key is None and each.amount == amount for each in payment.refunds)
