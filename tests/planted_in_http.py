@@ -9,6 +9,7 @@ ACCESS = "tests/test_http_access.py"
 CONTRACT = "tests/test_http_contract.py"
 PAYING = "tests/test_http_paying.py"
 
+PAGE = "tests/test_http_page.py"
 EXAMPLES = "tests/test_examples.py::test_"
 URLS = "tests/test_payment_values.py::test_"
 
@@ -145,5 +146,12 @@ IN_HTTP: list[Planted] = [
         "        except ClientDisconnect:\n",
         "        except KeyError:\n",
         (EXAMPLES + "an_upload_that_is_broken_off_is_no_traceback",),
+    ),
+    (
+        "the page reads its history beside the top-ups",
+        HTTP + "page/page.js",
+        "showPaying(admin).finally(changed)",
+        "showPaying(admin), changed()",
+        (PAGE + "::test_a_top_up_that_ends_while_the_page_opens_is_shown",),
     ),
 ]

@@ -392,6 +392,18 @@ def test_automatic_top_ups_and_the_way_to_recover(page) -> None:
     expect(page.locator("#times")).to_have_value("9")
 
 
+def test_a_top_up_that_ends_while_the_page_opens_is_shown(page) -> None:
+    """The history is asked for once it is known whether a top-up is under way: else one that ends
+    between the two answers would be missing from it, and nothing would look again."""
+    told = []
+    page.on("request", lambda request: told.append(("asks", request.url.split("/v1/billing/")[-1])))
+    page.on("response", lambda answer: told.append(("has", answer.url.split("/v1/billing/")[-1])))
+    opened(page, "bo")
+    [known] = [at for at, each in enumerate(told) if each == ("has", "auto-topup")]
+    asked = [at for at, each in enumerate(told) if each[0] == "asks" and "history" in each[1]]
+    assert asked and known < min(asked)
+
+
 def test_a_server_that_is_gone_is_said(page) -> None:
     opened(page, "ana")
     page.route("**/v1/billing/**", lambda route: route.abort())

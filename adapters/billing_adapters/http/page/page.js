@@ -197,7 +197,8 @@ async function enter() {
   $("enter").hidden = true;
   for (const id of ["portal", "who", "leave"]) $(id).hidden = false;
   await asking(returned)();
-  await Promise.all([changed(), showUsage(), showPaying(admin)]);
+  // The credit is read after the top-ups: of one that has ended by then, it is shown.
+  await Promise.all([showPaying(admin).finally(changed), showUsage()]);
 }
 
 const changed = () => Promise.all([showCredit(), showHistory(false)]);

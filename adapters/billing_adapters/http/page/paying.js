@@ -96,7 +96,7 @@ async function save() {
 // -- how it stands --------------------------------------------------------------
 
 function show(data) {
-  const ended = auto?.inFlight && !data.inFlight;
+  const bought = auto !== null && auto.lastTopupAt !== data.lastTopupAt;
   auto = data;
   const status = !auto.enabled ? "Off" : auto.pausedReason ? "Paused" : auto.inFlight ? "On: a top-up is under way" : "On";
   const facts = [
@@ -114,7 +114,7 @@ function show(data) {
   showPaused();
   clearTimeout(timer);
   if (auto.inFlight) timer = setTimeout(look, LOOK_AGAIN);
-  if (ended) host.asking(host.changed)();
+  if (bought) host.asking(host.changed)();
 }
 
 function showPaused() {
