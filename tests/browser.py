@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[1]).absolute()
 HOME = ROOT / ".venv" / "browser"
+if not HOME.exists() and (Path(sys.prefix) / "browser").exists():  # a copy of the tests alone
+    HOME = Path(sys.prefix) / "browser"
 PACKAGE = "@sparticuz/chromium@~147.0.0"
 UNPACK = """
 const [from, to] = process.argv.slice(1), fs = require('fs'), zlib = require('zlib');
