@@ -39,11 +39,16 @@ from billing_core import (
     sandbox,
     usd,
 )
+from billing_core.minor_units import to_minor
 from billing_core.money import MAX_NANOS
+from billing_core.payments import Checkout, Refund
 from billing_core.testing import MemoryStore
 from billing_core.testing.machine import FewDebts
+from billing_core.testing.payment_world import order
 from billing_core.topup import AutoTopUp, TopUp, attempt_ends
 from billing_core.topup_commands import SetAutoTopUp
+
+PER_US = Price(Flat(1), unit="microsecond")
 
 
 @pytest.mark.parametrize("kind", ["fake", "stripe"])
@@ -567,3 +572,204 @@ def test_credit_beside_an_allowance_that_fills_64_bits_is_refused() -> None:
     world.grant(10)
     assert world.balance().balance == MAX_NANOS
     assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_nano_that_time_told_late_took_is_held_for_the_deadline_again() -> None:
+    world = World(priced=False)
+    world.publish({"sandbox:box": {"second": PER_US, "suspended_second": PER_US}})
+    world.grant(10**12)
+    start(world)
+    world.clock.advance(10 * US)
+    until = beat(world).funded_until
+    held = world.balance().held
+    late = world.billing.suspend_run("acme", "r1", occurred_at=T0, until=T0 + US)
+    assert (late.charged, late.funded_until, world.balance().held) == (0, until, held - 1)
+    assert beat(world, key="again").funded_until == until
+    assert world.balance().held == held
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_what_is_held_pays_for_running_and_suspended_over_the_end_of_a_period() -> None:
+    """Each is rounded up by itself."""
+    world = World(priced=False)
+    cost = Price(Flat(1000, 1_000_000), unit="microsecond", increment=60 * 10**6)
+    world.publish({"sandbox:box": {"second": cost, "suspended_second": cost}})
+    world.grant(10**9)
+    world.clock.advance(31 * DAY - 2 * SECOND)
+    start(world, ahead=10 * SECOND)
+    held = world.balance().held
+    world.clock.advance(4 * SECOND)
+    world.billing.suspend_run("acme", "r1")
+    world.clock.advance(4 * SECOND)
+    stop(world)
+    assert spent(world) == 120_000 <= held
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_run_that_is_told_ahead_of_the_clock_ends_with_its_account() -> None:
+    """Its last minute is of the next billing period."""
+    world = boxes()
+    world.clock.advance(31 * DAY - MINUTE)
+    start(world)
+    world.clock.advance(50 * SECOND)
+    assert beat(world, occurred_at=world.clock.now + 30 * SECOND).charged == 80_000
+    world.billing.close("acme", remainder="write_off")
+    view = world.billing.run("acme", "r1")
+    assert (view.state, view.settled, view.settled_us) == ("settled", 80_000, 80 * 10**6)
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_refused_start_lacks_what_its_least_time_costs_at_the_price_to_come() -> None:
+    world = boxes(grant=0)
+    twice = Price(Flat(2000, 1_000_000), unit="microsecond")
+    world.publish({"sandbox:box": {"second": twice}}, version="v2", effective_at=T0 + HOUR)
+    world.clock.advance(HOUR - 5 * SECOND)
+    with pytest.raises(Refused) as refused:
+        start(world, least=10 * SECOND)
+    assert refused.value.refusal.shortfall == 20_000
+
+
+@pytest.mark.every_store
+def test_a_start_that_asks_for_more_than_prices_are_known_for_runs_as_far_as_they_are() -> None:
+    world = boxes()
+    started = start(world, ahead=HOUR, least=HOUR)
+    assert (started.funded_until, started.bound_by) == (T0 + 9 * MINUTE, "horizon")
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize(("credit", "allowed"), [(61_000, True), (60_999, False)])
+def test_a_run_that_resumes_has_a_second_paid(credit, allowed) -> None:
+    world = boxes(grant=credit)
+    start(world)
+    world.clock.advance(MINUTE)
+    world.billing.suspend_run("acme", "r1")
+    if allowed:
+        assert world.billing.resume_run("acme", "r1").funded_until == T0 + 61 * SECOND
+        return
+    with pytest.raises(Refused):
+        world.billing.resume_run("acme", "r1")
+
+
+@pytest.mark.every_store
+def test_a_run_can_be_funded_to_the_very_end_of_a_period() -> None:
+    world = boxes()
+    world.clock.advance(31 * DAY - 5 * MINUTE)
+    assert start(world).funded_until == T0 + 31 * DAY
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_an_allowance_repays_debt_before_it_pays_for_anything_new() -> None:
+    world = World()
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, allowance=nanos(10)))
+    world.billing.set_plan("acme", "plan", "p")
+    world.clock.advance(31 * DAY - MINUTE)
+    old = world.settle(18, occurred_at=T0 + 31 * DAY)
+    assert world.paid_by(old) == []
+    world.clock.advance(MINUTE)
+    new = world.settle(10)
+    assert world.billing.explain("acme", old.seq).unpaid == 8
+    assert (world.paid_by(new), world.billing.explain("acme", new.seq).unpaid) == ([], 10)
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_part_of_an_undone_request_is_not_the_request_s_next() -> None:
+    """Undone, an item's request counts with the next part that counts requests at all."""
+    world = World()
+    part = units(1, item="job")
+    first = world.settle(part)
+    world.reverse(first, undo_usage=True)
+    world.settle(units(1, item="job"), part=True)
+    assert world.wrong() == []
+
+
+def test_half_off_halves_what_is_held() -> None:
+    world = World()
+    off = {"version": "half", "percent_off": {"x": 50}, "effective_at": T0 + HOUR}
+    world.publish({}, org="acme", **off)
+    world.grant(100)
+    world.clock.advance(HOUR)
+    world.hold(units(100))
+    assert world.balance().held == 50
+
+
+def test_a_tier_ends_below_36_digits() -> None:
+    assert Tier(10**36 - 1, 1).up_to == 10**36 - 1
+    for bad in (10**36, 0):
+        with pytest.raises(InvalidCommand, match="up_to"):
+            Tier(bad, 1)
+
+
+def test_an_amount_of_64_bits_is_an_amount() -> None:
+    for nanos_ in (MAX_NANOS, -MAX_NANOS):
+        with pytest.raises(InvalidCommand, match="multiple"):
+            to_minor(nanos_, "USD")
+        with pytest.raises(MoneyOverflow):
+            to_minor(nanos_ + (1 if nanos_ > 0 else -1), "USD")
+
+
+def test_a_discount_is_given_by_name() -> None:
+    with pytest.raises(TypeError):
+        PriceBook("v", LONG_AGO, {}, "USD", {"x": 50})  # type: ignore[misc]
+
+
+def test_a_list_of_missing_rows_ends_with_how_many_more_there_are() -> None:
+    world = World()
+    for number in range(23):
+        world.grant(1, key=f"g{number}")
+    world.store._orgs["acme"].lots.clear()
+    found = world.wrong()
+    assert len([each for each in found if "missing, but" in each and "lot " in each]) == 20
+    assert any("lots: 3 more that the journal tells of are missing" in each for each in found)
+
+
+def test_a_provider_s_figures_are_of_64_bits() -> None:
+    good = {"id": "re", "payment": "pi", "state": "succeeded", "key": None}
+    for amount in (2**63 - 1, 1 - 2**63):
+        assert Refund(amount=amount, **good).amount == amount
+    for amount in (2**63, -(2**63), True, 1.0):
+        with pytest.raises(InvalidCommand, match="amount"):
+            Refund(amount=amount, **good)
+
+
+def test_a_page_has_a_currency_or_none_yet() -> None:
+    page = {
+        "id": "cs", "url": None, "state": "open", "paid": "unpaid", "subtotal": 0, "total": 0,
+        "livemode": False, "org": None, "order": None, "payment": None, "customer": None,
+        "method": None,
+    }  # fmt: skip
+    for currency in ("", "USD"):
+        assert Checkout(currency=currency, **page).currency == currency
+    with pytest.raises(InvalidCommand, match="currency"):
+        Checkout(currency="usd", **page)
+
+
+def test_what_is_set_below_the_threshold_answers_with_the_attempt_that_it_began() -> None:
+    with till("fake") as t:
+        t.paid("6", save_method=True)
+        t.deliver()
+        t.spend("2")
+        began = t.enable(threshold="5", amount="20")
+        [attempt] = [each.topup for each in t.store.topups("acme") if each.kind == "auto"]
+        assert t.billing.auto_topup("acme", made=began).topup == attempt
+        t.run()
+        again = t.enable(threshold="5", amount="30")
+        t.wait(MINUTE)
+        stands = t.billing.auto_topup("acme", made=again)
+        assert (stands.topup, stands.amount) == (None, usd("30").nanos)
+        t.check()
+
+
+def test_names_of_workspaces_and_orders_are_checked() -> None:
+    assert len(ReportStorage("acme", "k", workspace="w" * 150, size=1).workspace) == 150
+    with pytest.raises(InvalidCommand, match="150 characters"):
+        ReportStorage("acme", "k", workspace="w" * 151, size=1)
+    assert order(order="o" * 200).order == "o" * 200
+    for name, bad in (("order", "o" * 201), ("order", ""), ("org", "")):
+        with pytest.raises(InvalidCommand, match=name):
+            order(**{name: bad})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_runs_forgiven import second
-from world import DAY, HOUR, MINUTE, World, nanos
+from world import DAY, HOUR, MINUTE, SECOND, World, nanos
 
 from billing_core import (
     CloseSilentRun,
@@ -278,3 +278,17 @@ def do(world: World, key: str, what: str, at: int, more: int) -> None:
     else:
         world.clock.advance(at * HOUR)
         billing.heartbeat("acme", "r1", key=key)
+
+
+def test_a_correction_takes_of_another_day_no_more_than_what_is_not_forgiven_there() -> None:
+    tiers = (Tier(10**7, 100, 10**6), Tier(2 * 10**7, 1000, 10**6), Tier(None, 10_000, 10**6))
+    world = boxes(Price(Graduated(tiers), unit="microsecond"))
+    world.billing.set_limit("acme", "l", nanos(10**9), per="day")
+    ran(world, 10, 10, 10)
+    assert spent(world) == [1_000, 10_000, 100_000]
+    world.billing.forgive_run("acme", "f", "r1", reason="slow", amount=nanos(93_000))
+    assert spent(world) == [1_000, 10_000, 7_000]
+    late = world.billing.suspend_run("acme", "r1", occurred_at=NOON, until=NOON + SECOND)
+    assert late.charged == -10_000, "the last second's price"
+    assert spent(world) == [0, 8_000, 0]
+    assert world.wrong() == []
