@@ -166,7 +166,7 @@ def test_the_files_to_publish_are_read(tmp_path: Path) -> None:
 
 def test_every_event_is_documented() -> None:
     core = Path(billing_core.__file__).parent
-    source = "".join(path.read_text(encoding="utf-8") for path in core.glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in core.rglob("*.py"))
     told = set(re.findall(r'untold\.append\(\("(\w+)"', source))
     text = (DOCS / "docs" / "events.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == told

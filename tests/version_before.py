@@ -9,14 +9,13 @@ verifies. PLACE: an SQLite file's path, or a connection string and a schema.
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import billing_core
 from billing_core import Billing, StoreError, Usage, usd
 from billing_core.testing import SettableClock
-from billing_core.times import moment
 
-NOON = moment(1_773_151_200_000_000)  # 2026-03-10 14:00, after the fixtures' life
+NOON = datetime(2026, 3, 10, 14, tzinfo=UTC)  # after the fixtures' life
 
 
 def work(billing: Billing, name: str) -> None:
