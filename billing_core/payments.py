@@ -409,7 +409,11 @@ class PaymentProvider(Protocol):
         room in ``since`` for clocks that differ.
 
         Where there are several (a key lapsed and the call was repeated) the one that counts
-        most: succeeded, then processing, then the newest.
+        most: succeeded, then processing, then the newest.  One that cannot be read hides no
+        other.
+
+        Metadata can be edited: so None alone does not mean that nothing was charged.  That is
+        for :meth:`payments` of the customer to tell.
         """
         ...
 
@@ -437,10 +441,16 @@ class PaymentProvider(Protocol):
         """
         ...
 
-    def payments(self, start: int, end: int, *, cursor: str | None = None) -> Page[Payment]:
-        """Payments created from ``start`` on, before ``end``, in no particular order; for
-        reconciliation.  At most 100 a page; those that are none of ours are listed too, with
-        ``org`` None.  As :meth:`read_payment`, but inquiries that took no money may be missing.
+    def payments(
+        self, start: int, end: int, *, customer: str | None = None, cursor: str | None = None
+    ) -> Page[Payment]:
+        """Payments created from ``start`` on, before ``end``, in no particular order, on a list
+        that is up to date; ``customer``: of this one alone, also where the customer is gone.
+
+        At most 100 a page; those that are none of ours are listed too, with ``org`` None.  As
+        :meth:`read_payment`, but inquiries that took no money may be missing.  A payment that
+        cannot be read, and may be the customer's, is named in ``unreadable``, and hides none of
+        the others.
         """
         ...
 

@@ -7,15 +7,15 @@ from attrs import frozen
 from billing_core.money import decimal_text
 from billing_core.payments import Payment
 from billing_core.records import Account
-from billing_core.topup import TopUp, held_share, mismatch
+from billing_core.topup import TopUp, held_share, may_be, mismatch
 
-__all__ = ["Difference", "Reconciliation", "differences", "missing"]
+__all__ = ["Difference", "Reconciliation", "differences", "missing", "unnamed"]
 
 
 @frozen
 class Difference:
     """One thing in which the ledger and the provider do not agree, by our id of the top-up
-    and the provider's of the payment."""
+    and the provider's of the payment.  ``topup`` None: no top-up of ours is known to be it."""
 
     org: str
     topup: str | None
@@ -23,22 +23,25 @@ class Difference:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.org}: top-up {self.topup}: payment {self.payment}: {self.what}"
+        topup = "" if self.topup is None else f"top-up {self.topup}: "
+        return f"{self.org}: {topup}payment {self.payment}: {self.what}"
 
 
 @frozen
 class Reconciliation:
     """``payments``: the provider's in the span, ``foreign`` of which are none of ours;
-    ``topups``: ours that were paid in it."""
+    ``topups``: ours that were paid in it.  ``unreadable``: payments that the provider lists, but
+    which are not as documented, each by its id as far as it has one, and why."""
 
     payments: int
     foreign: int
     topups: int
     differences: tuple[Difference, ...]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        return not self.differences
+        return not self.differences and not self.unreadable
 
 
 def differences(
@@ -75,6 +78,24 @@ def differences(
     if payment.excess is not None:
         return differ(f"the provider says that {payment.excess}")
     return []
+
+
+def unnamed(
+    payment: Payment, org: str, account: Account | None, topups: list[TopUp]
+) -> list[Difference]:
+    """A payment by an org's customer that says of no top-up that it is for it.  ``topups``: those
+    of that customer of which no payment is on record."""
+    if account is None or payment.state != "succeeded" or not payment.kept:
+        return []
+    what = "paid by the org's customer, but it does not say for which top-up"
+    fit = [
+        each.topup
+        for each in topups
+        if may_be(each, payment, account.currency, account.livemode) is None
+    ]
+    if fit:
+        what += f"; if it is for {' or '.join(fit)}, give it to read_back as payment="
+    return [Difference(org, None, payment.id, what)]
 
 
 def missing(org: str, topup: TopUp) -> Difference:

@@ -7,6 +7,7 @@ to what the provider holds for us now.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,6 +44,7 @@ from billing_core.topup import (
     resumes,
     said_of,
     stopped,
+    subtotal_of,
     why_not,
 )
 from billing_core.topup_commands import AskRefund, OrderTopUp, RecordTopUp, SetAutoTopUp
@@ -342,7 +344,7 @@ def record(ledger: Ledger, ask: Ask) -> Outcome:
         key, effects = f"credit:{payment.id}", {"lot": topup.lot}
         _save_method(topup, auto, command.checkout)
     if topup.state != before["state"]:
-        _tell(ledger, topup, amount)
+        _tell(ledger, topup, amount, command.doubts)
         if topup.kind == "auto":
             attempt_ends(auto, topup, before["state"], ask.time, ledger.terms.topups)
     if payment is not None and payment.id == topup.payment:
@@ -376,7 +378,7 @@ def _content(topup: TopUp, payment: Payment | None) -> dict[str, Any]:
     if payment is not None:
         content |= {
             "payment": payment.id,
-            "subtotal": payment.subtotal,
+            "subtotal": subtotal_of(topup, payment),
             "received": payment.received,
             "kept": payment.kept,
             "currency": payment.currency,
@@ -401,6 +403,8 @@ def _see(ledger: Ledger, topup: TopUp, auto: AutoTopUp, command: RecordTopUp) ->
         _see_payment(ledger, topup, payment)
     if command.failed is not None:
         topup.move("failed", command.failed)
+    if command.doubts:
+        topup.move("quarantined", command.doubts[0][1])
     for refund in topup.refunds:
         listed = payment is not None and any(each.key == refund[0] for each in payment.refunds)
         made = listed or refund[0] == command.made
@@ -480,14 +484,17 @@ def _save_method(topup: TopUp, auto: AutoTopUp, checkout: Checkout | None) -> No
         resumes(auto, checkout.customer, checkout.method)
 
 
-def _tell(ledger: Ledger, topup: TopUp, amount: int) -> None:
+def _tell(
+    ledger: Ledger, topup: TopUp, amount: int, doubts: Iterable[tuple[str | None, str]]
+) -> None:
     data: dict[str, Any] = {"topup": topup.topup, "kind": topup.kind}
     match topup.state:
         case "paid":
             ledger.untold.append(("topup_succeeded", data | {"amount": amount}))
         case "quarantined":
-            data |= {"payment": topup.payment, "why": topup.why}
-            ledger.untold.append(("payment_quarantined", data))
+            for payment, why in doubts or ((topup.payment, topup.why),):
+                told_of = data | {"payment": payment, "why": why}
+                ledger.untold.append(("payment_quarantined", told_of))
         case "declined" | "failed" | "authentication_required":
             data |= {"state": topup.state, "why": topup.why}
             ledger.untold.append(("topup_failed", data))

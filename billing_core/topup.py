@@ -57,12 +57,14 @@ __all__ = [
     "held_share",
     "in_bounds",
     "is_said",
+    "may_be",
     "misfit",
     "mismatch",
     "reads_alike",
     "resumes",
     "said_of",
     "stopped",
+    "subtotal_of",
     "why_not",
 ]
 
@@ -467,19 +469,42 @@ def resumes(auto: AutoTopUp, customer: str | None, method: str) -> bool:
 # -- payments against top-ups ---------------------------------------------------
 
 
+def subtotal_of(topup: TopUp, payment: Payment) -> int | None:
+    """What was paid before tax, None where it cannot be told.  Of an automatic one that has no
+    page that is all of it, even if the payment by now says that it was paid on one."""
+    if payment.subtotal is None and topup.kind == "auto":
+        return payment.amount
+    return payment.subtotal
+
+
 def mismatch(topup: TopUp, payment: Payment, currency: str, livemode: bool) -> str | None:
     """What of a payment is not as it was asked for: then it is quarantined."""
     if payment.livemode is not livemode:
         return "livemode"
     if payment.currency != currency:
         return "currency"
-    if payment.subtotal is None:
+    subtotal = subtotal_of(topup, payment)
+    if subtotal is None:
         return "subtotal"
-    if payment.subtotal != topup.amount or payment.received != payment.amount:
+    if subtotal != topup.amount or payment.received != payment.amount:
         return "amount"
-    if payment.subtotal > payment.amount:  # credit for money that nobody has paid
+    if subtotal > payment.amount:  # credit for money that nobody has paid
         return "amount"
     return None
+
+
+def may_be(topup: TopUp, payment: Payment, currency: str, livemode: bool) -> str | None:
+    """Why a payment that does not say whose it is cannot be that of a top-up, of which no page
+    or payment is on record; None where it can."""
+    if payment.state not in ("succeeded", "processing"):
+        return "state"  # no money, and nobody was given what could still pay it
+    if subtotal_of(topup, payment) != topup.amount:
+        return "amount"
+    asked: dict[str, object] = {"currency": currency, "livemode": livemode}
+    customer = json.loads(topup.asked or "{}").get("customer")
+    if customer is not None:
+        asked["customer"] = customer
+    return next((name for name in asked if getattr(payment, name) != asked[name]), None)
 
 
 def held_share(topup: TopUp, payment: Payment) -> int | None:

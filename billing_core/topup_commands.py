@@ -183,8 +183,9 @@ class RecordTopUp(_Engines):
     ``version``: the top-up's ``changes`` before the provider was asked; if it has changed
     since, the answer may be older than what is on record: a Conflict, ask again.  None: for
     what stays true, such as a checkout's name.  ``failed``: there is no payment, nor will
-    be one, and why.  ``made``, ``refused``: our id of a refund that the provider says it has
-    made, or will not make.
+    be one, and why.  ``doubts``: payments that may be it, though they do not say so, and why:
+    until somebody has looked at them, nothing else is tried.  ``made``, ``refused``: our id of a
+    refund that the provider says it has made, or will not make.
     """
 
     op: ClassVar[str] = "payment"
@@ -194,6 +195,7 @@ class RecordTopUp(_Engines):
     checkout: Checkout | None = None
     payment: Payment | None = None
     failed: str | None = None
+    doubts: tuple[tuple[str | None, str], ...] = ()
     made: str | None = None
     refused: str | None = None
     at: datetime | None = None

@@ -41,6 +41,7 @@ from planted_in_secrets import IN_SECRETS
 from planted_in_tabs import IN_TABS
 from planted_in_topup_settings import IN_TOPUP_SETTINGS
 from planted_in_topups import IN_TOPUPS
+from planted_in_unnamed import IN_UNNAMED
 from planted_in_usage import IN_USAGE
 from servers import fresh_database
 
@@ -1138,6 +1139,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_TOPUPS),
     *(Fault(*each) for each in IN_AUDIT),
     *(Fault(*each) for each in IN_PROVIDERS),
+    *(Fault(*each) for each in IN_UNNAMED),
     *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),
     *(Fault(*each) for each in IN_DOORS),

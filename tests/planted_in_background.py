@@ -8,6 +8,7 @@ POSTGRES = "adapters/billing_adapters/postgres/__init__.py"
 ENGINE = "billing_core/engine/topups.py"
 ROWS = "adapters/billing_adapters/sqlite/topup_rows.py"
 PG_WORK = "adapters/billing_adapters/postgres/work.py"
+STRIPE = "adapters/billing_adapters/stripe_payments.py"
 REPLIES = "adapters/billing_adapters/stripe_replies.py"
 FAKE = "adapters/billing_adapters/fake_payments/provider.py"
 POOL = "adapters/billing_adapters/postgres/pool.py"
@@ -81,8 +82,8 @@ IN_BACKGROUND: list[Planted] = [
     (
         "one event that cannot be read hides its page, at Stripe",
         REPLIES,
-        '            unreadable.append(f"{word} {name',
-        '            raise\n            unreadable.append(f"{word} {name',
+        "            unreadable.append(named(event",
+        "            raise\n            unreadable.append(named(event",
         (ODD + "news_that_cannot_be_read_is_told_and_all_other_news_is_heeded",),
     ),
     (
@@ -101,9 +102,9 @@ IN_BACKGROUND: list[Planted] = [
     ),
     (
         "a page that ends with an event that cannot be read is followed by itself",
-        REPLIES,
-        "        last = name or last\n",
-        "        last = (read[-1].event if read else None) or last\n",
+        STRIPE,
+        "more = last if listed.has_more else None",
+        "more = (items[-1].event if items else None) if listed.has_more else None",
         (STRIPE_LISTS + "an_event_that_cannot_be_read_is_named_and_hides_no_other",),
     ),
     (

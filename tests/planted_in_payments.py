@@ -160,8 +160,8 @@ PAYMENTS: list[Planted] = [
     (
         "lists end with their first page",
         STRIPE,
-        "last if listed.has_more else None",
-        "None",
+        "more = last if listed.has_more else None",
+        "more = None",
         (STRIPES + "many_notices_come_in_pages",),
     ),
     (

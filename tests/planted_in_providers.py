@@ -182,14 +182,14 @@ IN_PROVIDERS: list[Planted] = [
     (
         "a charge is looked for by our own clock",
         WORK,
-        "since = first - DAY - MARGIN",
-        "since = first - MARGIN",
+        "return (known.started or known.created) - DAY - MARGIN",
+        "return (known.started or known.created) - MARGIN",
         (NEWS + "a_charge_whose_answer_was_lost_is_found_though_our_clock_leads",),
     ),
     (
         "the page of a payment whose metadata were removed is not asked for at Stripe",
         STRIPE,
-        'return not (intent.get("metadata") or {}).get("billing_attempt")',
+        "return attempt_of(intent) is None",
         'return bool((intent.get("metadata") or {}).get("billing_order"))',
         (STRIPES + "what_our_staff_edit_leaves_the_money_as_it_is",),
     ),
@@ -255,7 +255,7 @@ IN_PROVIDERS: list[Planted] = [
     (
         "credit is given for a subtotal above the total",
         POLICY,
-        "if payment.subtotal > payment.amount:",
+        "if subtotal > payment.amount:",
         "if False:",
         (ODD + "a_subtotal_above_what_was_paid_is_quarantined",),
     ),
@@ -293,12 +293,9 @@ IN_PROVIDERS: list[Planted] = [
     (
         "a payment of another top-up is read back",
         "billing_core/engine/topups.py",
-        "if self._whose(self._provider().read_payment(payment)) != (org, topup):",
+        "if not self._is_open(payment, org, known.topup):",
         "if False:",
-        (
-            "tests/test_news_heard.py::"
-            "test_what_was_paid_on_a_page_that_we_never_heard_of_is_read_back",
-        ),
+        ("tests/test_payments_unnamed.py::test_a_second_payment_of_another_order_stops_nothing",),
     ),
     (
         "a refund whose key was edited away is made again",

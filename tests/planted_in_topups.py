@@ -32,7 +32,7 @@ IN_TOPUPS: list[Planted] = [
     (
         "another amount is credited",
         POLICY,
-        "if payment.subtotal != topup.amount or payment.received != payment.amount:",
+        "if subtotal != topup.amount or payment.received != payment.amount:",
         "if payment.received != payment.amount:",
         (TOPUPS + "what_was_altered_on_the_way_is_quarantined",),
     ),

@@ -175,9 +175,12 @@ class Account:
         with self.lock:
             self.faults.extend(faults)
 
-    def garble(self, event):
+    def garble(self, name):
         with self.lock:
-            self.events[event]["data"] = {"object": {"id": 5, "payment_intent": 5}}
+            if name in self.intents:
+                self.intents[name].update(currency="???", metadata={})
+                return
+            self.events[name]["data"] = {"object": {"id": 5, "payment_intent": 5}}
 
     def deliveries(self):
         with self.lock:

@@ -156,3 +156,23 @@ def test_the_key_comes_from_the_environment(monkeypatch) -> None:
     provider = background._provider()
     assert provider is not None
     assert not provider.livemode
+
+
+def test_reconcile_names_what_cannot_be_read(db, fake) -> None:
+    until = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
+    payment = next(iter(fake._payments))
+    fake.garble(payment)
+    done = invoke("reconcile", "--db", db, "--until", until)
+    assert done.exit_code == 1 and f"cannot be read: payment {payment}\n" in done.stdout
+    done = invoke("reconcile", "--db", db, "--until", until, "--json")
+    assert json.loads(done.stdout)["unreadable"] == [f"payment {payment}"]
+
+
+def test_a_payment_without_a_label_is_named_and_credited_by_no_bulk_reading(db, fake) -> None:
+    until = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
+    paid = next(iter(fake._payments.values()))
+    more = attrs.evolve(paid, id="pi_more", checkout=None, org=None, order=None)
+    fake._payments["pi_more"] = more
+    done = invoke("reconcile", "--db", db, "--until", until, "--read-back")
+    assert (done.exit_code, done.stderr) == (1, "")
+    assert "acme: payment pi_more: " in done.stdout

@@ -45,6 +45,9 @@ class Watched:
         assert teller.t.billing.balance("acme").available < threshold * 10**9
         failed = self._failed.setdefault(attempt.method, [])
         assert sum(now - at < 3_600_000_000 for at in failed) < 2
+        for payment, name in teller.unlabelled.items():
+            known = teller.t.store.topup_of(payment=payment) is not None
+            assert known or name == attempt.attempt or payment in teller.looked_at
         payment = self._provider.charge(attempt)
         if payment.state in ("declined", "authentication_required"):
             failed.append(now)
@@ -60,6 +63,8 @@ class Teller:
         self.method = t.armed("10", threshold="8", amount="10", cap=CAP)
         self.let_go = False  # somebody has set it since it last went on by itself
         self.late: list[tuple[bytes, str]] = []
+        self.unlabelled: dict[str, str] = {}  # unheard payments, and of which attempts
+        self.looked_at: set[str] = set()  # of these, while somebody set it anew
         t.billing.payments = Watched(self, t.provider)
 
     def do(self, step: str) -> None:
@@ -120,6 +125,22 @@ class Teller:
 
     def rate_limited(self) -> None:
         self.t.street.fault("rate_limited")
+
+    def unlabel(self) -> None:
+        for payment in self._in("succeeded"):
+            if payment.attempt and self.t.store.topup_of(payment=payment.id) is None:
+                self.unlabelled[payment.id] = payment.attempt
+                self.t.street.relabel(payment.id)
+
+    def lose_charge(self) -> None:
+        """An attempt is made whose answer and label are lost, and a day goes by."""
+        self.t.street._faults.clear()
+        self.spend()
+        self.timeout_after()
+        self.t.run()
+        self.unlabel()
+        self.lose_deliveries()
+        self.day()
 
     def arrive(self) -> None:
         for payment in self._in("processing")[:1]:
@@ -187,6 +208,7 @@ class Teller:
             cap=CAP,
         )  # fmt: skip
         self.wanted, self.let_go = (enabled, threshold, amount), True
+        self.looked_at.update(self.unlabelled)
 
     def enable(self) -> None:
         self._set(True, 8, 10)
@@ -237,8 +259,9 @@ class Teller:
         anchor = t.store._orgs["acme"].account.anchor
         made = {each.topup: each.created for each in attempts}
         for payment in t.street._payments.values():
-            if payment.attempt and payment.state == "succeeded":
-                charged[payment.attempt] = charged.get(payment.attempt, 0) + 1
+            made_by = self.unlabelled.get(payment.id, payment.attempt)
+            if made_by and payment.state == "succeeded":
+                charged[made_by] = charged.get(made_by, 0) + 1
         assert all(count == 1 for count in charged.values()), "one charge per attempt"
         for created in made.values():
             periods.setdefault(billing_period(anchor, created).start, []).append(1)
@@ -257,13 +280,17 @@ class Teller:
             self.t.clock.advance(timedelta(hours=30))
             self.t.run()
         assert self.t.run().failures == []
+        for payment, name in self.unlabelled.items():
+            if self.t.store.topup_of(payment=payment) is None:
+                assert self.t.state(name) == "quarantined"
+                assert self.t.billing.read_back("acme", name, payment=payment).paid
         self.check()
         # That one amount is both refunded and disputed is told of, and changes nothing.
         told = [str(each) for each in self.t.differences()]
         assert [each for each in told if "more than was paid" not in each] == []
 
 
-USES = {"spend", "hold", "enable", "disable", "want_less", "want_more", "new_method"}
+USES = {"spend", "lose_charge", "hold", "enable", "disable", "want_less", "want_more", "new_method"}
 STEPS = [name for name in vars(Teller) if name[0] != "_" and name not in ("do", "check", "quiet")]
 
 
@@ -320,3 +347,15 @@ def test_the_words_are_heard() -> None:
         with pytest.raises(Conflict, match="enable it again"):
             t.billing.recover("acme", "k", **URLS)
         teller.quiet()
+
+
+def test_a_charge_without_a_label_is_given_to_its_top_up() -> None:
+    with till("fake", topups=RULES) as t:
+        teller = Teller(t)
+        for step in ("lose_charge", "day", "run", "spend", "week", "run"):
+            teller.do(step)
+        assert (t.attempts(), list(teller.unlabelled.values())) == (
+            ["quarantined"], [each.topup for each in t.store.topups("acme") if each.kind == "auto"],
+        )  # fmt: skip
+        teller.quiet()
+        assert t.attempts() == ["paid"]

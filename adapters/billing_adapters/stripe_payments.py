@@ -20,10 +20,14 @@ from billing_adapters.credentials import (
 from billing_adapters.stripe_replies import (
     NOTICES,
     ODD,
+    attempt_of,
     checkout_of,
     dispute_of,
+    may_be_of,
+    named,
     notice_of,
     notices_of,
+    objects_of,
     payment_of,
     refund_of,
     word_of,
@@ -80,6 +84,7 @@ _PAGE = 100
 _CHECKOUT_LIFE = DAY + HOUR  # a session is open for at most a day; an hour for good measure
 _REFUNDS = "latest_charge.refunds"
 _SECOND = 1_000_000
+_LATEST = 10**11  # seconds, later than any time that means something
 
 _Found = TypeVar("_Found", Checkout, Payment)
 
@@ -179,17 +184,10 @@ class StripePayments(PaymentProvider):
         # A list is up to date; the search index lags by a minute or, in an outage, hours.
         params: PaymentIntentListParams = {"created": {"gte": since // _SECOND}, "limit": _PAGE}
         with _mapped(f"find the payment of attempt {attempt!r}"):
-            try:
-                listed = self._client.v1.payment_intents.list({**params, "customer": customer})
-            except stripe.InvalidRequestError as error:
-                if _missing(error) != "customer":
-                    raise
-                # Whoever is deleted may have paid before: it is among everybody's.
-                listed = self._client.v1.payment_intents.list(params)
-            for each in listed.auto_paging_iter():
-                intent = each.to_dict()
-                if intent["metadata"].get("billing_attempt") == attempt:
-                    found.append(intent)
+            listed = self._intents(params, customer)
+            for each in _every(listed):
+                if attempt_of(each) == attempt:
+                    found.append(each)
             if not found:
                 return None
             ranks = {"succeeded": 0, "processing": 1}
@@ -242,7 +240,25 @@ class StripePayments(PaymentProvider):
             more = last if listed.has_more else None
             return Page(items, more, _dated(listed.last_response), unreadable)
 
-    def payments(self, start: int, end: int, *, cursor: str | None = None) -> Page[Payment]:
+    def _intents(
+        self, params: PaymentIntentListParams, customer: str | None
+    ) -> stripe.ListObject[stripe.PaymentIntent]:
+        """A list of payment intents: a customer's, or everybody's where the customer is gone."""
+        if customer is None:
+            return self._client.v1.payment_intents.list(params)
+        try:
+            return self._client.v1.payment_intents.list({**params, "customer": customer})
+        except stripe.InvalidRequestError as error:
+            if _missing(error) != "customer":
+                raise
+            # Whoever is deleted may have paid before: it is among everybody's.
+            return self._client.v1.payment_intents.list(params)
+
+    def payments(
+        self, start: int, end: int, *, customer: str | None = None, cursor: str | None = None
+    ) -> Page[Payment]:
+        if customer is not None:
+            checked_name("customer", customer)
         params: PaymentIntentListParams = {
             "created": {"gte": start // _SECOND, "lt": -(-end // _SECOND)},
             "expand": [f"data.{_REFUNDS}"],
@@ -251,18 +267,25 @@ class StripePayments(PaymentProvider):
         if cursor is not None:
             params["starting_after"] = cursor
         with _mapped("list payments"):
-            listed = self._client.v1.payment_intents.list(params)
-            intents = [each.to_dict() for each in listed.data]
-            sessions = self._sessions_of(intents)
-            items = tuple(
-                self._payment(
-                    intent,
-                    sessions.get(intent["id"]),
-                    disputed=bool((intent.get("latest_charge") or {}).get("disputed")),
-                )
-                for intent in intents
-            )
-            return Page(items, items[-1].id if listed.has_more and items else None)
+            listed = self._intents(params, customer)
+            intents, unreadable, last = objects_of(listed.to_dict(), "payment")
+            if listed.has_more and last is None:
+                raise ValueError("a page after which no other can be asked for")
+            mine = [each for each in intents if customer is None or may_be_of(each, customer)]
+            sessions = self._sessions_of(mine)
+            items: list[Payment] = []
+            for intent in mine:
+                try:
+                    items.append(self._listed_payment(intent, sessions))
+                except ODD as error:
+                    unreadable.append(named(intent, "payment", error))
+            return Page(tuple(items), last if listed.has_more else None, None, tuple(unreadable))
+
+    def _listed_payment(
+        self, intent: Mapping[str, Any], sessions: Mapping[str, Mapping[str, Any]]
+    ) -> Payment:
+        disputed = bool((intent.get("latest_charge") or {}).get("disputed"))
+        return self._payment(intent, sessions.get(intent["id"]), disputed=disputed)
 
     def read_webhook(self, body: bytes, signature: str | None, *, now: int) -> Notice:
         event = verified(body, signature, secrets=self._secrets, now=now)
@@ -313,20 +336,36 @@ class StripePayments(PaymentProvider):
 
     def _sessions_of(self, intents: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
         """By payment intent, the sessions that made some: one list, not a question for each."""
-        times = [each["created"] for each in intents if _may_be_of_a_checkout(each)]
+        times = [time for each in intents if (time := _made_by_a_checkout(each)) is not None]
         if not times:
             return {}
         first = min(times) - _CHECKOUT_LIFE // _SECOND
         listed = self._client.v1.checkout.sessions.list(
             {"created": {"gte": first, "lte": max(times)}, "limit": _PAGE}
         )
-        sessions = [each.to_dict() for each in listed.auto_paging_iter()]
-        return {each["payment_intent"]: each for each in sessions if each.get("payment_intent")}
+        made = [(word_of(each.get("payment_intent")), each) for each in _every(listed)]
+        return {intent: each for intent, each in made if intent is not None}
+
+
+def _every(listed: stripe.ListObject[Any]) -> Iterator[Mapping[str, Any]]:
+    """All objects of a list, whatever else is on it."""
+    for each in listed.auto_paging_iter():
+        if isinstance(each, stripe.StripeObject):
+            yield each.to_dict()
 
 
 def _may_be_of_a_checkout(intent: Mapping[str, Any]) -> bool:
     """Whatever says that it is no automatic attempt, or says nothing any more."""
-    return not (intent.get("metadata") or {}).get("billing_attempt")
+    return attempt_of(intent) is None
+
+
+def _made_by_a_checkout(intent: Mapping[str, Any]) -> int | None:
+    """When an intent was made that may be of a checkout; None for others, and where it does not
+    say, as then it cannot be read either."""
+    created = intent.get("created")
+    if type(created) is int and 0 <= created < _LATEST and _may_be_of_a_checkout(intent):
+        return created
+    return None
 
 
 def _dated(answer: stripe.StripeResponse | None) -> int | None:

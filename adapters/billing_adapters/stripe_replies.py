@@ -25,10 +25,14 @@ from billing_core.payments import (
 __all__ = [
     "NOTICES",
     "ODD",
+    "attempt_of",
     "checkout_of",
     "dispute_of",
+    "may_be_of",
+    "named",
     "notice_of",
     "notices_of",
+    "objects_of",
     "payment_of",
     "refund_of",
     "word_of",
@@ -215,21 +219,50 @@ def notice_of(event: Json) -> Notice:
 
 def notices_of(listed: Json) -> tuple[tuple[Notice, ...], tuple[str, ...], str | None]:
     """Of a list of events: what they say; what cannot be read; and the last id, if any has one."""
+    events, unreadable, last = objects_of(listed, "event")
     read: list[Notice] = []
+    for event in events:
+        try:
+            read.append(notice_of(event))
+        except ODD as error:
+            unreadable.append(named(event, word_of(event.get("type")) or "event", error))
+    return tuple(read), tuple(unreadable), last
+
+
+def objects_of(listed: Json, kind: str) -> tuple[list[Json], list[str], str | None]:
+    """What is on a list; what of that is not even an object; and the last id, if any has one."""
+    found: list[Json] = []
     unreadable: list[str] = []
     last: str | None = None
     if not isinstance(listed["data"], list):
         raise TypeError("a list of another type")
     for each in listed["data"]:
-        event = each if isinstance(each, Mapping) else {}
-        name = word_of(event.get("id"))
-        try:
-            read.append(notice_of(event))
-        except ODD as error:
-            word = word_of(event.get("type")) or "event"
-            unreadable.append(f"{word} {name or 'without an id'} ({type(error).__name__})")
-        last = name or last
-    return tuple(read), tuple(unreadable), last
+        if isinstance(each, Mapping):
+            found.append(each)
+            last = word_of(each.get("id")) or last
+        else:
+            unreadable.append(named({}, kind, TypeError()))
+    return found, unreadable, last
+
+
+def named(thing: Json, kind: str, error: Exception) -> str:
+    """What cannot be read, by its id as far as it has one, and why."""
+    name = word_of(thing.get("id")) or "without an id"
+    return f"{kind} {name} ({type(error).__name__})"
+
+
+def attempt_of(intent: Json) -> str | None:
+    """The attempt that a payment intent says it is of, if it can be read."""
+    metadata = intent.get("metadata")
+    return _ours(metadata, "billing_attempt") if isinstance(metadata, Mapping) else None
+
+
+def may_be_of(intent: Json, customer: str) -> bool:
+    """Whether a payment intent is of a customer, or does not say of whom."""
+    try:
+        return _id(intent["customer"]) == customer
+    except ODD:
+        return True
 
 
 def _payment_state(intent: Json) -> PaymentState:

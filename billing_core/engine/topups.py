@@ -30,7 +30,7 @@ from billing_core.outcomes import AutoTopUpSet, Changed, Ordered, Recorded, Refu
 from billing_core.ports import IdSource, Wanted
 from billing_core.text import checked_name
 from billing_core.times import micros, moment
-from billing_core.topup import NEEDS_METHOD, AutoTopUp, TopUp, TopUpRules, reads_alike
+from billing_core.topup import NEEDS_METHOD, AutoTopUp, TopUp, TopUpRules, may_be, reads_alike
 from billing_core.topup_commands import (
     AskRefund,
     LoseMethod,
@@ -272,6 +272,22 @@ class TopUps(Reads):
             known = self.store.topup_of(checkout=payment.checkout)
         return known or self._labelled(payment.org, payment.order or payment.attempt)
 
+    def _of_another(self, payment: Payment, org: str, topup: str) -> bool:
+        """Whether a payment is on record, and of another top-up."""
+        return self.store.topup_of(payment=payment.id) not in (None, (org, topup))
+
+    def _is_open(self, payment: Payment, org: str, topup: str) -> bool:
+        """Whether a payment is on nobody's record, and does not say that it is of another top-up
+        that is."""
+        if self.store.topup_of(payment=payment.id) is not None:
+            return False
+        whose = self._whose(payment)
+        if whose is not None and whose != (org, topup):
+            wanted = Wanted(until=0, topups={whose[1]})
+            if whose[1] in self.store.snapshot({whose[0]: wanted})[whose[0]].topups:
+                return False
+        return all(payment.id not in each.strays for each in self.store.topups(org))
+
     def _labelled(self, org: str | None, topup: str | None) -> tuple[str, str] | None:
         if org is None or topup is None:
             return None
@@ -328,7 +344,9 @@ class TopUps(Reads):
         names, should its news be lost.  Doing it again changes nothing.
 
         ``payment``: the provider's id of the payment, as ``reconcile`` names it, for a top-up
-        whose record names neither page nor payment, since the provider's answer was lost.
+        whose record names neither page nor payment, since the provider's answer was lost.  Of
+        a payment that does not say whose it is, that is your word: it is taken where the
+        customer, amount and currency are those asked for.
 
         Raises NotFound, and Conflict where there is nothing to read, or the payment is another's.
         """
@@ -342,9 +360,19 @@ class TopUps(Reads):
         with self._in_flight.one(org):
             if not unheard or payment is None:
                 return self._fulfil(org, topup)
-            if self._whose(self._provider().read_payment(payment)) != (org, topup):
-                raise Conflict(f"payment {payment!r} is not of top-up {topup!r} of org {org!r}")
+            self._check_may_be(org, known, self._provider().read_payment(payment))
             return self._fulfil(org, topup, payment=payment)
+
+    def _check_may_be(self, org: str, known: TopUp, payment: Payment) -> None:
+        """A payment says that it is of a top-up; or says nothing, and can be."""
+        said = f"payment {payment.id!r} is not of top-up {known.topup!r} of org {org!r}"
+        if not self._is_open(payment, org, known.topup):
+            raise Conflict(said)
+        if self._whose(payment) != (org, known.topup):
+            account = self._account(org)
+            differs = may_be(known, payment, account.currency, account.livemode)
+            if differs is not None:
+                raise Conflict(f"{said}: another {differs}")
 
     # -- automatic top-up -------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from billing_core.outcomes import Changed, Recorded
 from billing_core.ports import Wanted
 from billing_core.records import Account, Event
 from billing_core.times import DAY, micros, moment
-from billing_core.topup import TopUp
+from billing_core.topup import TopUp, may_be
 from billing_core.topup_commands import ClaimTopUp, Lapse, LoseMethod, RecordTopUp
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _SWEEP_EVERY = 5 * _MINUTE
 _SLACK = 10 * _MINUTE  # news can be listed late
 _DELIVERY = 5 * _MINUTE  # for how long a deliverer has an org's events to itself
 _PAUSE = _MINUTE  # after a delivery, or a sweep, that failed
+_DOUBTS = 10  # payments that are named, of those that may be one
 _LOOKED_AT = 1000  # top-ups among which the orgs take turns
 
 
@@ -200,7 +202,7 @@ class Work(TopUps):
             payment, final = self._look(provider, attempt, known)
             if payment is None and final is not None:
                 if final:
-                    self._do(RecordTopUp(org, known.topup, failed="never made"), Recorded)
+                    self._give_up(provider, attempt, known)
                 return
         if payment is None and known.why is not None:
             return  # it is not wanted any more, and may have been made all the same
@@ -229,13 +231,44 @@ class Work(TopUps):
         """What an attempt has led to.  Without a payment: True, there will be none; False,
         one may yet come to light; None, it is safe to ask again."""
         first = known.started or known.created
-        # By the provider's clock, which ours may lead: it is a day at most (rule 3.8).
-        since = first - DAY - MARGIN
+        since = _first(known)
         found = provider.find_charge(attempt.attempt, customer=attempt.customer, since=since)
+        if found is not None and self._of_another(found, attempt.org, known.topup):
+            found = None  # whatever it says by now
         age = self.clock() - first
         if age < provider.keys_kept - MARGIN:
             return found, None
         return found, age > provider.keys_kept + MARGIN
+
+    def _give_up(self, provider: PaymentProvider, attempt: ChargeAttempt, known: TopUp) -> None:
+        """No payment says that it is of the attempt.  What we wrote on it may have been edited
+        away there: if any may be it, somebody has to look before the card is charged again."""
+        doubts = self._doubts(provider, attempt, known)
+        failed = None if doubts else "never made"
+        told = RecordTopUp(
+            attempt.org, known.topup, version=known.changes, failed=failed, doubts=doubts
+        )
+        with suppress(Outdated):  # its news has come meanwhile
+            self._do(told, Recorded)
+
+    def _doubts(
+        self, provider: PaymentProvider, attempt: ChargeAttempt, known: TopUp
+    ) -> tuple[tuple[str | None, str], ...]:
+        doubts: list[tuple[str | None, str]] = []
+        account = self._account(attempt.org)
+        end = self.clock() + DAY + MARGIN
+        cursor = None
+        while len(doubts) < _DOUBTS:
+            page = provider.payments(_first(known), end, customer=attempt.customer, cursor=cursor)
+            for payment in page.items:
+                differs = may_be(known, payment, account.currency, account.livemode)
+                if differs is None and self._is_open(payment, attempt.org, known.topup):
+                    doubts.append((payment.id, "no label"))
+            doubts += [(None, f"unreadable: {each}") for each in page.unreadable]
+            cursor = page.next
+            if cursor is None:
+                break
+        return tuple(doubts[:_DOUBTS])
 
     # -- news -------------------------------------------------------------------
 
@@ -368,6 +401,9 @@ class Work(TopUps):
         before ``until``, and name each difference.  It changes nothing.  Accounts of another
         livemode than the provider's are left out.
 
+        A payment by an org's customer that does not say what it is for is a difference too, of
+        no top-up: look at it there, and give it to :meth:`read_back` if it is one's.
+
         What is under way while it looks can differ: look at a span that has ended.
         """
         from billing_core.reconciliation import (
@@ -375,6 +411,7 @@ class Work(TopUps):
             Reconciliation,
             differences,
             missing,
+            unnamed,
         )
 
         provider = self._provider()
@@ -383,15 +420,20 @@ class Work(TopUps):
             raise InvalidCommand("until", until, f"a time after {since}, from where it begins")
         paid: dict[str | None, Difference] = {}
         strays: dict[str, tuple[str, str]] = {}
+        waiting: dict[str, dict[str, list[TopUp]]] = {}
         for org in self.orgs():
             account, _ = self._known(org, None)
             if account is None or account.livemode is not provider.livemode:
                 continue
             for topup in self.store.topups(org):
                 strays |= dict.fromkeys(topup.strays, (org, topup.topup))
+                customer = _unpaid_customer(topup)
+                if customer is not None:
+                    waiting.setdefault(customer, {}).setdefault(org, []).append(topup)
                 if topup.paid_at is not None and start <= topup.paid_at < end:
                     paid[topup.payment] = missing(org, topup)
-        found = []
+        found: list[Difference] = []
+        unreadable: list[str] = []
         payments = foreign = 0
         unlisted = dict(paid)
         cursor = None
@@ -402,20 +444,33 @@ class Work(TopUps):
                 unlisted.pop(payment.id, None)
                 known = strays.get(payment.id) or self.store.topup_of(payment=payment.id)
                 whose = known or self._whose(payment) or _elsewhere(payment)
-                if whose is None:
-                    foreign += 1
+                if whose is not None:
+                    found += differences(payment, *whose, *self._known(*whose))
                     continue
-                found += differences(payment, *whose, *self._known(*whose))
+                orgs = waiting.get(payment.customer or "", {})
+                if payment.customer is not None:
+                    orgs = {org: [] for org in self.store.paying(payment.customer)} | orgs
+                foreign += not orgs
+                for org, topups in orgs.items():
+                    account, _ = self._known(org, None)
+                    found += unnamed(payment, org, account, topups)
+            unreadable += page.unreadable
             cursor = page.next
             if cursor is None:
                 break
         found += unlisted.values()
-        return Reconciliation(payments, foreign, len(paid), tuple(found))
+        return Reconciliation(payments, foreign, len(paid), tuple(found), tuple(unreadable))
 
     def _known(self, org: str, topup: str | None) -> tuple[Account | None, TopUp | None]:
         wanted = Wanted(until=0, topups=set() if topup is None else {topup})
         state = self.store.snapshot({org: wanted})[org]
         return state.account, state.topups.get(topup or "")
+
+
+def _first(known: TopUp) -> int:
+    """Before which a top-up cannot have been paid.  By the provider's clock, which ours may
+    lead: it is a day at most (rule 3.8)."""
+    return (known.started or known.created) - DAY - MARGIN
 
 
 def _mode(provider: PaymentProvider) -> str:
@@ -452,6 +507,14 @@ def _unreadable(page: Page[Notice]) -> PaymentError:
         "for it. Look at it there; reconcile names each top-up that differs, read_back mends it",
         kind="unavailable",
     )
+
+
+def _unpaid_customer(topup: TopUp) -> str | None:
+    """Whom an automatic top-up charges, or did, of which no payment is on record."""
+    if topup.kind != "auto" or topup.payment is not None or topup.started is None:
+        return None
+    customer: str | None = json.loads(topup.asked or "{}").get("customer")
+    return customer
 
 
 def _elsewhere(payment: Payment) -> tuple[str, str] | None:

@@ -222,6 +222,18 @@ class UnknownOutcomeContract(WorldContract):
         assert found is not None and (found.attempt, found.received) == ("a-1", 700)
         assert world.provider.find_charge("a-2", customer=saved.customer, since=0) is None
 
+    def test_looking_goes_by_our_label_and_past_what_cannot_be_read(
+        self, world: PaymentWorld, saved: Saved
+    ) -> None:
+        odd = [world.provider.charge(saved.attempt(f"a-{n}")).id for n in (2, 3)]
+        payment = world.provider.charge(saved.attempt("a-1"))
+        for name in odd:
+            world.street.garble(name)
+        assert self.found(world, saved) == payment
+        assert world.provider.find_charge("a-2", customer=saved.customer, since=0) is None
+        world.street.relabel(payment.id)
+        assert self.found(world, saved) is None
+
     def test_a_charge_that_cannot_be_read_back_is_unknown(
         self, world: PaymentWorld, saved: Saved
     ) -> None:

@@ -209,6 +209,54 @@ class ListContract(WorldContract):
             assert payment == world.provider.read_payment(name)
         assert len(all_of(world)) == 5 and {first.id, last.id} < {p.id for p in all_of(world)}
 
+    def test_payments_of_one_customer_are_listed_whatever_they_say(
+        self, world: PaymentWorld, saved: Saved
+    ) -> None:
+        other = Saved(*world.street.save_method())
+        begun = world.clock()
+        mine = [world.provider.charge(saved.attempt(f"a-{n}")).id for n in range(105)]
+        world.provider.charge(other.attempt("b-1"))
+        paid_checkout(world)
+        world.street.relabel(mine[0])
+        world.street.relabel(mine[1], "nobody", "order-1")
+        world.clock.advance(SECOND)
+        end = world.clock()
+        world.provider.charge(saved.attempt("a-later"))
+        for gone in (False, True):
+            if gone:
+                world.street.delete_customer(saved.customer)
+            listed = every_payment(world, begun, end, customer=saved.customer)
+            assert sorted(each.id for each in listed) == sorted(mine)
+            assert listed[-1] == world.provider.read_payment(listed[-1].id)
+
+    def test_a_payment_that_cannot_be_read_is_named_and_hides_no_other(
+        self, world: PaymentWorld, saved: Saved
+    ) -> None:
+        other = Saved(*world.street.save_method())
+        theirs = world.provider.charge(other.attempt("b-1")).id
+        made = [world.provider.charge(saved.attempt(f"a-{n}")).id for n in range(101)]
+        made.reverse()  # newest first, as both list them
+        odd = [made[place] for place in (0, 50, 99, 100)]
+        for name in (*odd, theirs):
+            world.street.garble(name)
+        span = 0, world.clock() + 1_000_000
+        for customer, named in ((None, [*odd, theirs]), (saved.customer, odd)):
+            pages = [world.provider.payments(*span, customer=customer)]
+            while pages[-1].next is not None:
+                more = world.provider.payments(*span, customer=customer, cursor=pages[-1].next)
+                pages.append(more)
+            listed = [payment.id for page in pages for payment in page.items]
+            assert sorted(listed) == sorted(set(made) - set(odd))
+            unreadable = [each for page in pages for each in page.unreadable]
+            assert len(unreadable) == len(named)
+            assert all(name in each for name, each in zip(named, unreadable, strict=True))
+        world.street.delete_customer(saved.customer)
+        page = world.provider.payments(*span, customer=saved.customer)
+        assert len(page.unreadable) == 3 and theirs not in str(page.unreadable)
+        with pytest.raises(PaymentError) as error:
+            world.provider.read_payment(odd[0])
+        assert refused(error) == ("unavailable", True, False)
+
     def test_many_payments_come_in_pages(self, world: PaymentWorld) -> None:
         names = [f"order-{number}" for number in range(120)]
         for name in names:

@@ -142,8 +142,9 @@ class Street(Protocol):
         ``error_after`` (their failure); ``in_progress``; ``rate_limited``."""
         ...
 
-    def garble(self, event: str) -> None:
-        """An event that was listed loses what it says, so that nobody can read it."""
+    def garble(self, name: str) -> None:
+        """An event that was listed, or a payment, loses what it says, our labels too, so that
+        nobody can read it."""
         ...
 
     def deliveries(self) -> list[tuple[bytes, str]]:
@@ -225,11 +226,14 @@ def every_notice(world: PaymentWorld, since: int) -> list[Notice]:
     return [notice for page in pages for notice in page.items]
 
 
-def every_payment(world: PaymentWorld, start: int, end: int) -> list[Payment]:
+def every_payment(
+    world: PaymentWorld, start: int, end: int, customer: str | None = None
+) -> list[Payment]:
     """All pages of the list of payments."""
-    pages: list[Page[Payment]] = [world.provider.payments(start, end)]
+    pages: list[Page[Payment]] = [world.provider.payments(start, end, customer=customer)]
     while pages[-1].next is not None:
-        pages.append(world.provider.payments(start, end, cursor=pages[-1].next))
+        more = world.provider.payments(start, end, customer=customer, cursor=pages[-1].next)
+        pages.append(more)
     assert all(len(page.items) <= 100 for page in pages)
     return [payment for page in pages for payment in page.items]
 

@@ -202,10 +202,13 @@ def reconcile(
             for each in found.differences
         ]
         counts = {"payments": found.payments, "foreign": found.foreign, "topups": found.topups}
-        print_json({"ok": found.ok, **counts, "differences": rows})
+        unreadable = list(found.unreadable)
+        print_json({"ok": found.ok, **counts, "differences": rows, "unreadable": unreadable})
     else:
         for each in found.differences:
             click.echo(str(each))
+        for odd in found.unreadable:
+            click.echo(f"cannot be read: {odd}")
         click.echo(
             f"{found.payments:,} payments ({found.foreign:,} none of ours) and {found.topups:,} "
             f"paid top-ups compared: {len(found.differences):,} differences."

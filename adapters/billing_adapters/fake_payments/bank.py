@@ -74,6 +74,7 @@ class Bank:
         self._customers: set[str] = set()
         self._methods: dict[str, str] = {}
         self._verdicts: dict[str, deque[Verdict]] = {}
+        self._garbled: set[str] = set()
         self._pending_refunds = False
         self._faults: deque[Fault] = deque()
         self._news: list[News] = []
@@ -98,12 +99,14 @@ class Bank:
                 (each.body, signed(each.body, self._secrets[0], self._clock())) for each in news
             ]
 
-    def garble(self, event: str) -> None:
-        """An event loses what it says, so that nobody can read it."""
+    def garble(self, name: str) -> None:
+        """An event, or a payment, loses what it says, so that nobody can read it."""
         with self.lock:
+            if name in self._payments:
+                self._garbled.add(name)
             for place, each in enumerate(self._news):
-                if each.id == event:
-                    self._news[place] = News(event, each.created, b'{"id": "%s"}' % event.encode())
+                if each.id == name:
+                    self._news[place] = News(name, each.created, b'{"id": "%s"}' % name.encode())
 
     # -- The customer ---------------------------------------------------------------------
 

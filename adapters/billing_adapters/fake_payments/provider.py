@@ -106,6 +106,7 @@ class FakePayments(Bank, PaymentProvider):
                 if each.attempt == attempt
                 and each.customer == customer
                 and each.created >= _second(since)
+                and each.id not in self._garbled
             ]
             ranks = {"succeeded": 0, "processing": 1}
             return min(
@@ -115,7 +116,17 @@ class FakePayments(Bank, PaymentProvider):
         return self._read(find)
 
     def read_payment(self, payment: str) -> Payment:
-        return self._read(lambda: self._found(self._payments, "payment", payment))
+        def read() -> Payment:
+            found = self._found(self._payments, "payment", payment)
+            if payment in self._garbled:
+                raise PaymentError(
+                    f"payment {payment!r} at the fake provider cannot be read",
+                    kind="unavailable",
+                    retryable=True,
+                )
+            return found
+
+        return self._read(read)
 
     def refund(self, payment: str, *, key: str, amount: int | None = None) -> Refund:
         checked_name("key", key)
@@ -138,11 +149,19 @@ class FakePayments(Bank, PaymentProvider):
 
         return self._read(listed)
 
-    def payments(self, start: int, end: int, *, cursor: str | None = None) -> Page[Payment]:
+    def payments(
+        self, start: int, end: int, *, customer: str | None = None, cursor: str | None = None
+    ) -> Page[Payment]:
         def listed() -> Page[Payment]:
-            newest_first = reversed(self._payments.values())
-            wanted = [each for each in newest_first if _second(start) <= each.created < end]
-            return _page(wanted, cursor, lambda each: each.id)
+            wanted = [
+                each
+                for each in reversed(self._payments.values())
+                if _second(start) <= each.created < end and customer in (None, each.customer)
+            ]
+            page = _page(wanted, cursor, lambda each: each.id)
+            read = tuple(each for each in page.items if each.id not in self._garbled)
+            odd = tuple(f"payment {each.id}" for each in page.items if each.id in self._garbled)
+            return Page(read, page.next, unreadable=odd)
 
         return self._read(listed)
 

@@ -10,7 +10,7 @@ const WHY = {
   method: "The saved card was removed.",
   refund: "A payment was refunded, in full or in part.",
   dispute: "A payment was disputed.",
-  quarantined: "A payment came that was not as ordered.",
+  quarantined: "A payment came that was not as ordered, or that does not say what it is for. It will be looked at.",
   amount: "Their amount is not one that can be bought any more.",
 };
 const LOOK_AGAIN = 1500; // milliseconds, while a top-up is under way
