@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from hashlib import sha256
-from math import lcm
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from attrs import evolve, frozen
 
 from billing_core.books import PriceBook, kept, load_book
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.patterns import checked_pattern, closest, meet, within
+from billing_core.fineness import Asked, check_fineness, whose
+from billing_core.patterns import Names, checked_pattern, closest, meet
 from billing_core.plans import Plan, load_plan
-from billing_core.pricing import FINEST, Discounted, Flat, Price, rates
+from billing_core.pricing import Discounted, Flat, Price, rates
 from billing_core.times import micros, moment
 from billing_core.units import counted, size_in
 
@@ -403,42 +404,38 @@ class Catalogue:
         if isinstance(document, Plan):
             return document
         prices: dict[str, dict[str, Price | None]] = {}
+        sizes = self._sizes(document)
         for resource, parts in sorted(document.prices.items()):
             if resource.startswith("storage:") and "byte_us" not in parts:
                 expected = 'a price of "byte_us", which is what is billed of storage'
                 raise InvalidCommand(f"prices[{resource!r}]", sorted(parts), expected)
             prices[resource] = found = {}
             for component, price in parts.items():
-                size = None
-                if meet(resource, "sandbox:*"):
-                    size = self._size(resource, component, prices)
+                size = sizes.of(component, resource) if meet(resource, "sandbox:*") else None
                 found[component] = price and counted(resource, component, price, size)
+                sizes.add(component, resource, found[component])
         return evolve(document, prices=prices)
 
-    def _size(
-        self, resource: str, component: str, more: Mapping[str, Mapping[str, Price | None]]
-    ) -> str | None:
-        """Which size a rate of a component counts, by the prices that it has or may have."""
-        known = [
-            priced.price
-            for key, timeline in self._prices.items()
-            if key[3] == component and meet(key[2], resource)
-            for _, priced in timeline
-            if priced is not None
-        ]
-        known += [
-            price
-            for name, parts in more.items()
-            if meet(name, resource) and (price := parts.get(component)) is not None
-        ]
-        return next((size for price in known if (size := size_in(price.unit))), None)
+    def _sizes(self, book: PriceBook) -> _Sizes:
+        """Which sizes the rates of sandboxes count, by the prices that there are."""
+        if not any(meet(resource, "sandbox:*") for resource in book.prices):
+            return _Sizes(())
+        known = ((key[3], key[2]) for key in self._prices)
+        to_come = ((part, resource) for resource, parts in book.prices.items() for part in parts)
+        found = _Sizes(chain(known, to_come))
+        for (_, _, resource, component), timeline in self._prices.items():
+            for _, priced in timeline:
+                found.add(component, resource, priced and priced.price)
+        return found
 
     def warnings(self, document: PriceBook | Plan) -> tuple[str, ...]:
         """What of a document a wildcard in a price alone matches: it may be misspelt."""
         found: list[str] = []
+        names = self._priced_as(document)
         for where, name, component in _references(document):
-            known = self._priced_as(document, name, component)
-            if known and not any(within(each, name) for each in known):
+            priced = names.get(component, _NONE)
+            known = sorted(priced.above(name))
+            if known and next(priced.below(name), None) is None:
                 found.append(f"{where}: only {', '.join(map(repr, known))} matches {name!r}")
         return tuple(found)
 
@@ -447,9 +444,11 @@ class Catalogue:
         if isinstance(document, PriceBook):
             for name in document.prices:
                 checked_pattern("prices", name)
+        names = self._priced_as(document)
         for where, name, component in _references(document):
             checked_pattern(where, name)
-            if self._priced_as(document, name, component):
+            priced = names.get(component, _NONE)
+            if priced.above(name) or next(priced.below(name), None) is not None:
                 continue
             if name == "*" and component is None:
                 continue  # a discount on whatever there will be
@@ -469,78 +468,41 @@ class Catalogue:
                 " publish its price first",
             )
 
+    def _priced_as(self, document: PriceBook | Plan) -> dict[str | None, Names]:
+        """Under which names each component has prices, and (None) any has, those of the
+        document too."""
+        names: dict[str | None, set[str]] = {None: set()}
+        for _, currency, resource, component in self._prices:
+            if currency == document.currency:
+                names.setdefault(component, set()).add(resource)
+        if isinstance(document, PriceBook):
+            for resource, parts in document.prices.items():
+                for component, price in parts.items():
+                    if price is not None:
+                        names.setdefault(component, set()).add(resource)
+        names[None] = set().union(*names.values())
+        return {component: Names(each) for component, each in names.items()}
+
     def _check_fractions(self, book: PriceBook) -> None:
         """Refuse what would make the fraction of a nano that a component carries too fine for
         good (rule 5.12).  Where published prices have done so already, it gets no finer."""
-        named = {*book.prices, *book.percent_off}
-        known = {*named, *self._of, *(each for of in self._discounts.values() for each in of)}
-        wide = [name for name in known if name.endswith("*")]
-        wider = [name for name in named if name.endswith("*")]
-        targets = named | {name for name in known if any(within(name, each) for each in wider)}
-        for target in sorted(targets):
-            chain = {target, *(name for name in wide if within(target, name))}
-            before = self._finest(chain, book.currency, None)
-            for (component, org), finest in self._finest(chain, book.currency, book).items():
-                if finest > max(FINEST, before.get((component, org), 1)):
-                    _too_fine(book, target, component, finest)
+        currency = book.currency
+        keeps: dict[str, dict[str, list[Fraction]]] = {}  # by pattern and whose
+        for (audience, of), discounts in self._discounts.items():
+            for name, timeline in discounts.items() if of == currency else ():
+                off = keeps.setdefault(name, {}).setdefault(whose(audience), [])
+                off += [Fraction(*kept(percent)) for _, (percent, _) in timeline]
 
-    def _finest(
-        self, chain: set[str], currency: str, more: PriceBook | None
-    ) -> dict[tuple[str, str], int]:
-        """``(component, org)`` → the least common denominator of all that its prices have ever
-        asked for a unit, for everyone on any plan (an empty name) and, with that, for each org
-        that has a price or a discount of its own.  ``more``: with a book that is to come."""
-        found: dict[tuple[str, str], set[Fraction]] = {}  # by component and org
-        for name in chain:
+        def asked(name: str) -> Asked:
+            found: dict[str, dict[str, list[Fraction]]] = {}
             for key in self._of.get(name, ()):
                 if key[1] == currency:
-                    asked = found.setdefault((key[3], _whose(key[0])), set())
+                    of = found.setdefault(key[3], {}).setdefault(whose(key[0]), [])
                     for _, priced in self._prices[key]:
-                        asked |= rates(priced.price.function) if priced is not None else set()
-            parts = {} if more is None else more.prices.get(name, {})
-            for component, price in parts.items():
-                if more is not None and price is not None:
-                    asked = found.setdefault((component, _whose(more.audience)), set())
-                    asked |= rates(price.function)
-        keeps = self._keeps(chain, currency, more)
-        finest: dict[tuple[str, str], int] = {}
-        for component in {component for component, _ in found}:
-            for org in {org for part, org in found if part == component} | keeps.keys() | {""}:
-                asked = found.get((component, ""), set()) | found.get((component, org), set())
-                off = {Fraction(1), *keeps.get("", ()), *keeps.get(org, ())}
-                finest[component, org] = lcm(
-                    *{(rate * keep).denominator for rate in asked for keep in off}
-                )
-        return finest
+                        of += rates(priced.price.function) if priced is not None else ()
+            return Asked.of(found, keeps.get(name, {}))
 
-    def _keeps(
-        self, chain: set[str], currency: str, more: PriceBook | None
-    ) -> dict[str, set[Fraction]]:
-        """What discounts have ever left of a price, for everyone on any plan and by org."""
-        found: dict[str, set[Fraction]] = {}
-        for (audience, of), discounts in self._discounts.items():
-            for name in chain & discounts.keys() if of == currency else ():
-                off = found.setdefault(_whose(audience), set())
-                off |= {Fraction(*kept(percent)) for _, (percent, _) in discounts[name]}
-        if more is not None:
-            for name in chain & more.percent_off.keys():
-                off = found.setdefault(_whose(more.audience), set())
-                off.add(Fraction(*kept(more.percent_off[name])))
-        return found
-
-    def _priced_as(self, document: PriceBook | Plan, name: str, component: str | None) -> list[str]:
-        """Under which names what a pattern names has prices."""
-        names = {
-            resource
-            for _, currency, resource, part in self._prices
-            if currency == document.currency and component in (None, part) and meet(resource, name)
-        }
-        if isinstance(document, PriceBook):
-            for resource, parts in document.prices.items():
-                priced = [part for part, price in parts.items() if price is not None]
-                if meet(resource, name) and (component in priced or (component is None and priced)):
-                    names.add(resource)
-        return sorted(names)
+        check_fineness(book, {*self._of, *keeps}, asked)
 
     def checked(self, document: PriceBook | Plan, *, now: int, delay: int) -> PriceBook | Plan:
         """The document as it is published ``now`` (microseconds), or that of this version
@@ -605,24 +567,29 @@ def _parted(name: str) -> tuple[str, str | None]:
     return name, None
 
 
-def _whose(audience: str) -> str:
-    """The org that alone has a book; empty for everyone's, and plans', which come and go."""
-    return audience if audience.startswith("org:") else ""
+_NONE = Names(())
 
 
-def _too_fine(book: PriceBook, target: str, component: str, finest: int) -> None:
-    names = [*book.prices, *book.percent_off]
-    name = next(each for each in names if meet(each, target))
-    price = book.prices.get(name, {}).get(component)
-    given = book.percent_off.get(name) if price is None else price.function
-    where = f"prices[{name!r}][{component!r}]" if price is not None else f"percent_off[{name!r}]"
-    raise InvalidCommand(
-        where,
-        given,
-        f"a price that, together with those that {component!r} of {target!r} has had, leaves a nano"
-        f" in at most 10**18 parts, not in some 10**{finest.bit_length() * 30_103 // 100_000}: say"
-        ' it with fewer digits, or for a rounder "per"',
-    )
+class _Sizes:
+    """Which size a component's rates count: what the first of its prices says that names one,
+    under a pattern that the resource's meets."""
+
+    def __init__(self, parts: Iterable[tuple[str, str]]) -> None:
+        names: dict[str, set[str]] = {}
+        for component, resource in parts:
+            names.setdefault(component, set()).add(resource)
+        self._names = {component: Names(each) for component, each in names.items()}
+        self._first: dict[tuple[str, str], tuple[int, str]] = {}  # by component and resource
+
+    def add(self, component: str, resource: str, price: Price | None) -> None:
+        size = None if price is None else size_in(price.unit)
+        if size is not None:
+            self._first.setdefault((component, resource), (len(self._first), size))
+
+    def of(self, component: str, resource: str) -> str | None:
+        met = self._names[component].meeting(resource)
+        known = [self._first[component, name] for name in met if (component, name) in self._first]
+        return min(known)[1] if known else None
 
 
 def _references(document: PriceBook | Plan) -> Iterator[tuple[str, str, str | None]]:

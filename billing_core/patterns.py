@@ -6,12 +6,13 @@ scopes of lots.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
 
 from billing_core.errors import InvalidCommand
 from billing_core.text import checked_name
 
-__all__ = ["END", "checked_pattern", "closest", "fits", "meet", "within"]
+__all__ = ["END", "Names", "checked_pattern", "closest", "fits", "meet", "within"]
 
 END = "\U0010ffff"
 """Behind a prefix it sorts after every name that begins so: no name has this character."""
@@ -51,3 +52,34 @@ def closest(patterns: Collection[str], resource: str) -> list[str]:
     prefixes = (f"{resource[:length]}*" for length in range(len(resource), -1, -1))
     names = [resource, *(name for name in prefixes if name != resource)]
     return [name for name in names if name in patterns]
+
+
+class Names:
+    """Names and patterns in order: what another meets of them is found without looking through
+    all.  What lies below patterns, each given once, is as much as all names are long."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._sorted = sorted(set(names))
+        self._all = frozenset(self._sorted)
+
+    def above(self, pattern: str) -> list[str]:
+        """Those that name all that a pattern does, itself too: the closest first."""
+        if not pattern.endswith("*"):
+            return closest(self._all, pattern)
+        return [name for name in closest(self._all, pattern[:-1]) if name.endswith("*")]
+
+    def below(self, pattern: str) -> Iterator[str]:
+        """Those that name nothing but what a pattern does, itself too, in order."""
+        if not pattern.endswith("*"):
+            yield from [pattern] if pattern in self._all else []
+            return
+        prefix = pattern[:-1]
+        for place in range(
+            bisect_left(self._sorted, prefix), bisect_left(self._sorted, prefix + END)
+        ):
+            if within(self._sorted[place], pattern):
+                yield self._sorted[place]
+
+    def meeting(self, pattern: str) -> set[str]:
+        """Those that may name a resource that a pattern names."""
+        return {*self.above(pattern), *self.below(pattern)}

@@ -27,6 +27,7 @@ from planted_in_charges import IN_CHARGES
 from planted_in_clock import IN_CLOCK
 from planted_in_connections import IN_CONNECTIONS
 from planted_in_doors import IN_DOORS
+from planted_in_doors2 import IN_DOORS_2
 from planted_in_extensions import IN_EXTENSIONS
 from planted_in_holds import IN_HOLDS
 from planted_in_http import IN_HTTP
@@ -1143,6 +1144,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),
     *(Fault(*each) for each in IN_DOORS),
+    *(Fault(*each) for each in IN_DOORS_2),
     *(Fault(*each) for each in BY_MUTANTS),
     *(Fault(*each) for each in IN_MIGRATION),
     *(Fault(*each) for each in IN_HOLDS),

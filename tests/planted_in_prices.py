@@ -2,6 +2,7 @@
 
 UNITS = "billing_core/units.py"
 CATALOGUE = "billing_core/catalogue.py"
+FINENESS = "billing_core/fineness.py"
 
 LIMITS = "billing_core/limits.py"
 MEMORY = "billing_core/testing/memory.py"
@@ -61,8 +62,8 @@ IN_PRICES: list[Planted] = [
     (
         "a rate's size is whatever its price says",
         CATALOGUE,
-        'if meet(resource, "sandbox:*"):',
-        'if meet(resource, "nothing:*"):',
+        'if meet(resource, "sandbox:*") else None',
+        'if meet(resource, "nothing:*") else None',
         (U + "a_component_of_a_sandbox_stays_counted_in_one_size",),
     ),
     (
@@ -110,7 +111,7 @@ IN_PRICES: list[Planted] = [
     (
         "what a wildcard alone matches is not told",
         CATALOGUE,
-        "if known and not any(within(each, name) for each in known):",
+        "if known and next(priced.below(name), None) is None:",
         "if not known:",
         (P + "a_name_that_a_wildcard_alone_matches_is_told",),
     ),
@@ -166,14 +167,14 @@ IN_PRICES: list[Planted] = [
     ),
     (
         "discounts make no fraction finer",
-        CATALOGUE,
-        'off = {Fraction(1), *keeps.get("", ()), *keeps.get(org, ())}',
-        "off = {Fraction(1)}",
+        FINENESS,
+        "return (_measure(rate) * _measure(keep)).denominator",
+        "return _measure(rate).denominator",
         (F + "discounts_count_with_what_they_are_taken_off",),
     ),
     (
         "one customer's prices count for all",
-        CATALOGUE,
+        FINENESS,
         'return audience if audience.startswith("org:") else ""',
         'return ""',
         (F + "one_customer_s_prices_do_not_count_for_another",),

@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from counted import calls
 from genai_prices.data import providers
 from genai_prices.types import (
     ClauseContains,
@@ -263,3 +264,22 @@ def test_without_genai_prices_the_error_says_what_to_install() -> None:
     )
     assert done.returncode == 1
     assert "pip install 'billing-core[prices]'" in done.stderr
+
+
+def test_twice_as_many_models_of_twice_as_many_cost_twice_as_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each is looked up, not sought among all of its provider's."""
+
+    def importing(times: int) -> int:
+        names = [f"m{number}" for number in range(times)]
+        models = [
+            ModelInfo(name, ClauseEquals(name), prices=priced(input_mtok="1")) for name in names
+        ]
+        provider = Provider("maker", "Maker", "", model_match=ClauseContains("m"), models=models)
+        monkeypatch.setattr("billing_adapters.genai._providers", [provider])
+        return calls(lambda: price_book("v1", AT, names))
+
+    importing(10)
+    once, twice = importing(100), importing(200)
+    assert twice <= 2.2 * once, (once, twice)

@@ -109,11 +109,13 @@ def price_book(
         raise InvalidCommand("markup", markup, 'a positive factor, such as "1.20"')
     micros("effective_at", effective_at)
     prices: dict[str, dict[str, Price]] = {}
+    known: dict[str, dict[str, ModelInfo]] = {}
     for each in models:
         wanted = _wanted(each)
         if wanted.resource in prices:
             raise InvalidCommand("models", wanted.resource, "each name once")
-        prices[wanted.resource] = _prices(wanted, effective_at, factor)
+        listed = _price_at(wanted, _listed(wanted, known), effective_at)
+        prices[wanted.resource] = _prices(wanted, listed, factor)
     return PriceBook(version, effective_at, prices, currency="USD")
 
 
@@ -127,8 +129,7 @@ def _wanted(each: Model | str | tuple[str, str]) -> Model:
     raise InvalidCommand("models", each, "a Model, a model id or (provider, model id)")
 
 
-def _prices(wanted: Model, at: datetime, factor: Decimal) -> dict[str, Price]:
-    listed = _price_at(wanted, _listed(wanted), at)
+def _prices(wanted: Model, listed: ModelPrice, factor: Decimal) -> dict[str, Price]:
     if getattr(listed, "requests_kcount", None) is not None:
         raise InvalidCommand(
             "models", wanted.id, "a model priced by tokens alone: this one has a fee per request"
@@ -181,15 +182,16 @@ def _price_at(wanted: Model, listed: ModelInfo, at: datetime) -> ModelPrice:
     return listed.prices[0].prices
 
 
-def _listed(wanted: Model) -> ModelInfo:
-    """The model of exactly this id: near misses have other prices."""
+def _listed(wanted: Model, known: dict[str, dict[str, ModelInfo]]) -> ModelInfo:
+    """The model of exactly this id: near misses have other prices.  ``known``: those of the
+    providers that were asked for, by id."""
     provider = _provider(wanted)
-    near: str | None = None
-    for each in provider.models:
-        if each.id == wanted.id:
-            return each
-        if near is None and each.is_match(wanted.id):
-            near = each.id
+    if provider.id not in known:
+        known[provider.id] = {each.id: each for each in reversed(provider.models)}
+    listed = known[provider.id].get(wanted.id)
+    if listed is not None:
+        return listed
+    near = next((each.id for each in provider.models if each.is_match(wanted.id)), None)
     advice = f"did you mean {near!r}?" if near else "see the list of genai-prices"
     raise NotFound("model", f"{wanted.id} of {provider.id}", advice)
 

@@ -1,0 +1,71 @@
+"""Faults of what publishing costs; `tests/planted_faults.py` plants them."""
+
+from __future__ import annotations
+
+Planted = tuple[str, str, str, str, tuple[str, ...]]
+
+FINENESS = "billing_core/fineness.py"
+PATTERNS = "billing_core/patterns.py"
+PUBLISHING = "tests/test_cost_of_publishing.py::test_"
+TWICE = PUBLISHING + "twice_as_much_to_publish_on_twice_as_much_costs_twice_as_much"
+TOO_FINE = PUBLISHING + "what_would_leave_too_fine_a_fraction_is_refused_and_nothing_else"
+
+IN_DOORS_2: list[Planted] = [
+    (
+        "all that a pattern above has is looked at for each name below",
+        FINENESS,
+        "        if mark not in looked_at:\n",
+        "        if True:\n",
+        (TWICE + "[many_below_one_that_are_nearly_too_fine]",),
+    ),
+    (
+        "discounts that are alike are looked at one by one",
+        FINENESS,
+        "mark = (*chain[1:2], *off)",
+        "mark = (target, *off)",
+        (TWICE + "[discounts_of_what_is_nearly_too_fine]",),
+    ),
+    (
+        "what discounts leave of what a pattern has is not looked at",
+        FINENESS,
+        "mark = (*chain[1:2], *off)",
+        "mark = (*chain[1:2],)",
+        (PUBLISHING + "each_discount_counts_with_what_a_pattern_above_has",),
+    ),
+    (
+        "each customer's fractions are looked at though all together are small",
+        FINENESS,
+        "            if (after.all_of(component) * keep).denominator > FINEST:\n",
+        "            if True:\n",
+        (TWICE + "[discounts_of_many_orgs]",),
+    ),
+    (
+        "a measure that leaves prices' own fractions out",
+        FINENESS,
+        "lcm(*(each.denominator for each in given))",
+        "max((each.denominator for each in given), default=1)",
+        (TOO_FINE,),
+    ),
+    (
+        "what is below a pattern is sought among all names",
+        PATTERNS,
+        "bisect_left(self._sorted, prefix), bisect_left(self._sorted, prefix + END)",
+        "0, len(self._sorted)",
+        (TWICE + "[sizes_below_patterns]",),
+    ),
+    (
+        "what may be a sandbox's price is sought among all that has a size",
+        "billing_core/catalogue.py",
+        "for name in met if (component, name) in self._first]",
+        "for part, name in self._first if part == component and meet(name, resource)]",
+        (TWICE + "[sizes_of_sandboxes]",),
+    ),
+    (
+        "a model is sought among all of its provider's",
+        "adapters/billing_adapters/genai.py",
+        "    if listed is not None:\n        return listed\n",
+        "    [each for each in provider.models if each.is_match(wanted.id)]\n"
+        "    if listed is not None:\n        return listed\n",
+        ("tests/test_genai.py::test_twice_as_many_models_of_twice_as_many_cost_twice_as_much",),
+    ),
+]
