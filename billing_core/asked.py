@@ -17,7 +17,7 @@ __all__ = ["Ask", "check_future", "check_level", "finish", "refuse", "refused"]
 
 class Ask(NamedTuple):
     """A command, with what every handler needs of it.  ``at``: its own time; ``time``:
-    the time of decision."""
+    the time of decision, which is before ``at`` only by a clock in doubt."""
 
     command: Any
     key: str
@@ -25,6 +25,11 @@ class Ask(NamedTuple):
     at: int
     time: int
     member: int
+
+    @property
+    def now(self) -> int:
+        """From when something is to live that this command begins."""
+        return max(self.at, self.time)
 
 
 def finish(
@@ -77,6 +82,6 @@ def check_level(what: str, needs: int, terms: Terms) -> None:
 
 
 def check_future(field: str, time: int | None, ask: Ask) -> None:
-    if time is not None and time <= ask.time:
-        after = moment(ask.time).isoformat()
+    if time is not None and time <= ask.now:
+        after = moment(ask.now).isoformat()
         raise InvalidCommand(field, moment(time).isoformat(), f"a time after {after}")

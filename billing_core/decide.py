@@ -265,7 +265,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         return Refusal(command.org, command.key, "closed")
     if command.level > terms.level:
         check_level(type(command).__name__, command.level, terms)
-    ask = Ask(command, key, content, at, max(at, account.watermark), member or 0)
+    ask = Ask(command, key, content, at, _time_of_decision(ledger, at, terms), member or 0)
     renew(ledger, ask.time)
     result = _HANDLERS[type(command)](ledger, ask)
     if account.ahead:
@@ -277,6 +277,17 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     if isinstance(result, Refusal):
         result = in_flight(result, open=account.topup_open)
     return result
+
+
+def _time_of_decision(ledger: Ledger, at: int, terms: Terms) -> int:
+    """Of a command of a time.  By a clock in doubt it is no later than is certain: it never goes
+    back, and what right clocks decide from then on would end credit by it."""
+    watermark = ledger.account.watermark
+    ledger.doubted = 0
+    if terms.certain is None or at <= terms.certain:
+        return max(at, watermark)
+    ledger.doubted = at
+    return max(terms.certain, watermark)
 
 
 def _member(ledger: Ledger, command: Command) -> int | None:
@@ -313,13 +324,14 @@ def _differing(before: str, after: str) -> tuple[str, ...]:
 def _open(ledger: Ledger, command: OpenAccount, key: str, at: int, terms: Terms) -> Outcome:
     minor_unit(command.currency)  # what nobody can pay in, nobody could be shown either
     anchor = at if command.anchor is None else micros("anchor", command.anchor)
-    account = Account(command.org, command.currency, command.livemode, anchor, at, watermark=at)
+    time = at if terms.certain is None else min(at, terms.certain)
+    account = Account(command.org, command.currency, command.livemode, anchor, at, watermark=time)
     ledger.open(account)
     effects: dict[str, object] = {"anchor": anchor, "opened_at": at}
     if terms.level >= TELLS:
         effects[TOLD] = ""
     content = command.meaning(None)
-    return outcome(ledger.post(key, at, content, 0, effects), effects=effects)
+    return outcome(ledger.post(key, time, content, 0, effects), effects=effects)
 
 
 def _grant(ledger: Ledger, ask: Ask) -> Outcome:

@@ -30,7 +30,7 @@ QUOTES_ANEW = 2
 def hold(ledger: Ledger, ask: Ask) -> Outcome:
     command: Hold = ask.command
     cost = command.cost
-    expires_at = ask.time + duration("life", command.life)
+    expires_at = ask.now + duration("life", command.life)
     quoted = None
     if isinstance(cost, Usage):
         resource: str | None = cost.resource
@@ -106,7 +106,7 @@ def extend(ledger: Ledger, ask: Ask) -> Outcome:
     hold = _open_hold(ledger, ask)
     if hold.state != "open":
         return refuse(ask, f"hold_{hold.state}")
-    until = max(hold.expires_at, ask.time + duration("life", command.life))
+    until = max(hold.expires_at, ask.now + duration("life", command.life))
     # Parts whose lot has ended cannot live on: live lots replace them, or nothing changes.
     ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part[0]])]
     replaced = sum(part[1] for part in ended)

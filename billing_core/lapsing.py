@@ -34,12 +34,14 @@ _End = tuple[int, int, str, Lot | Hold | None]
 
 
 def lapse(ledger: Ledger, time: int) -> bool:
-    """Apply what lapses up to ``time``, in order; whether anything did.  Raises ClockDoubt."""
+    """Apply what lapses up to ``time``, in order; whether anything did.  Raises ClockDoubt, also
+    for what a clock in doubt says has lapsed since."""
     account = ledger.account
     ledger.time = time
-    if account.next_lapse is None or time < account.next_lapse:
+    reached = max(time, ledger.doubted)
+    if account.next_lapse is None or reached < account.next_lapse:
         return False
-    ends = _ends(ledger, time)
+    ends = _ends(ledger, reached)
     lapsed = bool(ends)
     while ends:
         end, _, _, what = heappop(ends)
@@ -49,12 +51,12 @@ def lapse(ledger: Ledger, time: int) -> bool:
             _end_hold(ledger, what, end)
         elif what is None:
             made = _next_period(ledger, end)
-            _push(ends, made, time)
+            _push(ends, made, reached)
             following = ledger.period(end).end
-            if following <= time:
+            if following <= reached:
                 heappush(ends, (following, 2, "", None))
         elif what.remainder > what.reserved:
-            _push(ends, _end_lot(ledger, what, end), time)
+            _push(ends, _end_lot(ledger, what, end), reached)
     ledger.time = time
     _expect_next(ledger)
     return lapsed

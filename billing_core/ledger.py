@@ -102,6 +102,7 @@ class Ledger:
         self.catalogue = terms.catalogue
         self._prices: dict[tuple[str, int, tuple[str, ...]], InForce] = {}  # asked for so far
         self.time = 0  # of the decision being made
+        self.doubted = 0  # where the clock is not believed, the time that it says
         self.lots = [lot for lot in state.lots.values() if lot.remainder]
         if len(self.lots) > 1:
             self.lots.sort(key=spending_order)
@@ -314,7 +315,7 @@ class Ledger:
 
     def ended(self, lot: Lot) -> bool:
         """Whether a lot can no longer be spent, but by holds that have it."""
-        if lot.expires_at is None or lot.expires_at > self.time:
+        if lot.expires_at is None or lot.expires_at > max(self.time, self.doubted):
             return False
         self.believe(lot.expires_at)
         return True

@@ -33,6 +33,8 @@ def set_plan(ledger: Ledger, ask: Ask) -> Outcome:
             expected = f"a plan in {account.currency}, the currency of org {account.org!r}"
             raise InvalidCommand("plan", f"{command.plan} in {plan.currency}", expected)
     lapse(ledger, ask.time)
+    if ask.at > ask.time and ledger.period(ask.at) != ledger.period(ask.time):
+        ledger.believe(ask.at)  # which period's allowance it brings
     limit_from(ledger, ask.time)
     before = marks(ledger, [] if plan is None else _alerted(plan))
     period = ledger.period(ask.time)

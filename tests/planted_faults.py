@@ -410,7 +410,7 @@ FAULTS = [
     fault(
         "grant nothing for periods that were skipped",
         "lapsing",
-        "if following <= time:",
+        "if following <= reached:",
         "if False:",
         PLANS + "it_is_granted_for_every_period_begun_used_or_not",
         PLANNED + "an_allowance_is_granted_exactly_once_per_period_whoever_comes_first",

@@ -21,6 +21,7 @@ from billing_core import (
     ClockDoubt,
     Deduct,
     Flat,
+    InvalidCommand,
     Plan,
     Price,
     PriceBook,
@@ -170,6 +171,61 @@ def test_what_a_clock_in_doubt_writes_does_not_speak_for_it() -> None:
             wrong.settle("soon", "s", units(1))
         services.machine.advance(MINUTE)
     assert services.right.settle("soon", "s", units(1)).paid == 1
+
+
+@pytest.mark.every_store
+def test_nothing_ends_by_a_right_clock_either_for_what_one_in_doubt_has_written() -> None:
+    services = Services()
+    right = services.right
+    services.org()
+    used = right.deduct("acme", "d", nanos(100), resource="x")
+    wrong = services.process(WEEKS)
+    written = wrong.settle("acme", "s", units(5))  # nothing that ends is left
+    assert written.at == T0
+    assert wrong.open_account("bolt").at == T0
+    assert right.reverse("acme", "r", charge=used.seq).refilled == 100
+    assert right.balance("acme").balance == 95
+    for org in ("acme", "bolt"):
+        right.grant(org, "week", nanos(7), expires_at=T0 + 7 * DAY)
+    right.hold("bolt", nanos(7), life=HOUR, key="h")
+    services.machine.advance(2 * HOUR)
+    assert right.run_pending().lapsed == 1
+    assert right.balance("bolt").held == 0
+    assert right.verify().ok
+
+
+@pytest.mark.every_store
+def test_a_plan_after_what_a_clock_in_doubt_has_written_brings_this_period_s_allowance() -> None:
+    services = Services()
+    right, wrong = services.right, services.process(WEEKS)
+    right.publish(Plan("p1", "pro", T0 - DAY, allowance=nanos(50)))
+    for org in ("acme", "bolt"):
+        right.open_account(org)
+        right.grant(org, "g", nanos(100))
+    assert wrong.settle("acme", "s", units(1)).paid == 1
+    right.set_plan("acme", "p", "pro")
+    assert right.deduct("acme", "d", nanos(149), resource="x").paid == 149
+    with pytest.raises(ClockDoubt):  # it may be the next period, or not
+        wrong.set_plan("bolt", "p", "pro")
+    right.set_plan("bolt", "p", "pro")
+    assert right.deduct("bolt", "d", nanos(150), resource="x").paid == 150
+
+
+@pytest.mark.every_store
+def test_a_call_goes_on_as_ever_by_a_right_clock_after_days_of_rest() -> None:
+    """What it holds lives by its own time, though it is decided at the latest that is certain."""
+    services = Services()
+    services.right.open_account("acme")
+    services.right.grant("acme", "g", nanos(100))
+    services.machine.advance(3 * DAY)
+    monday = services.process()
+    held = monday.hold("acme", nanos(10), life=MINUTE, key="h")
+    assert held.expires_at == T0 + 3 * DAY + MINUTE
+    assert monday.extend("acme", "e", hold="h", life=HOUR).expires_at == T0 + 3 * DAY + HOUR
+    assert monday.settle("acme", "s", units(10), hold="h").captured == 10
+    with pytest.raises(InvalidCommand, match="a time after"):
+        monday.grant("acme", "over", nanos(1), expires_at=T0 + 2 * DAY)
+    assert monday.verify().ok
 
 
 @pytest.mark.every_store
