@@ -3,7 +3,9 @@
 import json
 from datetime import timedelta
 
+import attrs
 import pytest
+from attrs import astuple
 from furnished import furnish
 from test_runs import US, beat, boxes, spent, start, stop
 from till import till
@@ -21,6 +23,8 @@ from billing_core import (
     Hold,
     InvalidCommand,
     MoneyOverflow,
+    NotFound,
+    PaymentError,
     Plan,
     Price,
     PriceBook,
@@ -36,16 +40,18 @@ from billing_core import (
     Tier,
     TopUpRules,
     UndoForgiveness,
+    Usage,
     sandbox,
     usd,
 )
+from billing_core.engine.topups import _made_unnamed, refused_for
 from billing_core.minor_units import to_minor
 from billing_core.money import MAX_NANOS
 from billing_core.payments import Checkout, Refund
 from billing_core.testing import MemoryStore
 from billing_core.testing.machine import FewDebts
 from billing_core.testing.payment_world import order
-from billing_core.topup import AutoTopUp, TopUp, attempt_ends
+from billing_core.topup import AutoTopUp, TopUp, attempt_ends, resumes
 from billing_core.topup_commands import SetAutoTopUp
 
 PER_US = Price(Flat(1), unit="microsecond")
@@ -610,15 +616,22 @@ def test_what_is_held_pays_for_running_and_suspended_over_the_end_of_a_period() 
 
 @pytest.mark.every_store
 def test_a_run_that_is_told_ahead_of_the_clock_ends_with_its_account() -> None:
-    """Its last minute is of the next billing period."""
-    world = boxes()
+    """Its last half minute, suspended, is of the next billing period, like another run's."""
+    world = World(priced=False)
+    world.publish({"sandbox:box": {"second": PER_US, "suspended_second": PER_US}})
+    world.grant(10**12)
     world.clock.advance(31 * DAY - MINUTE)
-    start(world)
+    for run in ("r1", "r2"):
+        start(world, run)
     world.clock.advance(50 * SECOND)
-    assert beat(world, occurred_at=world.clock.now + 30 * SECOND).charged == 80_000
+    ahead = T0 + 31 * DAY + 30 * SECOND
+    beat(world, "r2", occurred_at=ahead)
+    world.billing.suspend_run("acme", "r1", occurred_at=world.clock.now, until=ahead)
     world.billing.close("acme", remainder="write_off")
     view = world.billing.run("acme", "r1")
-    assert (view.state, view.settled, view.settled_us) == ("settled", 80_000, 80 * 10**6)
+    assert (view.state, view.settled) == ("settled", 90 * 10**6)
+    assert world.counter("sandbox:box", "second")[-1] == 30 * 10**6
+    assert world.counter("sandbox:box", "suspended_second")[-1] == 30 * 10**6
     assert world.wrong() == []
 
 
@@ -678,24 +691,28 @@ def test_an_allowance_repays_debt_before_it_pays_for_anything_new() -> None:
 
 
 @pytest.mark.every_store
-def test_a_part_of_an_undone_request_is_not_the_request_s_next() -> None:
-    """Undone, an item's request counts with the next part that counts requests at all."""
+def test_a_part_that_is_priced_later_does_not_count_an_undone_request_again() -> None:
+    """Of a request whose counting part was undone, the next part counts."""
     world = World()
-    part = units(1, item="job")
-    first = world.settle(part)
+    first = world.settle(units(1, item="job"))
+    late = world.settle(Usage.of("x", {"late": 2}, item="job"))
     world.reverse(first, undo_usage=True)
-    world.settle(units(1, item="job"), part=True)
+    world.publish({"x": {"late": ONE_NANO}}, version="late")
+    world.billing.price_unpriced("acme", "p", charge=late.seq, version="late")
     assert world.wrong() == []
+    world.settle(units(1, item="job"))
+    assert world.wrong() == []
+    requests = [each.usage.requests for each in world.entries() if each.usage]
+    assert (requests[:3], sum(requests), requests[-1]) == ([1, 0, -1], 1, 1)
 
 
-def test_half_off_halves_what_is_held() -> None:
-    world = World()
-    off = {"version": "half", "percent_off": {"x": 50}, "effective_at": T0 + HOUR}
+def test_half_off_halves_what_a_run_has_held() -> None:
+    world = boxes()
+    off = {"version": "half", "percent_off": {"sandbox:box": 50}, "effective_at": T0 + HOUR}
     world.publish({}, org="acme", **off)
-    world.grant(100)
     world.clock.advance(HOUR)
-    world.hold(units(100))
-    assert world.balance().held == 50
+    start(world)
+    assert world.balance().held == 150_000
 
 
 def test_a_tier_ends_below_36_digits() -> None:
@@ -773,3 +790,91 @@ def test_names_of_workspaces_and_orders_are_checked() -> None:
     for name, bad in (("order", "o" * 201), ("order", ""), ("org", "")):
         with pytest.raises(InvalidCommand, match=name):
             order(**{name: bad})
+
+
+@pytest.mark.every_store
+def test_a_batch_corrects_a_run_in_the_period_before_and_tells_of_it_now() -> None:
+    world = boxes()
+    world.clock.advance(31 * DAY - 10 * SECOND)
+    start(world)
+    world.clock.advance(20 * SECOND)
+    beat(world)
+    begun = T0 + 31 * DAY - 8 * SECOND
+    late = SuspendRun("acme", "s", run="r1", occurred_at=begun, until=begun + SECOND)
+    world.clock.advance(SECOND)
+    world.billing.execute([late, Heartbeat("acme", "h", run="r1")])
+    assert world.counter("sandbox:box", "second") == [9 * 10**6, 11 * 10**6]
+    assert spent(world) == 20_000
+    assert world.wrong() == []
+
+
+def test_a_sandbox_s_rates_are_below_12_digits() -> None:
+    good = sandbox("box", {"second": 10**12 - 1})
+    assert StartRun("acme", "k", spec=good).spec == good
+    with pytest.raises(InvalidCommand, match="rates below"):
+        StartRun("acme", "k", spec=sandbox("box", {"second": 10**12}))
+
+
+def test_a_threshold_of_nothing_and_a_pass_of_one_are_taken() -> None:
+    good = {"enabled": True, "threshold": usd("0"), "amount": usd("20")}
+    assert SetAutoTopUp("acme", "k", **good).threshold == usd("0")
+    world = World()
+    assert world.billing.run_pending(limit=1).failures == []
+    for limit in (0, -1, True, 1.0):
+        with pytest.raises(InvalidCommand, match="limit"):
+            world.billing.run_pending(limit=limit)
+
+
+def test_a_customer_who_comes_back_is_told_that_nobody_takes_payments() -> None:
+    with pytest.raises(PaymentError, match="no provider"):
+        World().billing.confirm("acme", "cs_1")
+
+
+def test_automatic_top_ups_are_off_and_have_done_nothing_at_first() -> None:
+    assert set(astuple(AutoTopUp())) == {None, False}
+
+
+def test_another_method_is_taken_and_the_same_one_is_no_news() -> None:
+    auto = AutoTopUp(method="a", failures=2, not_before=9)
+    assert not resumes(auto, None, "a")
+    assert resumes(auto, "cus", "b")
+    assert (auto.method, auto.customer, auto.failures, auto.not_before) == ("b", "cus", 0, 0)
+
+
+def test_a_refund_without_our_key_is_ours_where_no_other_of_as_much_is() -> None:
+    """One was asked for at 5, and its answer was lost."""
+    with till("fake") as t:
+        paid = attrs.evolve(t.payment(t.paid("20")), refunds=())
+    known = TopUp("t", "checkout", 1, "paid", 2000, 1)
+    asked: list[str | int | None] = ["ours", 300, "asked", 5]
+
+    def taken(*made: list, of=asked, until=5) -> bool:
+        lists = {"id": "re", "payment": "pi", "state": "succeeded"}
+        refunds = [Refund(**lists, amount=300, key=None), Refund(**lists, amount=200, key="other")]
+        known.refunds = [*made, of]
+        return _made_unnamed(known, attrs.evolve(paid, refunds=tuple(refunds)), of, until)
+
+    assert taken()
+    assert taken(["earlier", 200, "made", 1])
+    assert not taken(["earlier", 300, "made", 1]), "it may be that one"
+    assert not taken(until=4)
+    assert not taken(of=["ours", 200, "asked", 5]), "that one has another's key"
+    assert not taken(of=["ours", 300, "asked"])
+    assert not taken(of=["ours", 300, "made", 5])
+
+
+def test_a_refusal_is_known_by_its_reason() -> None:
+    refused = Refused(Refusal("acme", "k", "not_due"))
+    assert refused_for(refused, "not_due")
+    assert not refused_for(refused, "dropped")
+    assert not refused_for(NotFound("run", "r", "x"), "not_due")
+
+
+def test_what_a_top_up_brings_about_is_told_in_the_same_pass() -> None:
+    with till("fake") as t:
+        t.armed("10", threshold="5", amount="20")
+        t.spend("6")
+        told = []
+        t.run(deliver=told.append)
+        assert t.attempts() == ["paid"]
+        assert [each.kind for each in told].count("topup_succeeded") == 2, "the first by hand"
