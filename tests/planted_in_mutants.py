@@ -299,4 +299,30 @@ BY_MUTANTS: list[Planted] = [
         "    ledger.check_room(granted=amount)\n    lapse(ledger, ask.time)",
         (FOUND + "credit_beside_an_allowance_that_fills_64_bits_is_refused",),
     ),
+    (
+        "a correction takes of another day what is forgiven there",
+        "billing_core/spans.py",
+        "        part = min(given, day.amount - day.forgiven)\n        less = min(moved, part)",
+        "        part = min(given, day.amount + day.forgiven)\n        less = min(moved, part)",
+        (
+            "tests/test_runs_by_day.py::"
+            "test_a_correction_takes_of_another_day_no_more_than_what_is_not_forgiven_there",
+        ),
+    ),
+    (
+        "an allowance repays nothing when its period begins",
+        "billing_core/lapsing.py",
+        '    repay(ledger)\n    ledger.post(f"lapse:period:{start}"',
+        '    ledger.post(f"lapse:period:{start}"',
+        (FOUND + "an_allowance_repays_debt_before_it_pays_for_anything_new",),
+    ),
+    (
+        "a run at a discount is held at the full price",
+        "billing_core/pricing.py",
+        "        cost, per = self.function.most(quantity)\n"
+        "        return cost * self.keep[0], per * self.keep[1]",
+        "        cost, per = self.function.most(quantity)\n"
+        "        return cost * self.keep[1], per * self.keep[1]",
+        (FOUND + "half_off_halves_what_a_run_has_held",),
+    ),
 ]

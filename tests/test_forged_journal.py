@@ -282,6 +282,9 @@ FORGED: dict[str, tuple[str, Alter, str]] = {
         "stop:r1", lambda entry: stands(1, 1)(entry) | amount(1)(entry),
         "charges 1001; its pieces add up to 1000",
     ),
+    "a start that charges": (
+        "start:r1", stands(1, 1), "charges 1; its pieces add up to 0",
+    ),
     "a run's time of one more": (
         "stop:r1", stands(2, 1), "run r1 ran 10000001 us; 10000000 us of it are posted",
     ),

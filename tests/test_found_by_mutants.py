@@ -621,11 +621,11 @@ def test_a_run_that_is_told_ahead_of_the_clock_ends_with_its_account() -> None:
     world.publish({"sandbox:box": {"second": PER_US, "suspended_second": PER_US}})
     world.grant(10**12)
     world.clock.advance(31 * DAY - MINUTE)
-    for run in ("r1", "r2"):
-        start(world, run)
+    start(world, "r1", ahead=SECOND, least=SECOND)
+    start(world, "r2")
     world.clock.advance(50 * SECOND)
     ahead = T0 + 31 * DAY + 30 * SECOND
-    beat(world, "r2", occurred_at=ahead)
+    stop(world, "r2", occurred_at=ahead)
     world.billing.suspend_run("acme", "r1", occurred_at=world.clock.now, until=ahead)
     world.billing.close("acme", remainder="write_off")
     view = world.billing.run("acme", "r1")
