@@ -878,3 +878,17 @@ def test_what_a_top_up_brings_about_is_told_in_the_same_pass() -> None:
         t.run(deliver=told.append)
         assert t.attempts() == ["paid"]
         assert [each.kind for each in told].count("topup_succeeded") == 2, "the first by hand"
+
+
+def test_a_refund_whose_answer_was_lost_is_made_once_its_news_has_come() -> None:
+    with till("fake") as t:
+        page = t.paid("20")
+        t.deliver()
+        t.street.fault("none", "timeout_after")
+        with pytest.raises(PaymentError):
+            t.billing.refund("acme", "r", topup=page.topup, amount=usd("3"))
+        t.deliver()
+        [known] = t.store.topups("acme")
+        assert [each[1:3] for each in known.refunds] == [[300, "made"]]
+        assert (t.store.auto_topup("acme").refunds, t.balance()) == (0, "17.00 USD")
+        t.check()
