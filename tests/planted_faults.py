@@ -226,9 +226,9 @@ FAULTS = [
     ),
     fault(
         "release what was used if the body raises",
-        "engine/billing",
-        "if not self._reported:",
-        "if not self._reported or any(_):",
+        "engine/made_hold",
+        "if not self._reported:\n            self._billing",
+        "if not self._reported or any(_):\n            self._billing",
         "hold_block.py::test_it_settles_what_was_reported_even_if_the_body_raises",
     ),
     # -- debt and reversals

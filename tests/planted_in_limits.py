@@ -143,7 +143,7 @@ IN_LIMITS: list[Planted] = [
     ),
     (
         "a hold's block writes its member's name",
-        "billing_core/engine/billing.py",
+        "billing_core/engine/made_hold.py",
         "as_held=True,  # by number: the name may have been erased since",
         "member=hold.member,",
         (
@@ -222,7 +222,7 @@ IN_LIMITS: list[Planted] = [
     ),
     (
         "a block's parts are one call, whatever they are of",
-        "billing_core/engine/billing.py",
+        "billing_core/engine/made_hold.py",
         "later.resource == usage.resource for later",
         "later is not None for later",
         (BLOCK + "calls_of_several_things_under_one_hold_count_one_each",),

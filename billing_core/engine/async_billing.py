@@ -36,11 +36,11 @@ from billing_core.commands import (
     UndoExpiry,
 )
 from billing_core.differences import Difference
-from billing_core.engine.async_hold import AsyncHold
 from billing_core.engine.async_over_time import AsyncOverTime
 from billing_core.engine.async_topups import AsyncTopUps
 from billing_core.engine.billing import Billing, checked_batch, each_of
 from billing_core.engine.gathering import Gatherer
+from billing_core.engine.made_hold import AsyncHold
 from billing_core.engine.over_time import closed, closing, unwrapped
 from billing_core.engine.reads import Check
 from billing_core.engine.system import system_clock, uuid7

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
-from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -28,7 +27,7 @@ from billing_core.commands import (
 from billing_core.decide import decide, wanted, widened
 from billing_core.engine.clock_check import ClockCheck
 from billing_core.engine.coalescing import Coalescer, Part, Run
-from billing_core.engine.made_hold import MadeHold
+from billing_core.engine.made_hold import OpenHold
 from billing_core.engine.over_time import OverTime, closed, closing, unwrapped
 from billing_core.engine.prices import Prices
 from billing_core.engine.system import system_clock, uuid7
@@ -444,27 +443,6 @@ class Billing(OverTime, TimeReads, Work):
         return self._prices.publish(document)
 
 
-class OpenHold(MadeHold):
-    """A hold that was made.  As a context manager it settles what was reported, releases
-    itself only if nothing was, and on a StoreError is left to expire."""
-
-    def __init__(self, billing: Billing, command: Hold, held: Held) -> None:
-        super().__init__(command, held)
-        self._billing = billing
-
-    def __enter__(self) -> OpenHold:
-        self._check_open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._left = True
-        if not self._reported:
-            self._billing.release(self._command.org, self.key)
-            return
-        for result in self._billing.execute(settlements(self._command, self._reported)):
-            self.charges.append(unwrapped([result], Charged))
-
-
 def _decided(
     transaction: Transaction, wants: dict[str, Wanted], batch: Sequence[Command], terms: Terms
 ) -> list[Outcome]:
@@ -529,31 +507,3 @@ def checked_batch(commands: Iterable[Command]) -> list[Command]:
 
 def _no_commands(given: object) -> InvalidCommand:
     return InvalidCommand("commands", given, "commands, such as [Settle(...)]")
-
-
-def settlements(hold: Hold, reported: Sequence[Usage]) -> list[Settle]:
-    """What settles a hold's reports: the last one ends it."""
-    last = len(reported) - 1
-    return [
-        Settle(
-            hold.org,
-            _numbered(hold.key, index),
-            usage=usage,
-            hold=hold.key,
-            more=index < last,
-            part=any(later.resource == usage.resource for later in reported[index + 1 :]),
-            as_held=True,  # by number: the name may have been erased since
-            project=hold.project,
-            reference=hold.reference,
-        )
-        for index, usage in enumerate(reported)
-    ]
-
-
-def _numbered(key: str, index: int) -> str:
-    """The key of a hold's settlement: the hold's own for the first report."""
-    if not index:
-        return key
-    numbered = f"{key}/{index}"
-    # A name has at most 200 characters: a longer one is stood for by its digest.
-    return numbered if len(numbered) <= 200 else f"{sha256(key.encode()).hexdigest()}/{index}"

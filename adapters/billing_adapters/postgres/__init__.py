@@ -244,7 +244,7 @@ class PostgresStore(Reads):
     def within(self, connection: object) -> Store:
         """The same records inside the transaction that the host has open on ``connection``, a
         psycopg Connection, or an AsyncConnection of the running loop."""
-        return JoinedStore(connection, self)
+        return JoinedStore(connection, self.name, self._reader, self._loader, self._writer)
 
 
 class _Transaction:

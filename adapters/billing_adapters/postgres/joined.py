@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from billing_adapters.postgres.errors import mapped
-from billing_adapters.postgres.loading import Send, loaded
-from billing_adapters.postgres.reads import Reads
+from billing_adapters.postgres.loading import Loader, Send, loaded
+from billing_adapters.postgres.reads import Reader, Reads
 from billing_adapters.postgres.rows import changed
-from billing_adapters.postgres.tables import Value, text
+from billing_adapters.postgres.tables import Value, Writer, text
 from billing_adapters.postgres.wire import Query, Row, Statement, exchange, statement
 from billing_core.catalogue import Published
 from billing_core.errors import InvalidCommand, StoreError
 from billing_core.ports import Changes, Loaded, Stale, Store, Transaction, Wanted
-
-if TYPE_CHECKING:
-    from billing_adapters.postgres import PostgresStore
 
 __all__ = ["JoinedStore"]
 
@@ -43,10 +40,11 @@ class JoinedStore(Reads):
 
     concurrency = 1
 
-    def __init__(self, connection: object, store: PostgresStore) -> None:
-        self.name = store.name
-        self._store = store
-        self._reader, self._loader, self._writer = store._reader, store._loader, store._writer
+    def __init__(
+        self, connection: object, name: str, reader: Reader, loader: Loader, writer: Writer
+    ) -> None:
+        self.name = name
+        self._reader, self._loader, self._writer = reader, loader, writer
         self._loop: asyncio.AbstractEventLoop | None = None
         if isinstance(connection, psycopg.AsyncConnection):
             self._loop = asyncio.get_running_loop()
@@ -107,7 +105,7 @@ class JoinedStore(Reads):
             transaction.end()
 
     def within(self, connection: object) -> Store:
-        return JoinedStore(connection, self._store)
+        return JoinedStore(connection, self.name, self._reader, self._loader, self._writer)
 
     def _write(self, *queries: tuple[Statement, Sequence[Value]]) -> list[Row]:
         raise StoreError("background work is done outside a transaction of the host's")

@@ -14,7 +14,7 @@ from billing_adapters.postgres.loading import Loader, Send, loaded
 from billing_adapters.postgres.lookups import skipping
 from billing_adapters.postgres.tables import Value, joined, text
 from billing_adapters.postgres.wire import Query, Row, Statement, statement
-from billing_adapters.postgres.work import WorkReads, work_reader
+from billing_adapters.postgres.work import WorkReader, WorkReads, work_reader
 from billing_core.catalogue import Published
 from billing_core.ports import Loaded, Wanted
 from billing_core.records import (
@@ -206,6 +206,10 @@ class Reads(WorkReads):
     _reader: Reader
     _loader: Loader
     _fetched: dict[_Asked, list[Row]] | None = None  # ahead of being asked for, each once
+
+    @property
+    def _work(self) -> WorkReader:
+        return self._reader.work
 
     def _asking(self) -> AbstractContextManager[Send]:
         """Something that sends single statements."""

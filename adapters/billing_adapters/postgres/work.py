@@ -4,16 +4,13 @@ each of one org, which only one of those who ask gets."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from billing_adapters.postgres import rows
 from billing_adapters.postgres.tables import Value
 from billing_adapters.postgres.wire import Row, Statement, statement
 from billing_core.records import Delivered, Event
 from billing_core.topup import AutoTopUp
-
-if TYPE_CHECKING:
-    from billing_adapters.postgres.reads import Reader
 
 __all__ = ["WorkReader", "WorkReads", "work_reader"]
 
@@ -112,7 +109,9 @@ def work_reader(schema: str) -> WorkReader:
 class WorkReads:
     """What the port has for background work, over ``_read`` and ``_write``."""
 
-    _reader: Reader
+    @property
+    def _work(self) -> WorkReader:
+        raise NotImplementedError
 
     def _read(self, query: Statement, make: Callable[[Row], _R], *values: Value) -> list[_R]:
         raise NotImplementedError
@@ -122,61 +121,61 @@ class WorkReads:
         raise NotImplementedError
 
     def auto_topup(self, org: str) -> AutoTopUp | None:
-        found = self._read(self._reader.work.auto, rows.auto, org)
+        found = self._read(self._work.auto, rows.auto, org)
         return found[0] if found else None
 
     def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
-        return self._read(self._reader.work.silent, _pair, before, limit)
+        return self._read(self._work.silent, _pair, before, limit)
 
     def due_topups(
         self, until: int, limit: int = 100, *, livemode: bool
     ) -> Sequence[tuple[str, str]]:
-        return self._read(self._reader.work.due, _pair, until, limit, livemode)
+        return self._read(self._work.due, _pair, until, limit, livemode)
 
     def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
-        return self._read(self._reader.work.lapsing, _org, until, limit)
+        return self._read(self._work.lapsing, _org, until, limit)
 
     def paying(self, customer: str) -> Sequence[str]:
-        return self._read(self._reader.work.paying, _org, customer)
+        return self._read(self._work.paying, _org, customer)
 
     def topup_of(
         self, *, payment: str | None = None, checkout: str | None = None
     ) -> tuple[str, str] | None:
-        work = self._reader.work
+        work = self._work
         name = checkout if payment is None else payment
         query = work.by_checkout if payment is None else work.by_payment
         found = [] if name is None else self._read(query, _pair, name)
         return found[0] if found else None
 
     def mark(self, name: str) -> int | None:
-        found = self._read(self._reader.work.mark, lambda row: rows.whole(row[0]), name)
+        found = self._read(self._work.mark, lambda row: rows.whole(row[0]), name)
         return found[0] if found else None
 
     def set_mark(self, name: str, value: int) -> None:
-        self._write((self._reader.work.set_mark, (name, value)))
+        self._write((self._work.set_mark, (name, value)))
 
     def clock(self) -> int | None:
-        return self._read(self._reader.work.clock, lambda row: rows.whole(row[0]))[0]
+        return self._read(self._work.clock, lambda row: rows.whole(row[0]))[0]
 
     def latest(self) -> int | None:
-        query = self._reader.work.latest
+        query = self._work.latest
         return self._read(query, lambda row: None if row[0] is None else rows.whole(row[0]))[0]
 
     def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
-        return self._read(self._reader.work.undelivered, _org, now, limit)
+        return self._read(self._work.undelivered, _org, now, limit)
 
     def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
-        return self._read(self._reader.work.waiting, rows.event, org, limit)
+        return self._read(self._work.waiting, rows.event, org, limit)
 
     def deliveries(self, org: str) -> Delivered | None:
-        found = self._read(self._reader.work.deliveries, _delivered, org)
+        found = self._read(self._work.deliveries, _delivered, org)
         return found[0] if found else None
 
     def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
-        return bool(self._write((self._reader.work.lease, (org, deliverer, now, until))))
+        return bool(self._write((self._work.lease, (org, deliverer, now, until))))
 
     def delivered(self, org: str, deliverer: str, seq: int, n: int) -> bool:
-        work = self._reader.work
+        work = self._work
         whose = org, deliverer
         return bool(self._write((work.delivering, whose), (work.delivered, (*whose, seq, n))))
 
