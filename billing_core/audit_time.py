@@ -86,7 +86,8 @@ def _piece(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     _check_key(audit, entry, owner)
     tab = _count(audit, entry, owner, effects)
     assert entry.usage is not None
-    tab.last = max(tab.last, entry.usage.occurred_at)
+    if any(line.component != "forgiven" for line in entry.usage.lines):  # else charged again
+        tab.last = max(tab.last, entry.usage.occurred_at)
     _charged(audit, entry, owner, tab)
     audit.posted += entry.amount
 

@@ -10,6 +10,26 @@ Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_TABS: list[Planted] = [
     (
+        "the audit takes what is charged again for time that ran",
+        "billing_core/audit_time.py",
+        '    if any(line.component != "forgiven" for line in entry.usage.lines):',
+        "    if True:",
+        (
+            "tests/test_over_time_found.py::test_"
+            "undoing_what_was_forgiven_after_a_late_correction_moves_no_last_time",
+        ),
+    ),
+    (
+        "each part of a model call in a batch is a request",
+        "adapters/billing_adapters/http/internal.py",
+        'None if usage.resource.startswith("model:") else False',
+        "None if isinstance(self, ModelSettlement) else False",
+        (
+            "tests/test_http_check.py::test_"
+            "a_model_call_that_is_settled_in_parts_is_one_request_alone_and_in_a_batch",
+        ),
+    ),
+    (
         "a tab's total is a number of 64 bits",
         RECORDS,
         "        if self.amount <= MAX_NANOS:",

@@ -1,7 +1,8 @@
-"""A credit check over HTTP: 200 whether or not the cost may be incurred."""
+"""A credit check over HTTP, 200 whether or not the cost may be incurred, and what settles it."""
 
 from unittest.mock import patch
 
+import pytest
 from http_world import mounted
 from world import World
 
@@ -44,3 +45,20 @@ def test_a_closed_account_is_told_alike() -> None:
     world.billing.close("acme", remainder="write_off")
     found = asked(world, "k-2").data
     assert (found["allowed"], found["reason"]) == (False, "account_closed")
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_model_call_that_is_settled_in_parts_is_one_request_alone_and_in_a_batch(batch) -> None:
+    world = World(priced=False)
+    world.grant(10**10)
+    held = asked(world, "k-3").data["hold"]["id"]
+    post = mounted("plain", Api(world.billing, {"gateway": Caller("gateway", "service")}.get)).post
+    for more in (True, True, False):
+        body = {"orgId": "acme", "holdId": held, "more": more}
+        body["modelCall"] = {"model": "m", "inputTokens": 5}
+        if batch:
+            body = {"settlements": [{**body, "key": world.key()}]}
+        path = "settlements" if batch else "models/settle"
+        assert post(f"/v1/internal/{path}", body, "gateway").status == 200
+    [row] = world.billing.usage("acme", "all_time").rows
+    assert (row.resource, row.requests, row.components["input"][0]) == ("model:m", 1, 15)

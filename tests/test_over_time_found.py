@@ -54,6 +54,23 @@ def test_forgiving_what_was_last_charged_after_the_runs_end_counts_in_that_day()
     assert world.wrong() == []
 
 
+def test_undoing_what_was_forgiven_after_a_late_correction_moves_no_last_time() -> None:
+    """What the correction gave back lies after the last time that was charged."""
+    world = boxes()
+    billing = world.billing
+    billing.start_run("acme", "r1", BOX)
+    world.clock.advance(20 * SECOND)
+    billing.suspend_run("acme", "r1", occurred_at=T0 + 10 * SECOND)
+    billing.heartbeat("acme", "r1")
+    late = {"occurred_at": T0 + 5 * SECOND, "until": T0 + 15 * SECOND}
+    assert billing.suspend_run("acme", "r1", key="late", **late).charged == -5000
+    billing.stop_run("acme", "r1")
+    billing.forgive_run("acme", "f", "r1", reason="theirs", amount=nanos(1))
+    billing.undo_forgiveness("acme", "u", "r1")
+    assert billing.run("acme", "r1").settled == 5000
+    assert world.wrong() == []
+
+
 def test_a_run_started_and_stopped_in_one_batch_counts_on_in_a_period_that_is_counted() -> None:
     world = boxes(now=datetime(2026, 3, 1, tzinfo=UTC))
     world.clock.set(datetime(2026, 4, 1, 0, 5, tzinfo=UTC))

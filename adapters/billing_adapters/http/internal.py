@@ -374,7 +374,7 @@ class _Settling(For):
     occurred_at: datetime | None = None
 
     def settle(self, key: str, usage: Usage) -> Settle:
-        part = None if isinstance(self, ModelSettlement) else False
+        part = None if usage.resource.startswith("model:") else False
         return Settle(
             self.org_id, key, usage=usage, hold=self.hold_id, more=self.more, part=part,
             occurred_at=self.occurred_at, **self.labels(),
