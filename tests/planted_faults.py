@@ -146,8 +146,8 @@ FAULTS = [
     fault(
         "decide before the watermark",
         "decide",
-        "max(at, account.watermark)",
-        "at",
+        "        return max(at, watermark)",
+        "        return at",
         TIME + "7_decision_time_is_the_later_of_the_command_s_time_and_the_watermark",
     ),
     fault(
