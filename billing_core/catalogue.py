@@ -17,7 +17,7 @@ from billing_core.errors import InvalidCommand, NotFound
 from billing_core.fineness import Asked, check_fineness, whose
 from billing_core.patterns import Names, checked_pattern, closest, meet
 from billing_core.plans import Plan, load_plan
-from billing_core.pricing import Discounted, Flat, Price, rates
+from billing_core.pricing import Discounted, Price, rates
 from billing_core.times import micros, moment
 from billing_core.units import counted, size_in
 
@@ -103,7 +103,6 @@ class Catalogue:
         # By audience and currency: resource or prefix → percentage and the book's name.
         self._discounts: dict[tuple[str, str], dict[str, _Timeline[tuple[str, str]]]] = {}
         self._plans: dict[str, _Timeline[Plan]] = {}
-        self._tiered: set[tuple[str, str, str]] = set()
         self._of: dict[str, set[tuple[str, str, str, str]]] = {}  # by resource: keys of prices
         self._patterns: dict[str, None] = {}  # resources of prices that end in "*"
         for each in self.published:
@@ -138,8 +137,6 @@ class Catalogue:
                 priced = None if price is None else Priced(name, price)
                 self._prices.setdefault(key, []).append((effective, priced))
                 self._of.setdefault(resource, set()).add(key)
-                if price is not None and not isinstance(price.function, Flat):
-                    self._tiered.add(key[1:])
         for pattern, percent in book.percent_off.items():
             of = self._discounts.setdefault((book.audience, book.currency), {})
             of.setdefault(pattern, []).append((effective, (percent, name)))
@@ -263,12 +260,6 @@ class Catalogue:
         base, by = _parted(name)
         names = [self._full.get(base, base)] if by is None else [self._full.get(base, base), by]
         return [self.books[each] for each in names if each in self.books]
-
-    def tiered(self, currency: str, resource: str, component: str) -> bool:
-        """Whether any version's price depends on where the counter stands."""
-        if not self._tiered:
-            return False
-        return any((currency, name, component) in self._tiered for name in self._names(resource))
 
     def unit(self, currency: str, resource: str, component: str) -> str:
         """What one of a component's quantity is, as everyone's first price says it, so that

@@ -102,8 +102,7 @@ def _estimate(
 def item_of(ledger: Ledger, usage: Usage | Correction) -> Item | None:
     if usage.item is None:
         return None
-    key = (usage.item, usage.resource)
-    return ledger.state.items.get(key) or Item(usage.item, usage.resource)
+    return ledger.item(usage.item, usage.resource) or Item(usage.item, usage.resource)
 
 
 def price_usage(ledger: Ledger, usage: Usage | Correction, occurred: int) -> Metered:
@@ -158,8 +157,8 @@ def _begin_item(ledger: Ledger, usage: Usage, effects: dict[str, object] | None)
     if usage.item is None or ledger.terms.level < 2:
         return effects
     key = (usage.item, usage.resource)
-    if key in ledger.state.items:
-        item = ledger.state.items[key]
+    item = ledger.item(*key)
+    if item is not None:
         if item.components.pop(UNCOUNTED, None) is not None:
             ledger.changes.items[key] = item
         return effects
@@ -209,7 +208,7 @@ def _requests(ledger: Ledger, usage: Usage, *, part: bool = False) -> int:
     part that counted was undone."""
     if usage.item is None:
         return 0 if part else 1
-    item = ledger.state.items.get((usage.item, usage.resource))
+    item = ledger.item(usage.item, usage.resource)
     return 0 if item is not None and UNCOUNTED not in item.components else 1
 
 

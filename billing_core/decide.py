@@ -13,7 +13,6 @@ from typing import Any
 
 from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
 from billing_core.asked import Ask, check_future, check_level, finish
-from billing_core.catalogue import Catalogue
 from billing_core.charging import deduct, estimate, settle
 from billing_core.commands import (
     Command,
@@ -116,26 +115,31 @@ def _want_use(want: Wanted, command: Any, at: int, now: int) -> None:
 def _want_extension(want: Wanted, command: Extend, at: int, now: int) -> None:
     want.times = _spanning(_spanning(want.times, at), max(at, now) + DAY)
     want.lives = DAY
-    want.extended.add(command.hold)
+    until = max(at, now) + duration("life", command.life)
+    want.extended[command.hold] = max(until, want.extended.get(command.hold, 0))
     want.keys.add(f"hold:{command.hold}")
 
 
 def widened(wants: Mapping[str, Wanted], loaded: Loaded, terms: Terms) -> bool:
     """Whether more must be loaded now that the orgs' accounts are known: windows of limits that
     holds reach by the time of decision, where the clock is behind that; and for the extensions of
-    holds, now that what these were made for is known, its counters, item and plans, wherever what
-    it can cost may depend on them."""
+    holds, now that what these were made for is known, its item, the plans since, and the counters
+    where it is to live beyond the periods in which it is announced: those are loaded with it.
+    What is overlooked here is asked for by NeedMore, one after the other."""
     more = False
     for org, want in wants.items():
         if want.lives:
             more |= _want_reached(want, loaded[org].account)
-        for name in want.extended:
+        for name, until in want.extended.items():
             state = loaded[org]
             made = state.entries.get(f"hold:{name}")
             if state.account is not None and made is not None and terms.level >= QUOTES_ANEW:
                 usage = made_for(made)
-                if usage is not None:
-                    more |= _want_quote(want, state.account, usage, made.at, terms.catalogue)
+                hold = state.holds.get(name)
+                if usage is not None and hold is not None:
+                    begun = billing_period(state.account.anchor, until).start
+                    beyond = all(start != begun for start, _, _ in hold.counted)
+                    more |= _want_quote(want, state.account, usage, made.at, beyond)
     return more
 
 
@@ -151,22 +155,16 @@ def _want_reached(want: Wanted, account: Account | None) -> bool:
     return True
 
 
-def _want_quote(
-    want: Wanted, account: Account, usage: Usage, since: int, catalogue: Catalogue
-) -> bool:
-    resource, currency = usage.resource, account.currency
-    tiered = any(catalogue.tiered(currency, resource, part[0]) for part in usage.parts)
-    planned = account.plan is not None or account.plan_since > since
-    if not (tiered or planned or usage.item):
-        return False
+def _want_quote(want: Wanted, account: Account, usage: Usage, since: int, beyond: bool) -> bool:
+    resource = usage.resource
     before = want.counters.get(resource), len(want.items), want.times
-    first, _ = before[0] or (since, since)
-    want.counters[resource] = min(first, since), FOREVER
+    if beyond:
+        want.counters[resource] = min(since, before[0][0] if before[0] else since), FOREVER
     if usage.item is not None:
         want.items.add((usage.item, resource))
     if account.plan_since > since:
         want.times = _spanning(want.times, since)
-    return before != (want.counters[resource], len(want.items), want.times)
+    return before != (want.counters.get(resource), len(want.items), want.times)
 
 
 def _want_charge(want: Wanted, command: Any, at: int, now: int) -> None:

@@ -11,7 +11,7 @@ from billing_core.commands import Extend, Hold
 from billing_core.errors import Conflict, MoneyOverflow, NotFound, StoreError
 from billing_core.lapsing import free, lapse
 from billing_core.ledger import Ledger, spending_order
-from billing_core.limits import Use, bound, hold_spending, quotas
+from billing_core.limits import Use, bound, hold_spending
 from billing_core.metering import Quote, billed
 from billing_core.money import MAX_NANOS
 from billing_core.outcomes import Outcome
@@ -75,19 +75,16 @@ def announce(
     ledger: Ledger, hold: HoldRecord, uses: Iterable[tuple[Window, Mapping[str, int]]]
 ) -> None:
     """Let quotes of tiered prices (rule 5.4) and quotas know what this hold may use, in each of
-    these billing periods."""
-    resource = hold.resource or ""
-    currency = ledger.account.currency
-    bounded = {each.component for each in quotas(ledger, resource)}
+    these billing periods: those there are, and those that a price or a plan brings meanwhile."""
     for period, counts in uses:
-        counter = None
-        for component, quantity in counts.items():
-            if component in bounded or ledger.catalogue.tiered(currency, resource, component):
-                counter = counter or ledger.count(resource, period.start)
-                counter.components.setdefault(component, [0, 0, 1, 0])[3] += quantity
-                hold.counted.append((counter.start, component, quantity))
-        if counter is not None:
-            ledger.keep(counter)
+        used = [(component, quantity) for component, quantity in counts.items() if quantity]
+        if not used:
+            continue
+        counter = ledger.count(hold.resource or "", period.start)
+        for component, quantity in used:
+            counter.components.setdefault(component, [0, 0, 1, 0])[3] += quantity
+            hold.counted.append((counter.start, component, quantity))
+        ledger.keep(counter)
 
 
 def _open_hold(ledger: Ledger, ask: Ask) -> HoldRecord:

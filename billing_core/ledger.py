@@ -44,6 +44,7 @@ from billing_core.records import (
     Entry,
     Event,
     Hold,
+    Item,
     Lot,
     Transfer,
     UsageRecord,
@@ -114,6 +115,9 @@ class Ledger:
         self.untold: list[tuple[str, object]] = []  # events of the entry to come
         self._period = _NEVER
         self._balance = 0 if state.account is None else state.account.balance  # last recorded
+        # As they were loaded: from then on, and only if, there are rows that may not be loaded.
+        self._plans_since = 0 if state.account is None else state.account.plan_since
+        self._limited = state.account is not None and state.account.limited_since is not None
 
     def open(self, account: Account) -> None:
         """The org's account is opened: nothing of it is kept that could be loaded."""
@@ -197,6 +201,10 @@ class Ledger:
         if at >= account.plan_since:
             plan = account.plan
         else:
+            if self._plans_since and at < self._plans_since:
+                times = self.state.times
+                if times is None or at < times[0]:
+                    raise NeedMore(self.org, time=at)
             plan = None
             for each in self.state.subscriptions:
                 if each.since > at:
@@ -422,9 +430,29 @@ class Ledger:
 
     def count(self, resource: str, start: int) -> Counter:
         """The counter of a resource in the period that starts at ``start``; a new one is
-        kept once it is touched."""
+        kept once it is touched.  Raises NeedMore where nobody has looked for one."""
         counter = self.state.counters.get((resource, start))
-        return counter if counter is not None else Counter(resource, start)
+        if counter is None:
+            if not self.new and not self.state.covers(resource, self.period(start)):
+                raise NeedMore(self.org, counter=(resource, start))
+            counter = Counter(resource, start)
+        return counter
+
+    def item(self, item: str, resource: str) -> Item | None:
+        """An item that has begun; raises NeedMore where nobody has looked for it."""
+        key = (item, resource)
+        found = self.state.items.get(key)
+        if found is None and not self.new and key not in self.state.sought:
+            raise NeedMore(self.org, item=key)
+        return found
+
+    def check_window(self, window: Window, grain: str) -> None:
+        """Raise NeedMore unless what is spent in a window was looked for."""
+        if not self._limited or (grain, window.start) in self.state.windows:
+            return
+        times = self.state.times
+        if times is None or window.end <= times[0] or times[1] < window.start:
+            raise NeedMore(self.org, time=window.start)
 
     def family(self, pattern: str, start: int) -> Iterable[Counter]:
         """The counters of all resources that a pattern names, in the period that starts at
@@ -506,8 +534,10 @@ class Ledger:
 
     def uncount(self, hold: Hold) -> None:
         """A hold that ends takes back what it announced to the counters."""
+        counter = None
         for start, component, quantity in hold.counted:
-            counter = self.count(hold.resource or "", start)
+            if counter is None or counter.start != start:
+                counter = self.count(hold.resource or "", start)
+                self.keep(counter)
             counter.components[component][3] -= quantity
-            self.keep(counter)
         hold.counted = []

@@ -113,9 +113,11 @@ def _window(ledger: Ledger, grain: str, at: int) -> Window:
 
 
 def _spend(ledger: Ledger, subject: str, grain: str, start: int) -> Spend:
-    """What is added up; a new row is kept once it is touched."""
+    """What is added up; a new row is kept once it is touched.  Raises NeedMore."""
     spend = ledger.state.spends.get((subject, grain, start))
     if spend is None:
+        if grain != "held":
+            ledger.check_window(_window(ledger, grain, start), grain)
         spend = Spend(subject, grain, start, 0)
         if grain != "held" and had_begun(ledger.account, start):
             spend.amount = _before(ledger, subject, grain, start)

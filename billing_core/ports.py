@@ -35,6 +35,7 @@ from billing_core.records import (
     UsageRecord,
 )
 from billing_core.rollups import Span, Sums
+from billing_core.times import Window
 from billing_core.topup import AutoTopUp, TopUp
 
 __all__ = [
@@ -110,7 +111,7 @@ class Wanted:
     ``newest``: ``(resource, start, end)`` of a counter and its period.
     ``lives``: the longest that anything is held for, as far as limits look ahead.
     ``extended``: holds of which the keys that made them are among ``keys``, so as to learn what
-    else is wanted.
+    else is wanted, and to when they are to live at most.
     """
 
     until: int
@@ -133,7 +134,7 @@ class Wanted:
     storages: dict[str, tuple[int, int]] = field(factory=dict)
     newest: set[tuple[str, int, int]] = field(factory=set)
     lives: int = 0
-    extended: set[str] = field(factory=set)
+    extended: dict[str, int] = field(factory=dict)
 
     def tail(self, account: Account) -> bool:
         """Whether :attr:`OrgState.tail` is wanted: where commands of so many keys may make
@@ -161,6 +162,28 @@ class Wanted:
             or self.auto
             or self.extended
         )
+
+    def counted(self, state: OrgState) -> Iterator[tuple[str, str | None, tuple[int, int]]]:
+        """``(resource, item, span)``: of which resources the counters are wanted, and of which
+        times, and the item with them, once the charges, runs and workspaces are loaded."""
+        for resource, span in self.counters.items():
+            yield resource, None, span
+        for subject in state.subjects.values():
+            used = subject.usage
+            if used is not None:
+                yield used.resource, used.item, (used.occurred_at, used.occurred_at)
+        yield from self.spans(state.runs, state.storages)
+
+    def dated(self, state: OrgState) -> tuple[int, int] | None:
+        """The earliest and latest of the times whose plans and spending are wanted, once the
+        charges, runs and workspaces are loaded."""
+        if not (state.subjects or self.runs or self.storages):
+            return self.times
+        times = list(self.times or ())
+        times += [each.usage.occurred_at for each in state.subjects.values() if each.usage]
+        for _, _, span in self.spans(state.runs, state.storages):
+            times += span
+        return (min(times), max(times)) if times else None
 
     def spans(
         self, runs: Mapping[str, Run], storages: Mapping[str, Storage]
@@ -233,6 +256,11 @@ class OrgState:
     :data:`LOOK_BACK` last entries that charged more than nothing for usage of the resource which
     occurred from the start until before the end, latest first, at most :data:`NEWEST`:
     settlements, deducts and what was priced later.
+
+    What is not here is new only where it was looked for.  A store says where it has looked:
+    ``covered``: by resource, the spans of time whose ``counters`` are loaded.  ``sought``: the
+    ``items`` that are, if there are any.  ``times``: from the earliest to the latest of those
+    whose ``subscriptions`` and ``spends`` are.
     """
 
     account: Account | None = None
@@ -260,6 +288,18 @@ class OrgState:
     topups: dict[str, TopUp] = field(init=False, factory=dict)
     auto: AutoTopUp | None = field(init=False, default=None)
     newest: dict[tuple[str, int], list[int]] = field(init=False, factory=dict)
+    covered: dict[str, list[tuple[int, int]]] = field(init=False, factory=dict)
+    sought: set[tuple[str, str]] = field(init=False, factory=set)
+    times: tuple[int, int] | None = field(init=False, default=None)
+
+    def cover(self, resource: str, span: tuple[int, int]) -> None:
+        """The counters of a span of time are loaded."""
+        self.covered.setdefault(resource, []).append(span)
+
+    def covers(self, resource: str, period: Window) -> bool:
+        """Whether the counter of a period would be here, if there were one."""
+        spans = self.covered.get(resource, ())
+        return any(first < period.end and period.start <= last for first, last in spans)
 
 
 Loaded = dict[str, OrgState]

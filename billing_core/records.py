@@ -268,7 +268,7 @@ _UNUSED = HoldUse()
 class Hold:
     """Reserved credit.  ``parts``: ``[lot, amount]`` in spending order, what is left of
     it.  ``state``: open, settled, released or lapsed.  ``counted``: ``[period start,
-    component, quantity]`` announced to counters that a tiered price or a quota reads.
+    component, quantity]`` announced to counters, for tiered prices and quotas.
     ``member``: surrogate id, 0 for none; ``project``: those whose limits it counts in.
     ``used``: what was charged by it; None: not known."""
 
@@ -320,7 +320,7 @@ class Counter:
     """Cumulative quantities of a resource in one billing period.
 
     ``components``: name → ``[quantity, carry, carry_of, held]``; ``held`` is what open
-    holds announced (tiered prices only).
+    holds announced.
     """
 
     resource: str

@@ -56,6 +56,7 @@ def want_run(want: Wanted, command: Any, at: int, now: int) -> None:
         first, _ = want.counters.get(resource, (time, time))
         # What follows in the batch may charge it in any later period.
         want.counters[resource] = min(first, time), FOREVER
+        want.items.add((f"run:{command.run}", resource))
     latest = max(time, at)  # from then on it is funded
     if isinstance(command, (ForgiveRun, UndoForgiveness)):
         time = latest = 0  # all of the run's periods
@@ -238,7 +239,7 @@ def unposted(ledger: Ledger, run: Run, at: int) -> list[Piece]:
 
 def demand_of(ledger: Ledger, run: Run, span: Window) -> Demand:
     """What a run asks for in a span, from how it stands."""
-    item = ledger.state.items.get((run.item, run.resource)) or Item(run.item, run.resource)
+    item = ledger.item(run.item, run.resource) or Item(run.item, run.resource)
     return demand(ledger, run.resource, run.spec, item, span)
 
 
@@ -276,7 +277,7 @@ def start(ledger: Ledger, ask: Ask) -> Outcome:
         command.run, spec.resource, spec.parts, ask.member, command.project, command.reference,
         duration("ahead", command.ahead), state, began, began, began, began, "asked",
     )  # fmt: skip
-    item = Item(run.item, run.resource)
+    item = ledger.item(run.item, run.resource) or Item(run.item, run.resource)
     end, _ = _horizon(ledger, ask, run, began)
     span = Window(began, max(began, end))
     want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)

@@ -118,7 +118,7 @@ def _most_cost(ledger: Ledger, owner: Run | Storage, piece: Piece) -> int:
     by that whose minimum and increment hold for the item."""
     prices = ledger.prices(owner.resource, piece.occurred)
     version_of = versions(ledger, owner.resource)
-    item = ledger.state.items.get((owner.item, owner.resource))
+    item = ledger.item(owner.item, owner.resource)
     most = 0
     for component, quantity, payer in piece.parts:
         priced = prices[component]
@@ -142,7 +142,7 @@ def _most_late(
     version_of = versions(ledger, owner.resource)
     late = _late(ledger, owner, occurred).get(component, [])
     found = [version_of(version, component) for version, _ in late if version]
-    item = ledger.state.items.get((owner.item, owner.resource))
+    item = ledger.item(owner.item, owner.resource)
     begun = None if item is None else item.components.get(component)
     if found and begun is not None:
         found.append(version_of(str(begun[2]), component))

@@ -15,6 +15,8 @@ from billing_core.topup import TopUpRules
 
 __all__ = ["NeedMore", "Terms", "clock_ahead"]
 
+_FOREVER = 2**63 - 1
+
 
 class Terms(NamedTuple):
     """What decisions depend on beside the orgs' state: the catalogue, the clock's time,
@@ -59,7 +61,10 @@ class NeedMore(Exception):
     ``sums`` or ``family``, whose rollup cells or counters are to be added up, with ``windows``,
     whose spending in them is missing, with ``charges``, of which the stories are, with ``runs`` or
     ``storages``, by name, until when each is looked at, with ``auto``, the automatic top-up, with
-    ``newest``, of which counter the latest charges; None: the catalogue is to be read again.
+    ``newest``, of which counter the latest charges, with ``counter``, an ``item`` or ``time``, what
+    was looked for where nothing was loaded: a counter by resource and start of its period, an item
+    with its resource, a time whose plan or spending is asked for; None: the catalogue is to be
+    read again.
     ``replayed``: by org, the holds and charges that keys on record made.
     """
 
@@ -76,6 +81,9 @@ class NeedMore(Exception):
         replayed: Mapping[str, tuple[set[str], set[int]]] | None = None,
         newest: tuple[str, int, int] | None = None,
         family: tuple[str, int] | None = None,
+        counter: tuple[str, int] | None = None,
+        item: tuple[str, str] | None = None,
+        time: int | None = None,
     ) -> None:
         self.org = org
         self.sums = sums
@@ -87,9 +95,13 @@ class NeedMore(Exception):
         self.replayed = replayed or {}
         self.newest = newest
         self.family = family
+        self.counter = counter
+        self.item = item
+        self.time = time
         super().__init__(
-            org, sums, windows, charges, runs, storages, auto, replayed, newest, family
-        )
+            org, sums, windows, charges, runs, storages, auto, replayed, newest, family, counter,
+            item, time,
+        )  # fmt: skip
 
     def widen(self, wants: dict[str, Wanted]) -> None:
         """Want what was missing."""
@@ -115,8 +127,29 @@ class NeedMore(Exception):
             wants[self.org].families.add(self.family)
         elif self.sums:
             wants[self.org].sums |= self.sums
+        elif self.counter is not None or self.item is not None or self.time is not None:
+            self._widen_looked_for(wants[self.org])
         else:
             wants[self.org].debts *= 16
+
+    def _widen_looked_for(self, want: Wanted) -> None:
+        if self.counter is not None:
+            resource, start = self.counter
+            first, last = want.counters.get(resource, (_FOREVER, 0))
+            missing = not first <= start <= last
+            # What a hold reaches, it mostly reaches in the periods after that, too.
+            want.counters[resource] = min(first, start), _FOREVER
+        elif self.item is not None:
+            missing = self.item not in want.items
+            want.items.add(self.item)
+        else:
+            time = self.time or 0
+            first, last = want.times or (_FOREVER, 0)
+            missing = not first <= time <= last
+            want.times = min(first, time), max(last, time)
+        if not missing:  # a store that does not say what it has loaded
+            found = self.counter or self.item or self.time
+            raise StoreError(f"{found} of org {self.org!r} was wanted, and is not loaded")
 
     def _widen_replayed(self, wants: dict[str, Wanted]) -> None:
         for org, (holds, charges) in self.replayed.items():

@@ -21,6 +21,7 @@ from queue import Queue
 from typing import NamedTuple
 
 from forked import Forked
+from planted_in_announced import IN_ANNOUNCED
 from planted_in_audit import IN_AUDIT
 from planted_in_background import IN_BACKGROUND
 from planted_in_charges import IN_CHARGES
@@ -895,13 +896,6 @@ FAULTS = [
         "sqlite.py::test_what_is_owed_is_not_decided_from_memory",
     ),
     sqlite_fault(
-        "remember a hold without what it announced",
-        "loading",
-        "            state.counters.setdefault((resource, start), latest.copy())",
-        "            pass",
-        "sqlite.py::test_a_hold_that_is_known_takes_back_what_it_announced",
-    ),
-    sqlite_fault(
         "remember a hold that has ended",
         "rows",
         "known.holds.pop((org, held.key), None)",
@@ -1138,6 +1132,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_CLOCK),
     *(Fault(*each) for each in IN_TABS),
     *(Fault(*each) for each in IN_TOPUPS),
+    *(Fault(*each) for each in IN_ANNOUNCED),
     *(Fault(*each) for each in IN_AUDIT),
     *(Fault(*each) for each in IN_PROVIDERS),
     *(Fault(*each) for each in IN_UNNAMED),

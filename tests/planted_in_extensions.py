@@ -101,27 +101,6 @@ IN_EXTENSIONS: list[Planted] = [
         (EXTENDED + "where_the_version_before_may_still_run_a_hold_keeps_its_amount",),
     ),
     (
-        "an extension is decided without the counters of its usage",
-        DECIDE,
-        "    want.counters[resource] = min(first, since), FOREVER\n",
-        "    want.counters[resource] = first, first\n",
-        (EXTENDED + "a_life_must_have_room_in_the_quota_of_each_period_that_it_reaches",),
-    ),
-    (
-        "an extension at a tiered price is decided without counters",
-        DECIDE,
-        "    if not (tiered or planned or usage.item):\n",
-        "    if not (planned or usage.item):\n",
-        (EXTENDED + "a_tiered_price_that_came_since_is_announced_with_the_extension",),
-    ),
-    (
-        "an extension is decided without the item of its usage",
-        DECIDE,
-        "        want.items.add((usage.item, resource))\n",
-        "        pass\n",
-        (EXTENDED + "an_item_s_minimum_that_was_charged_is_not_held_again",),
-    ),
-    (
         "an extension is decided without the plans that its hold has seen",
         DECIDE,
         "        want.times = _spanning(want.times, since)\n",

@@ -409,8 +409,8 @@ RUNS: list[Planted] = [
     (
         "PostgreSQL loads a run without what was spent on its days",
         PG_LOADING,
-        "return [*times, *(at for span in spans for at in span)]",
-        "return times",
+        "spanned(account.anchor, want.dated(state) or ())",
+        "spanned(account.anchor, want.times or ())",
         (FOUND + "forgiving_what_was_last_charged_after_the_runs_end_counts_in_that_day",),
     ),
     (

@@ -2,8 +2,9 @@
 
     PYTHONPATH=fixtures/billing_core-0.1.0.zip python tests/version_before.py NAME PLACE…
 
-It charges `acme` in several ways under keys that begin with NAME, replays one of them, and
-verifies. PLACE: an SQLite file's path, or a connection string and a schema.
+It charges `acme` in several ways under keys that begin with NAME, replays one of them, settles
+by the hold that whoever came before has left, leaves one, and verifies. PLACE: an SQLite file's
+path, or a connection string and a schema.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ def work(billing: Billing, name: str) -> None:
     settled = billing.settle("acme", f"{name}-s", usage, hold=f"{name}-h", member=name)
     billing.reverse("acme", f"{name}-r", charge=paid.seq, amount=usd("0.25"))
     billing.settle("beta", f"{name}-b", usage)
+    for left in [each.key for each in billing.store.holds("acme") if each.key.endswith("-left")]:
+        if f"settle:{left}" not in {each.key for each in billing.store.entries("acme")}:
+            billing.settle("acme", left, usage, hold=left)
+    billing.hold("acme", usage, key=f"{name}-left", life=hour)
     billing.heartbeat("acme", "active", key=f"{name}-beat")
     billing.report_storage("acme", "docs", 3 * 10**9, key=f"{name}-size")
     assert billing.settle("acme", f"{name}-s", usage, hold=f"{name}-h", member=name).seq == (

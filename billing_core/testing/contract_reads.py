@@ -165,10 +165,25 @@ class LoadContract:
             told = {start for resource, start in state.counters if resource == "model:a"}
             # More is harmless; less would begin a counter anew.
             assert begun <= told, (first, last)
+            assert state.covered == {"model:a": [(first, last)]}
             assert state.counters == {("model:a", start): counters[start] for start in told}
         both = {"model:a": (100, 100), "model:b": (100, 100)}
         state = load(store, want=Wanted(until=0, counters=both))
         assert state.counters["model:b", 100] == other
+        assert load(store).covered == {}
+
+    def test_where_it_has_looked_is_said(self, store: Store) -> None:
+        """So that what is not there is known to be new, and what was not wanted is not."""
+        draft = Draft()
+        draft.entry("settle:a", usage=usage(500))
+        save(store, draft.changes())
+        state = load(store)
+        assert (state.covered, state.sought, state.times) == ({}, set[tuple[str, str]](), None)
+        want = Wanted(until=0, charges={1}, items={("j", "model:b")}, times=(700, 800))
+        state = load(store, want=want)
+        assert state.covered == {"model:a": [(500, 500)]}
+        assert state.sought == {("run-1", "model:a"), ("j", "model:b")}
+        assert state.times == (500, 800)
 
     def test_counters_of_all_that_begin_alike(self, store: Store) -> None:
         """In one period, whatever others there are: ``families``."""

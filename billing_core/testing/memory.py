@@ -121,21 +121,16 @@ class MemoryStore:
         later = [hold.expires_at for hold in open_holds if hold.key not in state.holds]
         state.next_hold = min(later, default=None)
         state.lots = {lot.lot: lot for lot in org.lots.values() if lot.remainder}
-        spans = list(want.counters.items())
-        items = set(want.items)
         for number in want.charges:
             if 0 < number <= len(org.entries):
                 state.subjects[number] = org.entries[number - 1]
                 self._load_payers(org, state, number)
-                used = org.entries[number - 1].usage
-                if used is not None:
-                    spans.append((used.resource, (used.occurred_at, used.occurred_at)))
-                    items |= set() if used.item is None else {(used.item, used.resource)}
-        times = self._load_time(org, state, want)
-        for resource, item, span in want.spans(state.runs, state.storages):
-            spans.append((resource, span))
-            items.add((item, resource))
-        for resource, (first, last) in spans:
+        self._load_time(org, state, want)
+        state.sought = set(want.items)
+        for resource, item, (first, last) in want.counted(state):
+            if item is not None:
+                state.sought.add((item, resource))
+            state.cover(resource, (first, last))
             begins = sorted(start for known, start in org.counters if known == resource)
             begin = max(0, bisect_right(begins, first) - 1)
             for start in begins[begin : bisect_right(begins, last)]:
@@ -152,14 +147,14 @@ class MemoryStore:
             ]
             for prefix, start in want.families
         }
-        state.items = {key: org.items[key] for key in items if key in org.items}
+        state.items = {key: org.items[key] for key in state.sought if key in org.items}
         state.members = {name: org.members[name] for name in want.members if name in org.members}
         state.entries = {key: org.by_key[key] for key in want.keys if key in org.by_key}
         owing = [org.charges[number] for number in sorted(org.charges)]
         owing = [charge for charge in owing if charge.unpaid]
         state.debts = owing[: want.debts]
         state.all_debts = len(owing) <= want.debts
-        self._load_terms(org, state, want, times)
+        self._load_terms(org, state, want)
         for member, grain, start in want.sums:
             state.sums[member, grain, start] = sum(
                 cell.amount
@@ -174,34 +169,31 @@ class MemoryStore:
         state.auto = org.auto if want.auto else None
         return deepcopy(state)
 
-    def _load_time(self, org: _Org, state: OrgState, want: Wanted) -> list[int]:
-        """The wanted runs and workspaces, and the times that they are asked about."""
+    def _load_time(self, org: _Org, state: OrgState, want: Wanted) -> None:
+        """The wanted runs and workspaces."""
         state.runs = {name: org.runs[name] for name in want.runs if name in org.runs}
         found = {name: org.storages[name] for name in want.storages if name in org.storages}
         state.storages = found
         owners: list[Run | Storage] = [*state.runs.values(), *found.values()]
         numbers = [tab.charge for owner in owners for tab in owner.tabs]
         state.charges |= {number: org.charges[number] for number in numbers}
-        times: list[int] = []
         for resource, _, span in want.spans(state.runs, found):
-            times += span
             name = resource.removeprefix("storage:")
             if name in found:
                 begins = sorted(at for known, at in org.sizes if known == name)
                 begin = max(0, bisect_right(begins, span[0]) - 1)
                 for at in begins[begin : bisect_right(begins, span[1]) + 1]:
                     state.sizes[name, at] = org.sizes[name, at].size
-        return times
 
-    def _load_terms(self, org: _Org, state: OrgState, want: Wanted, spanned: list[int]) -> None:
+    def _load_terms(self, org: _Org, state: OrgState, want: Wanted) -> None:
         """The plans that the org had, its limits, and what counts towards them."""
         account = org.account
         state.windows = set(want.windows)
         used = [subject.usage for subject in state.subjects.values() if subject.usage is not None]
-        times = [each.occurred_at for each in used] + list(want.times or ()) + spanned
-        if account.plan_since > min(times, default=account.plan_since):
-            then = [each for each in org.subscriptions.values() if each.since <= min(times)]
-            later = [each for each in org.subscriptions.values() if each.since > min(times)]
+        times = state.times = want.dated(state)
+        if times is not None and times[0] < account.plan_since:
+            then = [each for each in org.subscriptions.values() if each.since <= times[0]]
+            later = [each for each in org.subscriptions.values() if each.since > times[0]]
             state.subscriptions = then[-1:] + later
         if account.limited_since is None:
             return
@@ -217,8 +209,9 @@ class MemoryStore:
             if want.windows or key[0] in subjects | {"member:*", "project:*"}
         }
         spans = {"held": Window(0, 0)}
-        for grain in ("day", "period") if times else ():
-            spans[grain] = starts(account.anchor, grain, min(times), max(times))
+        if times is not None:
+            for grain in ("day", "period"):
+                spans[grain] = starts(account.anchor, grain, *times)
         state.spends = {
             key: spend
             for key, spend in org.spends.items()

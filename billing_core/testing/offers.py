@@ -41,15 +41,15 @@ def _package(draw: st.DrawFn) -> PriceFunction:
 
 
 _FUNCTIONS: dict[str, Callable[[], SearchStrategy[PriceFunction]]] = {
-    "flat": _flat,
-    "timed": _flat,
+    "flat": lambda: _flat() | _graduated(),
+    "timed": lambda: _flat() | _graduated(),
     "reversed": _flat,
     "tiered": lambda: _graduated() | _package(),
     "stepped": lambda: _graduated() | _package() | _flat(),
 }
 COMPONENTS = (*_FUNCTIONS, "unknown")
-"""``unknown`` has no price in the base book, and only what is flat there stays flat, for
-holds announce to tiered prices alone.  ``timed`` and ``stepped`` are billed by item.
+"""``unknown`` has no price in the base book.  ``flat`` and ``timed`` are flat there, and may get
+tiers while holds are open.  ``timed`` and ``stepped`` are billed by item.
 ``reversed`` is also what a reversal's line is called."""
 
 

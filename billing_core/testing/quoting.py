@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from billing_core.pricing import Price
 from billing_core.quantities import Usage
 from billing_core.testing.answers import Wrong
-from billing_core.testing.facts import Facts, HoldFact, reaches
+from billing_core.testing.facts import Facts, HoldFact
 from billing_core.testing.spending import Wish, held_of
 from billing_core.testing.tariff import (
     Piece,
@@ -124,14 +124,10 @@ def quoted_anew(org: Facts, hold: HoldFact, until: int) -> tuple[int, int, Mappi
 
 
 def announced(org: Facts, wish: Wish) -> list[tuple[int, str, int]]:
-    """What others' quotes and quotas must reckon with: where it can matter by now, in each
-    period in which it may be used."""
-    plan, resource = org.plan(wish.time), wish.resource or ""
-    quotas = () if plan is None else plan.quotas
-    bounded = {each.component for each in quotas if reaches(each.resource, resource)}
+    """What others' quotes and quotas must reckon with, in each period in which it may be used."""
     return [
         (period, name, quantity)
         for period in wish.periods(org.anchor)
         for name, quantity in wish.billed.items()
-        if name in bounded or org.tariff.tiered(org.currency, resource, name)
+        if quantity
     ]

@@ -219,15 +219,6 @@ class Tariff:
                 return book.prices.get(resource, {}).get(component)
         return None
 
-    def tiered(self, currency: str, resource: str, component: str) -> bool:
-        """Whether it matters to any version where the counter stands."""
-        prices = [
-            book.prices.get(resource, {}).get(component)
-            for book in self.books
-            if book.currency == currency
-        ]
-        return any(p is not None and not isinstance(p.function, Flat) for p in prices)
-
     def plan(self, name: str | None, at: int) -> Plan | None:
         """The version of a plan in force at a time; the first one also holds before."""
         versions = [plan for plan in self.plans if plan.plan == name]

@@ -176,6 +176,7 @@ def _recalled(known: _Org, want: Wanted) -> OrgState | None:
     if not want.plain(account):
         return None
     state = OrgState(_account(account))
+    state.times, state.sought = want.times, set(want.items)
     if want.tail(account):
         if known.tail is None:
             return None
@@ -186,13 +187,14 @@ def _recalled(known: _Org, want: Wanted) -> OrgState | None:
             since, counters = known.counters[resource]
             if first < since:
                 return None
+            state.cover(resource, (first, last))
             for start in _spanned(counters, first, last):
                 state.counters[resource, start] = counters[start].copy()
         for hold in state.holds.values():
             for start, _, _ in hold.counted:
-                resource = hold.resource or ""
-                counter = known.counters[resource][1][start]
-                state.counters.setdefault((resource, start), counter.copy())
+                key = hold.resource or "", start
+                if key not in state.counters:
+                    state.counters[key] = known.counters[key[0]][1][start].copy()
         if account.limited_since is not None:
             _recall_terms(known, want, state)
     except KeyError:

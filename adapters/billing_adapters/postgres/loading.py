@@ -182,6 +182,10 @@ class _Plan:
         for lookup, ids, take in by_id:
             named = [(org, [(each,) for each in ids(want)]) for org, want in wants.items()]
             asked += self._ask(lookup, named, take)
+        for org, want in wants.items():
+            self._found[org].state.sought |= want.items
+            for resource, span in want.counters.items():
+                self._found[org].state.cover(resource, span)
         starts_ = [(org, _starts(want)) for org, want in wants.items()]
         asked += self._ask(lookups.counters, starts_, self._counter)
         asked += self._ask(
@@ -319,7 +323,8 @@ class _Plan:
             if account.debt:
                 limit = text(want.debts + 1)
                 asked.append((Query(lookups.debts, [text(org), limit]), self._debt))
-            first = min(_times(state, want), default=account.plan_since)
+            state.times = want.dated(state)
+            first = account.plan_since if state.times is None else state.times[0]
             if first < account.plan_since:
                 since = Query(lookups.subscribed, [text(org), text(first)])
                 asked.append((since, self._subscription))
@@ -366,7 +371,7 @@ class _Plan:
         for org, state, want in self._known():
             account = state.account
             if account is not None and account.limited_since is not None:
-                spans = spanned(account.anchor, _times(state, want))
+                spans = spanned(account.anchor, want.dated(state) or ())
                 limited.append((org, concerned(state, want), spans))
         return [*self._counts(), *self._terms(limited)]
 
@@ -410,6 +415,8 @@ class _Plan:
         spans = [(each.resource, (each.occurred_at, each.occurred_at)) for each in _used(state)]
         over_time = want.spans(state.runs, state.storages)
         spans += [(resource, span) for resource, _, span in over_time]
+        for resource, span in spans:
+            state.cover(resource, span)
         for resource, (_, last) in spans:
             self._lasts[org, resource] = max(last, self._lasts.get((org, resource), last))
         return {(resource, first) for resource, (first, _) in spans}
@@ -460,12 +467,6 @@ def _used(state: OrgState) -> list[UsageRecord]:
     return [each.usage for each in state.subjects.values() if each.usage is not None]
 
 
-def _times(state: OrgState, want: Wanted) -> list[int]:
-    spans = (span for _, _, span in want.spans(state.runs, state.storages))
-    times = [*(want.times or ()), *(each.occurred_at for each in _used(state))]
-    return [*times, *(at for span in spans for at in span)]
-
-
 def _hinted(hint: Hint, want: Wanted) -> tuple[set[str], dict[str, Window]]:
     """What will be asked for of a limited org, as far as that is known beforehand."""
     expected = OrgState()
@@ -474,9 +475,9 @@ def _hinted(hint: Hint, want: Wanted) -> tuple[set[str], dict[str, Window]]:
 
 
 def _run_items(state: OrgState, want: Wanted) -> set[tuple[str, str]]:
-    items = {(each.item, each.resource) for each in _used(state) if each.item is not None}
-    over_time = want.spans(state.runs, state.storages)
-    return (items | {(item, resource) for resource, item, _ in over_time}) - state.items.keys()
+    items = {(item, resource) for resource, item, _ in want.counted(state) if item is not None}
+    state.sought |= items
+    return items - state.items.keys()
 
 
 def _tabs(state: OrgState) -> set[tuple[int]]:

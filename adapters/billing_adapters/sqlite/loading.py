@@ -93,6 +93,7 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
         ]
         for prefix, start in want.families
     }
+    state.times = want.dated(state)
     if account.plan_since or account.limited_since is not None:
         _load_terms(db, org, want, state, account)
     if want.tail(account):
@@ -114,6 +115,7 @@ def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
         return None
     state = OrgState(account, lots.copy())
     state.next_hold = account.next_lapse
+    state.times = want.times
     for key in want.holds:
         hold = known.holds.get((org, key))
         if hold is None:
@@ -137,18 +139,21 @@ def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
 
 def _recall_counters(org: str, want: Wanted, known: Known, state: OrgState) -> bool:
     """Those wanted, and those in which the holds are counted; whether all are known."""
-    for resource, (first, _) in want.counters.items():
+    for resource, span in want.counters.items():
         latest = known.counters.get((org, resource))
-        if latest is None or latest.start > first:
+        if latest is None or latest.start > span[0]:
             return False
         state.counters[resource, latest.start] = latest.copy()
+        state.cover(resource, span)
     for hold in state.holds.values():
         for start, _, _ in hold.counted:
-            resource = hold.resource or ""
-            latest = known.counters.get((org, resource))
+            key = hold.resource or "", start
+            if key in state.counters:
+                continue
+            latest = known.counters.get((org, key[0]))
             if latest is None or latest.start != start:
                 return False
-            state.counters.setdefault((resource, start), latest.copy())
+            state.counters[key] = latest.copy()
     return True
 
 
@@ -234,18 +239,11 @@ def _counters(
 def _load_counters(
     db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
 ) -> None:
-    spans = list(want.counters.items())
-    items = set(want.items)
-    for subject in state.subjects.values():
-        used = subject.usage
-        if used is not None:
-            spans.append((used.resource, (used.occurred_at, used.occurred_at)))
-            if used.item is not None:
-                items.add((used.item, used.resource))
-    for resource, name, span in want.spans(state.runs, state.storages):
-        spans.append((resource, span))
-        items.add((name, resource))
-    for resource, span in spans:
+    state.sought = set(want.items)
+    for resource, item, span in want.counted(state):
+        if item is not None:
+            state.sought.add((item, resource))
+        state.cover(resource, span)
         for each in _counters(db, org, resource, span, known):
             state.counters[resource, each.start] = each
     for held in state.holds.values():
@@ -257,7 +255,7 @@ def _load_counters(
                     (org, held.resource, start),
                 ).fetchone()
                 state.counters[row[0], row[1]] = rows.counter(row)
-    for name, resource in items:
+    for name, resource in state.sought:
         row = db.execute(
             "SELECT item, resource, components FROM items"
             " WHERE org_id = ? AND item = ? AND resource = ?",
@@ -336,12 +334,11 @@ def _load_terms(
 ) -> None:
     """The plans that the org had, its limits, and what counts towards them."""
     used = [each.usage for each in state.subjects.values() if each.usage is not None]
-    times = [each.occurred_at for each in used] + list(want.times or ())
-    times += [at for _, _, span in want.spans(state.runs, state.storages) for at in span]
-    if times and min(times) < account.plan_since:
+    times = state.times
+    if times and times[0] < account.plan_since:
         for row in db.execute(_SUBSCRIBED_DOWN, (org,)):
             state.subscriptions.insert(0, Subscription(*row))
-            if row[1] <= min(times):
+            if row[1] <= times[0]:
                 break
     if account.limited_since is None:
         return
@@ -355,8 +352,9 @@ def _load_terms(
         for row in db.execute(_LIMITS, (org, subject)):
             state.limits[row[0], row[1]] = rows.limit(row)
     spans = {"held": Window(0, 0)}
-    for grain in ("day", "period") if times else ():
-        spans[grain] = starts(account.anchor, grain, min(times), max(times))
+    if times:
+        for grain in ("day", "period"):
+            spans[grain] = starts(account.anchor, grain, *times)
     for subject in sorted(subjects):
         for grain, span in spans.items():
             for row in db.execute(_SPENDS, (org, subject, grain, *span)):
