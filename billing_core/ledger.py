@@ -52,7 +52,7 @@ from billing_core.records import (
 from billing_core.rollups import Rollup
 from billing_core.terms import NeedMore, Terms, clock_ahead
 from billing_core.text import compact
-from billing_core.times import Window, billing_period
+from billing_core.times import DAY, Window, billing_period
 
 __all__ = ["CHARGES", "CLAWBACK", "WIDE_TOTALS", "Ledger", "covers", "spending_order"]
 
@@ -354,6 +354,13 @@ class Ledger:
         certain = self.terms.certain
         if certain is not None and not self.terms.believes(time):
             raise clock_ahead(self.org, time, certain)
+
+    def measure(self, since: int, until: int) -> None:
+        """Raise ClockDoubt where time is measured from one that has certainly come to one a day
+        and more after the latest such, which has come by nothing but a clock that may be wrong."""
+        certain = self.terms.certain
+        if certain is not None and since <= certain and until > certain + DAY:
+            self.believe(until)
 
     def will_lapse(self, time: int | None) -> None:
         """Note that something lapses at a time."""

@@ -106,6 +106,7 @@ class _Change:
         """Post what accrued up to a time."""
         run = self.run
         if to > run.settled_to:
+            self.ledger.measure(run.settled_to, to)
             self.post(Window(run.settled_to, to), None, FOREVER)
             run.settled_to = to
 
@@ -113,6 +114,7 @@ class _Change:
         """The run has ended: what was posted beyond that is given back.  One that was swept
         may have lived longer: as it was then, suspended or not."""
         run = self.run
+        self.ledger.measure(run.settled_to, end)
         run.seen_at = max(run.seen_at, end)
         suspended = run.suspensions
         if end < run.settled_to:
@@ -326,6 +328,7 @@ def suspend(ledger: Ledger, ask: Ask) -> Outcome:
     if run.ended_at is not None:
         until = run.ended_at if until is None else min(until, run.ended_at)
     else:
+        ledger.measure(run.settled_to, until or 0)
         run.seen_at = max(run.seen_at, begin, until or 0)
         change.settle(begin)
     if until is None or begin < until:

@@ -111,6 +111,7 @@ def bill(ledger: Ledger, ask: Ask) -> Outcome:
     until = _occurred(ask)
     lapse(ledger, ask.time)
     steps = _steps(ledger, command.workspace)
+    ledger.measure(storage.billed_to, until)
     span = Window(storage.billed_to, until)
     charged = _post(ledger, ask, storage, span, lambda each: integral(steps, each))
     storage.billed_to = max(storage.billed_to, until)

@@ -212,6 +212,39 @@ def test_a_plan_after_what_a_clock_in_doubt_has_written_brings_this_period_s_all
 
 
 @pytest.mark.every_store
+def test_the_time_of_a_run_and_of_storage_is_not_measured_by_a_clock_far_ahead() -> None:
+    services = Services()
+    right, wrong = services.right, services.process(WEEKS)
+    price = Price(Flat(1), unit="byte-microsecond")
+    right.publish(PriceBook("b", T0 - DAY, {"storage:*": {"byte_us": price}}))
+    right.open_account("acme")
+    right.grant("acme", "g", nanos(10**12))
+    right.start_run("acme", "r", sandbox("s", {"cpu": 1}))
+    right.report_storage("acme", "docs", 1)
+    services.machine.advance(2 * SECOND)
+    now = T0 + 2 * SECOND
+    for told in (
+        lambda: wrong.heartbeat("acme", "r"),
+        lambda: wrong.suspend_run("acme", "r"),
+        lambda: wrong.suspend_run("acme", "r", occurred_at=now, until=now + WEEKS),
+        lambda: wrong.stop_run("acme", "r"),
+        lambda: wrong.stop_run("acme", "r", settle=False),
+        lambda: wrong.bill_storage("acme"),
+    ):
+        with pytest.raises(ClockDoubt):
+            told()
+    assert wrong.heartbeat("acme", "r", occurred_at=now).settled_to == now
+    assert [each.charged for each in wrong.bill_storage("acme", until=now)] == [2_000_000]
+    services.machine.advance(HOUR)
+    assert [each.run for each in right.sweep_runs(silent=MINUTE)] == ["r"]
+    assert right.run("acme", "r").ended_at == now
+    beside = services.process(WEEKS)  # a run that it starts, it measures
+    beside.start_run("acme", "r2", sandbox("s", {"cpu": 1}))
+    services.machine.advance(SECOND)
+    assert beside.stop_run("acme", "r2").state == "settled"
+
+
+@pytest.mark.every_store
 def test_a_call_goes_on_as_ever_by_a_right_clock_after_days_of_rest() -> None:
     """What it holds lives by its own time, though it is decided at the latest that is certain."""
     services = Services()
