@@ -23,9 +23,10 @@ IN_DOORS: list[Planted] = [
         "a text without an end is looked through from each of its quotes",
         HTTP + "parsing.py",
         "        value = _DECODER.decode(text)\n",
-        """        __import__("re").sub(r'"(?:[^"\\\\]|\\\\.)*"', "", text)
+        """        import re
+        re.sub(r'"(?:[^"\\\\]|\\\\.)*"', "", text)
         value = _DECODER.decode(text)\n""",
-        (COST + "::test_no_place_of_a_body_costs_much_where_it_grows[release]",),
+        (COST + "::test_the_page_of_costs_names_every_expression_and_no_other",),
     ),
     (
         "a decimal's digits are shared out in every way",

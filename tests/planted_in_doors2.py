@@ -1,4 +1,4 @@
-"""Faults of what publishing costs; `tests/planted_faults.py` plants them."""
+"""Faults of what publishing costs and of webhooks; `tests/planted_faults.py` plants them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 FINENESS = "billing_core/fineness.py"
 PATTERNS = "billing_core/patterns.py"
+TOPUPS = "billing_core/engine/topups.py"
+TURNS = "tests/test_turns.py::test_"
 PUBLISHING = "tests/test_cost_of_publishing.py::test_"
 TWICE = PUBLISHING + "twice_as_much_to_publish_on_twice_as_much_costs_twice_as_much"
 TOO_FINE = PUBLISHING + "what_would_leave_too_fine_a_fraction_is_refused_and_nothing_else"
@@ -67,5 +69,26 @@ IN_DOORS_2: list[Planted] = [
         "    [each for each in provider.models if each.is_match(wanted.id)]\n"
         "    if listed is not None:\n        return listed\n",
         ("tests/test_genai.py::test_twice_as_many_models_of_twice_as_many_cost_twice_as_much",),
+    ),
+    (
+        "an org's webhooks take all of a host's threads",
+        TOPUPS,
+        "        with waiting(whose[0]):\n",
+        "        if True:\n",
+        (TURNS + "webhooks_that_wait_for_the_provider_take_four_threads_of_an_org[fake]",),
+    ),
+    (
+        "webhooks of what is not on record take all of a host's threads",
+        TOPUPS,
+        "                with waiting(None):\n                    paid =",
+        "                if True:\n                    paid =",
+        (TURNS + "webhooks_of_what_is_not_on_record_take_four_threads[fake]",),
+    ),
+    (
+        "webhooks keep a customer who is back from the provider",
+        TOPUPS,
+        'self._heeding = InFlight("webhooks")',
+        "self._heeding = self._in_flight",
+        (TURNS + "webhooks_that_wait_for_the_provider_take_four_threads_of_an_org[fake]",),
     ),
 ]

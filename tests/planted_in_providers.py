@@ -89,7 +89,7 @@ IN_PROVIDERS: list[Planted] = [
     (
         "a payment on record is known by its metadata alone",
         ENGINE,
-        "            whose = self.store.topup_of(payment=notice.payment)\n",
+        "            whose = self.store.topup_of(payment=payment)\n",
         "            whose = None\n",
         (NEWS + "an_automatic_top_up_is_known_whatever_its_metadata_say",),
     ),
@@ -103,8 +103,8 @@ IN_PROVIDERS: list[Planted] = [
     (
         "a page is known by its metadata alone",
         ENGINE,
-        "        known = self.store.topup_of(checkout=checkout)\n",
-        "        known = None\n",
+        "            whose = self.store.topup_of(checkout=checkout)\n",
+        "            whose = None\n",
         (NEWS + "a_page_that_closed_is_known_whatever_its_metadata_say",),
     ),
     (

@@ -512,11 +512,18 @@ class Hanging(FakePayments):
         self.reached, self.answers = threading.Semaphore(0), threading.Event()
 
     def read_checkout(self, checkout):
+        self._hang()
+        return super().read_checkout(checkout)
+
+    def read_payment(self, payment):
+        self._hang()
+        return super().read_payment(payment)
+
+    def _hang(self):
         if self.hangs:
             self.hangs -= 1
             self.reached.release()
             assert self.answers.wait(60)
-        return super().read_checkout(checkout)
 
 
 @contextmanager
@@ -585,6 +592,77 @@ def test_a_fifth_call_of_an_org_is_answered_at_once_by_the_async_engine_too(tmp_
 
     with hanging("sqlite", tmp_path) as t:
         asyncio.run(story(t))
+
+
+@pytest.mark.parametrize("kind", ["fake", "sqlite", "postgres"])
+def test_webhooks_that_wait_for_the_provider_take_four_threads_of_an_org(kind, tmp_path) -> None:
+    """The fifth is answered at once, and is followed when it is delivered again."""
+    with hanging(kind, tmp_path) as t:
+        page = t.order("10")
+        t.street.pay(page.session)
+        post = posted(t, "checkout")
+        t.billing.open_account("zeta", livemode=False)
+        other = t.order("10", "zeta")
+        t.street.pay(other.session)
+        others = posted(t, "checkout")
+        before = len(list(t.store.entries("acme")))
+        t.provider.hangs = 4
+        with ThreadPoolExecutor(4) as threads:
+            try:
+                calls = [threads.submit(t.billing.webhook, *post) for _ in range(4)]
+                for _ in calls:
+                    assert t.provider.reached.acquire(timeout=20)
+                with pytest.raises(PaymentError, match="4 webhooks of org 'acme'") as error:
+                    t.billing.webhook(*post)
+                assert (error.value.kind, error.value.retryable) == ("rate_limited", True)
+                with pytest.raises(PaymentError) as error:
+                    t.billing.webhook(post[0], "t=1,v1=00")
+                assert error.value.kind == "bad_signature"
+                assert len(list(t.store.entries("acme"))) == before
+                # Neither another org's nor a customer who is back waits for them.
+                t.billing.webhook(*others)
+                assert t.balance("zeta") == "10.00 USD"
+                assert t.billing.confirm("acme", page.session).paid
+            finally:
+                t.provider.answers.set()
+            for call in calls:
+                call.result()
+        t.billing.webhook(*post)
+        assert t.balance("acme") == "10.00 USD"
+
+
+@pytest.mark.parametrize("kind", ["fake", "sqlite", "postgres"])
+def test_webhooks_of_what_is_not_on_record_take_four_threads(kind, tmp_path) -> None:
+    with hanging(kind, tmp_path) as t:
+        page = t.order("10")
+        t.street.pay(page.session)
+        post = posted(t, "payment")  # no payment is on record yet, so whose it is nobody knows
+        t.provider.hangs = 4
+        with ThreadPoolExecutor(4) as threads:
+            try:
+                calls = [threads.submit(t.billing.webhook, *post) for _ in range(4)]
+                for _ in calls:
+                    assert t.provider.reached.acquire(timeout=20)
+                with pytest.raises(PaymentError, match="4 webhooks of an org that is not") as error:
+                    t.billing.webhook(*post)
+                assert error.value.retryable
+                assert t.billing.confirm("acme", page.session).paid
+            finally:
+                t.provider.answers.set()
+            for call in calls:
+                call.result()
+        t.billing.webhook(*post)
+        assert t.balance("acme") == "10.00 USD"
+
+
+def posted(t, kind):
+    """A webhook of a kind, among what is to be delivered now."""
+    found = [
+        each
+        for each in t.street.deliveries()
+        if t.provider.read_webhook(*each, now=t.clock()).kind == kind
+    ]
+    return found[0]
 
 
 class Interrupted(BaseException):

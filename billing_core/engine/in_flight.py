@@ -13,22 +13,24 @@ AT_ONCE = 4  # calls of one org that may wait for the provider, in one engine
 
 
 class InFlight:
-    """The calls of one engine that are at the provider now."""
+    """The calls of one engine that are at the provider now.  ``what``: how they are named."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         # No lock: each step is one of the set's own, and an interrupt leaves nothing behind.
-        self._calls: set[tuple[str, object]] = set()
+        self._calls: set[tuple[str | None, object]] = set()
 
     @contextmanager
-    def one(self, org: str) -> Iterator[None]:
-        """A call of an org; raises PaymentError (``rate_limited``) where as many as may are in
-        flight already."""
+    def one(self, org: str | None) -> Iterator[None]:
+        """A call of an org, or (None) of one that nobody knows yet; raises PaymentError
+        (``rate_limited``) where as many as may are in flight already."""
         call = org, object()
         try:
             self._calls.add(call)
             if sum(whose == org for whose, _ in list(self._calls)) > AT_ONCE:
+                of = "of an org that is not known yet" if org is None else f"of org {org!r}"
                 raise PaymentError(
-                    f"{AT_ONCE} calls of org {org!r} are waiting for the payment provider, and "
+                    f"{AT_ONCE} {self._what} {of} are waiting for the payment provider, and "
                     "nothing was done for this one; repeat it later",
                     kind="rate_limited",
                     retryable=True,

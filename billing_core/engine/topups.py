@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -100,7 +100,8 @@ class TopUps(Reads):
     _topups: TopUpRules
 
     def __init__(self) -> None:
-        self._in_flight = InFlight()
+        self._in_flight = InFlight("calls")
+        self._heeding = InFlight("webhooks")
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
         raise NotImplementedError
@@ -234,35 +235,46 @@ class TopUps(Reads):
 
         ``body``: exactly as received.  Raises PaymentError of a kind ``bad_signature``,
         ``bad_webhook`` or ``wrong_mode``, for which the answer is 400; for any other error
-        answer 5xx, and the provider delivers again.
+        answer 5xx, and the provider delivers again.  So it does for the fifth of one org, or
+        of what is not on record yet, that would wait for the provider (``rate_limited``).
         """
         notice = self._provider().read_webhook(body, signature, now=self.clock())
-        self._heed(notice)
+        self._heed(notice, self._heeding.one)
         return notice
 
-    def _heed(self, notice: Notice) -> Recorded | None:
-        """Read back what a notice names, and put it on record; None where it is not ours."""
+    def _heed(
+        self,
+        notice: Notice,
+        waiting: Callable[[str | None], AbstractContextManager[object]] = nullcontext,
+    ) -> Recorded | None:
+        """Read back what a notice names, and put it on record; None where it is not ours.
+        ``waiting``: held while the provider is asked, for an org or one not known yet."""
         if notice.kind in ("method_detached", "customer_deleted"):
             if notice.customer is not None:
                 for org in self.store.paying(notice.customer):
                     self._do(LoseMethod(org, notice.method or notice.customer), Changed)
-        elif notice.checkout is not None:
-            whose = self._whose_checkout(notice.checkout)
-            return None if whose is None else self._fulfil(*whose, checkout=notice.checkout)
-        elif notice.payment is not None:
-            whose = self.store.topup_of(payment=notice.payment)
+            return None
+        checkout, payment = notice.checkout, notice.payment
+        if checkout is not None:
+            whose = self.store.topup_of(checkout=checkout)
             if whose is None:
-                whose = self._whose(self._provider().read_payment(notice.payment))
-            return None if whose is None else self._fulfil(*whose, payment=notice.payment)
-        return None
-
-    def _whose_checkout(self, checkout: str) -> tuple[str, str] | None:
-        """The top-up of a checkout: as it is on record; else as its metadata says."""
-        known = self.store.topup_of(checkout=checkout)
-        if known is not None:
-            return known
-        page = self._provider().read_checkout(checkout)
-        return self._labelled(page.org, page.order)
+                with waiting(None):
+                    page = self._provider().read_checkout(checkout)
+                whose = self._labelled(page.org, page.order)
+        elif payment is not None:
+            whose = self.store.topup_of(payment=payment)
+            if whose is None:
+                with waiting(None):
+                    paid = self._provider().read_payment(payment)
+                whose = self._whose(paid)
+        else:
+            return None
+        if whose is None:
+            return None
+        with waiting(whose[0]):
+            if checkout is not None:
+                return self._fulfil(*whose, checkout=checkout)
+            return self._fulfil(*whose, payment=payment)
 
     def _whose(self, payment: Payment) -> tuple[str, str] | None:
         """The top-up of a payment that is not on record: by its checkout, if that is; else as its
