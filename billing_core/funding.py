@@ -18,7 +18,7 @@ from billing_core.limits import Bound, Use, bound, quota_left, room
 from billing_core.quantities import PLATFORM
 from billing_core.records import Hold, Item, Lot
 from billing_core.runtime import Demand, Part
-from billing_core.terms import NeedMore
+from billing_core.terms import NeedMore, of_each
 from billing_core.times import Window
 
 __all__ = ["Funding", "demand", "fund", "reserve", "unfunded"]
@@ -106,6 +106,7 @@ class _Purse(NamedTuple):
     free: dict[int, int]
     edges: list[int]  # times at which some lot can no longer pay, or not yet
     ahead: Lot | None  # the next period's allowance, if it is reached and was not granted yet
+    costs: dict[int, int]  # what the time up to an edge costs: it is looked at again and again
 
     def plan(self, until: int) -> list[list[int]] | None:
         """The lots that pay for the time up to ``until``, the latest of it first: what may
@@ -113,7 +114,7 @@ class _Purse(NamedTuple):
         start = self.use.at
         lots = [*self.of_next_period(), *self.lots.values()]
         edges = [start, *(edge for edge in self.edges if start < edge < until), until]
-        costs = [self.want.cost(edge - start) for edge in edges]
+        costs = [self.cost(edge) for edge in edges]
         left, taken = dict(self.free), dict.fromkeys(self.free, 0)
         for index in range(len(edges) - 1, 0, -1):
             need = costs[index] - costs[index - 1]
@@ -132,6 +133,11 @@ class _Purse(NamedTuple):
             if need:
                 return None
         return [[lot, amount] for lot, amount in taken.items() if amount]
+
+    def cost(self, until: int) -> int:
+        if until not in self.costs:
+            self.costs[until] = self.want.cost(until - self.use.at)
+        return self.costs[until]
 
     def of_next_period(self) -> list[Lot]:
         return [lot for lot in self.lots.values() if lot.period and lot.period > self.use.at]
@@ -169,7 +175,7 @@ def _purse(ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int) 
     while at < end:
         edges.add(at)
         at = ledger.period(at).end
-    return _Purse(ledger, use, want, lots, free, sorted(edges), ahead)
+    return _Purse(ledger, use, want, lots, free, sorted(edges), ahead, {})
 
 
 def fund(ledger: Ledger, use: Use, want: Demand, end: int, why: str, hold: Hold | None) -> Funding:
@@ -213,10 +219,10 @@ def _stops(
     if limit is not None:
         left = own - limit.shortfall
         stops.append((lambda us: want.cost(us) > max(0, left), limit.limit))
-    bounded = [
-        quota_left(ledger, use.resource or "", want.quantities(0), period.start)
-        for period in ledger.periods(use.at, use.until)
-    ]
+    bounded = of_each(
+        lambda period: quota_left(ledger, use.resource or "", want.quantities(0), period.start),
+        ledger.periods(use.at, use.until),
+    )
     if any(bounded):
         mine: dict[tuple[int, str], int] = {}
         if hold is not None:

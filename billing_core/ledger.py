@@ -471,7 +471,7 @@ class Ledger:
         if kept is None and self.new:
             kept = self.state.families[key] = []
         if kept is None:
-            raise NeedMore(self.org, family=key)
+            raise NeedMore(self.org, families=frozenset([key]))
         found = {each.resource: each for each in kept}
         # As this batch left those that it has touched.
         for (resource, begins), counter in self.state.counters.items():

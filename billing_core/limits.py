@@ -15,7 +15,7 @@ from billing_core.metering import NO_COUNTER
 from billing_core.patterns import fits
 from billing_core.plans import Quota
 from billing_core.records import Account, Entry, Hold, Spend
-from billing_core.terms import NeedMore
+from billing_core.terms import NeedMore, of_each
 from billing_core.times import DAY, Window
 
 __all__ = [
@@ -334,8 +334,7 @@ def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bo
             if not blocking:
                 continue
             held = _spend(ledger, subject, "held", 0).amount
-            for window in _reached(ledger, use, grain):
-                spent = _spend(ledger, subject, grain, window.start).amount
+            for window, spent in _spent(ledger, subject, grain, _reached(ledger, use, grain)):
                 over = spent + held + amount - min(each.amount for each in blocking)
                 if over > 0 or always:
                     one = Bound(f"{subject.partition(':')[0]}_limit", over, window.end)
@@ -344,6 +343,17 @@ def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bo
                     if found is None or over > found.shortfall:
                         found = one
     return found
+
+
+def _spent(
+    ledger: Ledger, subject: str, grain: str, windows: Iterable[Window]
+) -> list[tuple[Window, int]]:
+    """What was spent in each window."""
+
+    def spent(window: Window) -> tuple[Window, int]:
+        return window, _spend(ledger, subject, grain, window.start).amount
+
+    return of_each(spent, windows)
 
 
 def _reached(ledger: Ledger, use: Use, grain: str) -> Iterator[Window]:
@@ -361,14 +371,19 @@ def _reached(ledger: Ledger, use: Use, grain: str) -> Iterator[Window]:
 def _quota(ledger: Ledger, use: Use) -> Bound | None:
     if use.resource is None:
         return None
-    for period in ledger.periods(use.at, use.until):
+    resource = use.resource
+
+    def over(period: Window) -> Bound | None:
         counted = {name: quantity for start, name, quantity in use.counted if start == period.start}
         more = {name: quantity - counted.get(name, 0) for name, quantity in use.billed}
         wished = {name: quantity for name, quantity in more.items() if quantity > 0}
-        left = quota_left(ledger, use.resource, wished, period.start)
+        left = quota_left(ledger, resource, wished, period.start)
         if any(wished[name] > most for name, most in left.items()):
             return Bound("quota", 0, period.end)
-    return None
+        return None
+
+    bounds = of_each(over, ledger.periods(use.at, use.until))
+    return next((each for each in bounds if each is not None), None)
 
 
 def quotas(ledger: Ledger, resource: str) -> list[Quota]:

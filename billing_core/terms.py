@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from billing_core.catalogue import Catalogue
 from billing_core.errors import ClockDoubt, StoreError
@@ -13,7 +13,10 @@ from billing_core.ports import LEVEL, IdSource, Wanted
 from billing_core.times import moment
 from billing_core.topup import TopUpRules
 
-__all__ = ["NeedMore", "Terms", "clock_ahead"]
+__all__ = ["NeedMore", "Terms", "clock_ahead", "of_each"]
+
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
 
 _FOREVER = 2**63 - 1
 
@@ -58,7 +61,7 @@ class NeedMore(Exception):
     """What was loaded does not suffice: load more of it and decide again.
 
     ``org``: whose credit reaches further than the debts that were loaded, or, with
-    ``sums`` or ``family``, whose rollup cells or counters are to be added up, with ``windows``,
+    ``sums`` or ``families``, whose rollup cells or counters are to be added up, with ``windows``,
     whose spending in them is missing, with ``charges``, of which the stories are, with ``runs`` or
     ``storages``, by name, until when each is looked at, with ``auto``, the automatic top-up, with
     ``newest``, of which counter the latest charges, with ``counter``, an ``item`` or ``time``, what
@@ -80,7 +83,7 @@ class NeedMore(Exception):
         auto: bool = False,
         replayed: Mapping[str, tuple[set[str], set[int]]] | None = None,
         newest: tuple[str, int, int] | None = None,
-        family: tuple[str, int] | None = None,
+        families: frozenset[tuple[str, int]] = frozenset(),
         counter: tuple[str, int] | None = None,
         item: tuple[str, str] | None = None,
         time: int | None = None,
@@ -94,12 +97,12 @@ class NeedMore(Exception):
         self.auto = auto
         self.replayed = replayed or {}
         self.newest = newest
-        self.family = family
+        self.families = families
         self.counter = counter
         self.item = item
         self.time = time
         super().__init__(
-            org, sums, windows, charges, runs, storages, auto, replayed, newest, family, counter,
+            org, sums, windows, charges, runs, storages, auto, replayed, newest, families, counter,
             item, time,
         )  # fmt: skip
 
@@ -123,8 +126,8 @@ class NeedMore(Exception):
             want.storages.update((name, (at, at)) for name, at in self.storages.items())
         elif self.windows:
             wants[self.org].windows |= self.windows
-        elif self.family is not None:
-            wants[self.org].families.add(self.family)
+        elif self.families:
+            wants[self.org].families |= self.families
         elif self.sums:
             wants[self.org].sums |= self.sums
         elif self.counter is not None or self.item is not None or self.time is not None:
@@ -162,3 +165,25 @@ class NeedMore(Exception):
             want.holds |= holds
             want.charges |= charges
             want.keys |= {f"undone:{number}" for number in charges}
+
+
+def of_each(find: Callable[[_Given], _Found], given: Iterable[_Given]) -> list[_Found]:
+    """What is found of each; raises NeedMore once for the sums and families that any of them
+    misses, as each time everything is decided anew: a run that began years ago reaches a thousand
+    days."""
+    found: list[_Found] = []
+    missing: list[NeedMore] = []
+    for each in given:
+        try:
+            found.append(find(each))
+        except NeedMore as need:
+            if not (need.sums or need.families):
+                raise
+            missing.append(need)
+    if missing:
+        raise NeedMore(
+            missing[0].org,
+            frozenset(key for need in missing for key in need.sums),
+            families=frozenset(key for need in missing for key in need.families),
+        )
+    return found

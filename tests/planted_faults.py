@@ -39,6 +39,7 @@ from planted_in_payments import PAYMENTS
 from planted_in_prices import IN_PRICES
 from planted_in_providers import IN_PROVIDERS
 from planted_in_runs import RUNS
+from planted_in_runs_long_ago import IN_RUNS_LONG_AGO
 from planted_in_secrets import IN_SECRETS
 from planted_in_tabs import IN_TABS
 from planted_in_topup_settings import IN_TOPUP_SETTINGS
@@ -1129,6 +1130,7 @@ FAULTS = [
     ),
     *(Fault(*each) for each in PAYMENTS),
     *(Fault(*each) for each in RUNS),
+    *(Fault(*each) for each in IN_RUNS_LONG_AGO),
     *(Fault(*each) for each in IN_CLOCK),
     *(Fault(*each) for each in IN_TABS),
     *(Fault(*each) for each in IN_TOPUPS),

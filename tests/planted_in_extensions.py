@@ -110,8 +110,8 @@ IN_EXTENSIONS: list[Planted] = [
     (
         "a quota binds in a life's first period alone",
         LIMITS,
-        "for period in ledger.periods(use.at, use.until):",
-        "for period in ledger.periods(use.at):",
+        "of_each(over, ledger.periods(use.at, use.until))",
+        "of_each(over, ledger.periods(use.at))",
         (EXTENDED + "a_life_must_have_room_in_the_quota_of_each_period_that_it_reaches",),
     ),
     (
@@ -124,8 +124,8 @@ IN_EXTENSIONS: list[Planted] = [
     (
         "a limit binds in a life's first day alone",
         LIMITS,
-        "            for window in _reached(ledger, use, grain):\n",
-        "            for window in [_window(ledger, grain, use.at)]:\n",
+        "grain, _reached(ledger, use, grain)):\n",
+        "grain, [_window(ledger, grain, use.at)]):\n",
         (REACHES + "a_hold_must_have_room_in_the_limit_of_each_day_that_it_reaches",),
     ),
     (
@@ -152,8 +152,8 @@ IN_EXTENSIONS: list[Planted] = [
     (
         "a run's quota binds in its first period alone",
         FUNDING,
-        "        for period in ledger.periods(use.at, use.until)\n    ]\n    if",
-        "        for period in ledger.periods(use.at)\n    ]\n    if",
+        "        ledger.periods(use.at, use.until),\n    )\n    if",
+        "        ledger.periods(use.at),\n    )\n    if",
         (REACHES + "a_run_that_is_funded_into_a_period_leaves_others_less_of_its_quota",),
     ),
     (
