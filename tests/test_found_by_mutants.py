@@ -8,6 +8,7 @@ import pytest
 from attrs import astuple
 from furnished import furnish
 from test_runs import US, beat, boxes, spent, start, stop
+from test_topup_claims import altered
 from till import till
 from world import DAY, HOUR, LONG_AGO, MINUTE, ONE_NANO, SECOND, T0, World, nanos, units
 
@@ -47,12 +48,13 @@ from billing_core import (
 from billing_core.engine.topups import _made_unnamed, refused_for
 from billing_core.minor_units import to_minor
 from billing_core.money import MAX_NANOS
-from billing_core.payments import Checkout, Refund
+from billing_core.payments import ChargeAttempt, Checkout, Refund
 from billing_core.testing import MemoryStore
 from billing_core.testing.machine import FewDebts
 from billing_core.testing.payment_world import order
+from billing_core.times import moment
 from billing_core.topup import AutoTopUp, TopUp, attempt_ends, resumes
-from billing_core.topup_commands import SetAutoTopUp
+from billing_core.topup_commands import ClaimTopUp, SetAutoTopUp
 
 PER_US = Price(Flat(1), unit="microsecond")
 
@@ -892,3 +894,161 @@ def test_a_refund_whose_answer_was_lost_is_made_once_its_news_has_come() -> None
         assert [each[1:3] for each in known.refunds] == [[300, "made"]]
         assert (t.store.auto_topup("acme").refunds, t.balance()) == (0, "17.00 USD")
         t.check()
+
+
+@pytest.mark.every_store
+def test_what_is_told_late_of_a_forgiven_run_bills_nothing_more() -> None:
+    world = boxes()
+    start(world)
+    world.clock.advance(10 * MINUTE)
+    world.billing.execute([CloseSilentRun("acme", "sweep", run="r1", since=world.clock.now)])
+    world.billing.forgive_run("acme", "f", "r1", reason="ours")
+    assert stop(world).charged == 0
+    entry = [each for each in world.entries() if each.usage][-1]
+    [ran, _, forgiven] = entry.usage.lines
+    assert (ran.billed, forgiven.component) == (600 * 10**6, "forgiven")
+    assert (forgiven.billed, forgiven.amount) == (0, -ran.amount)
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize(("room", "fits"), [(5_949, False), (5_955, False), (5_956, True)])
+def test_there_is_room_for_what_a_correction_gives_back_of_an_earlier_one(room, fits) -> None:
+    """4,950 could not be given back to the other run, and stand in the carried fraction; each
+    part is rounded up."""
+    world = World()
+    tiers = Price(Graduated((Tier(10**7, 1000, 10**6), Tier(None, 10, 10**6))), unit="microsecond")
+    flat = Price(Flat(1000, 10**6), unit="microsecond")
+    world.publish({"sandbox:two": {"a": tiers, "b": flat}}, version="two")
+    world.grant(10**9)
+    one, two = sandbox("two", {"a": 1}), sandbox("two", {"a": 1, "b": 1})
+    start(world, "r1", two)
+    start(world, "r2", one)
+    world.clock.advance(25 * SECOND)
+    assert stop(world, "r1", occurred_at=T0 + 20 * SECOND).charged == 10_100 + 20_000
+    assert stop(world, "r2", occurred_at=T0 + 5 * SECOND).charged == 50
+
+    def less(run: str, since: timedelta, until: timedelta) -> int:
+        options = {"occurred_at": T0 + since, "until": T0 + until}
+        return world.billing.suspend_run("acme", run, **options).charged
+
+    assert less("r1", SECOND, 20 * SECOND) == -4_150 - 19_000
+    assert less("r2", 0 * SECOND, 5 * SECOND) == -50
+    world.grant(MAX_NANOS - world.balance().balance - room)
+    before = world.state()
+    if fits:
+        assert less("r1", 0 * SECOND, SECOND / 2) == -5_950
+    else:
+        with pytest.raises(MoneyOverflow):
+            less("r1", 0 * SECOND, SECOND / 2)
+        assert world.state() == before
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_correction_of_time_without_a_price_needs_no_room_for_what_it_cost_before() -> None:
+    world = World()
+    cost = Price(Flat(1000, 1_000_000), unit="microsecond")
+    world.publish({"sandbox:box": {"second": cost}}, version="p", plan="p")
+    world.billing.publish(Plan("p-1", "p", LONG_AGO))
+    world.billing.set_plan("acme", "on", "p")
+    world.grant(10**9)
+    end = T0 + MINUTE
+    start(world)
+    world.clock.advance(MINUTE)
+    world.billing.set_plan("acme", "off", None)
+    world.clock.advance(MINUTE)
+    stop(world)
+    assert spent(world) == 60_000
+    world.grant(MAX_NANOS - world.balance().balance - 1)
+    options = {"occurred_at": end, "until": end + 30 * SECOND}
+    assert world.billing.suspend_run("acme", "r1", **options).charged == 0
+    assert world.balance().balance == MAX_NANOS - 1
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_pieces_whose_debt_together_would_leave_64_bits_are_refused() -> None:
+    """Each alone would fit, since what is held pays for the first."""
+    world = boxes(1000, grant=2_000_000)
+    world.publish({"x": {"unit": ONE_NANO}}, version="more")
+    edge = T0 + 10 * MINUTE
+    more = Price(Flat(2000, 1_000_000), unit="microsecond")
+    world.publish({"sandbox:box": {"second": more}}, version="v2", effective_at=edge)
+    world.clock.advance(10 * MINUTE - 10 * SECOND)
+    start(world, ahead=20 * SECOND)
+    world.settle(MAX_NANOS)
+    world.settle(2_000_000 - 40_000 - 25_000)
+    assert world.balance().debt == MAX_NANOS - 25_000
+    world.clock.advance(20 * SECOND)
+    before = world.state()
+    with pytest.raises(MoneyOverflow, match="debt"):
+        stop(world)
+    assert world.state() == before
+    assert world.wrong() == []
+
+
+def test_what_has_ended_by_now_is_no_credit_that_makes_a_top_up_needless() -> None:
+    with till("fake") as t:
+        t.armed("10", threshold="5", amount="20")
+        t.spend("6")
+        ends = moment(t.clock()) + HOUR
+        t.billing.grant("acme", "promo", usd("900"), kind="promotional", expires_at=ends)
+        t.clock.advance(2 * HOUR)
+        [(org, topup)] = t.store.due_topups(t.clock(), livemode=False)
+        assert t.billing.execute([ClaimTopUp(org, topup)])[0].state == "calling"
+        t.wait(3 * MINUTE)
+        assert t.attempts() == ["paid"]
+        t.check()
+
+
+def test_an_org_s_events_are_others_turn_after_a_second() -> None:
+    with till("fake") as t:
+        t.billing.set_low_balance("acme", "low", usd("15"))
+        t.paid("20")
+        t.spend("20")
+        t.run()
+        told = []
+
+        def deliver(event) -> None:
+            told.append(event)
+            t.clock.advance(SECOND)
+
+        assert len(t.events()) > 1
+        assert t.run(deliver=deliver).more
+        assert len(told) == 1
+
+
+def test_that_no_payment_will_come_is_known_once_its_key_is_surely_forgotten() -> None:
+    with till("fake") as t:
+        t.armed("10", threshold="5", amount="20")
+        t.spend("6")
+        [attempt] = [each for each in t.store.topups("acme") if each.kind == "auto"]
+        charge = ChargeAttempt(**json.loads(attempt.asked))
+        attempt.started = t.clock()
+        kept = timedelta(microseconds=t.provider.keys_kept)
+        said = []
+        for age in (kept - 15 * MINUTE - US, US, 30 * MINUTE, US):
+            t.clock.advance(age)
+            said.append(t.billing._look(t.provider, charge, attempt))
+        assert said == [(None, None), (None, False), (None, False), (None, True)]
+
+
+def test_a_url_has_2000_characters_at_most() -> None:
+    long = "https://host.example/"
+    for name in ("success_url", "cancel_url"):
+        url = long + "x" * (2000 - len(long))
+        assert getattr(order(**{name: url}), name) == url
+        with pytest.raises(InvalidCommand, match="2,000 characters"):
+            order(**{name: url + "x"})
+
+
+def test_a_payment_of_a_top_up_that_nobody_ordered_is_said_to_be_no_more_than_that() -> None:
+    def nobody_s(content, effects) -> None:
+        effects["topup"] |= {"topup": "another", "changes": 1}
+
+    with till("fake") as t:
+        t.order("20")
+        found = altered(t, "payment", nobody_s)
+        assert any("another" in each for each in found)
+        assert not any("taken back" in each for each in found)
