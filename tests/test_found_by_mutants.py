@@ -23,6 +23,7 @@ from billing_core import (
     Heartbeat,
     Hold,
     InvalidCommand,
+    Limit,
     MoneyOverflow,
     NotFound,
     PaymentError,
@@ -33,6 +34,7 @@ from billing_core import (
     Refused,
     ReportStorage,
     ResumeRun,
+    Reverse,
     Settle,
     SettleRun,
     StartRun,
@@ -1052,3 +1054,76 @@ def test_a_payment_of_a_top_up_that_nobody_ordered_is_said_to_be_no_more_than_th
         found = altered(t, "payment", nobody_s)
         assert any("another" in each for each in found)
         assert not any("taken back" in each for each in found)
+
+
+@pytest.mark.every_store
+def test_what_an_item_s_minimum_adds_is_held_at_the_price_that_it_began_with() -> None:
+    world = World()
+    dear, cheap = (Price(Flat(cost), unit="unit", increment=100) for cost in (10, 1))
+    world.publish({"call": {"n": dear}}, version="dear")
+    world.publish({"call": {"n": cheap}}, version="cheap", effective_at=T0 + HOUR)
+    world.grant(10_000)
+    assert world.settle(Usage.of("call", {"n": 10}, item="job")).amount == 1000
+    world.clock.advance(2 * HOUR)
+    more = Usage.of("call", {"n": 91}, item="job")
+    assert world.hold(more, key="h").held.amount == 91 + 9 * 10
+    assert world.settle(more, hold="h").amount == 91 + 9 * 10
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_price_that_comes_later_is_refused_where_the_debt_would_leave_64_bits() -> None:
+    world = World()
+    late = world.settle(Usage.of("x", {"late": 20}))
+    world.settle(MAX_NANOS - 10)
+    world.publish({"x": {"late": ONE_NANO}}, version="late")
+    before = world.state()
+    with pytest.raises(MoneyOverflow, match="debt"):
+        world.billing.price_unpriced("acme", "p", charge=late.seq, version="late")
+    assert world.state() == before
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_charge_that_is_not_made_yet_cannot_be_reversed_in_its_batch() -> None:
+    world = World()
+    world.grant(10)
+    last = world.entries()[-1].seq
+    charge, reverse = Settle("acme", "s", usage=units(1)), Reverse("acme", "r", charge=last + 2)
+    charged, back = world.billing.execute([charge, reverse])
+    assert charged.seq == last + 1
+    assert isinstance(back, NotFound)
+
+
+@pytest.mark.every_store
+def test_a_nano_is_refused_to_who_has_none() -> None:
+    world = World()
+    for ask in (world.hold, world.deduct):
+        with pytest.raises(Refused) as refused:
+            ask(1)
+        assert refused.value.refusal.shortfall == 1
+
+
+@pytest.mark.every_store
+def test_credit_that_is_brought_back_repays_debt_and_ends_in_the_future() -> None:
+    world = World()
+    world.grant(10, kind="promotional", expires_at=T0 + HOUR)
+    world.clock.advance(2 * HOUR)
+    world.settle(4)
+    [expiry] = world.billing.expiries("acme", since=T0)
+    with pytest.raises(InvalidCommand, match="expires_at"):
+        world.billing.undo_expiry("acme", expiry.seq, expires_at=world.clock.now)
+    world.billing.undo_expiry("acme", expiry.seq, expires_at=world.clock.now + HOUR)
+    balance = world.balance()
+    assert (balance.debt, balance.balance) == (0, 6)
+    assert world.wrong() == []
+
+
+def test_the_longest_grace_and_the_highest_alert_are_taken() -> None:
+    assert Plan("p-1", "p", LONG_AGO, grace=27 * DAY).grace == 27 * DAY
+    assert Limit("org", nanos(1), alerts=(1, 1000)).alerts == (1, 1000)
+    for bad in (0, 1001):
+        with pytest.raises(InvalidCommand, match="alerts"):
+            Limit("org", nanos(1), alerts=(bad,))
+    with pytest.raises(InvalidCommand, match="grace"):
+        Plan("p-1", "p", LONG_AGO, grace=27 * DAY + US)
