@@ -1127,3 +1127,37 @@ def test_the_longest_grace_and_the_highest_alert_are_taken() -> None:
             Limit("org", nanos(1), alerts=(bad,))
     with pytest.raises(InvalidCommand, match="grace"):
         Plan("p-1", "p", LONG_AGO, grace=27 * DAY + US)
+
+
+@pytest.mark.every_store
+def test_a_limit_of_nothing_tells_nothing_before_anything_is_spent() -> None:
+    world = World()
+    world.grant(10)
+    world.billing.set_limit("acme", "none", nanos(0), alerts=(50,), blocks=False)
+    assert world.billing.events("acme") == []
+    world.billing.set_limit("acme", "two", nanos(2), alerts=(50,), blocks=False)
+    assert world.billing.events("acme") == []
+    world.settle(1)
+    assert [each.kind for each in world.billing.events("acme")] == ["budget"]
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize("spent", [4, 5])
+def test_a_limit_that_is_set_tells_at_once_of_a_mark_that_is_reached(spent) -> None:
+    world = World()
+    world.grant(10)
+    world.billing.set_limit("acme", "first", nanos(100))
+    world.settle(spent)
+    world.billing.set_limit("acme", "lower", nanos(10), alerts=(50,))
+    told = [each.kind for each in world.billing.events("acme")]
+    assert told == (["budget"] if spent == 5 else [])
+
+
+@pytest.mark.every_store
+def test_a_plan_s_allowance_repays_what_is_owed_of_its_period() -> None:
+    world = World()
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, allowance=nanos(10)))
+    world.settle(4)
+    world.billing.set_plan("acme", "on", "p")
+    assert (world.balance().debt, world.balance().balance) == (0, 6)
+    assert world.wrong() == []

@@ -389,3 +389,20 @@ def test_in_any_order_a_run_costs_what_it_used_less_what_is_forgiven(
         assert world.balance().used == (0 if whole else cost - forgiven)
     assert world.billing.run("acme", "r1").settled == world.balance().used
     assert world.wrong() == []
+
+
+def test_what_a_run_owes_is_still_owed_once_by_the_run_when_a_part_is_priced_later() -> None:
+    world = boxes(grant=400_000)
+    started(world)
+    world.clock.advance(MINUTE)
+    world.billing.heartbeat("acme", "r1")
+    ran(world, minutes=9)
+    assert world.balance().debt == 200_000
+    assert price(world).amount == 54_000
+    assert world.balance().debt == 254_000
+    owed = [each.unpaid for each in world.store.charges("acme") if each.unpaid]
+    assert owed == [254_000]
+    assert world.wrong() == []
+    world.grant(254_000)
+    assert (world.balance().debt, world.balance().balance) == (0, 0)
+    assert world.wrong() == []

@@ -18,6 +18,7 @@ from billing_core import (
     Graduated,
     HoldEnded,
     InvalidCommand,
+    MoneyOverflow,
     NotFound,
     Package,
     Plan,
@@ -30,6 +31,7 @@ from billing_core import (
     Usage,
 )
 from billing_core.audit import Audit
+from billing_core.money import MAX_NANOS
 
 pytestmark = pytest.mark.every_store
 
@@ -454,4 +456,19 @@ def test_a_deduct_that_was_undone_is_not_answered_as_paid_again(free: bool) -> N
     undo(world, charge)
     with pytest.raises(HoldEnded):
         call(world, key="k")
+    assert world.wrong() == []
+
+
+def test_a_usage_that_is_undone_brings_no_credit_beyond_64_bits() -> None:
+    world = World()
+    world.grant(MAX_NANOS)
+    charge = world.settle(10)
+    world.grant(5)
+    before = world.state()
+    with pytest.raises(MoneyOverflow, match="credit"):
+        undo(world, charge)
+    assert world.state() == before
+    world.settle(5)
+    assert undo(world, charge).amount == 10
+    assert world.balance().balance == MAX_NANOS
     assert world.wrong() == []
