@@ -124,7 +124,7 @@ def extend(ledger: Ledger, ask: Ask) -> Outcome:
     for lot, amount in ended:
         ledger.let_go(lot, amount)
     if replaced + added:
-        hold.parts += ledger.reserve(replaced + added, hold.resource, ask.at)
+        hold.parts += ledger.reserve(replaced + added, hold.resource, at)
         hold.parts.sort(key=lambda part: spending_order(ledger.state.lots[part[0]]))
     hold_spending(ledger, hold, added)
     hold.expires_at = until

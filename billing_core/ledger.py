@@ -265,8 +265,11 @@ class Ledger:
             parts.append([lot.lot, part])
             amount -= part
             if not amount:
-                break
-        return parts
+                return parts
+        raise StoreError(
+            f"{amount} nanos that org {self.org!r} has available cannot be reserved; "
+            "run billing verify"
+        )
 
     def capture(self, hold: Hold, amount: int, resource: str, at: int) -> int:
         """Pay a charge for a use at a time from a hold; what it did not cover.  What a hold has

@@ -173,4 +173,14 @@ IN_EXTENSIONS: list[Planted] = [
             "_forgets_nothing_that_was_used_in_it",
         ),
     ),
+    (
+        "what is added to a hold comes from the allowance of the clock's period",
+        "billing_core/holding.py",
+        "ledger.reserve(replaced + added, hold.resource, at)",
+        "ledger.reserve(replaced + added, hold.resource, ask.at)",
+        (
+            "tests/test_hold_extended.py::test_an_extension_by_a_clock_of_the_period_before"
+            "_is_paid_from_this_period_s_allowance",
+        ),
+    ),
 ]

@@ -401,3 +401,18 @@ def test_an_extension_by_a_clock_of_the_period_before_forgets_nothing_that_was_u
     late = world.settle(units(1), occurred_at=T0 - HOUR)
     assert [line.counter for line in late.lines] == [7]
     assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_an_extension_by_a_clock_of_the_period_before_is_paid_from_this_period_s_allowance() -> (
+    None
+):
+    """It is the hold that is used, in its own period; not whoever's clock is behind."""
+    world = World()
+    world.billing.publish(Plan("pro-1", "pro", LONG_AGO, allowance=nanos(100)))
+    world.billing.set_plan("acme", "p", "pro")
+    hold = world.hold(units(5), life=HOUR)
+    extended = world.extend(hold, life=DAY, add=3, at=T0 - MINUTE)
+    assert extended.amount == 8
+    assert world.available() == 92
+    assert world.wrong() == []

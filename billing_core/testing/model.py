@@ -352,19 +352,21 @@ class Model:
         more = least
         if isinstance(seen, Held) and had + least <= seen.amount <= had + most:
             more = seen.amount - had
+        # What is held for a usage is used at no time before the hold was made.
+        at = own if hold.usage is None else max(own, hold.made)
         wish = Wish(
-            hold.member, hold.project, hold.resource, own, time, billed, until, hold.announced
+            hold.member, hold.project, hold.resource, at, time, billed, until, hold.announced
         )  # fmt: skip
         if isinstance(seen, Refusal):
             more = self._refused(org, wish, least, most, seen, replaced)
         check(org, wish, more, replaced)
         kept = [part for part in hold.parts if part not in ended]
-        parts = kept + org.take(replaced + more, hold.resource, time, own)
+        parts = kept + org.take(replaced + more, hold.resource, time, at)
         hold.parts = sorted(parts, key=lambda part: org.lots[part[0]].order())
         org.expire({lot for lot, _ in ended}, time)
         hold.expires_at = until
         if hold.usage is not None:
-            past = [each for each in hold.announced if each[0] < month_start(org.anchor, own)]
+            past = [each for each in hold.announced if each[0] < month_start(org.anchor, at)]
             hold.announced = past + announced(org, wish)
         amount = sum(amount for _, amount in hold.parts)
         return self._success(
