@@ -569,7 +569,8 @@ class Store(Protocol):
     ) -> Sequence[tuple[str, str]]:
         """``(org, id)`` of top-ups with ``due_at`` <= ``until``, of the accounts of a livemode:
         of each org the longest due, then of each the next, and so on; in each such round the
-        longest due first, then by org and id."""
+        longest due first, then by org and id.  Where more than ``limit`` are due, of those that
+        :func:`billing_core.due.due_in_rounds` looks at: no more than three times as many."""
         ...
 
     def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:

@@ -13,7 +13,6 @@ REPLIES = "adapters/billing_adapters/stripe_replies.py"
 FAKE = "adapters/billing_adapters/fake_payments/provider.py"
 POOL = "adapters/billing_adapters/postgres/pool.py"
 
-IN_TURN = "test_orgs_take_turns_in_what_is_due"
 THREADS = "tests/test_async_threads.py::test_"
 INTERRUPTS = "tests/test_postgres_interrupts.py::test_"
 ODD = "tests/test_odd_answers.py::test_"
@@ -134,20 +133,6 @@ IN_BACKGROUND: list[Planted] = [
         "orgs[: now // 1_000_000 % len(orgs)]",
         "orgs[:0]",
         (TURNS + "processes_that_make_one_pass_each_serve_every_org",),
-    ),
-    (
-        "SQLite gives what is due by age alone",
-        ROWS,
-        '" ORDER BY turn, due_at, org_id LIMIT ?"',
-        '" ORDER BY due_at, turn, org_id LIMIT ?"',
-        ("tests/test_sqlite_store.py::TestSqliteStore::" + IN_TURN,),
-    ),
-    (
-        "PostgreSQL gives what is due by age alone",
-        PG_WORK,
-        '" ORDER BY turn, due_at, org_id LIMIT $2"',
-        '" ORDER BY due_at, turn, org_id LIMIT $2"',
-        ("tests/test_postgres_store.py::TestPostgresStore::" + IN_TURN,),
     ),
     (
         "what is due is taken up by age alone",

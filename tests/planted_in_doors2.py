@@ -1,4 +1,4 @@
-"""Faults of what publishing costs and of webhooks; `tests/planted_faults.py` plants them."""
+"""Faults of what publishing costs, of webhooks and turns; `tests/planted_faults.py` plants them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 FINENESS = "billing_core/fineness.py"
 PATTERNS = "billing_core/patterns.py"
+DUE = "billing_core/due.py"
+STORE = "tests/test_memory_store.py::TestMemoryStore::test_"
 TOPUPS = "billing_core/engine/topups.py"
 TURNS = "tests/test_turns.py::test_"
 PUBLISHING = "tests/test_cost_of_publishing.py::test_"
@@ -90,5 +92,47 @@ IN_DOORS_2: list[Planted] = [
         'self._heeding = InFlight("webhooks")',
         "self._heeding = self._in_flight",
         (TURNS + "webhooks_that_wait_for_the_provider_take_four_threads_of_an_org[fake]",),
+    ),
+    (
+        "what is due is looked at from its beginning alone",
+        DUE,
+        "    if len(longest) == limit:\n",
+        "    if False:\n",
+        (STORE + "an_org_has_its_turn_however_much_of_another_is_due",),
+    ),
+    (
+        "what is due in the midst of a backlog waits for its beginning",
+        DUE,
+        "            found.update(scan(begin + until",
+        "            found.update([] or scan(until",
+        (STORE + "an_org_has_its_turn_however_much_of_another_is_due",),
+    ),
+    (
+        "an org with a backlog has all the turns",
+        DUE,
+        "(next(turns.setdefault(org, count())), due_at, org, topup)",
+        "(0, due_at, org, topup)",
+        (STORE + "orgs_take_turns_in_what_is_due",),
+    ),
+    (
+        "SQLite sorts all that is due",
+        "adapters/billing_adapters/sqlite/topup_rows.py",
+        "ORDER BY due_at, org_id, topup LIMIT ?",
+        "ORDER BY due_at + 0, org_id, topup LIMIT ?",
+        ("tests/test_due.py::test_sqlite_takes_as_many_steps_however_much_is_due",),
+    ),
+    (
+        "PostgreSQL sorts all that is due",
+        "adapters/billing_adapters/postgres/work.py",
+        "ORDER BY due_at, org_id, topup LIMIT $4",
+        "ORDER BY due_at + 0, org_id, topup LIMIT $4",
+        ("tests/test_due.py::test_postgres_reads_as_many_rows_however_much_is_due",),
+    ),
+    (
+        "an org of which a row cannot be read is not verified",
+        "adapters/billing_adapters/postgres/__init__.py",
+        "            if error.retryable:\n                raise\n            return self  #",
+        "            if error:\n                raise\n            return self  #",
+        ("tests/test_postgres.py::test_a_row_that_cannot_be_read_hides_nothing_else_of_its_org",),
     ),
 ]

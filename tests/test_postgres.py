@@ -725,6 +725,21 @@ def test_an_org_is_verified_in_a_few_round_trips(
     assert more <= 10 * 6, f"{more / 10} for each"
 
 
+def test_a_row_that_cannot_be_read_hides_nothing_else_of_its_org(store: DisposableStore) -> None:
+    """All tables are asked for at once, and this one's answer is an error: then one by one."""
+    billing = funded(store)
+    price = Price(Flat(1000, 1_000_000), unit="microsecond")
+    billing.publish(PriceBook("box", LONG_AGO, {"sandbox:box": {"second": price}}))
+    billing.start_run("acme", "r", sandbox("box", {"second": 1}))
+    with psycopg.connect(store.dsn) as db:
+        for change in ("runs SET body = 'x'", "accounts SET used = used + 1"):
+            query = f'UPDATE "{store.schema}".{change} WHERE org_id = %s'
+            assert db.execute(query, ("acme",)).rowcount == 1
+    assert store.ahead("acme") is store
+    found = str(billing.verify().discrepancies)
+    assert "run" in found and "used" in found, found
+
+
 def test_a_table_of_more_than_a_page_is_verified_whole(store: DisposableStore) -> None:
     billing = funded(store)
     for _ in billing.execute_many([Grant("acme", f"g{n}", amount=usd("1")) for n in range(1_001)]):

@@ -327,7 +327,7 @@ def test_one_org_s_command_touches_one_partition_of_each_table(
     run = Line.run
     scans = {
         getattr(store._reader.work, name).sql
-        for name in ("silent", "due", "lapsing", "paying", "undelivered", "latest")
+        for name in ("silent", "due", "due_last", "lapsing", "paying", "undelivered", "latest")
     }
 
     def explaining(line: Line, queries: Sequence[Query]) -> Any:

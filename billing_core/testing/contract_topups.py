@@ -89,6 +89,22 @@ class TopUpContract:
         assert list(store.due_topups(50, livemode=True)) == first + then
         assert list(store.due_topups(50, limit=3, livemode=True)) == first
 
+    def test_an_org_has_its_turn_however_much_of_another_is_due(self, store: Store) -> None:
+        """Longer due than all of it, in its midst or after it: the answer looks at a part."""
+        many = [_topup(f"t-{n:03}", 1000 + n) for n in range(200)]
+        others = [("bolt", 900), ("cog", 1100), ("dyn", 2000)]
+        drafts = [Draft(org).changes(topups=[_topup("t", due_at)]) for org, due_at in others]
+        save(store, Draft().changes(topups=many), *drafts)
+        looks = [store.due_topups(2000 + n, limit=10, livemode=True) for n in range(100)]
+        for found in looks:
+            assert found[0] == ("bolt", "t")
+            assert ("dyn", "t") in found
+            assert len(found) == len(set(found)) == 10
+        assert 0 < sum(("cog", "t") in found for found in looks) < 100
+        everything = store.due_topups(2000, limit=300, livemode=True)
+        assert everything[:4] == [("bolt", "t"), ("acme", "t-000"), ("cog", "t"), ("dyn", "t")]
+        assert everything[4:] == [("acme", each.topup) for each in many[1:]]
+
     def test_what_is_due_of_test_accounts_is_another_provider_s(self, store: Store) -> None:
         test = Draft("bolt")
         test.account.livemode = False

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from attrs import define, evolve, field, fields
 
 from billing_core.catalogue import Published
+from billing_core.due import Due, due_in_rounds
 from billing_core.errors import StoreError
 from billing_core.ports import (
     LEVEL,
@@ -442,12 +443,11 @@ class MemoryStore:
             if each.due_at is not None and each.due_at <= until
             if org.account.livemode is livemode
         ]
-        turns: dict[str, int] = {}
-        rounds = []
-        for due_at, org, topup in sorted(due):
-            turns[org] = turns.get(org, 0) + 1
-            rounds.append((turns[org], due_at, org, topup))
-        return [(org, topup) for _, _, org, topup in sorted(rounds)[:limit]]
+
+        def scan(since: int, latest: bool) -> list[Due]:
+            return sorted((each for each in due if each[0] >= since), reverse=latest)[:limit]
+
+        return due_in_rounds(scan, until, limit)
 
     def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
         due = [

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from billing_adapters.postgres import rows
 from billing_adapters.postgres.tables import Value
 from billing_adapters.postgres.wire import Row, Statement, statement
+from billing_core.due import Due, due_in_rounds
 from billing_core.records import Delivered, Event
 from billing_core.topup import AutoTopUp
 
@@ -22,6 +23,7 @@ class WorkReader(NamedTuple):
 
     silent: Statement
     due: Statement
+    due_last: Statement
     lapsing: Statement
     paying: Statement
     by_payment: Statement
@@ -42,19 +44,18 @@ class WorkReader(NamedTuple):
 def work_reader(schema: str) -> WorkReader:
     """The statements on the tables of one schema (a quoted name)."""
     s = schema
+    due = (
+        f"SELECT due_at, org_id, topup FROM {s}.topups JOIN {s}.accounts USING (org_id)"
+        " WHERE due_at >= $1 AND due_at <= $2 AND livemode = $3"
+    )
     beyond = f"FROM {s}.events AS e WHERE e.org_id = $1 AND (e.seq, e.n) >"
     return WorkReader(
         silent=statement(
             f"SELECT org_id, run FROM {s}.runs WHERE state IN ('active', 'suspended')"
             " AND seen_at < $1 ORDER BY seen_at, org_id, run LIMIT $2"
         ),
-        due=statement(
-            "SELECT org_id, topup FROM (SELECT org_id, topup, due_at, row_number() OVER"
-            " (PARTITION BY org_id ORDER BY due_at, topup) AS turn"
-            f" FROM {s}.topups JOIN {s}.accounts USING (org_id)"
-            " WHERE due_at <= $1 AND livemode = $3) AS due"
-            " ORDER BY turn, due_at, org_id LIMIT $2"
-        ),
+        due=statement(f"{due} ORDER BY due_at, org_id, topup LIMIT $4"),
+        due_last=statement(f"{due} ORDER BY due_at DESC, org_id DESC, topup DESC LIMIT $4"),
         # No index: it would cost every settlement more than this scan costs the background.
         lapsing=statement(
             f"SELECT org_id FROM {s}.accounts WHERE next_lapse <= $1 ORDER BY next_lapse LIMIT $2"
@@ -130,7 +131,11 @@ class WorkReads:
     def due_topups(
         self, until: int, limit: int = 100, *, livemode: bool
     ) -> Sequence[tuple[str, str]]:
-        return self._read(self._work.due, _pair, until, limit, livemode)
+        def scan(since: int, latest: bool) -> list[Due]:
+            query = self._work.due_last if latest else self._work.due
+            return self._read(query, _due, since, until, livemode, limit)
+
+        return due_in_rounds(scan, until, limit)
 
     def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
         return self._read(self._work.lapsing, _org, until, limit)
@@ -189,6 +194,10 @@ def _delivered(row: Row) -> Delivered:
 
 def _pair(row: Row) -> tuple[str, str]:
     return rows.string(row[0]), rows.string(row[1])
+
+
+def _due(row: Row) -> Due:
+    return rows.whole(row[0]), rows.string(row[1]), rows.string(row[2])
 
 
 def _org(row: Row) -> str:

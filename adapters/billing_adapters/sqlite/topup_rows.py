@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import attrs
 
 from billing_adapters.sqlite.statements import inserted
+from billing_core.due import Due, due_in_rounds
 from billing_core.ports import Changes, OrgState, Wanted
 from billing_core.records import Event
 from billing_core.text import compact
@@ -40,6 +41,14 @@ STATEMENTS = (_PUT_TOPUP, _PUT_AUTO, _PUT_WAITING)
 _TOPUP = "SELECT asked, body FROM topups WHERE org_id = ? AND topup = ?"
 _AUTO = "SELECT body FROM auto_topups WHERE org_id = ?"
 # The indexes' expressions, as migration 2 has them: so rows of the version before are found too.
+# By their index, and no further: a backlog may be long.
+_DUE = """
+    SELECT due_at, org_id, topup FROM topups CROSS JOIN accounts USING (org_id)
+    WHERE due_at >= ? AND due_at <= ? AND livemode = ?
+"""
+_LONGEST_DUE = f"{_DUE} ORDER BY due_at, org_id, topup LIMIT ?"
+_LATEST_DUE = f"{_DUE} ORDER BY due_at DESC, org_id DESC, topup DESC LIMIT ?"
+
 _BY_PAYMENT = """
 SELECT org_id, topup FROM topups WHERE json_extract(body, '$.payment') = ?
 ORDER BY org_id, topup LIMIT 1
@@ -113,13 +122,12 @@ class TopUpReads:
     def due_topups(
         self, until: int, limit: int = 100, *, livemode: bool
     ) -> Sequence[tuple[str, str]]:
-        query = (
-            "SELECT org_id, topup FROM (SELECT org_id, topup, due_at, row_number() OVER"
-            " (PARTITION BY org_id ORDER BY due_at, topup) AS turn"
-            " FROM topups JOIN accounts USING (org_id) WHERE due_at <= ? AND livemode = ?) AS due"
-            " ORDER BY turn, due_at, org_id LIMIT ?"
-        )
-        return self._read(query, (until, livemode, limit), lambda row: (row[0], row[1]))
+        def scan(since: int, latest: bool) -> list[Due]:
+            query = _LATEST_DUE if latest else _LONGEST_DUE
+            values = (since, until, livemode, limit)
+            return self._read(query, values, lambda row: (row[0], row[1], row[2]))
+
+        return due_in_rounds(scan, until, limit)
 
     def lapsing(self, until: int, limit: int = 100) -> Sequence[str]:
         # No index: it would cost every settlement more than this scan costs the background.
