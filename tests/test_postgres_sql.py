@@ -41,8 +41,8 @@ WORK = work_reader("billing")
 SCANS = {
     each.sql.decode()
     for each in (
-        WORK.silent, WORK.due, WORK.lapsing, WORK.paying, WORK.by_payment, WORK.by_checkout,
-        WORK.undelivered, WORK.latest,
+        WORK.silent, WORK.due, WORK.due_last, WORK.lapsing, WORK.paying, WORK.by_payment,
+        WORK.by_checkout, WORK.undelivered, WORK.latest,
     )
 }  # fmt: skip
 """Over all orgs, without locks: what is claimed is claimed org by org."""
