@@ -26,10 +26,12 @@ from billing_core import (
     Limit,
     MoneyOverflow,
     NotFound,
+    Package,
     PaymentError,
     Plan,
     Price,
     PriceBook,
+    Quota,
     Refusal,
     Refused,
     ReportStorage,
@@ -1161,3 +1163,146 @@ def test_a_plan_s_allowance_repays_what_is_owed_of_its_period() -> None:
     world.billing.set_plan("acme", "on", "p")
     assert (world.balance().debt, world.balance().balance) == (0, 6)
     assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_each_period_has_its_allowance_from_its_very_first_moment() -> None:
+    """Nothing was asked for in the period between."""
+    world = World()
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, allowance=nanos(10)))
+    world.billing.set_plan("acme", "on", "p")
+    world.clock.advance(61 * DAY)  # from March to May the 10th
+    assert world.deduct(10).paid == 10
+    assert [each.op for each in world.entries()].count("lapse") == 3
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_quota_of_a_pattern_counts_what_it_names_in_its_period_alone() -> None:
+    world = World()
+    calls = {"call": Price(Flat(1), unit="call")}
+    world.publish({"tool:*": calls, "code:*": calls}, version="calls")
+    quota = Quota("tool:*", "call", 3)
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, quotas=(quota,)))
+    world.billing.set_plan("acme", "on", "p")
+    world.grant(100)
+    world.clock.advance(31 * DAY)
+    before = world.clock.now - HOUR
+    tool, code = (Usage.of(name, {"call": 3}) for name in ("tool:search", "code:run"))
+    batch = [
+        Settle("acme", "old", usage=tool, occurred_at=before),
+        Settle("acme", "other", usage=code),
+        Deduct("acme", "now", cost=tool),
+        Deduct("acme", "more", cost=Usage.of("tool:read", {"call": 1})),
+    ]
+    *charged, refused = world.billing.execute(batch)
+    assert [each.amount for each in charged] == [3, 3, 3]
+    assert refused.reason == "quota_reached"
+    assert world.wrong() == []
+
+
+def test_a_price_of_64_bits_is_a_price() -> None:
+    assert Flat(MAX_NANOS, 10**30).nanos == MAX_NANOS
+    for nanos_, per, name in ((MAX_NANOS + 1, 1, "nanos"), (1, 10**30 + 1, "per"), (1, 0, "per")):
+        with pytest.raises(InvalidCommand, match=name):
+            Flat(nanos_, per)
+    price = Price(Flat(1), minimum=10**30, increment=10**30)
+    assert price.billed(1) == 10**30
+    for bounds in ({"minimum": 10**30 + 1}, {"increment": 10**30 + 1}, {"increment": 0}):
+        with pytest.raises(InvalidCommand, match=next(iter(bounds))):
+            Price(Flat(1), **bounds)
+
+
+@pytest.mark.every_store
+def test_a_lot_that_expires_twice_in_one_entry_comes_back_whole() -> None:
+    """A charge had ten of it from its hold, and five beside."""
+    world = World()
+    world.grant(100, kind="promotional", expires_at=T0 + HOUR)
+    world.hold(10, key="h", life=MINUTE)
+    charge = world.settle(15, hold="h")
+    world.clock.advance(2 * HOUR)
+    back = world.reverse(charge)
+    assert world.balance().balance == 0
+    world.billing.undo_expiry("acme", back.seq, expires_at=None)
+    assert world.balance().balance == 15
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_hold_of_this_period_s_allowance_pays_for_what_was_used_just_before_it() -> None:
+    world = World()
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, allowance=nanos(10)))
+    world.billing.set_plan("acme", "on", "p")
+    world.clock.advance(31 * DAY + MINUTE)
+    world.hold(5, key="h")
+    charged = world.settle(5, hold="h", occurred_at=world.clock.now - 2 * MINUTE)
+    assert (charged.captured, charged.unpaid) == (5, 0)
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_undoing_gives_back_no_more_than_is_left_by_both_components_together() -> None:
+    """The dear charge was given back already, as money."""
+    world = World()
+    price = Price(Graduated((Tier(10, 10), Tier(None, 1))), unit="unit")
+    world.publish({"two": {"a": price, "b": price}}, version="two")
+    world.grant(1000)
+    used = Usage.of("two", {"a": 10, "b": 10})
+    dear, cheap = world.settle(used), world.settle(used)
+    assert (dear.amount, cheap.amount) == (200, 20)
+    world.reverse(dear)
+    assert world.reverse(dear, undo_usage=True).amount == 0
+    assert world.reverse(cheap, undo_usage=True).amount == 20
+    assert (world.balance().balance, world.balance().used) == (1000, 0)
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_what_was_never_published_prices_nothing_later() -> None:
+    world = World()
+    late = world.settle(Usage.of("x", {"late": 2}))
+    with pytest.raises(NotFound, match="never"):
+        world.billing.price_unpriced("acme", "p", charge=late.seq, version="never")
+
+
+@pytest.mark.every_store
+def test_an_alert_of_a_plan_that_has_just_changed_is_told_from_its_first_moment() -> None:
+    world = World()
+    world.billing.publish(Plan("p-1", "p", LONG_AGO))
+    limit = Limit("org", nanos(10), alerts=(50,))
+    world.billing.publish(Plan("p-2", "p", T0 + HOUR, limits=(limit,)))
+    world.billing.set_plan("acme", "on", "p")
+    world.grant(100)
+    world.settle(5)
+    world.clock.advance(HOUR)
+    world.grant(1)
+    assert [each.kind for each in world.billing.events("acme")] == ["budget"]
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_balance_that_is_its_threshold_is_not_low_yet() -> None:
+    world = World()
+    world.grant(10)
+    world.billing.set_low_balance("acme", "at", nanos(10))
+    assert world.billing.events("acme") == []
+    world.billing.set_low_balance("acme", "above", nanos(11))
+    assert [each.kind for each in world.billing.events("acme")] == ["low_balance"]
+
+
+@pytest.mark.every_store
+def test_what_was_granted_ever_leaves_room_for_an_allowance() -> None:
+    world = World()
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, allowance=nanos(10)))
+    world.grant(MAX_NANOS)
+    world.settle(MAX_NANOS)
+    world.billing.set_plan("acme", "on", "p")
+    assert world.balance().balance == 10
+    assert world.wrong() == []
+
+
+def test_a_package_is_dearest_where_one_has_just_been_used_up() -> None:
+    package = Package(5, 10)
+    assert list(package.peaks(3, 7, 4)) == [3, 7]
+    assert list(package.peaks(3, 17, 4)) == [3, 10]
+    assert list(package.peaks(10, 30, 4)) == [10, 10]
