@@ -13,6 +13,20 @@ STRIPE = "adapters/billing_adapters/stripe_payments.py"
 
 IN_DOORS: list[Planted] = [
     (
+        "a full disk is a traceback of the command line",
+        "adapters/billing_adapters/cli/app.py",
+        "(errno.ENOSPC, errno.EDQUOT, errno.EIO)",
+        "()",
+        ("tests/test_cli_output.py::test_a_full_disk_is_told_in_one_line",),
+    ),
+    (
+        "a closed output is asked whether it is a terminal",
+        "adapters/billing_adapters/cli/app.py",
+        'open(os.devnull, "w") if each is None else each',
+        "each",
+        ("tests/test_cli_output.py::test_a_closed_output_stops_no_command",),
+    ),
+    (
         "every name of a body is counted among all",
         HTTP + "parsing.py",
         "            if name in seen:",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,11 @@ class _Group(click.Group):
     """What goes wrong on purpose is one line on stderr, not a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # One that was closed before is None, of which nothing can be asked.
+        sys.stdout, sys.stderr = (
+            open(os.devnull, "w") if each is None else each  # noqa: SIM115
+            for each in (sys.stdout, sys.stderr)
+        )
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # names may be of any script, a terminal not
                 stream.reconfigure(errors="backslashreplace")
@@ -45,6 +51,12 @@ class _Group(click.Group):
         except BrokenPipeError:  # whoever reads has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is flushed at the end
             ctx.exit(141)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            told = f"the output could not be written: {error.strerror}"
+            raise click.ClickException(told) from error
         except BillingError as error:
             raise click.ClickException(without_passwords(str(error))) from error
         except click.ClickException as error:
