@@ -1306,3 +1306,62 @@ def test_a_package_is_dearest_where_one_has_just_been_used_up() -> None:
     assert list(package.peaks(3, 7, 4)) == [3, 7]
     assert list(package.peaks(3, 17, 4)) == [3, 10]
     assert list(package.peaks(10, 30, 4)) == [10, 10]
+
+
+@pytest.mark.every_store
+def test_a_hold_that_outlives_a_price_is_of_what_has_one() -> None:
+    world = World()
+    world.publish({"own": {"unit": ONE_NANO}}, version="own", org="acme", effective_at=T0 + HOUR)
+    end = {"version": "end", "org": "acme", "effective_at": T0 + 2 * HOUR}
+    world.publish({"own": {"unit": None}}, **end)
+    world.grant(10)
+    world.clock.advance(90 * MINUTE)
+    assert world.hold(units(5, "own")).held.amount == 5
+
+
+@pytest.mark.every_store
+def test_a_hold_that_a_price_changes_in_is_of_the_tier_that_others_bring_it_to() -> None:
+    world = World(priced=False)
+    for version, at in (("one", LONG_AGO), ("two", T0 + 30 * MINUTE)):
+        tiers = Graduated((Tier(10, 1), Tier(None, 7)))
+        world.publish({"x": {"unit": Price(tiers, unit="unit")}}, version=version, effective_at=at)
+    world.grant(1000)
+    world.hold(units(8))
+    assert world.hold(units(5)).held.amount == 35
+
+
+@pytest.mark.every_store
+def test_a_hold_announces_the_most_that_any_price_in_its_life_counts() -> None:
+    world = World(priced=False)
+    for version, at, step in (("one", LONG_AGO, 100), ("two", T0 + 30 * MINUTE, 10)):
+        price = Price(Flat(1), unit="unit", increment=step)
+        world.publish({"x": {"unit": price}}, version=version, effective_at=at)
+    quota = Quota("x", "unit", 1000)
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, quotas=(quota,)))
+    world.billing.set_plan("acme", "on", "p")
+    world.grant(1000)
+    world.hold(units(5, item="job"))
+    [counter] = world.store.counters("acme")
+    assert counter.components["unit"][3] == 100
+
+
+@pytest.mark.every_store
+def test_undoing_looks_for_no_money_in_another_period() -> None:
+    world = World()
+    price = Price(Graduated((Tier(10, 0), Tier(None, 10))), unit="unit")
+    world.publish({"tiers": {"n": price}}, version="tiers")
+    world.grant(10**6)
+    world.clock.advance(31 * DAY + MINUTE)
+    old = world.clock.now - HOUR
+    used = Usage.of("tiers", {"n": 10})
+    free = world.settle(used)
+    dear = Settle("acme", "dear", usage=Usage.of("tiers", {"n": 10}))
+    before = Settle("acme", "before", usage=Usage.of("tiers", {"n": 20}), occurred_at=old)
+    undo = Reverse("acme", "undo", charge=free.seq, undo_usage=True)
+    *charged, back = world.billing.execute([dear, before, undo])
+    assert [each.amount for each in charged] == [100, 100]
+    assert back.amount == 100
+    amounts = {each.charge: each.amount for each in world.store.charges("acme")}
+    assert amounts[charged[0].seq] == 0
+    assert amounts.get(charged[1].seq, 100) == 100
+    assert world.wrong() == []
