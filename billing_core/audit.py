@@ -13,7 +13,7 @@ from typing import Any
 
 from billing_core.audit_tables import Checkpoint, Discrepancy, Tables, documents
 from billing_core.audit_time import FOLLOW_TIME, priced_late, stored
-from billing_core.audit_usage import GIVES_BACK, check_undone, follow_usage, used
+from billing_core.audit_usage import GIVES_BACK, check_elsewhere, check_undone, follow_usage, used
 from billing_core.catalogue import Catalogue
 from billing_core.journal import TOLD, chained
 from billing_core.ledger import CHARGES
@@ -466,6 +466,8 @@ class Audit:
         if "undone" in content:
             self.undone = (self.undone or 0) - entry.amount
             self._take_back(entry, content, effects)
+        elif "period" in content:
+            self.undone = (self.undone or 0) + check_elsewhere(self, entry, content)
         else:
             self.undone = check_undone(self, entry, content["charge"])
 

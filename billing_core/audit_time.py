@@ -125,7 +125,7 @@ def _set_off(audit: Audit, entry: Entry, subject: Entry, owner: Run | Storage, t
             expected[name] = less
         _later(tab, name, "", less)
         _later(tab, name, str(priced[0].version), had.quantity - less)
-        raw, billed, first = item.components[name] if item is not None else (0, 0, "")
+        raw, billed, first = item.components[name][:3] if item is not None else (0, 0, "")
         by = audit.catalogue.priced_by(str(first), currency, owner.resource, name)
         more = sum(line.billed for line in priced)
         if by is not None and int(billed) != max(int(billed) - more, by.price.billed(int(raw))):

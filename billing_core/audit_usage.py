@@ -14,7 +14,7 @@ from billing_core.times import DAY, HOUR, billing_period, micros
 if TYPE_CHECKING:
     from billing_core.audit import Audit
 
-__all__ = ["GIVES_BACK", "check_undone", "follow_usage", "used"]
+__all__ = ["GIVES_BACK", "check_elsewhere", "check_undone", "follow_usage", "used"]
 
 GIVES_BACK = ("reverse", "back", "undone")
 """The operations that take back of a charge."""
@@ -46,7 +46,7 @@ def follow_usage(
             if entry.op == "price" and line.component not in seen:
                 measured = _was_unpriced(audit, content["charge"], line.component)
                 measured -= effects.get("less", {}).get(line.component, 0)
-            _itemise(audit, line, usage, measured)
+            _itemise(audit, line, usage, measured, start)
         seen.add(line.component)
     if entry.op in CHARGES and total != entry.amount:
         audit.note(where, f"amount {entry.amount}; its lines add up to {total}")
@@ -111,11 +111,18 @@ def _subscribed(audit: Audit, usage: UsageRecord) -> str | None:
     return plan
 
 
-def _itemise(audit: Audit, line: Line, usage: UsageRecord, measured: int) -> None:
+def _itemise(audit: Audit, line: Line, usage: UsageRecord, measured: int, period: int) -> None:
     key = (usage.item or "", usage.resource)
     parts = audit.tables.items.setdefault(key, Item(*key)).components
-    raw, billed, first = parts.get(line.component, (0, 0, line.version or ""))
-    parts[line.component] = [int(raw) + measured, int(billed) + line.billed, first]
+    raw, billed, first, *told = parts.get(line.component, (0, 0, line.version or ""))
+    places = {int(start): int(part) for start, part in zip(told[::2], told[1::2], strict=True)}
+    now = int(billed) + line.billed
+    if sum(places.values()) == billed:  # else it was begun by a version that did not tell
+        places[period] = places.get(period, 0) + line.billed
+    if not now or min(places.values(), default=0) < 0:
+        places = {}
+    kept = [each for place in sorted(places.items()) if place[1] for each in place]
+    parts[line.component] = [int(raw) + measured, now, first, *kept]
 
 
 def _was_unpriced(audit: Audit, number: int, component: str) -> int:
@@ -177,3 +184,25 @@ def check_undone(audit: Audit, entry: Entry, number: int) -> int:
     if any(quantity or (billed and first.item is None) for quantity, billed in left.values()):
         audit.note(where, f"leaves {left} of charge {number}")
     return max(0, cost - before)
+
+
+def check_elsewhere(audit: Audit, entry: Entry, content: Any) -> int:
+    """What an item was billed in another period leaves that period, and nothing else does; what
+    is then to be given back."""
+    assert audit.account is not None
+    where = f"entry {entry.seq}"
+    gone = used(entry)
+    period = billing_period(audit.account.anchor, gone.occurred_at).start
+    first = used(audit.subject(content["charge"]))
+    same = first._replace(occurred_at=gone.occurred_at, requests=0, lines=gone.lines)
+    if gone != same or first.item is None or period != content["period"]:
+        audit.note(where, f"undoes what charge {content['charge']} was not billed")
+    if period == billing_period(audit.account.anchor, first.occurred_at).start:
+        audit.note(where, f"is of the period of charge {content['charge']}")
+    cost = 0
+    for line in gone.lines:
+        if (line.component, line.payer, line.version) == ("reversed", "platform", ""):
+            cost += line.amount
+        elif line.quantity or line.billed >= 0:
+            audit.note(where, f"bills {line.billed} for {line.quantity} {line.component}")
+    return max(0, cost)

@@ -28,6 +28,7 @@ __all__ = [
     "estimate",
     "item_of",
     "pay",
+    "place_of",
     "price_usage",
     "reverse",
     "settle",
@@ -111,11 +112,19 @@ def price_usage(ledger: Ledger, usage: Usage | Correction, occurred: int) -> Met
     counter = ledger.count(resource, ledger.period(occurred).start)
     prices = ledger.prices(resource, occurred)
     version_of = versions(ledger, resource)
-    metered = meter(usage, prices.__getitem__, version_of, counter, item_of(ledger, usage))
+    item = item_of(ledger, usage)
+    period = place_of(ledger, occurred)
+    metered = meter(usage, prices.__getitem__, version_of, counter, item, period)
     if not ledger.terms.fresh and None in [line.version for line in metered.lines]:
         raise NeedMore(None)
     ledger.check_room(used=metered.amount)
     return metered
+
+
+def place_of(ledger: Ledger, occurred: int) -> int | None:
+    """The start of the billing period that an item keeps with what it is billed; None while the
+    version before, which cannot read that, may run."""
+    return ledger.period(occurred).start if ledger.terms.level >= 2 else None
 
 
 def versions(ledger: Ledger, resource: str) -> Callable[[str, str], Priced | None]:

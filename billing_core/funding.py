@@ -88,7 +88,7 @@ def _part(
                 found.append(priced)
     if not found:
         return None
-    raw, billed, version = item.components.get(component, (0, 0, found[0].version))
+    raw, billed, version = item.components.get(component, (0, 0, found[0].version))[:3]
     known = catalogue.priced_by(str(version), account.currency, resource, component)
     first = known or found[0]
     functions = tuple(each.price.function for each in found)

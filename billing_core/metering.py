@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from billing_core.catalogue import Catalogue, Priced
@@ -18,10 +18,12 @@ __all__ = [
     "Quote",
     "QuoteLine",
     "billed",
+    "by_period",
     "dearest_of",
     "describe",
     "meter",
     "quote",
+    "take_out",
     "unmeter",
 ]
 
@@ -32,16 +34,19 @@ _Pieces = tuple[tuple[int, int, Priced], ...]
 """``(raw, billed, price)``"""
 
 NO_COUNTER = [0, 0, 1, 0]
+_NOWHERE: dict[int, int] = {}
 
 
 class Metered(NamedTuple):
     """Priced lines, their total, and what becomes of the counter (quantity and carried
-    fraction) and of the item, by component."""
+    fraction) and of the item, by component.  ``elsewhere``: what a decrease takes out of the
+    counters of other billing periods, by their start: components, quantities and prices."""
 
     lines: tuple[Line, ...]
     amount: int
     counters: dict[str, list[int]]
     items: dict[str, list[int | str]]
+    elsewhere: dict[int, list[tuple[str, int, Priced]]]
 
 
 class Correction(NamedTuple):
@@ -61,8 +66,12 @@ def meter(
     version_of: Callable[[str, str], Priced | None],
     counter: Counter | None,
     item: Item | None,
+    period: int | None,
 ) -> Metered:
     """Price measured usage.  A component without a price gives an unpriced line.
+
+    ``period``: the start of the billing period, for an item to know where it is billed; None
+    where the version before could not read it.
 
     ``version_of(version, component)`` is the price of the version that was in force
     when an item started: its minimum and increment hold for the item's whole life,
@@ -74,6 +83,7 @@ def meter(
     standing = {} if counter is None else counter.components
     counters: dict[str, list[int]] = {}
     items: dict[str, list[int | str]] = {}
+    elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
     for component, quantity, payer in usage.parts:
         if payer == CUSTOMER:
             lines.append(Line(component, quantity, quantity, CUSTOMER, 0, ""))
@@ -85,9 +95,12 @@ def meter(
         pieces: _Pieces = ((quantity, quantity, priced),)
         if item is not None or priced.price.by_item:
             started = item.components.get(component) if item is not None else None
-            pieces, become = _by_item(quantity, priced, started, component, version_of)
+            pieces, become, others = _by_item(
+                quantity, priced, started, component, version_of, period
+            )
             if item is not None:
                 items[component] = become
+                _spread(elsewhere, component, others)
         at, carry, carry_of, _ = standing.get(component, NO_COUNTER)
         for raw, billed, by in pieces:
             amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
@@ -100,7 +113,7 @@ def meter(
             carry, carry_of = rest
             total += amount
         counters[component] = [at, carry, carry_of]
-    return Metered(tuple(lines), total, counters, items)
+    return Metered(tuple(lines), total, counters, items, elsewhere)
 
 
 def unmeter(
@@ -109,6 +122,7 @@ def unmeter(
     counter: Counter | None,
     item: Item | None,
     least: int,
+    period: int | None,
 ) -> Metered:
     """Take what lines on record say out of their counter and item: lines that are their
     opposites, each at its own version (``price_of(version, component)``) from where the
@@ -128,19 +142,22 @@ def unmeter(
     standing = {} if counter is None else counter.components
     counters: dict[str, list[int]] = {}
     items: dict[str, list[int | str]] = {}
+    elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
     for component, some in priced.items():
         pieces: _Pieces = tuple(
             (-line.quantity, -line.billed, price_of(line.version or "", component))
             for line in reversed(some)
         )
         if item is not None:
-            pieces, items[component] = _by_item(
+            pieces, items[component], others = _by_item(
                 -sum(line.quantity for line in some),
                 price_of(some[0].version or "", component),
                 item.components.get(component),
                 component,
                 price_of,
+                period,
             )
+            _spread(elsewhere, component, others)
         at, carry, carry_of, _ = standing.get(component, NO_COUNTER)
         for raw, billed, by in pieces:
             amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
@@ -151,7 +168,35 @@ def unmeter(
             at += billed
             carry, carry_of = rest
         counters[component] = [at, carry, carry_of]
-    return Metered(tuple(found), sum(line.amount for line in found), counters, items)
+    amount = sum(line.amount for line in found)
+    return Metered(tuple(found), amount, counters, items, elsewhere)
+
+
+def take_out(
+    parts: Iterable[tuple[str, int, Priced]], counter: Counter | None, least: int
+) -> Metered:
+    """Take what an item is billed no more out of the counter of another period than the one in
+    which it is corrected.  ``least``: as of :func:`unmeter`."""
+    lines: list[Line] = []
+    standing = {} if counter is None else counter.components
+    counters: dict[str, list[int]] = {}
+    for component, billed, by in parts:
+        found = counters.get(component) or standing.get(component, NO_COUNTER)
+        at, carry, carry_of = found[:3]
+        amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
+        least -= min(0, amount)
+        lines.append(Line(component, 0, billed, PLATFORM, amount, by.version, at, carry, carry_of))
+        counters[component] = [at + billed, *rest]
+    return Metered(tuple(lines), sum(line.amount for line in lines), counters, {}, {})
+
+
+def _spread(
+    elsewhere: dict[int, list[tuple[str, int, Priced]]],
+    component: str,
+    others: Iterable[tuple[int, int, Priced]],
+) -> None:
+    for start, billed, by in others:
+        elsewhere.setdefault(start, []).append((component, billed, by))
 
 
 def _opposite(line: Line) -> Line:
@@ -165,27 +210,61 @@ def _by_item(
     started: list[int | str] | None,
     component: str,
     version_of: Callable[[str, str], Priced | None],
-) -> tuple[_Pieces, list[int | str]]:
-    """``(raw, billed, price)`` pieces for ``quantity`` more of an item, and its new state.
+    period: int | None = None,
+) -> tuple[_Pieces, list[int | str], list[tuple[int, int, Priced]]]:
+    """``(raw, billed, price)`` pieces for ``quantity`` more of an item, its new state, and what
+    is taken out of other periods: ``(start, billed, price)``, latest first.
 
     What is billed never falls but by a correction: raw quantity already covered by the
     minimum or the last increment is billed 0, and what they add comes as a piece of its own.
+    What falls leaves the period that is corrected as far as it was billed there, and then the
+    latest ones in which it was.
     """
-    raw, billed, version = started if started is not None else (0, 0, priced.version)
+    raw, billed, version = started[:3] if started is not None else (0, 0, priced.version)
     raw, billed, version = int(raw), int(billed), str(version)
     first = priced if version == priced.version else version_of(version, component) or priced
     now_billed = first.price.billed(raw + quantity)
+    known, places = period is not None and first.price.by_item, _NOWHERE
+    if known:
+        places = by_period(started)
+        known = sum(places.values()) == billed
+    others: list[tuple[int, int, Priced]] = []
     if quantity < 0:
         more = min(0, now_billed - billed)
+        now_billed = billed + more
+        if known and period is not None:
+            left, more = more, max(more, -places.get(period, 0))
+            left -= more
+            for start in sorted(places, reverse=True):
+                part = max(left, -places[start]) if start != period else 0
+                if part:
+                    others.append((start, part, first))
+                    places[start] += part
+                    left -= part
         measured = max(quantity, more)
     else:
         more = max(0, now_billed - billed)
+        now_billed = billed + more
         measured = min(quantity, more)
-    now_billed = billed + more
     pieces = [(quantity, measured, priced)]
     if more != measured:
         pieces.append((0, more - measured, first))
-    return tuple(pieces), [raw + quantity, now_billed, version]
+    become: list[int | str] = [raw + quantity, now_billed, version]
+    if known and period is not None:
+        places[period] = places.get(period, 0) + more
+        become += _flat(places)
+    return tuple(pieces), become, others
+
+
+def by_period(state: Sequence[int | str] | None) -> dict[int, int]:
+    """How much of an item's component was billed in which billing period, by its start; empty
+    where that is not known."""
+    told = [int(each) for each in (state or ())[3:]]
+    return dict(zip(told[::2], told[1::2], strict=True))
+
+
+def _flat(places: dict[int, int]) -> list[int]:
+    return [each for place in sorted(places.items()) if place[1] for each in place]
 
 
 class QuoteLine(NamedTuple):
@@ -237,7 +316,7 @@ def quote(
         pieces: _Pieces = ((quantity, quantity, priced),)
         if item is not None or priced.price.by_item:
             started = item.components.get(component) if item is not None else None
-            pieces, _ = _by_item(quantity, priced, started, component, version_of)
+            pieces, _, _ = _by_item(quantity, priced, started, component, version_of)
             if all(by.version == priced.version for _, _, by in pieces):
                 pieces = ((quantity, sum(billed for _, billed, _ in pieces), priced),)
         at, _, _, held = standing.get(component, NO_COUNTER)

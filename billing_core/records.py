@@ -335,7 +335,12 @@ class Counter:
 
 @define
 class Item:
-    """One run or call: component → ``[raw, billed, version at its start]``."""
+    """One run or call: component → ``[raw, billed, version at its start]``.
+
+    Where that version has a minimum or an increment, what follows says where it was billed:
+    the start of a billing period and how much in that, by time; nothing of one that the version
+    before had begun.
+    """
 
     item: str
     resource: str

@@ -2,7 +2,8 @@
 
 A plain reversal leaves the usage.  One that undoes it is three kinds of entries: ``undone:7``
 takes charge 7's quantities and requests out of what is counted; ``undone:7:9`` gives back of
-charge 9 what charge 7 cannot; and the command's own gives back of charge 7.
+charge 9 what charge 7 cannot; and the command's own gives back of charge 7.  Where its item was
+billed in another billing period, ``undone:7:period:0`` takes that out of what was counted there.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import NamedTuple, cast
 from billing_core import charging
 from billing_core.asked import Ask, check_future, check_level, finish
 from billing_core.catalogue import Priced
-from billing_core.charging import advance, item_of, subject_of, take_back, versions
+from billing_core.charging import advance, item_of, place_of, subject_of, take_back, versions
 from billing_core.commands import Reverse
 from billing_core.errors import Conflict, StoreError
 from billing_core.lapsing import lapse
 from billing_core.ledger import Ledger
-from billing_core.metering import Correction, Metered, unmeter
+from billing_core.metering import Correction, Metered, take_out, unmeter
 from billing_core.money import MAX_NANOS
 from billing_core.outcomes import Outcome
 from billing_core.owing import is_of_time, repay, story_of
@@ -78,16 +79,25 @@ def _undo(ledger: Ledger, ask: Ask) -> Outcome:
         if back > most:
             metered = _unmeter(ledger, usage, lines, -(most + before))
             back = max(0, -metered.amount - before)
-    ledger.check_room(returned=back)
+    elsewhere = _elsewhere(ledger, usage, metered, ask.time)
+    ledger.check_room(returned=back + sum(each.back for each in elsewhere))
     _uncount(ledger, ask, usage, metered, number)
     others = [0, 0, 0, 0]
+
+    def take(parts: Sequence[_Part], rest: int) -> int:
+        whole = rest
+        for part in parts:
+            amount = min(rest, part.left)
+            if amount:
+                rest -= amount
+                _add(others, _take_other(ledger, ask, part, amount, expires_at, number))
+        return whole - rest
+
+    for each in elsewhere:
+        _uncount_elsewhere(ledger, ask, each, number)
+        take(each.parts, each.back)
     rest = back - min(back, own.left)
-    for part in parts[1:]:
-        amount = min(rest, part.left)
-        if amount:
-            rest -= amount
-            _add(others, _take_other(ledger, ask, part, amount, expires_at, number))
-    amount = back - sum(others[:1])
+    amount = back - take(parts[1:], rest)
     made, record = take_back(ledger, subject, own.story, amount, expires_at)
     repay(ledger)
     effects: dict[str, object] = {}
@@ -134,7 +144,48 @@ def _unmeter(ledger: Ledger, usage: UsageRecord, lines: Sequence[Line], least: i
         return priced
 
     counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
-    return unmeter(lines, price_of, counter, item_of(ledger, _correction(usage)), least)
+    item, period = item_of(ledger, _correction(usage)), place_of(ledger, usage.occurred_at)
+    return unmeter(lines, price_of, counter, item, least, period)
+
+
+class _Elsewhere(NamedTuple):
+    """What an item is billed no more in another period, and the charges that give it back."""
+
+    usage: UsageRecord
+    metered: Metered
+    parts: list[_Part]
+
+    @property
+    def back(self) -> int:
+        return max(0, -self.metered.amount)
+
+
+def _elsewhere(ledger: Ledger, usage: UsageRecord, metered: Metered, at: int) -> list[_Elsewhere]:
+    """What the item was billed in other periods than that of the usage, which goes back there."""
+    found: list[_Elsewhere] = []
+    for start, pieces in sorted(metered.elsewhere.items(), reverse=True):
+        counter = ledger.count(usage.resource, start)
+        last = max(start, min(at, ledger.period(start).end - 1))
+        there = usage._replace(occurred_at=last, requests=0)
+        less = take_out(pieces, counter, -MAX_NANOS)
+        parts = _newest(ledger, there, less.lines, ()) if less.amount < 0 else []
+        most = sum(part.left for part in parts)
+        if -less.amount > most:
+            less = take_out(pieces, counter, -most)
+        found.append(_Elsewhere(there, less, parts))
+    return found
+
+
+def _uncount_elsewhere(ledger: Ledger, ask: Ask, each: _Elsewhere, number: int) -> None:
+    usage, metered = each.usage, each.metered
+    advance(ledger, _correction(usage), usage.occurred_at, metered)
+    lines = metered.lines
+    if metered.amount:
+        lines += (Line("reversed", 0, 0, PLATFORM, -metered.amount, ""),)
+    start = ledger.period(usage.occurred_at).start
+    content = compact({"charge": number, "period": start})
+    key = f"undone:{number}:period:{start}"
+    ledger.post(key, ask.time, content, 0, None, usage._replace(lines=lines))
 
 
 def _correction(usage: UsageRecord) -> Correction:

@@ -8,15 +8,17 @@ is given back of it, ``back:run:r1:8``, costs the same however often it was char
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
-from billing_core.charging import advance, item_of, price_usage, versions
+from billing_core.catalogue import Priced
+from billing_core.charging import advance, item_of, place_of, price_usage, versions
 from billing_core.errors import MoneyOverflow
 from billing_core.ledger import Ledger
 from billing_core.limits import count_spending, had_counted, hold_spending, know_days
-from billing_core.metering import Correction, Metered, meter
+from billing_core.metering import NO_COUNTER, Correction, Metered, by_period, meter, take_out
 from billing_core.money import MAX_NANOS
 from billing_core.owing import give_back, owe_more
 from billing_core.quantities import PLATFORM, Payer, Usage
@@ -109,6 +111,8 @@ def _most_back(ledger: Ledger, owner: Run | Storage, pieces: Iterable[Piece]) ->
             standing = ledger.count(owner.resource, period).components.values()
             most[period] = sum(max(0, -carry // of) + 1 for _, carry, of, _ in standing)
         most[period] += _most_cost(ledger, owner, piece)
+        for start, cost in _most_elsewhere(ledger, owner, piece):
+            most[start] = most.get(start, 0) + cost
     left = {tab.period: tab.amount - tab.forgiven for tab in owner.tabs}
     return sum(min(amount, left.get(period, 0)) for period, amount in most.items())
 
@@ -133,6 +137,25 @@ def _most_cost(ledger: Ledger, owner: Run | Storage, piece: Piece) -> int:
         costs = [each.price.function.most(billed) for each in (priced, first)]
         most += max(-(-nanos // per) for nanos, per in costs) + 2  # two lines, each rounded
     return most
+
+
+def _most_elsewhere(
+    ledger: Ledger, owner: Run | Storage, piece: Piece
+) -> Iterator[tuple[int, int]]:
+    """The most that can come back of other periods in which the item of a correction was billed,
+    by their start."""
+    item = ledger.item(owner.item, owner.resource)
+    version_of = versions(ledger, owner.resource)
+    own = ledger.period(piece.occurred).start
+    for component, _, _ in piece.parts:
+        begun = None if item is None else item.components.get(component)
+        first = None if begun is None else version_of(str(begun[2]), component)
+        for start, billed in by_period(begun).items():
+            if start != own and first is not None:
+                standing = ledger.count(owner.resource, start).components
+                _, carry, of, _ = standing.get(component, NO_COUNTER)
+                nanos, per = first.price.function.most(billed)
+                yield start, -(-nanos // per) + 2 + max(0, -carry // of)
 
 
 def _most_late(
@@ -409,9 +432,10 @@ def _give_back(ledger: Ledger, whose: Whose, piece: Piece) -> int:
     """
     owner = whose.owner
     tab = _tab(ledger, owner, piece.occurred)
-    story = _refundable(ledger, owner, tab)
+    _refundable(ledger, owner, tab)
     lines: tuple[Line, ...] = ()
     late: set[str] = set()
+    elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
     amount = 0
     for version, parts in _by_version(ledger, owner, tab, piece):
         correction = Correction(owner.resource, parts, owner.item, amount - tab.amount)
@@ -419,8 +443,42 @@ def _give_back(ledger: Ledger, whose: Whose, piece: Piece) -> int:
         advance(ledger, correction, piece.occurred, metered)
         amount -= metered.amount
         lines += metered.lines
+        for start, less in metered.elsewhere.items():
+            elsewhere.setdefault(start, []).extend(less)
         if ledger.terms.level >= 2:
             late.update(line.component for line in metered.lines if version or line.version is None)
+    given = _cost_less(ledger, whose, tab, amount, piece, lines, late)
+    for start, less in sorted(elsewhere.items(), reverse=True):
+        given += _give_back_elsewhere(ledger, whose, start, less)
+    return -given
+
+
+def _give_back_elsewhere(
+    ledger: Ledger, whose: Whose, start: int, less: Iterable[tuple[str, int, Priced]]
+) -> int:
+    """What an item is billed no more was billed in another period than that of the correction:
+    it leaves that period's counter and comes back off its tab; how much."""
+    owner = whose.owner
+    tab = next(tab for tab in owner.tabs if tab.period == start)
+    _refundable(ledger, owner, tab)
+    metered = take_out(less, ledger.count(owner.resource, start), -tab.amount)
+    know_days(ledger, [tab.last])
+    nothing = Piece(tab.last, (), 0)
+    advance(ledger, Correction(owner.resource, (), owner.item, 0), tab.last, metered)
+    return _cost_less(ledger, whose, tab, -metered.amount, nothing, metered.lines, ())
+
+
+def _cost_less(
+    ledger: Ledger,
+    whose: Whose,
+    tab: Tab,
+    amount: int,
+    piece: Piece,
+    lines: tuple[Line, ...],
+    late: Iterable[str],
+) -> int:
+    """What a correction is of costs so much less: how much of it is given back."""
+    story = _refundable(ledger, whose.owner, tab)
     given = min(amount, tab.amount - tab.forgiven)
     day = _day(ledger, tab, piece.occurred)
     part = tab if day is None else day
@@ -440,7 +498,7 @@ def _give_back(ledger: Ledger, whose: Whose, piece: Piece) -> int:
     if less_us or absorbed:
         lines += (Line("forgiven", less_us, 0, PLATFORM, absorbed, ""),)
     _back(ledger, whose, tab, story, own, (piece.occurred, day), lines, late)
-    return -given
+    return given
 
 
 def _by_version(
@@ -479,8 +537,9 @@ def _price_correction(
         return price_usage(ledger, correction, occurred)
     version_of = versions(ledger, correction.resource)
     counter = ledger.count(correction.resource, ledger.period(occurred).start)
-    item = item_of(ledger, correction)
-    return meter(correction, lambda name: version_of(version, name), version_of, counter, item)
+    item, period = item_of(ledger, correction), place_of(ledger, occurred)
+    price_of = partial(version_of, version)
+    return meter(correction, price_of, version_of, counter, item, period)
 
 
 def _take_of_others(

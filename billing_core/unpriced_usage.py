@@ -8,7 +8,7 @@ from typing import cast
 
 from billing_core.asked import Ask, check_level, finish
 from billing_core.catalogue import Priced
-from billing_core.charging import advance, item_of, pay, subject_of, versions
+from billing_core.charging import advance, item_of, pay, place_of, subject_of, versions
 from billing_core.commands import PriceUnpriced
 from billing_core.errors import Conflict, InvalidCommand
 from billing_core.lapsing import lapse
@@ -50,7 +50,8 @@ def price(ledger: Ledger, ask: Ask) -> Outcome:
     unpriced = Correction(usage.resource, parts, usage.item, 0)
     counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
     version_of = versions(ledger, usage.resource)
-    metered = meter(unpriced, price_of, version_of, counter, item_of(ledger, unpriced))
+    item, period = item_of(ledger, unpriced), place_of(ledger, usage.occurred_at)
+    metered = meter(unpriced, price_of, version_of, counter, item, period)
     ledger.check_room(used=metered.amount)
     lapse(ledger, ask.time)
     advance(ledger, unpriced, usage.occurred_at, metered)

@@ -116,7 +116,7 @@ def compare(audit: Audit, recorded: Recorded) -> list[int]:
     _compare(
         audit, "counter", {key: _lowest(tables.counters[key]) for key in tables.counters}, counters
     )
-    items = (((each.item, each.resource), each) for each in recorded.items)
+    items = (_placed(each, tables.items) for each in recorded.items)
     _compare(audit, "item", tables.items, items)
     _compare(audit, "charge", tables.charges, ((each.charge, each) for each in recorded.charges))
     _compare(audit, "rollup", tables.cells, recorded.cells)
@@ -139,6 +139,25 @@ def compare(audit: Audit, recorded: Recorded) -> list[int]:
     if total != derived.balance:
         audit.note("account", f"lots less debt make {total}, the balance {derived.balance}")
     return tables.ended.differing(ended)
+
+
+def _placed(item: Item, told: dict[tuple[str, str], Item]) -> tuple[tuple[str, str], Item]:
+    """An item on record; where it does not say in which periods it was billed, as where that
+    makes no difference, nothing is made of it."""
+    key = (item.item, item.resource)
+    known = told[key].components if key in told else {}
+    recorded: Any = item.components  # which may be altered to anything
+    if not isinstance(recorded, dict):
+        return key, item
+    components = {
+        name: [*state, *known.get(name, ())[3:]] if _is_short(state) else state
+        for name, state in recorded.items()
+    }
+    return key, Item(*key, components)
+
+
+def _is_short(state: Any) -> bool:
+    return isinstance(state, list) and len(state) == 3
 
 
 def _lowest(counter: Counter) -> Counter:

@@ -32,6 +32,7 @@ from planted_in_doors2 import IN_DOORS_2
 from planted_in_extensions import IN_EXTENSIONS
 from planted_in_holds import IN_HOLDS
 from planted_in_http import IN_HTTP
+from planted_in_items import IN_ITEMS
 from planted_in_limits import IN_LIMITS
 from planted_in_migration import IN_MIGRATION
 from planted_in_mutants import BY_MUTANTS
@@ -352,7 +353,7 @@ FAULTS = [
     fault(
         "a minimum for each settlement of an item",
         "metering",
-        "raw, billed, version = started if started is not None else",
+        "raw, billed, version = started[:3] if started is not None else",
         "raw, billed, version =",
         PRICES + "5_a_minimum_belongs_to_an_item",
     ),
@@ -1133,6 +1134,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_RUNS_LONG_AGO),
     *(Fault(*each) for each in IN_CLOCK),
     *(Fault(*each) for each in IN_TABS),
+    *(Fault(*each) for each in IN_ITEMS),
     *(Fault(*each) for each in IN_TOPUPS),
     *(Fault(*each) for each in IN_ANNOUNCED),
     *(Fault(*each) for each in IN_AUDIT),

@@ -123,17 +123,16 @@ IN_USAGE: list[Planted] = [
     (
         "undone usage stays in its counter",
         METERING,
-        "        counters[component] = [at, carry, carry_of]\n"
-        "    return Metered(tuple(found), sum(",
-        "    return Metered(tuple(found), sum(",
+        "        counters[component] = [at, carry, carry_of]\n    amount = sum(",
+        "    amount = sum(",
         (UNDO + "a_quota_gets_back_what_a_failed_call_took",),
     ),
     (
         "an item loses its minimum with a part of it",
         METERING,
-        "        if item is not None:\n            pieces, items[component] = _by_item(\n"
+        "        if item is not None:\n            pieces, items[component], others = _by_item(\n"
         "                -sum",
-        "        if item is not None:\n            _, items[component] = _by_item(\n"
+        "        if item is not None:\n            _, items[component], others = _by_item(\n"
         "                -sum",
         (UNDO + "an_items_minimum_stays_while_anything_of_it_is_left",),
     ),

@@ -156,6 +156,7 @@ class Facts:
     uses: list[Used] = field(factory=list)
     reversals: list[tuple[int, int, int]] = field(factory=list)  # seq, charge, amount
     undone: dict[int, tuple[int, int]] = field(factory=dict)  # charge: seq, what it costs less
+    undone_elsewhere: list[tuple[int, int, int]] = field(factory=list)  # seq, occurred, charge
     shifted: set[int] = field(factory=set)  # of the reversals' seqs, those for others' usage
     postings: list[Posting] = field(factory=list)
     firsts: dict[tuple[str, str], tuple[Command | None, Answer]] = field(factory=dict)
@@ -449,6 +450,18 @@ class Facts:
                 gone.append(("reversed", "platform", "", 0, 0, less))
             place = (seq, charge.occurred, charge.member, charge.resource)
             found.append(Record(*place, -charge.requests, amounts(gone)))
+        for seq, occurred, number in self.undone_elsewhere:
+            charge = self.charges[number]
+            gone = [
+                (u.piece.component, u.piece.payer, u.piece.version, u.reported, u.piece.billed,
+                 u.amount)
+                for u in self.uses
+                if u.seq == seq
+            ]  # fmt: skip
+            less = -sum(each[-1] for each in gone)
+            if less:
+                gone.append(("reversed", "platform", "", 0, 0, less))
+            found.append(Record(seq, occurred, charge.member, charge.resource, 0, amounts(gone)))
         for seq, number, amount in self.reversals:
             charge = self.charges[number]
             lines = amounts([("reversed", "platform", "", 0, 0, -amount)])

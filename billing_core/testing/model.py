@@ -43,7 +43,7 @@ from billing_core.testing.quoting import (
     quoted_anew,
 )
 from billing_core.testing.spending import Wish, alert, alert_of, alerts, billed_of, bound, check
-from billing_core.testing.tariff import Bill, Piece, Tariff, Used, month_start, undone
+from billing_core.testing.tariff import Bill, Piece, Tariff, Used, month_end, month_start, undone
 from billing_core.times import duration, micros
 
 __all__ = ["Model"]
@@ -576,30 +576,22 @@ class Model:
             for use in org.uses
             if use.seq == number and not (later and use.piece.version is None)
         ]
-        pieces = undone(org.uses, gone)
+        pieces, elsewhere = undone(org.uses, gone)
         period = month_start(org.anchor, charge.occurred)
         before = sum(
             amount for seq, of, amount in org.reversals
             if of in numbers and seq not in org.shifted
         )  # fmt: skip
         names = {use.piece.component for use in gone if use.piece.price is not None}
-        others = [
-            each
-            for each in reversed(org.charges.values())
-            if each.seq not in numbers and each.resource == charge.resource and each.amount
-            and any(
-                use.seq == each.seq and use.amount and use.period == period
-                and use.piece.price is not None and use.piece.component in names
-                for use in org.uses
-            )
-        ]  # fmt: skip
-        takes = [*own, *others]
+        takes = [*own, *self._counted_with(org, charge.resource, period, names, numbers)]
         most = sum(each.amount - org.reversed(each.seq) for each in takes)
         fixed = sum(use.amount for use in gone if use.piece.price is None)
         bill = self.tariff.bill(org.uses, pieces, charge.resource, period, -(most + before - fixed))
         less = fixed - bill.amount
         back = max(0, less - before)
-        if org.credit() + back > MOST:  # before anything is changed
+        beyond = self._elsewhere(org, charge, elsewhere)
+        more = sum(max(0, -each.amount) for _, each, _ in beyond)
+        if org.credit() + back + more > MOST:  # before anything is changed
             raise Wrong("MoneyOverflow")
         seq = org.seq
         for piece, exact, amount in bill.pieces:
@@ -611,17 +603,16 @@ class Model:
         sums = {"forgiveness": 0, "expiry": 0}
         rest = back - min(back, charge.amount - org.reversed(charge.seq))
         first = back - rest
-        for each in takes[1:]:
-            part = min(rest, each.amount - org.reversed(each.seq))
-            rest -= part
-            if part:
-                org.shifted.add(org.seq)
-                self._give_back(org, each, part, time, expires)
-                for kind in sums:
-                    sums[kind] += sum(
-                        m.amount for m in org.moves if m.seq == org.seq and m.kind == kind
-                    )
-                org.post(f"undone:{charge.seq}:{each.seq}", time, part)
+        for start, there, givers in beyond:
+            at = max(start, min(time, month_end(org.anchor, start) - 1))
+            for piece, exact, amount in there.pieces:
+                place = (org.seq, at, charge.member, charge.resource, charge.item, start)
+                org.uses.append(Used(*place, piece, exact, amount, 0))
+            org.undone_elsewhere.append((org.seq, at, charge.seq))
+            org.post(f"undone:{charge.seq}:period:{start}", time, 0)
+            self._take_of(org, charge, givers, -there.amount, time, expires, sums)
+        self._take_of(org, charge, takes[1:], rest, time, expires, sums)
+        back += more
         if first:
             self._give_back(org, charge, first, time, expires)
         for kind in sums:
@@ -632,6 +623,52 @@ class Model:
             org, command, time, "Reversed", first, amount=back, forgiven=forgiven,
             refilled=back - forgiven, expired=sums["expiry"],
         )  # fmt: skip
+
+    def _elsewhere(
+        self, org: Facts, charge: ChargeFact, elsewhere: dict[int, list[Piece]]
+    ) -> list[tuple[int, Bill, list[ChargeFact]]]:
+        """What an item cost in other periods and costs no more, with who gives it back there."""
+        found: list[tuple[int, Bill, list[ChargeFact]]] = []
+        for start, pieces in sorted(elsewhere.items(), reverse=True):
+            names = {piece.component for piece in pieces}
+            givers = self._counted_with(org, charge.resource, start, names, [])
+            most = sum(each.amount - org.reversed(each.seq) for each in givers)
+            bill = self.tariff.bill(org.uses, pieces, charge.resource, start, -most)
+            found.append((start, bill, givers))
+        return found
+
+    def _take_of(
+        self, org: Facts, undone: ChargeFact, givers: list[ChargeFact], amount: int, time: int,
+        expires: int | None, sums: dict[str, int],
+    ) -> None:  # fmt: skip
+        """So much comes back of other charges in turn; ``sums``: by what became of it."""
+        for each in givers:
+            part = min(amount, each.amount - org.reversed(each.seq))
+            amount -= part
+            if part > 0:
+                org.shifted.add(org.seq)
+                self._give_back(org, each, part, time, expires)
+                for kind in sums:
+                    sums[kind] += sum(
+                        m.amount for m in org.moves if m.seq == org.seq and m.kind == kind
+                    )
+                org.post(f"undone:{undone.seq}:{each.seq}", time, part)
+
+    @staticmethod
+    def _counted_with(
+        org: Facts, resource: str, period: int, names: set[str], but: list[int]
+    ) -> list[ChargeFact]:
+        """The latest charges that count these components in a period, latest first."""
+        return [
+            each
+            for each in reversed(org.charges.values())
+            if each.seq not in but and each.resource == resource and each.amount
+            and any(
+                use.seq == each.seq and use.amount and use.period == period
+                and use.piece.price is not None and use.piece.component in names
+                for use in org.uses
+            )
+        ]  # fmt: skip
 
     @staticmethod
     def _give_back(

@@ -323,9 +323,13 @@ def charged(uses: Sequence[Used], resource: str, component: str, period: int) ->
     )
 
 
-def undone(uses: Sequence[Used], gone: Sequence[Used]) -> list[Piece]:
-    """Pieces that take uses on record back: an item's as if they had never been."""
+def undone(
+    uses: Sequence[Used], gone: Sequence[Used]
+) -> tuple[list[Piece], dict[int, list[Piece]]]:
+    """Pieces that take uses on record back: an item's as if they had never been; and those of
+    other periods, latest first, in which it was billed what their own was not."""
     made: list[Piece] = []
+    elsewhere: dict[int, list[Piece]] = {}
     seen: set[str] = set()
     for use in gone:
         piece = use.piece
@@ -341,21 +345,35 @@ def undone(uses: Sequence[Used], gone: Sequence[Used]) -> list[Piece]:
             if use.item is None:
                 made += [evolve(p, raw=-p.raw, billed=-p.billed) for p in reversed(same)]
                 continue
-            whole = [
-                each.piece
+            every = [
+                each
                 for each in uses
                 if (each.item, each.resource, each.piece.component)
                 == (use.item, use.resource, piece.component)
                 and each.piece.price is not None
             ]
+            whole = [each.piece for each in every]
             first, raw = whole[0], sum(p.raw for p in same)
             assert first.price is not None
             left = billed(first.price, sum(p.raw for p in whole) - raw)
             more = min(0, left - sum(p.billed for p in whole))
+            periods = sorted({each.period for each in every} - {use.period}, reverse=True)
+            had = {
+                period: sum(each.piece.billed for each in every if each.period == period)
+                for period in (use.period, *periods)
+            }
+            beyond = max(0, -more - had[use.period])
+            more += beyond
+            for period in periods:
+                part = min(beyond, had[period])
+                if part:
+                    piece_there = evolve(first, raw=0, billed=-part)
+                    elsewhere.setdefault(period, []).append(piece_there)
+                    beyond -= part
             made.append(evolve(same[0], raw=-raw, billed=max(-raw, more)))
             if more < -raw:
                 made.append(evolve(first, raw=0, billed=more + raw))
-    return made
+    return made, elsewhere
 
 
 def dearest_start(pieces: Sequence[Piece], start: int, stop: int) -> tuple[int, int]:
