@@ -34,9 +34,9 @@ pyright: .venv/dev.stamp
 bench: .venv/dev.stamp
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# Which small changes of the code no test notices: see tests/mutants.py.
+# Which small changes of the code no test notices: see tests/support/mutants.py.
 mutants: .venv/dev.stamp
-	$(BIN)/python tests/mutants.py $(ARGS)
+	$(BIN)/python tests/support/mutants.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -60,6 +60,6 @@ clean:
 
 .venv/dev.stamp: pyproject.toml | .venv/bin/pip
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
-	$(BIN)/python tests/browser.py
-	$(BIN)/python tests/pooler.py
+	$(BIN)/python tests/support/browser.py
+	$(BIN)/python tests/support/pooler.py
 	@touch $@ .venv/demo.stamp

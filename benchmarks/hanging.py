@@ -12,8 +12,8 @@ from benchmarks.harness import place, quartiles, say
 from billing_adapters.fake_payments import FakePayments
 from billing_adapters.sqlite import SqliteStore
 from billing_core import Billing, Flat, Price, PriceBook, TopUpRules, tokens, usd
-from billing_core.payments import ChargeAttempt, Payment
-from billing_core.times import moment
+from billing_core.ports.payments import ChargeAttempt, Payment
+from billing_core.values.times import moment
 
 _URL = "https://host.example/"
 _MEDIAN, _P99 = 1.1, 1.5

@@ -24,8 +24,8 @@ from billing_core import AsyncBilling, Billing, Deduct, Grant, OpenAccount, Sett
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from proxy import Proxy
-from servers import Server, with_options
+from postgres_servers import Server, with_options
+from tcp_proxy import Proxy
 
 _CHARGE = """
 WITH charged AS (

@@ -14,7 +14,7 @@ from benchmarks.report import report
 from billing_adapters.postgres import PostgresStore
 from billing_adapters.sqlite import SqliteStore
 from billing_core import Billing, Flat, Price, PriceBook, Settle, Usage, model, tokens, usd
-from billing_core.ports import Store
+from billing_core.ports.store import Store
 from billing_core.testing import SettableClock
 
 MODELS = ("small", "large", "mini")

@@ -6,46 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
-    from billing_core.audit_tables import Checkpoint, Discrepancy
-    from billing_core.books import PriceBook
-    from billing_core.catalogue import Catalogue
-    from billing_core.commands import (
-        Command,
-        Deduct,
-        Extend,
-        Grant,
-        Hold,
-        PriceUnpriced,
-        Release,
-        Reverse,
-        Settle,
-        UndoExpiry,
+    from billing_core.audit.state import Checkpoint, Discrepancy
+    from billing_core.audit.verify import Verification
+    from billing_core.commands.accounts import (
+        Close,
+        OpenAccount,
+        SetLimit,
+        SetLowBalance,
+        SetPlan,
     )
-    from billing_core.differences import Difference
-    from billing_core.engine import AsyncBilling, AsyncHold, Billing, Check, OpenHold
-    from billing_core.engine.topups import AutoTopUpStatus, TopUpPage
-    from billing_core.engine.work import Delivery, Pending
-    from billing_core.errors import (
-        BillingError,
-        ClockDoubt,
-        Conflict,
-        HoldEnded,
-        IdempotencyConflict,
-        ImpossibleTransition,
-        InvalidCommand,
-        MoneyOverflow,
-        NameWarning,
-        NotFound,
-        PaymentError,
-        Refused,
-        StoreError,
-        UnknownPrice,
-    )
-    from billing_core.explain import Explanation
-    from billing_core.metering import Quote
-    from billing_core.money import Money, decimal_text, usd
-    from billing_core.outcomes import (
+    from billing_core.commands.base import Command
+    from billing_core.commands.charges import Deduct, PriceUnpriced, Reverse, Settle
+    from billing_core.commands.credit import Grant, UndoExpiry
+    from billing_core.commands.holds import Extend, Hold, Release
+    from billing_core.commands.outcomes import (
         Changed,
         Charged,
         Closed,
@@ -58,6 +32,7 @@ if TYPE_CHECKING:
         Recorded,
         RefundAsked,
         Refusal,
+        Refused,
         Released,
         Restored,
         Reversed,
@@ -66,11 +41,7 @@ if TYPE_CHECKING:
         Subscribed,
         Success,
     )
-    from billing_core.plans import Limit, Plan, Quota
-    from billing_core.pricing import Flat, Graduated, Package, Price, Tier
-    from billing_core.quantities import Rates, Usage, code, model, tokens, tool
-    from billing_core.reconciliation import Reconciliation
-    from billing_core.run_commands import (
+    from billing_core.commands.runs import (
         CloseSilentRun,
         ForgiveRun,
         Heartbeat,
@@ -82,11 +53,35 @@ if TYPE_CHECKING:
         UndoForgiveness,
         sandbox,
     )
-    from billing_core.standing import RunQuote, RunView, StorageRoom, StorageView
-    from billing_core.statements import Balance, Expiry, HistoryPage, HistoryRow
-    from billing_core.storage_commands import BillStorage, ReportStorage
-    from billing_core.topup import TopUpRules
-    from billing_core.usage import (
+    from billing_core.commands.storage import BillStorage, ReportStorage
+    from billing_core.engine import AsyncBilling, AsyncHold, Billing, Check, OpenHold
+    from billing_core.engine.background import Delivery, Pending
+    from billing_core.engine.topups import AutoTopUpStatus, TopUpPage
+    from billing_core.errors import (
+        BillingError,
+        ClockDoubt,
+        Conflict,
+        HoldEnded,
+        IdempotencyConflict,
+        ImpossibleTransition,
+        InvalidCommand,
+        MoneyOverflow,
+        NameWarning,
+        NotFound,
+        PaymentError,
+        StoreError,
+        UnknownPrice,
+    )
+    from billing_core.pricing.catalogue import Catalogue
+    from billing_core.pricing.differences import Difference
+    from billing_core.pricing.functions import Flat, Graduated, Package, Price, Tier
+    from billing_core.pricing.plan import Limit, Plan, Quota
+    from billing_core.pricing.price_book import PriceBook
+    from billing_core.pricing.rating import Quote
+    from billing_core.records.topups import TopUpRules
+    from billing_core.reports.explain import Explanation
+    from billing_core.reports.statements import Balance, Expiry, HistoryPage, HistoryRow
+    from billing_core.reports.usage import (
         DayUsage,
         ModelUsage,
         ResourceCharge,
@@ -94,7 +89,11 @@ if TYPE_CHECKING:
         UsageRow,
         UsageSummary,
     )
-    from billing_core.verify import Verification
+    from billing_core.runs.views import RunQuote, RunView
+    from billing_core.storage.views import StorageRoom, StorageView
+    from billing_core.topups.reconciliation import Reconciliation
+    from billing_core.values.money import Money, decimal_text, usd
+    from billing_core.values.usage import Rates, Usage, code, model, tokens, tool
 
 __all__ = [
     "AsyncBilling",
@@ -213,42 +212,45 @@ __all__ = [
 # Imported when first asked for: who wants amounts pays for no engine, who wants the engine for
 # no reports.
 _MODULES = {
-    "account_commands": "Close OpenAccount SetLimit SetLowBalance SetPlan",
-    "audit_tables": "Checkpoint Discrepancy",
-    "books": "PriceBook",
-    "catalogue": "Catalogue",
-    "commands": "Command Deduct Extend Grant Hold PriceUnpriced Release Reverse Settle UndoExpiry",
-    "differences": "Difference",
-    "engine": "AsyncBilling AsyncHold Billing Check OpenHold",
-    "engine.topups": "AutoTopUpStatus TopUpPage",
-    "engine.work": "Delivery Pending",
-    "errors": (
-        "BillingError ClockDoubt Conflict HoldEnded IdempotencyConflict ImpossibleTransition "
-        "InvalidCommand MoneyOverflow NameWarning NotFound PaymentError Refused StoreError "
-        "UnknownPrice"
-    ),
-    "explain": "Explanation",
-    "metering": "Quote",
-    "money": "Money decimal_text usd",
-    "outcomes": (
+    "audit.state": "Checkpoint Discrepancy",
+    "audit.verify": "Verification",
+    "commands.accounts": "Close OpenAccount SetLimit SetLowBalance SetPlan",
+    "commands.base": "Command",
+    "commands.charges": "Deduct PriceUnpriced Reverse Settle",
+    "commands.credit": "Grant UndoExpiry",
+    "commands.holds": "Extend Hold Release",
+    "commands.outcomes": (
         "Changed Charged Closed Extended Granted Held Opened Ordered Outcome Recorded "
-        "RefundAsked Refusal Released Restored Reversed RunStands StorageStands "
+        "RefundAsked Refusal Refused Released Restored Reversed RunStands StorageStands "
         "Subscribed Success"
     ),
-    "plans": "Limit Plan Quota",
-    "pricing": "Flat Graduated Package Price Tier",
-    "quantities": "Rates Usage code model tokens tool",
-    "reconciliation": "Reconciliation",
-    "run_commands": (
-        "CloseSilentRun ForgiveRun Heartbeat ResumeRun SettleRun StartRun StopRun "
-        "SuspendRun UndoForgiveness sandbox"
+    "commands.runs": (
+        "CloseSilentRun ForgiveRun Heartbeat ResumeRun SettleRun StartRun StopRun SuspendRun "
+        "UndoForgiveness sandbox"
     ),
-    "standing": "RunQuote RunView StorageRoom StorageView",
-    "statements": "Balance Expiry HistoryPage HistoryRow",
-    "storage_commands": "BillStorage ReportStorage",
-    "topup": "TopUpRules",
-    "usage": "DayUsage ModelUsage ResourceCharge UsageReport UsageRow UsageSummary",
-    "verify": "Verification",
+    "commands.storage": "BillStorage ReportStorage",
+    "engine": "AsyncBilling AsyncHold Billing Check OpenHold",
+    "engine.background": "Delivery Pending",
+    "engine.topups": "AutoTopUpStatus TopUpPage",
+    "errors": (
+        "BillingError ClockDoubt Conflict HoldEnded IdempotencyConflict ImpossibleTransition "
+        "InvalidCommand MoneyOverflow NameWarning NotFound PaymentError StoreError UnknownPrice"
+    ),
+    "pricing.catalogue": "Catalogue",
+    "pricing.differences": "Difference",
+    "pricing.functions": "Flat Graduated Package Price Tier",
+    "pricing.plan": "Limit Plan Quota",
+    "pricing.price_book": "PriceBook",
+    "pricing.rating": "Quote",
+    "records.topups": "TopUpRules",
+    "reports.explain": "Explanation",
+    "reports.statements": "Balance Expiry HistoryPage HistoryRow",
+    "reports.usage": "DayUsage ModelUsage ResourceCharge UsageReport UsageRow UsageSummary",
+    "runs.views": "RunQuote RunView",
+    "storage.views": "StorageRoom StorageView",
+    "topups.reconciliation": "Reconciliation",
+    "values.money": "Money decimal_text usd",
+    "values.usage": "Rates Usage code model tokens tool",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 

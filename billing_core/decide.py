@@ -11,42 +11,53 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
-from billing_core.asked import Ask, check_future, check_level, finish
-from billing_core.charging import deduct, estimate, settle
-from billing_core.commands import (
-    Command,
-    Deduct,
-    Extend,
-    Grant,
-    Hold,
-    PriceUnpriced,
-    Release,
-    Reverse,
-    Settle,
-    UndoExpiry,
+from billing_core.charging.accounts import grant, open_account
+from billing_core.charging.allowances import keep_ahead
+from billing_core.charging.charges import deduct, settle
+from billing_core.charging.context import Ask, check_level, finish
+from billing_core.charging.expiry import free, lapse
+from billing_core.charging.holds import QUOTES_ANEW, extend, hold, made_for, release
+from billing_core.charging.restoration import undo_expiry
+from billing_core.charging.reversals import reverse
+from billing_core.charging.subscriptions import (
+    renew,
+    set_limit,
+    set_low_balance,
+    set_plan,
+    subscribe,
+)
+from billing_core.charging.unpriced_usage import price
+from billing_core.commands.accounts import (
+    Close,
+    OpenAccount,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
+)
+from billing_core.commands.base import Command
+from billing_core.commands.charges import Deduct, PriceUnpriced, Reverse, Settle
+from billing_core.commands.credit import Grant, UndoExpiry
+from billing_core.commands.holds import Extend, Hold, Release
+from billing_core.commands.outcomes import Outcome, Refusal, outcome
+from billing_core.commands.topups import (
+    AskRefund,
+    ClaimTopUp,
+    Lapse,
+    LoseMethod,
+    OrderTopUp,
+    RecordTopUp,
+    SetAutoTopUp,
 )
 from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, NotFound
-from billing_core.holding import QUOTES_ANEW, extend, hold, made_for, release
-from billing_core.journal import TELLS, TOLD
-from billing_core.lapsing import free, keep_ahead, lapse
-from billing_core.ledger import FOREVER, Ledger
-from billing_core.minor_units import minor_unit
-from billing_core.money import Money
-from billing_core.outcomes import Outcome, Refusal, outcome
-from billing_core.owing import repay
-from billing_core.ports import Changes, Loaded, OrgState, Wanted
-from billing_core.quantities import Usage
-from billing_core.records import Account, Lot
-from billing_core.replay import check_loaded, check_stands
-from billing_core.restoration import undo_expiry
-from billing_core.reversal import reverse
-from billing_core.running import RUN_HANDLERS, end_runs, want_run
-from billing_core.storing import STORAGE_HANDLERS, want_storage
-from billing_core.subscribing import renew, set_limit, set_low_balance, set_plan, subscribe
-from billing_core.terms import Terms
-from billing_core.times import DAY, billing_period, duration, micros, moment
-from billing_core.topping_up import (
+from billing_core.ledger.debts import repay
+from billing_core.ledger.inputs import Terms
+from billing_core.ledger.ledger import FOREVER, Ledger
+from billing_core.ledger.replay import check_loaded, check_stands
+from billing_core.ports.state import Changes, Loaded, OrgState, Wanted
+from billing_core.records.ledger import Account
+from billing_core.runs.handlers import RUN_HANDLERS, end_runs, want_run
+from billing_core.storage.handlers import STORAGE_HANDLERS, want_storage
+from billing_core.topups.handlers import (
     ask_refund,
     claim,
     consider,
@@ -57,18 +68,11 @@ from billing_core.topping_up import (
     record,
     set_auto,
 )
-from billing_core.topup_commands import (
-    AskRefund,
-    ClaimTopUp,
-    Lapse,
-    LoseMethod,
-    OrderTopUp,
-    RecordTopUp,
-    SetAutoTopUp,
-)
-from billing_core.unpriced_usage import price
+from billing_core.values.money import Money
+from billing_core.values.times import DAY, billing_period, duration, micros, moment
+from billing_core.values.usage import Usage
 
-__all__ = ["Terms", "decide", "estimate", "project", "wanted", "widened"]
+__all__ = ["decide", "project", "wanted", "widened"]
 
 
 def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
@@ -240,7 +244,7 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         if not isinstance(command, OpenAccount):
             raise NotFound("org", command.org, "it has no account; open it first")
         _check_not_ahead("at", at, terms)
-        return _open(ledger, command, key, at, terms)
+        return open_account(ledger, command, key, at, terms)
     _check_currency(command, account)
     anybody = command.member is not None or command.as_held
     member = _member(ledger, command) if anybody else None
@@ -316,40 +320,6 @@ def _differing(before: str, after: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name)))
 
 
-# -- accounts and credit --------------------------------------------------------
-
-
-def _open(ledger: Ledger, command: OpenAccount, key: str, at: int, terms: Terms) -> Outcome:
-    minor_unit(command.currency)  # what nobody can pay in, nobody could be shown either
-    anchor = at if command.anchor is None else micros("anchor", command.anchor)
-    time = at if terms.certain is None else min(at, terms.certain)
-    account = Account(command.org, command.currency, command.livemode, anchor, at, watermark=time)
-    ledger.open(account)
-    effects: dict[str, object] = {"anchor": anchor, "opened_at": at}
-    if terms.level >= TELLS:
-        effects[TOLD] = ""
-    content = command.meaning(None)
-    return outcome(ledger.post(key, time, content, 0, effects), effects=effects)
-
-
-def _grant(ledger: Ledger, ask: Ask) -> Outcome:
-    command: Grant = ask.command
-    expires = command.expires_at
-    expires_at = None if expires is None else micros("expires_at", expires)
-    check_future("expires_at", expires_at, ask)
-    amount = command.amount.nanos
-    lapse(ledger, ask.time)
-    ledger.check_room(granted=amount)  # beside the allowance of a period that begins
-    account = ledger.account
-    lot = Lot(
-        account.lots + 1, account.seq + 1, command.kind, command.priority, amount, 0, 0,
-        expires_at, command.scope,
-    )  # fmt: skip
-    ledger.grant(lot)
-    repay(ledger)
-    return finish(ledger, ask, amount, {"lot": lot.lot})
-
-
 def _close(ledger: Ledger, ask: Ask) -> Outcome:
     command: Close = ask.command
     lapse(ledger, ask.time)
@@ -368,7 +338,7 @@ def _close(ledger: Ledger, ask: Ask) -> Outcome:
 
 
 _HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask], Outcome]] = {
-    Grant: _grant,
+    Grant: grant,
     Hold: hold,
     Extend: extend,
     Release: release,

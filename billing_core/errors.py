@@ -9,10 +9,7 @@ raise them.
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from billing_core.outcomes import Refusal
+from typing import Any, Literal
 
 __all__ = [
     "BillingError",
@@ -28,7 +25,6 @@ __all__ = [
     "Outdated",
     "PaymentError",
     "PaymentErrorKind",
-    "Refused",
     "StoreError",
     "UnknownPrice",
 ]
@@ -72,14 +68,6 @@ class MoneyOverflow(InvalidCommand):
 
 class UnknownPrice(InvalidCommand):
     """A quote, check, hold or deduct of something for which no price is in force."""
-
-
-class Refused(BillingError):
-    """A business rule said no; ``refusal`` carries why, and whether to try again."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        self.refusal = refusal
-        super().__init__(str(refusal))
 
 
 class Conflict(BillingError):

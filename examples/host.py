@@ -36,8 +36,8 @@ from billing_core import (
     tokens,
     usd,
 )
-from billing_core.payments import PaymentProvider
-from billing_core.ports import Store
+from billing_core.ports.payments import PaymentProvider
+from billing_core.ports.store import Store
 
 PORT = os.environ.get("PORT", "8000")
 ADDRESS = os.environ.get("BILLING_ADDRESS", f"http://127.0.0.1:{PORT}")

@@ -4,17 +4,27 @@
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
 
-from billing_core import ports
+from billing_core.ports import state as ports
 
 QUICK_EXAMPLES = 50
+
+# What tests share they import by its plain name, in whatever folder it and they are.
+HERE = Path(__file__).parent
+sys.path[:0] = [
+    str(each)
+    for each in sorted(HERE.rglob("*"))
+    if each.is_dir() and each.name not in ("__pycache__", "faults", "fixtures")
+]
 
 # Stories are short: with the real number, the rollup cells would never be written in them.
 ports.TAIL = 3
@@ -70,7 +80,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _watched() -> Iterator[None]:
     """What is said anywhere is looked through for the secrets that the tests use."""
-    import secrecy
+    import secret_watch as secrecy
 
     with secrecy.watched():
         yield
@@ -78,7 +88,7 @@ def _watched() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_secret_shows(_watched: None) -> Iterator[None]:
-    import secrecy
+    import secret_watch as secrecy
 
     yield
     found = secrecy.FOUND[:]
@@ -114,7 +124,7 @@ def worlds_stores(request: pytest.FixtureRequest) -> Iterator[None]:
     if kind == "memory":
         yield
         return
-    from beside import BesideMemory, SqliteBesideMemory
+    from store_comparison import BesideMemory, SqliteBesideMemory
     from world import World
 
     numbers, tmp_path = count(), request.getfixturevalue("tmp_path")

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from billing_core import Flat, InvalidCommand, NotFound, Price, PriceBook, model
-from billing_core.money import checked_decimal
-from billing_core.text import checked_name
-from billing_core.times import micros
+from billing_core.values.money import checked_decimal
+from billing_core.values.text import checked_name
+from billing_core.values.times import micros
 
 try:
     from genai_prices import types as source

@@ -1,6 +1,6 @@
 """Payments by Stripe: hosted Checkout, saved methods off-session, refunds, disputes.
 
-A :class:`billing_core.payments.PaymentProvider`.  Needs the ``stripe`` extra.
+A :class:`billing_core.ports.payments.PaymentProvider`.  Needs the ``stripe`` extra.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from billing_adapters.stripe_replies import (
 )
 from billing_adapters.webhooks import verified
 from billing_core.errors import InvalidCommand, PaymentError, PaymentErrorKind
-from billing_core.payments import (
+from billing_core.ports.payments import (
     ChargeAttempt,
     Checkout,
     CheckoutOrder,
@@ -44,8 +44,8 @@ from billing_core.payments import (
     PaymentProvider,
     Refund,
 )
-from billing_core.text import checked_name
-from billing_core.times import DAY, HOUR
+from billing_core.values.text import checked_name
+from billing_core.values.times import DAY, HOUR
 
 try:
     import stripe

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from billing_core.errors import InvalidCommand
-from billing_core.payments import (
+from billing_core.ports.payments import (
     Checkout,
     Dispute,
     DisputeState,

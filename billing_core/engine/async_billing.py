@@ -18,37 +18,20 @@ from itertools import islice
 from typing import Literal, TypeVar
 from weakref import WeakKeyDictionary
 
-from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
-from billing_core.audit_tables import Checkpoint
-from billing_core.books import PriceBook
-from billing_core.catalogue import Catalogue, Priced
-from billing_core.commands import (
-    Command,
-    Deduct,
-    Extend,
-    Grant,
-    Hold,
-    LotKind,
-    PriceUnpriced,
-    Release,
-    Reverse,
-    Settle,
-    UndoExpiry,
+from billing_core.audit.state import Checkpoint
+from billing_core.audit.verify import Progress, Verification
+from billing_core.commands.accounts import (
+    Close,
+    OpenAccount,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
 )
-from billing_core.differences import Difference
-from billing_core.engine.async_over_time import AsyncOverTime
-from billing_core.engine.async_topups import AsyncTopUps
-from billing_core.engine.billing import Billing, checked_batch, each_of
-from billing_core.engine.gathering import Gatherer
-from billing_core.engine.made_hold import AsyncHold
-from billing_core.engine.over_time import closed, closing, unwrapped
-from billing_core.engine.reads import Check
-from billing_core.engine.system import system_clock, uuid7
-from billing_core.errors import InvalidCommand
-from billing_core.explain import Explanation
-from billing_core.metering import Quote
-from billing_core.money import Money
-from billing_core.outcomes import (
+from billing_core.commands.base import Command
+from billing_core.commands.charges import Deduct, PriceUnpriced, Reverse, Settle
+from billing_core.commands.credit import Grant, LotKind, UndoExpiry
+from billing_core.commands.holds import Extend, Hold, Release
+from billing_core.commands.outcomes import (
     Changed,
     Charged,
     Closed,
@@ -63,16 +46,31 @@ from billing_core.outcomes import (
     Subscribed,
     Success,
 )
-from billing_core.payments import PaymentProvider
-from billing_core.plans import Grain, Plan
-from billing_core.ports import Clock, IdSource, Store
-from billing_core.quantities import Usage
-from billing_core.records import Event
-from billing_core.statements import Balance, Expiry, HistoryPage
-from billing_core.times import PeriodName
-from billing_core.topup import TopUpRules
-from billing_core.usage import DayUsage, UsageReport
-from billing_core.verify import Progress, Verification
+from billing_core.engine.async_runs import AsyncOverTime
+from billing_core.engine.async_topups import AsyncTopUps
+from billing_core.engine.billing import Billing, checked_batch, each_of
+from billing_core.engine.hold_handles import AsyncHold
+from billing_core.engine.reads import Check
+from billing_core.engine.runs import closed, closing, unwrapped
+from billing_core.engine.system import system_clock, uuid7
+from billing_core.engine.task_batches import Gatherer
+from billing_core.errors import InvalidCommand
+from billing_core.ports.clock import Clock, IdSource
+from billing_core.ports.payments import PaymentProvider
+from billing_core.ports.store import Store
+from billing_core.pricing.catalogue import Catalogue, Priced
+from billing_core.pricing.differences import Difference
+from billing_core.pricing.plan import Grain, Plan
+from billing_core.pricing.price_book import PriceBook
+from billing_core.pricing.rating import Quote
+from billing_core.records.events import Event
+from billing_core.records.topups import TopUpRules
+from billing_core.reports.explain import Explanation
+from billing_core.reports.statements import Balance, Expiry, HistoryPage
+from billing_core.reports.usage import DayUsage, UsageReport
+from billing_core.values.money import Money
+from billing_core.values.times import PeriodName
+from billing_core.values.usage import Usage
 
 __all__ = ["AsyncBilling", "AsyncHold"]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from billing_core.commands.outcomes import AutoTopUpSet, Recorded
 from billing_core.engine.async_calls import AsyncCalls
+from billing_core.engine.background import Deliver, Pending
 from billing_core.engine.billing import Billing
 from billing_core.engine.topups import AutoTopUpStatus, TopUpPage
-from billing_core.engine.work import Deliver, Pending
-from billing_core.money import Money
-from billing_core.outcomes import AutoTopUpSet, Recorded
-from billing_core.payments import Notice
-from billing_core.reconciliation import Reconciliation
-from billing_core.topup import TopUp
+from billing_core.ports.payments import Notice
+from billing_core.records.topups import TopUp
+from billing_core.topups.reconciliation import Reconciliation
+from billing_core.values.money import Money
 
 __all__ = ["AsyncTopUps"]
 

@@ -9,34 +9,18 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from billing_core.account_commands import Close, OpenAccount, SetLimit, SetLowBalance, SetPlan
-from billing_core.books import PriceBook
-from billing_core.commands import (
-    Command,
-    Deduct,
-    Extend,
-    Grant,
-    Hold,
-    LotKind,
-    PriceUnpriced,
-    Release,
-    Reverse,
-    Settle,
-    UndoExpiry,
+from billing_core.commands.accounts import (
+    Close,
+    OpenAccount,
+    SetLimit,
+    SetLowBalance,
+    SetPlan,
 )
-from billing_core.decide import decide, wanted, widened
-from billing_core.engine.clock_check import ClockCheck
-from billing_core.engine.coalescing import Coalescer, Part, Run
-from billing_core.engine.made_hold import OpenHold
-from billing_core.engine.over_time import OverTime, closed, closing, unwrapped
-from billing_core.engine.prices import Prices
-from billing_core.engine.system import system_clock, uuid7
-from billing_core.engine.time_reads import TimeReads
-from billing_core.engine.wiring import check_wiring
-from billing_core.engine.work import Work
-from billing_core.errors import InvalidCommand
-from billing_core.money import Money
-from billing_core.outcomes import (
+from billing_core.commands.base import Command
+from billing_core.commands.charges import Deduct, PriceUnpriced, Reverse, Settle
+from billing_core.commands.credit import Grant, LotKind, UndoExpiry
+from billing_core.commands.holds import Extend, Hold, Release
+from billing_core.commands.outcomes import (
     Changed,
     Charged,
     Closed,
@@ -51,16 +35,31 @@ from billing_core.outcomes import (
     Subscribed,
     Success,
 )
-from billing_core.plans import Grain, Plan
-from billing_core.ports import Clock, IdSource, Stale, Store, Transaction, Wanted
-from billing_core.quantities import Usage
-from billing_core.terms import NeedMore, Terms
-from billing_core.text import checked_name
-from billing_core.times import DAY, duration, moment
-from billing_core.topup import TopUpRules
+from billing_core.decide import decide, wanted, widened
+from billing_core.engine.background import Work
+from billing_core.engine.catalogue_cache import Prices
+from billing_core.engine.clock_check import ClockCheck
+from billing_core.engine.group_commit import Coalescer, Part, Run
+from billing_core.engine.hold_handles import OpenHold
+from billing_core.engine.run_reads import TimeReads
+from billing_core.engine.runs import OverTime, closed, closing, unwrapped
+from billing_core.engine.system import system_clock, uuid7
+from billing_core.engine.validation import check_wiring
+from billing_core.errors import InvalidCommand
+from billing_core.ledger.inputs import NeedMore, Terms
+from billing_core.ports.clock import Clock, IdSource
+from billing_core.ports.state import Wanted
+from billing_core.ports.store import Stale, Store, Transaction
+from billing_core.pricing.plan import Grain, Plan
+from billing_core.pricing.price_book import PriceBook
+from billing_core.records.topups import TopUpRules
+from billing_core.values.money import Money
+from billing_core.values.text import checked_name
+from billing_core.values.times import DAY, duration, moment
+from billing_core.values.usage import Usage
 
 if TYPE_CHECKING:
-    from billing_core.payments import PaymentProvider
+    from billing_core.ports.payments import PaymentProvider
 
 __all__ = ["Billing", "OpenHold"]
 

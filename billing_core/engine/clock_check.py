@@ -11,9 +11,10 @@ from datetime import timedelta
 
 from billing_core.engine.system import SystemClock
 from billing_core.errors import ClockDoubt
-from billing_core.ports import Clock, Store
-from billing_core.terms import clock_ahead
-from billing_core.times import DAY, HOUR, moment
+from billing_core.ledger.inputs import clock_ahead
+from billing_core.ports.clock import Clock
+from billing_core.ports.store import Store
+from billing_core.values.times import DAY, HOUR, moment
 
 __all__ = ["ClockCheck"]
 

@@ -12,32 +12,35 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
-from billing_core.asked import refused
-from billing_core.catalogue import Catalogue, Priced
-from billing_core.commands import Command, Hold, Settle
-from billing_core.decide import estimate, project, wanted, widened
+from billing_core.charging.charges import estimate
+from billing_core.charging.context import refused
+from billing_core.charging.limits import Use, bound
+from billing_core.commands.base import Command
+from billing_core.commands.charges import Settle
+from billing_core.commands.holds import Hold
+from billing_core.commands.outcomes import OPERATIONS, Refusal, Success, outcome
+from billing_core.decide import project, wanted, widened
 from billing_core.engine.reports import Reports, check_seq
 from billing_core.errors import InvalidCommand, NotFound, StoreError
-from billing_core.ledger import CHARGES, Ledger
-from billing_core.limits import Use, bound
-from billing_core.metering import Quote, billed
-from billing_core.money import Money
-from billing_core.outcomes import OPERATIONS, Refusal, Success, outcome
-from billing_core.owing import own_story, story_of
-from billing_core.ports import Wanted
-from billing_core.quantities import Usage
-from billing_core.records import Event
-from billing_core.terms import NeedMore, Terms
-from billing_core.text import checked_name, compact
-from billing_core.times import micros, moment
-from billing_core.topping_up import in_flight
+from billing_core.ledger.debts import own_story, story_of
+from billing_core.ledger.inputs import NeedMore, Terms
+from billing_core.ledger.ledger import CHARGES, Ledger
+from billing_core.ports.state import Wanted
+from billing_core.pricing.catalogue import Catalogue, Priced
+from billing_core.pricing.rating import Quote, billed
+from billing_core.records.events import Event
+from billing_core.topups.handlers import in_flight
+from billing_core.values.money import Money
+from billing_core.values.text import checked_name, compact
+from billing_core.values.times import micros, moment
+from billing_core.values.usage import Usage
 
 if TYPE_CHECKING:
-    from billing_core.audit_tables import Checkpoint
-    from billing_core.differences import Difference
-    from billing_core.explain import Explanation
-    from billing_core.statements import Balance
-    from billing_core.verify import Progress, Verification
+    from billing_core.audit.state import Checkpoint
+    from billing_core.audit.verify import Progress, Verification
+    from billing_core.pricing.differences import Difference
+    from billing_core.reports.explain import Explanation
+    from billing_core.reports.statements import Balance
 
 __all__ = ["Check", "Reads"]
 
@@ -100,7 +103,7 @@ class Reads(Reports):
         Both by name: of plans, or of price books for one audience.  Raises NotFound,
         InvalidCommand.
         """
-        from billing_core.differences import differences
+        from billing_core.pricing.differences import differences
 
         catalogue = self._prices.load()
         return differences(catalogue.document(old), catalogue.document(new))
@@ -140,7 +143,7 @@ class Reads(Reports):
 
     def balance(self, org: str) -> Balance:
         """The org's credit now, with what has lapsed by now applied."""
-        from billing_core.statements import balance
+        from billing_core.reports.statements import balance
 
         now = self.clock()
         return balance(self._projected(org, now=now), now)
@@ -164,7 +167,7 @@ class Reads(Reports):
 
     def explain(self, org: str, charge: int) -> Explanation:
         """Everything behind a charge: usage, price version, arithmetic, lots."""
-        from billing_core.explain import explain
+        from billing_core.reports.explain import explain
 
         checked_name("org", org)
         check_seq("charge", charge)
@@ -237,8 +240,13 @@ class Reads(Reports):
 
         It reads while others write: verify a database at rest, or a copy.
         """
-        from billing_core.audit_tables import Checkpoint, Discrepancy
-        from billing_core.verify import Verification, check_marks, read_documents, verify_org
+        from billing_core.audit.state import Checkpoint, Discrepancy
+        from billing_core.audit.verify import (
+            Verification,
+            check_marks,
+            read_documents,
+            verify_org,
+        )
 
         kept = {} if checkpoints is None else dict(checkpoints)
         for each in kept.values():

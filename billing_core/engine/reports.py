@@ -10,17 +10,27 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from billing_core.engine.prices import Prices
+from billing_core.engine.catalogue_cache import Prices
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.ports import Clock, Store, Wanted
-from billing_core.records import Account
-from billing_core.rollups import Span, Sums, cover
-from billing_core.text import checked_name
-from billing_core.times import DAY, PeriodName, Window, billing_period, micros, moment, window
+from billing_core.ports.clock import Clock
+from billing_core.ports.state import Wanted
+from billing_core.ports.store import Store
+from billing_core.records.ledger import Account
+from billing_core.records.rollups import Span, Sums, cover
+from billing_core.values.text import checked_name
+from billing_core.values.times import (
+    DAY,
+    PeriodName,
+    Window,
+    billing_period,
+    micros,
+    moment,
+    window,
+)
 
 if TYPE_CHECKING:
-    from billing_core.statements import Expiry, HistoryPage, HistoryRow
-    from billing_core.usage import DayUsage, Running, UsageReport
+    from billing_core.reports.statements import Expiry, HistoryPage, HistoryRow
+    from billing_core.reports.usage import DayUsage, Running, UsageReport
 
 __all__ = ["Reports", "check_seq"]
 
@@ -46,8 +56,8 @@ class Reports:
         """What expired in a half-open span of the times of decision and was not brought back,
         oldest first: what a wrong clock ended is dated ahead of its time, and
         :meth:`Billing.undo_expiry` undoes it."""
-        from billing_core.restoration import expired_by
-        from billing_core.statements import Expiry
+        from billing_core.charging.restoration import expired_by
+        from billing_core.reports.statements import Expiry
 
         account = self._account(org)
         after = self._first_at(org, account, micros("since", since)) - 1
@@ -83,7 +93,7 @@ class Reports:
         the times of decision.  A page may have fewer rows than ``limit``, even none, where
         few entries meet the filter; the last page's ``next`` is None.
         """
-        from billing_core.statements import HISTORY_TYPES, HistoryPage, history_row
+        from billing_core.reports.statements import HISTORY_TYPES, HistoryPage, history_row
 
         if type(limit) is not int or not 1 <= limit <= 500:
             raise InvalidCommand("limit", limit, "an int from 1 to 500")
@@ -172,7 +182,7 @@ class Reports:
         self, org: str, period: PeriodName = "current", *, member: str | None = None
     ) -> UsageReport:
         """Usage over a period, of all members or of one, whole and by member."""
-        from billing_core.usage import report
+        from billing_core.reports.usage import report
 
         account, span, reached, only = self._asked_for(org, period, member)
         if period == "current":
@@ -202,7 +212,7 @@ class Reports:
 
         The first and the last day may be parts of days, as the period is.
         """
-        from billing_core.usage import by_day
+        from billing_core.reports.usage import by_day
 
         account, _, span, only = self._asked_for(org, period, member)
         days: dict[int, Sums] = {}

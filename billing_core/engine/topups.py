@@ -14,7 +14,22 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import asdict, evolve, field, frozen
 
-from billing_core.commands import check_positive
+from billing_core.commands.base import check_positive
+from billing_core.commands.outcomes import (
+    AutoTopUpSet,
+    Changed,
+    Ordered,
+    Recorded,
+    RefundAsked,
+    Refused,
+)
+from billing_core.commands.topups import (
+    AskRefund,
+    LoseMethod,
+    OrderTopUp,
+    RecordTopUp,
+    SetAutoTopUp,
+)
 from billing_core.errors import (
     BillingError,
     Conflict,
@@ -22,29 +37,34 @@ from billing_core.errors import (
     NotFound,
     Outdated,
     PaymentError,
-    Refused,
 )
-from billing_core.minor_units import to_minor, to_nanos
-from billing_core.money import Money
-from billing_core.outcomes import AutoTopUpSet, Changed, Ordered, Recorded, RefundAsked
-from billing_core.ports import IdSource, Wanted
-from billing_core.text import checked_name
-from billing_core.times import micros, moment
-from billing_core.topup import NEEDS_METHOD, AutoTopUp, TopUp, TopUpRules, may_be, reads_alike
-from billing_core.topup_commands import (
-    AskRefund,
-    LoseMethod,
-    OrderTopUp,
-    RecordTopUp,
-    SetAutoTopUp,
+from billing_core.ports.clock import IdSource
+from billing_core.ports.state import Wanted
+from billing_core.records.topups import (
+    NEEDS_METHOD,
+    AutoTopUp,
+    TopUp,
+    TopUpRules,
+    reads_alike,
 )
+from billing_core.topups.policy import may_be
+from billing_core.values.currencies import to_minor, to_nanos
+from billing_core.values.money import Money
+from billing_core.values.text import checked_name
+from billing_core.values.times import micros, moment
 
 if TYPE_CHECKING:
-    from billing_core.commands import Command
-    from billing_core.outcomes import Success
-    from billing_core.payments import Checkout, CheckoutOrder, Notice, Payment, PaymentProvider
+    from billing_core.commands.base import Command
+    from billing_core.commands.outcomes import Success
+    from billing_core.ports.payments import (
+        Checkout,
+        CheckoutOrder,
+        Notice,
+        Payment,
+        PaymentProvider,
+    )
 
-from billing_core.engine.in_flight import InFlight
+from billing_core.engine.provider_calls import InFlight
 from billing_core.engine.reads import Reads
 
 __all__ = ["AutoTopUpStatus", "TopUpPage", "TopUps"]
@@ -147,7 +167,7 @@ class TopUps(Reads):
         while four calls of the org wait for the provider.  So do ``confirm``, ``read_back``
         and ``refund``.
         """
-        from billing_core.payments import CheckoutOrder
+        from billing_core.ports.payments import CheckoutOrder
 
         provider = self._provider()
         check_positive("amount", amount)

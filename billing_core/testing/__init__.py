@@ -6,6 +6,6 @@ submodules ``conformance``, ``strategies``, ``machine`` and ``model`` need the
 """
 
 from billing_core.testing.clock import CountingIds, SettableClock
-from billing_core.testing.memory import MemoryStore
+from billing_core.testing.memory_store import MemoryStore
 
 __all__ = ["CountingIds", "MemoryStore", "SettableClock"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from billing_core.times import micros, moment
+from billing_core.values.times import micros, moment
 
 __all__ = ["CountingIds", "SettableClock"]
 

@@ -15,7 +15,8 @@ from typing import Any
 import click
 from rich.progress import TaskID
 
-from billing_adapters.cli import catalogue, over_time, reads
+from billing_adapters.cli import catalogue, reads
+from billing_adapters.cli import runs as over_time
 from billing_adapters.cli.background import accept_clock, reconcile, undo_expiries, worker
 from billing_adapters.cli.database import Place, database_options, opened, store, temporary
 from billing_adapters.cli.replay import Replay, given_prices, org_names, source_prices

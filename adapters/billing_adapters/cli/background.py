@@ -15,8 +15,8 @@ from billing_adapters.cli.database import Place, existing, path_of_existing
 from billing_adapters.cli.documents import load_topup_rules
 from billing_adapters.cli.show import print_json
 from billing_core import Billing, BillingError, Delivery, Pending, TopUpRules, decimal_text
-from billing_core.payments import PaymentProvider
-from billing_core.reconciliation import Reconciliation
+from billing_core.ports.payments import PaymentProvider
+from billing_core.topups.reconciliation import Reconciliation
 
 __all__ = ["accept_clock", "reconcile", "undo_expiries", "worker"]
 

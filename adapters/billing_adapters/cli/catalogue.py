@@ -16,11 +16,11 @@ from billing_adapters.cli.documents import load_document
 from billing_adapters.cli.reads import as_json_option, time_text
 from billing_adapters.cli.show import console, money, print_json, table
 from billing_core import Billing, Difference, Plan, PriceBook, Quote, Usage, decimal_text
-from billing_core.catalogue import Priced
-from billing_core.differences import differences
 from billing_core.errors import NameWarning
-from billing_core.metering import describe
-from billing_core.times import micros, moment
+from billing_core.pricing.catalogue import Priced
+from billing_core.pricing.differences import differences
+from billing_core.pricing.rating import describe
+from billing_core.values.times import micros, moment
 
 __all__ = ["plans", "pricing", "quote"]
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from billing_core import Billing, UsageReport, UsageRow
-from billing_core.ports import Wanted
-from billing_core.rollups import cover
-from billing_core.times import DAY, Window, micros, moment
+from billing_core.ports.state import Wanted
+from billing_core.records.rollups import cover
+from billing_core.values.times import DAY, Window, micros, moment
 
 __all__ = ["bars", "by_day", "by_model"]
 

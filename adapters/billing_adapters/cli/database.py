@@ -17,7 +17,7 @@ from billing_adapters.credentials import has_password, is_connection_string
 from billing_adapters.sqlite import SqliteStore
 from billing_core import Billing
 from billing_core.engine import system_clock
-from billing_core.ports import Clock
+from billing_core.ports.clock import Clock
 
 if TYPE_CHECKING:
     from billing_adapters.postgres import PostgresStore

@@ -29,7 +29,7 @@ from billing_core import (
     TopUpRules,
     usd,
 )
-from billing_core.times import micros
+from billing_core.values.times import micros
 
 __all__ = ["MARKUP", "MONTH_ENDS", "PRICED_AT", "RULES", "Clock", "Demo", "Numbers", "Tally"]
 

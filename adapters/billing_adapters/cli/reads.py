@@ -36,7 +36,7 @@ from billing_core import (
     Verification,
     decimal_text,
 )
-from billing_core.times import PeriodName
+from billing_core.values.times import PeriodName
 
 __all__ = [
     "as_json_option",

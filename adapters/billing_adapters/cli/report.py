@@ -97,7 +97,7 @@ def tail(billing: Billing, orgs: Sequence[str]) -> list[tuple[str, HistoryRow]]:
 def sandboxes(out: Console, billing: Billing) -> None:
     """The night of sandboxes and storage."""
     from billing_adapters.cli.demo_sandboxes import ORG
-    from billing_adapters.cli.over_time import runtime_table, storage_table
+    from billing_adapters.cli.runs import runtime_table, storage_table
 
     summary = billing.usage(ORG, "all_time").summary
     out.print(runtime_table(f"Sandbox runtime of {ORG}", summary.sandbox_runtime))

@@ -16,7 +16,8 @@ from attrs import evolve, frozen
 
 from billing_adapters.webhooks import signed
 from billing_core.errors import InvalidCommand, PaymentError
-from billing_core.payments import (
+from billing_core.ports.clock import Clock, IdSource
+from billing_core.ports.payments import (
     Checkout,
     CheckoutOrder,
     Dispute,
@@ -25,7 +26,6 @@ from billing_core.payments import (
     Refund,
     RefundState,
 )
-from billing_core.ports import Clock, IdSource
 
 __all__ = ["Bank", "Fault", "News", "Verdict"]
 

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from billing_adapters.fake_payments.bank import Bank
 from billing_core.errors import PaymentError
-from billing_core.minor_units import to_nanos
-from billing_core.money import decimal_text
-from billing_core.payments import Checkout, CheckoutOrder
+from billing_core.ports.payments import Checkout, CheckoutOrder
+from billing_core.values.currencies import to_nanos
+from billing_core.values.money import decimal_text
 
 __all__ = ["CheckoutPage", "Response"]
 

@@ -14,7 +14,8 @@ from billing_adapters.credentials import checked_webhook_secrets
 from billing_adapters.fake_payments.bank import Bank, Verdict
 from billing_adapters.webhooks import verified
 from billing_core.errors import InvalidCommand, PaymentError
-from billing_core.payments import (
+from billing_core.ports.clock import Clock, IdSource
+from billing_core.ports.payments import (
     ChargeAttempt,
     Checkout,
     CheckoutOrder,
@@ -25,9 +26,8 @@ from billing_core.payments import (
     PaymentProvider,
     Refund,
 )
-from billing_core.ports import Clock, IdSource
-from billing_core.text import checked_name
-from billing_core.times import DAY
+from billing_core.values.text import checked_name
+from billing_core.values.times import DAY
 
 __all__ = ["FakePayments"]
 
@@ -47,7 +47,7 @@ class _Kept:
 
 
 class FakePayments(Bank, PaymentProvider):
-    """A :class:`billing_core.payments.PaymentProvider` in memory; nothing outlives it.
+    """A :class:`billing_core.ports.payments.PaymentProvider` in memory; nothing outlives it.
 
     ``clock``, ``ids``: default the machine's time and random ids.  ``address``: the URL
     under which :class:`CheckoutPage` is mounted.  ``webhook_secrets``: as a real provider's;

@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from billing_adapters.http.messages import Problem
 from billing_core.errors import InvalidCommand
-from billing_core.text import checked_name
+from billing_core.values.text import checked_name
 
 __all__ = ["PROVIDER", "Caller", "Role", "Who", "check_org", "credential", "namespaced_key"]
 

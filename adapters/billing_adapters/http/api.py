@@ -11,14 +11,14 @@ from billing_adapters.http.access import PROVIDER, Caller, check_org, credential
 from billing_adapters.http.internal import INTERNAL
 from billing_adapters.http.messages import Problem, Request, Response, json_response, without_body
 from billing_adapters.http.openapi import description
-from billing_adapters.http.over_time import OVER_TIME
 from billing_adapters.http.page import page
 from billing_adapters.http.parsing import body_fields, query_fields
-from billing_adapters.http.paying import PAYING
 from billing_adapters.http.problems import problem_of
 from billing_adapters.http.public import PUBLIC
 from billing_adapters.http.routes import Call, Listed, Paged, Posted, Route
+from billing_adapters.http.runs import OVER_TIME
 from billing_adapters.http.shapes import read, shown
+from billing_adapters.http.topups import PAYING
 from billing_core import Billing, BillingError, InvalidCommand
 
 __all__ = ["ROUTES", "Api", "Authenticate"]

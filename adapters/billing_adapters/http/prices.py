@@ -11,10 +11,10 @@ from attrs import frozen
 
 from billing_adapters.http.routes import Call, Listed, Name, Route, cursor_after, names_in
 from billing_adapters.http.shapes import Rule
-from billing_core.catalogue import Priced
-from billing_core.metering import describe
-from billing_core.money import NANOS, decimal_text
-from billing_core.pricing import packaged, stated
+from billing_core.pricing.catalogue import Priced
+from billing_core.pricing.functions import packaged, stated
+from billing_core.pricing.rating import describe
+from billing_core.values.money import NANOS, decimal_text
 
 __all__ = ["PRICES", "PRICING"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 from billing_adapters.http.messages import Problem
+from billing_core.commands.outcomes import Refusal, Refused
 from billing_core.errors import (
     BillingError,
     ClockDoubt,
@@ -14,12 +15,10 @@ from billing_core.errors import (
     InvalidCommand,
     NotFound,
     PaymentError,
-    Refused,
     StoreError,
     UnknownPrice,
 )
-from billing_core.money import decimal_text
-from billing_core.outcomes import Refusal
+from billing_core.values.money import decimal_text
 
 __all__ = ["problem_of"]
 

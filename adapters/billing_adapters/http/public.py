@@ -26,10 +26,10 @@ from billing_adapters.http.routes import (
 )
 from billing_adapters.http.shapes import Rule
 from billing_core import Balance, Explanation, HistoryRow
-from billing_core.money import Money
-from billing_core.statements import HISTORY_TYPES
-from billing_core.times import PeriodName
-from billing_core.usage import DayUsage, UsageSummary, summary
+from billing_core.reports.statements import HISTORY_TYPES
+from billing_core.reports.usage import DayUsage, UsageSummary, summary
+from billing_core.values.money import Money
+from billing_core.values.times import PeriodName
 
 __all__ = ["PUBLIC"]
 

@@ -15,7 +15,7 @@ from billing_adapters.http.access import Caller, Who, namespaced_key
 from billing_adapters.http.messages import Problem
 from billing_adapters.http.shapes import Rule
 from billing_core import Billing, NotFound
-from billing_core.money import Money
+from billing_core.values.money import Money
 
 __all__ = [
     "Call",

@@ -23,8 +23,8 @@ from attrs import NOTHING, fields, frozen, has
 
 from billing_adapters.http.messages import Problem
 from billing_core.errors import InvalidCommand
-from billing_core.minor_units import floor_minor
-from billing_core.money import Money, decimal_text
+from billing_core.values.currencies import floor_minor
+from billing_core.values.money import Money, decimal_text
 
 __all__ = ["Rule", "camel", "json_names", "properties", "read", "required", "schema", "shown"]
 

@@ -8,7 +8,7 @@ import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from billing_core.errors import StoreError
-from billing_core.ports import Stale
+from billing_core.ports.store import Stale
 
 __all__ = ["DRIVERS", "Failure", "again", "fail", "mapped", "outdated"]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from billing_adapters.postgres import rows
-from billing_adapters.postgres.tables import Value, joined, text
+from billing_adapters.postgres import codecs as rows
+from billing_adapters.postgres.statements import Value, joined, text
 from billing_adapters.postgres.wire import Query, Statement, statement
-from billing_core.ports import NEWEST
+from billing_core.ports.state import NEWEST
 
 __all__ = ["Lookup", "Lookups", "skipping"]
 

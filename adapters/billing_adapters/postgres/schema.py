@@ -19,7 +19,7 @@ from psycopg import sql
 
 from billing_adapters.postgres.errors import mapped
 from billing_core.errors import StoreError
-from billing_core.ports import LEVEL
+from billing_core.ports.state import LEVEL
 
 __all__ = [
     "LEAST", "SCHEMA", "check", "finish", "grant", "migrate", "migrations", "quoted",

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from sqlite_utils import Database, Migrations
 
 from billing_core.errors import StoreError
-from billing_core.ports import LEVEL
+from billing_core.ports.state import LEVEL
 
 __all__ = ["APPLICATION_ID", "NO_CHARGE", "SCHEMA", "finish", "level", "migrate"]
 

@@ -1,0 +1,79 @@
+"""What this process wrote last and nobody else has written since."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sized
+
+from attrs import define, field
+
+from billing_core.records.ledger import Account, Hold, Lot
+from billing_core.records.usage import Cell, CellKey, Counter, UsageRecord
+
+__all__ = ["AccountAndLots", "Known"]
+
+_ORGS = 1_000
+_ROWS = 10_000  # of a kind
+
+
+AccountAndLots = tuple[Account, dict[int, Lot]]
+
+
+@define
+class Known:
+    """Records that need not be read again: orgs' accounts, their unspent lots by number, open
+    holds, members, rollup cells, what these lack, and each resource's latest counter.
+
+    An account and its lots are ``lent`` to a decision, which changes them; only a commit gives
+    them back.
+
+    They are those of one connection, and hold for as long as its ``data_version`` stays:
+    that changes when any other connection has committed.  Asked for inside a write
+    transaction, so that nobody writes after it; forgotten when a write fails, and with
+    the connection.
+
+    ``uses``: whether the file says what was charged by a hold, as one whose migration to schema
+    2 is finished does.
+    """
+
+    uses: bool = False
+    version: int | None = None
+    orgs: dict[str, AccountAndLots] = field(factory=dict)
+    lent: dict[str, AccountAndLots] = field(factory=dict)
+    holds: dict[tuple[str, str], Hold] = field(factory=dict)
+    members: dict[tuple[str, str], int] = field(factory=dict)
+    cells: dict[tuple[str, CellKey], Cell] = field(factory=dict)
+    counters: dict[tuple[str, str], Counter] = field(factory=dict)
+    tails: dict[str, list[UsageRecord]] = field(factory=dict)
+
+    def check(self, db: sqlite3.Connection) -> None:
+        """Forget what somebody else may have changed."""
+        [version] = db.execute("PRAGMA data_version").fetchone()
+        rows: tuple[Sized, ...] = (self.cells, self.counters, self.holds, self.members)
+        many = len(self.orgs) > _ORGS or max(map(len, rows)) > _ROWS
+        self.lent.clear()  # what was decided on them was not committed
+        if version != self.version or many:
+            self.forget()
+            self.version = version
+            self.uses = _has_uses(db)
+
+    @classmethod
+    def nothing(cls, db: sqlite3.Connection) -> Known:
+        """For a decision or a read that remembers nothing."""
+        return cls(_has_uses(db))
+
+    def forget(self) -> None:
+        """Forget all."""
+        self.version = None
+        self.orgs = {}
+        self.lent = {}
+        self.holds = {}
+        self.members = {}
+        self.cells = {}
+        self.counters = {}
+        self.tails = {}
+
+
+def _has_uses(db: sqlite3.Connection) -> bool:
+    [level] = db.execute("PRAGMA user_version").fetchone()
+    return bool(level >= 2)

@@ -1,0 +1,431 @@
+"""An org's state, read from its tables on a given connection; knows no transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from billing_adapters.sqlite import codecs as rows
+from billing_adapters.sqlite import runs as over_time
+from billing_adapters.sqlite import topups as topup_rows
+from billing_adapters.sqlite.cache import AccountAndLots, Known
+from billing_core.ports.state import LOOK_BACK, NEWEST, OrgState, Wanted
+from billing_core.records import rollups
+from billing_core.records.ledger import Account, Entry, Hold, Subscription
+from billing_core.records.runs import Run
+from billing_core.records.storage import Storage
+from billing_core.records.usage import Cell, CellKey, Counter, UsageRecord
+from billing_core.values.patterns import END
+from billing_core.values.times import Window, starts
+
+__all__ = ["cell_members", "entries", "load", "recall", "tail_cells", "used_by"]
+
+_BY_KEY = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND key = ?"
+_AT_ONCE = 100
+_BY_KEYS = (
+    f"SELECT {rows.ENTRY} FROM entries INDEXED BY entries_key"
+    f" WHERE org_id = ? AND key IN ({', '.join('?' * _AT_ONCE)})"
+)
+_BY_ORG = f"SELECT {rows.ACCOUNT} FROM accounts WHERE org_id = ?"
+_LOTS_LEFT = f"SELECT {rows.LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND spent = 0"
+_BY_NAME = "SELECT member FROM members WHERE org_id = ? AND name = ?"
+_COUNTERS_DOWN = (
+    "SELECT resource, start, components FROM counters"
+    " WHERE org_id = ? AND resource = ? ORDER BY start DESC"
+)
+# From each resource that has a counter to the next: not through all the periods of each.
+_FAMILY = (
+    "WITH RECURSIVE known (resource) AS (SELECT min(resource) FROM counters"
+    " WHERE org_id = :org AND resource >= :first AND resource < :beyond UNION ALL"
+    " SELECT (SELECT min(c.resource) FROM counters AS c WHERE c.org_id = :org"
+    " AND c.resource > known.resource AND c.resource < :beyond) FROM known"
+    " WHERE known.resource IS NOT NULL)"
+    " SELECT c.resource, c.start, c.components FROM known JOIN counters AS c"
+    " ON c.org_id = :org AND c.resource = known.resource AND c.start = :start"
+    " ORDER BY c.resource"
+)
+_BY_NUMBER = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
+
+
+def entries(db: sqlite3.Connection, org: str, where: str, values: Sequence[Any]) -> list[Entry]:
+    """Entries of an org that meet a condition, which may end in ORDER BY and LIMIT."""
+    query = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND {where}"
+    return [rows.entry(org, row) for row in db.execute(query, (org, *values))]
+
+
+def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgState:
+    """What :class:`billing_core.ports.state.OrgState` promises."""
+    account_and_lots = known.orgs.pop(org, None) or _load_org(db, org)
+    if account_and_lots is None:
+        return OrgState()
+    account, lots = known.lent[org] = account_and_lots
+    state = OrgState(account, lots.copy())
+    next_lapse, debt = account.next_lapse, account.debt
+    for row in _by_keys(db, org, list(want.keys)):
+        found = rows.entry(org, row)
+        state.entries[found.key] = found
+    if want.members:
+        _load_members(db, org, want, state, known)
+    if want.runs or want.storages:
+        over_time.load(db, org, want, state)
+    if want.holds or next_lapse is not None:
+        _load_holds(db, org, want, state, known)
+    if state.runs or state.storages:
+        _load_stories(db, org, state)
+    if want.charges or debt:
+        _load_charges(db, org, want, state)
+    if want.counters or want.items or state.holds or state.subjects or want.runs or want.storages:
+        _load_counters(db, org, want, state, known)
+    state.windows = set(want.windows)
+    state.families = {
+        (prefix, start): [
+            rows.counter(row)
+            for row in db.execute(
+                _FAMILY, {"org": org, "first": prefix, "beyond": prefix + END, "start": start}
+            )
+        ]
+        for prefix, start in want.families
+    }
+    state.times = want.dated(state)
+    if account.plan_since or account.limited_since is not None:
+        _load_terms(db, org, want, state, account)
+    if want.tail(account):
+        _load_sums(db, org, want, state, known)
+    for counter in want.newest:
+        state.newest[counter[:2]] = _newest(db, org, counter, account.seq)
+    if want.topups or want.auto:
+        topup_rows.load(db, org, want, state)
+    return state
+
+
+def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
+    """What is wanted but for entries, as it is known; None where more is wanted than that."""
+    account_and_lots = known.orgs.get(org)
+    if account_and_lots is None or want.items:
+        return None
+    account, lots = account_and_lots
+    if account.limited_since is not None or not want.plain(account):
+        return None
+    state = OrgState(account, lots.copy())
+    state.next_hold = account.next_lapse
+    state.times = want.times
+    for key in want.holds:
+        hold = known.holds.get((org, key))
+        if hold is None:
+            return None
+        state.holds[key] = hold.copy()
+    for name in want.members:
+        number = known.members.get((org, name))
+        if number is None:
+            return None
+        state.members[name] = number
+    if want.tail(account):
+        tail = known.tails.get(org)
+        if tail is None:
+            return None
+        state.tail = list(tail)
+    if not _recall_counters(org, want, known, state):
+        return None
+    known.lent[org] = known.orgs.pop(org)
+    return state
+
+
+def _recall_counters(org: str, want: Wanted, known: Known, state: OrgState) -> bool:
+    """Those wanted, and those in which the holds are counted; whether all are known."""
+    for resource, span in want.counters.items():
+        latest = known.counters.get((org, resource))
+        if latest is None or latest.start > span[0]:
+            return False
+        state.counters[resource, latest.start] = latest.copy()
+        state.cover(resource, span)
+    for hold in state.holds.values():
+        for start, _, _ in hold.counted:
+            key = hold.resource or "", start
+            if key in state.counters:
+                continue
+            latest = known.counters.get((org, key[0]))
+            if latest is None or latest.start != start:
+                return False
+            state.counters[key] = latest.copy()
+    return True
+
+
+def _by_keys(db: sqlite3.Connection, org: str, keys: list[str]) -> Iterator[tuple[Any, ...]]:
+    """The rows of the keys that are on record: many at a time, the rest one by one, so that
+    there are two statements and not one for every number of keys."""
+    first = 0
+    while len(keys) - first >= _AT_ONCE:
+        yield from db.execute(_BY_KEYS, (org, *keys[first : first + _AT_ONCE]))
+        first += _AT_ONCE
+    for key in keys[first:]:
+        yield from db.execute(_BY_KEY, (org, key))
+
+
+def _load_org(db: sqlite3.Connection, org: str) -> AccountAndLots | None:
+    row = db.execute(_BY_ORG, (org,)).fetchone()
+    if row is None:
+        return None
+    lots = {lot[0]: rows.lot(lot) for lot in db.execute(_LOTS_LEFT, (org,))}
+    return rows.account(row), lots
+
+
+def _load_members(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
+) -> None:
+    for name in want.members:
+        number = known.members.get((org, name))
+        if number is None:
+            row = db.execute(_BY_NAME, (org, name)).fetchone()
+            number = None if row is None else row[0]
+        if number is not None:
+            state.members[name] = known.members[org, name] = number
+
+
+def _load_holds(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
+) -> None:
+    for key in want.holds:
+        hold = known.holds.get((org, key))
+        if hold is not None:
+            state.holds[key] = hold.copy()
+            continue
+        row = db.execute(
+            f"SELECT {rows.hold_columns(known)} FROM holds WHERE org_id = ? AND key = ?", (org, key)
+        ).fetchone()
+        if row is not None:
+            state.holds[key] = rows.hold(row)
+    next_lapse = None if state.account is None else state.account.next_lapse
+    state.next_hold = next_lapse
+    due = next_lapse is not None and next_lapse <= want.until
+    if due or want.all_holds:
+        state.next_hold = None
+        # Read in order, up to the first that is neither due nor known.
+        for row in db.execute(
+            f"SELECT {rows.hold_columns(known)} FROM holds INDEXED BY holds_open"
+            " WHERE org_id = ? AND state = 'open' ORDER BY expires_at",
+            (org,),
+        ):
+            if want.all_holds or row[2] <= want.until:
+                state.holds.setdefault(row[0], rows.hold(row))
+            elif row[0] not in state.holds:
+                state.next_hold = row[2]
+                break
+
+
+def _counters(
+    db: sqlite3.Connection, org: str, resource: str, span: tuple[int, int], known: Known
+) -> Iterator[Counter]:
+    """Those of the periods that any time of a span may fall in."""
+    first, last = span
+    latest = known.counters.get((org, resource))
+    if latest is not None and latest.start <= first:
+        yield latest.copy()
+        return
+    for row in db.execute(_COUNTERS_DOWN, (org, resource)):
+        known.counters.setdefault((org, resource), rows.counter(row))
+        if row[1] <= last:
+            yield rows.counter(row)
+        if row[1] <= first:
+            return
+
+
+def _load_counters(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
+) -> None:
+    state.sought = set(want.items)
+    for resource, item, span in want.counted(state):
+        if item is not None:
+            state.sought.add((item, resource))
+        state.cover(resource, span)
+        for each in _counters(db, org, resource, span, known):
+            state.counters[resource, each.start] = each
+    for held in state.holds.values():
+        for start, _, _ in held.counted:
+            if (held.resource or "", start) not in state.counters:
+                row = db.execute(
+                    "SELECT resource, start, components FROM counters"
+                    " WHERE org_id = ? AND resource = ? AND start = ?",
+                    (org, held.resource, start),
+                ).fetchone()
+                state.counters[row[0], row[1]] = rows.counter(row)
+    for name, resource in state.sought:
+        row = db.execute(
+            "SELECT item, resource, components FROM items"
+            " WHERE org_id = ? AND item = ? AND resource = ?",
+            (org, name, resource),
+        ).fetchone()
+        if row is not None:
+            state.items[name, resource] = rows.item(row)
+
+
+_STORY = f"SELECT {rows.CHARGE} FROM charges WHERE org_id = ? AND charge = ?"
+
+
+def _load_stories(db: sqlite3.Connection, org: str, state: OrgState) -> None:
+    """The stories of runs and of storage."""
+    owners: list[Run | Storage] = [*state.runs.values(), *state.storages.values()]
+    for owner in owners:
+        for tab in owner.tabs:
+            for row in db.execute(_STORY, (org, tab.charge)):
+                state.charges[tab.charge] = rows.charge(row)
+
+
+def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
+    for number in want.charges:
+        row = db.execute(_BY_NUMBER, (org, number)).fetchone()
+        if row is None:
+            continue
+        subject = state.subjects[number] = rows.entry(org, row)
+        payers = {t.debit for t in subject.transfers if t.debit.startswith("lot:")}
+        lots = {int(name[4:]) for name in payers}
+        row = db.execute(_STORY, (org, number)).fetchone()
+        if row is not None:
+            story = state.charges[number] = state.charges.get(number) or rows.charge(row)
+            lots |= {paid for paid, _ in story.payments}
+        for paid in lots - state.lots.keys():
+            row = db.execute(
+                f"SELECT {rows.LOT} FROM lots WHERE org_id = ? AND lot = ?", (org, paid)
+            ).fetchone()
+            state.lots[paid] = rows.lot(row)
+    if state.account is not None and state.account.debt:
+        unpaid = db.execute(
+            f"SELECT {rows.CHARGE} FROM charges INDEXED BY charges_unpaid"
+            " WHERE org_id = ? AND unpaid > 0 ORDER BY charge LIMIT ?",
+            (org, want.debts + 1),
+        ).fetchall()
+        state.all_debts = len(unpaid) <= want.debts
+        for row in unpaid[: want.debts]:
+            state.debts.append(state.charges.get(row[0]) or rows.charge(row))
+
+
+_NEWEST = (
+    "SELECT seq FROM entries WHERE org_id = ? AND seq > ? AND occurred_at >= ? AND occurred_at < ?"
+    " AND amount > 0 AND substr(key, 1, instr(key, ':') - 1) IN ('settle', 'deduct', 'price')"
+    " AND json_extract(usage, '$[2]') = ? ORDER BY seq DESC LIMIT ?"
+)
+
+
+def _newest(
+    db: sqlite3.Connection, org: str, counter: tuple[str, int, int], last: int
+) -> list[int]:
+    """The latest charges that were counted in a counter."""
+    resource, start, end = counter
+    values = (org, last - LOOK_BACK, start, end, resource, NEWEST)
+    return [seq for (seq,) in db.execute(_NEWEST, values)]
+
+
+_SUBSCRIBED_DOWN = "SELECT seq, since, plan FROM subscriptions WHERE org_id = ? ORDER BY seq DESC"
+_LIMITS = f"SELECT {rows.LIMIT} FROM limits WHERE org_id = ? AND subject = ?"
+_SPENDS = (
+    f"SELECT {rows.SPEND} FROM spends WHERE org_id = ? AND subject = ? AND grain = ?"
+    " AND start BETWEEN ? AND ?"
+)
+
+
+def _load_terms(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account
+) -> None:
+    """The plans that the org had, its limits, and what counts towards them."""
+    used = [each.usage for each in state.subjects.values() if each.usage is not None]
+    times = state.times
+    if times and times[0] < account.plan_since:
+        for row in db.execute(_SUBSCRIBED_DOWN, (org,)):
+            state.subscriptions.insert(0, Subscription(*row))
+            if row[1] <= times[0]:
+                break
+    if account.limited_since is None:
+        return
+    owners: list[UsageRecord | Hold | Run] = [*used, *state.holds.values()]
+    owners += state.runs.values()
+    subjects = {"org"} | {f"member:{number}" for number in state.members.values()}
+    subjects |= {f"project:{name}" for name in want.projects}
+    subjects |= {f"member:{each.member}" for each in owners if each.member}
+    subjects |= {f"project:{each.project}" for each in owners if each.project is not None}
+    for subject in sorted(subjects | {"member:*", "project:*"}):
+        for row in db.execute(_LIMITS, (org, subject)):
+            state.limits[row[0], row[1]] = rows.limit(row)
+    spans = {"held": Window(0, 0)}
+    if times:
+        for grain in ("day", "period"):
+            spans[grain] = starts(account.anchor, grain, *times)
+    for subject in sorted(subjects):
+        for grain, span in spans.items():
+            for row in db.execute(_SPENDS, (org, subject, grain, *span)):
+                state.spends[row[0], row[1], row[2]] = rows.spend(row)
+    if want.windows:
+        _load_windows(db, org, want, state)
+
+
+def _load_windows(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
+    """What everybody has spent in windows, and all limits."""
+    for row in db.execute(f"SELECT {rows.LIMIT} FROM limits WHERE org_id = ?", (org,)):
+        state.limits[row[0], row[1]] = rows.limit(row)
+    query = "SELECT min(subject) FROM spends WHERE org_id = ? AND subject > ?"
+    for subject in _skip(db, query, (org,), ""):
+        for grain, start in want.windows:
+            for row in db.execute(_SPENDS, (org, subject, grain, start, start)):
+                state.spends[row[0], row[1], row[2]] = rows.spend(row)
+
+
+def _load_sums(
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
+) -> None:
+    for key in want.sums:
+        state.sums[key] = _sum(db, org, *key)
+    tail = known.tails.get(org)
+    if tail is None:
+        tail = known.tails[org] = _tail(db, org)
+    state.tail = list(tail)
+
+
+def _tail(db: sqlite3.Connection, org: str) -> list[UsageRecord]:
+    query = (
+        "SELECT usage FROM entries WHERE org_id = ? AND usage IS NOT NULL"
+        " AND seq > (SELECT summed FROM accounts WHERE org_id = ?) ORDER BY seq"
+    )
+    return [rows.usage(text) for (text,) in db.execute(query, (org, org))]
+
+
+def tail_cells(db: sqlite3.Connection, org: str) -> dict[CellKey, Cell]:
+    """What the kept cells lack."""
+    row = db.execute("SELECT anchor FROM accounts WHERE org_id = ?", (org,)).fetchone()
+    return {} if row is None else rollups.tail_cells(_tail(db, org), row[0])
+
+
+def _sum(db: sqlite3.Connection, org: str, member: int | None, grain: str, start: int) -> int:
+    # Added up here: SQL's own sum fails where it passes 64 bits on its way.
+    query = "SELECT amount FROM cells WHERE org_id = ? AND grain = ? AND member = ? AND start = ?"
+    members = cell_members(db, org, grain) if member is None else [member]
+    return sum(
+        int(amount)
+        for each in members
+        for (amount,) in db.execute(query, (org, grain, each, start))
+    )
+
+
+def cell_members(db: sqlite3.Connection, org: str, grain: str) -> list[int]:
+    """The members that have cells."""
+    query = "SELECT min(member) FROM cells WHERE org_id = ? AND grain = ? AND member > ?"
+    return _skip(db, query, (org, grain))
+
+
+def used_by(db: sqlite3.Connection, org: str) -> list[int]:
+    """The members that have used anything, 0 for none."""
+    query = (
+        "SELECT min(member) FROM entries INDEXED BY entries_usage"
+        " WHERE org_id = ? AND member > ? AND occurred_at IS NOT NULL"
+    )
+    return _skip(db, query, (org,))
+
+
+def _skip(
+    db: sqlite3.Connection, query: str, values: tuple[Any, ...], least: Any = -1
+) -> list[Any]:
+    """What a column has, by skipping from each to the next through an index."""
+    found: list[Any] = []
+    [following] = db.execute(query, (*values, least)).fetchone()
+    while following is not None:
+        found.append(following)
+        [following] = db.execute(query, (*values, following)).fetchone()
+    return found

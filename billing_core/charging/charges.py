@@ -1,0 +1,340 @@
+"""Charging what was used, before or after, and giving a charge back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from attrs import evolve
+
+from billing_core.charging.context import Ask, check_future, finish, refuse, refused
+from billing_core.charging.expiry import free, lapse
+from billing_core.charging.limits import (
+    Use,
+    bound,
+    count_spending,
+    had_counted,
+    hold_spending,
+)
+from billing_core.commands.charges import Deduct, Reverse, Settle
+from billing_core.commands.outcomes import Outcome
+from billing_core.errors import Conflict, NotFound, UnknownPrice
+from billing_core.ledger.debts import give_back, is_of_time, owe, repay, story_of
+from billing_core.ledger.inputs import NeedMore
+from billing_core.ledger.ledger import CHARGES, Ledger
+from billing_core.pricing.catalogue import Priced
+from billing_core.pricing.rating import (
+    Correction,
+    Metered,
+    Quote,
+    billed,
+    dearest_of,
+    meter,
+    quote,
+)
+from billing_core.records.ledger import Charge, Entry, Hold
+from billing_core.records.usage import UNCOUNTED, Item, Line, UsageRecord
+from billing_core.values.times import micros
+from billing_core.values.usage import PLATFORM, Usage
+
+__all__ = [
+    "advance",
+    "deduct",
+    "estimate",
+    "item_of",
+    "pay",
+    "place_of",
+    "price_usage",
+    "reverse",
+    "settle",
+    "subject_of",
+    "take_back",
+    "versions",
+]
+
+
+def estimate(
+    ledger: Ledger, usage: Usage, at: int, until: int | None = None, own: Hold | None = None
+) -> Quote:
+    """The most that a usage can cost the org at a time, or at any time from then ``until``: at
+    whatever price is published for it, in every billing period that begins meanwhile (rule 5.4).
+    Raises UnknownPrice where something has no price at first.
+
+    ``own``: the hold that is quoted anew: what it announced is not another's, and what has no
+    price by now settles as unpriced.
+    """
+    turns = [] if until is None else _turns(ledger, usage.resource, at, until)
+    if not turns and own is None:
+        return _estimate(ledger, usage, at)
+    quotes = []
+    for turn in (at, *turns):
+        then = usage
+        if turn != at or own is not None:
+            prices = ledger.prices(usage.resource, turn)
+            priced = [each for each in usage.parts if each[2] != PLATFORM or prices[each[0]]]
+            if not priced:
+                continue
+            then = evolve(usage, parts=tuple(priced))
+        quotes.append((ledger.period(turn).start, _estimate(ledger, then, turn, own, parts=True)))
+    return dearest_of(quotes)
+
+
+def _turns(ledger: Ledger, resource: str, at: int, until: int) -> list[int]:
+    """When, after a time, what a usage costs may change, as far as that is known."""
+    account = ledger.account
+    turns = set(ledger.catalogue.changes(account.currency, resource, account.org, at, until))
+    since = [account.plan_since, *(each.since for each in ledger.state.subscriptions)]
+    turns.update(time for time in since if at < time < until)
+    turns.update(period.start for period in ledger.periods(at, until) if period.start > at)
+    return sorted(turns)
+
+
+def _estimate(
+    ledger: Ledger, usage: Usage, at: int, own: Hold | None = None, *, parts: bool = False
+) -> Quote:
+    counter = ledger.count(usage.resource, ledger.period(at).start)
+    if own is not None and own.counted:
+        counter = counter.copy()
+        for start, component, quantity in own.counted:
+            if start == counter.start:
+                counter.components[component][3] -= quantity
+    prices = ledger.prices(usage.resource, at)
+    try:
+        return quote(
+            usage,
+            prices.__getitem__,
+            versions(ledger, usage.resource),
+            counter,
+            item_of(ledger, usage),
+            prices.expected,
+            parts=parts,
+        )
+    except UnknownPrice:
+        if ledger.terms.fresh:
+            raise
+        raise NeedMore(None) from None  # its first price may have been published just now
+
+
+def item_of(ledger: Ledger, usage: Usage | Correction) -> Item | None:
+    if usage.item is None:
+        return None
+    return ledger.item(usage.item, usage.resource) or Item(usage.item, usage.resource)
+
+
+def price_usage(ledger: Ledger, usage: Usage | Correction, occurred: int) -> Metered:
+    """What a usage at a time costs; its counter and item stay as they are."""
+    resource = usage.resource
+    counter = ledger.count(resource, ledger.period(occurred).start)
+    prices = ledger.prices(resource, occurred)
+    version_of = versions(ledger, resource)
+    item = item_of(ledger, usage)
+    period = place_of(ledger, occurred)
+    metered = meter(usage, prices.__getitem__, version_of, counter, item, period)
+    if not ledger.terms.fresh and None in [line.version for line in metered.lines]:
+        raise NeedMore(None)
+    ledger.check_room(used=metered.amount)
+    return metered
+
+
+def place_of(ledger: Ledger, occurred: int) -> int | None:
+    """The start of the billing period that an item keeps with what it is billed; None while the
+    version before, which cannot read that, may run."""
+    return ledger.period(occurred).start if ledger.terms.level >= 2 else None
+
+
+def versions(ledger: Ledger, resource: str) -> Callable[[str, str], Priced | None]:
+    """The price that a version on record has for a component of a resource."""
+
+    def price_of(version: str, component: str) -> Priced | None:
+        currency = ledger.account.currency
+        priced = ledger.catalogue.priced_by(version, currency, resource, component)
+        if priced is None and not ledger.terms.fresh:
+            raise NeedMore(None)  # on record by who knew more
+        return priced
+
+    return price_of
+
+
+def advance(ledger: Ledger, usage: Usage | Correction, occurred: int, metered: Metered) -> None:
+    """Counters and items become what metering made of them."""
+    if metered.counters:
+        counter = ledger.count(usage.resource, ledger.period(occurred).start)
+        for component, standing in metered.counters.items():
+            # What open holds announced stays, as lapses may just have left it.
+            counter.components.setdefault(component, [0, 0, 1, 0])[:3] = standing
+        ledger.keep(counter)
+    if metered.items:
+        item = cast(Item, item_of(ledger, usage))
+        item.components.update(metered.items)
+        key = (item.item, item.resource)
+        ledger.state.items[key] = ledger.changes.items[key] = item
+
+
+def _occurred(ask: Ask) -> int:
+    occurred = ask.command.occurred_at
+    return ask.at if occurred is None else micros("occurred_at", occurred)
+
+
+def _begin_item(ledger: Ledger, usage: Usage, effects: dict[str, object] | None) -> object:
+    """An item is on record from its first part on, also where that is the customer's own to pay
+    or has no price yet: so all of its parts are one request.  What the entry's effects say then."""
+    if usage.item is None or ledger.terms.level < 2:
+        return effects
+    key = (usage.item, usage.resource)
+    item = ledger.item(*key)
+    if item is not None:
+        if item.components.pop(UNCOUNTED, None) is not None:
+            ledger.changes.items[key] = item
+        return effects
+    ledger.state.items[key] = ledger.changes.items[key] = Item(*key)
+    return {**(effects or {}), "item": True}
+
+
+def settle(ledger: Ledger, ask: Ask) -> Outcome:
+    command: Settle = ask.command
+    usage = command.usage
+    occurred = _occurred(ask)
+    metered = price_usage(ledger, usage, occurred)
+    lapse(ledger, ask.time)
+    hold = None
+    if command.hold is not None:
+        # Unknown, lapsed or released: the usage was measured, so it settles without one.
+        hold = ledger.state.holds.get(command.hold)
+        if hold is not None and hold.state == "settled":
+            raise Conflict(f"hold {hold.key!r} of org {ledger.org!r} is settled already")
+    opened = hold is not None and hold.state == "open"
+    part = command.part if command.part is not None else command.more and opened
+    requests = _requests(ledger, usage, part=part)
+    advance(ledger, usage, occurred, metered)
+    rest = metered.amount
+    effects: dict[str, object] | None = None
+    freed = 0
+    if hold is not None and hold.state == "open":
+        rest = ledger.capture(hold, rest, usage.resource, max(occurred, ask.time))
+        hold_spending(ledger, hold, rest - metered.amount)
+        effects = {"ended": not command.more}
+        if not command.more:
+            hold.state = "settled"
+            freed = free(ledger, hold)
+        if hold.used is not None:
+            number = ledger.account.seq + 1
+            lines = metered.lines if usage.resource == hold.resource else ()
+            hold.used = hold.used.and_charge(number, metered.amount, lines, more=command.more)
+    record = UsageRecord(
+        occurred, ask.member, usage.resource, usage.item, requests, metered.lines, command.project
+    )
+    said = _begin_item(ledger, usage, effects)
+    return pay(ledger, ask, metered.amount, rest, record, said, freed=freed)
+
+
+def _requests(ledger: Ledger, usage: Usage, *, part: bool = False) -> int:
+    """How many requests a charge counts: of an item that was charged before, none, but where the
+    part that counted was undone."""
+    if usage.item is None:
+        return 0 if part else 1
+    item = ledger.item(usage.item, usage.resource)
+    return 0 if item is not None and UNCOUNTED not in item.components else 1
+
+
+def pay(
+    ledger: Ledger,
+    ask: Ask,
+    amount: int,
+    rest: int,
+    record: UsageRecord,
+    effects: object = None,
+    *,
+    freed: int = 0,
+) -> Outcome:
+    """Pay ``rest`` of a charge from what is available, owe what is left, and record it."""
+    account = ledger.account
+    account.used += amount
+    unpaid = ledger.pay(rest, record.resource, record.occurred_at) if rest else 0
+    count_spending(ledger, record.member, record.project, record.occurred_at, amount)
+    if unpaid:
+        payments = [
+            [int(move.debit.removeprefix("lot:")), move.amount]
+            for move in ledger.moves
+            if move.kind in ("capture", "charge")
+        ]
+        period = ledger.period(record.occurred_at).start
+        charge = Charge(account.seq + 1, record.resource, amount, unpaid, 0, payments, period)
+        owe(ledger, charge)
+    if freed:
+        repay(ledger)
+    unpriced = [line.component for line in record.lines if line.version is None]
+    if unpriced:
+        data = {"resource": record.resource, "components": unpriced}
+        ledger.untold.append(("usage_unpriced", data))
+    return finish(ledger, ask, amount, effects, record)
+
+
+def deduct(ledger: Ledger, ask: Ask) -> Outcome:
+    command: Deduct = ask.command
+    cost = command.cost
+    occurred = _occurred(ask)
+    metered = None
+    counts: dict[str, int] = {}
+    if isinstance(cost, Usage):
+        resource = cost.resource
+        estimate(ledger, cost, occurred)  # refuses what has no price
+        metered = price_usage(ledger, cost, occurred)
+        amount, lines, item = metered.amount, metered.lines, cost.item
+        counts = billed(lines)
+    else:
+        assert command.resource is not None, "an amount names what it is for"
+        resource = command.resource
+        amount, item = cost.nanos, None
+        lines = (Line("fixed", 1, 1, PLATFORM, amount, ""),)
+        ledger.check_room(used=amount)
+    lapse(ledger, ask.time)
+    use = Use(ask.member, command.project, resource, occurred, counts.items())
+    no = bound(ledger, use, amount)
+    if no is not None:
+        return refused(command.org, command.key, no, ask.time)
+    requests, said = 1, None
+    if metered is not None:
+        requests = _requests(ledger, cast(Usage, cost))
+        advance(ledger, cast(Usage, cost), occurred, metered)
+        said = _begin_item(ledger, cast(Usage, cost), None)
+    record = UsageRecord(occurred, ask.member, resource, item, requests, lines, command.project)
+    return pay(ledger, ask, amount, amount, record, said)
+
+
+def subject_of(ledger: Ledger, number: int) -> Entry:
+    entry = ledger.entry(number)
+    if entry is None or entry.usage is None or entry.op not in CHARGES:
+        raise NotFound("charge", number, "a charge is named by the seq that it answered")
+    return entry
+
+
+def reverse(ledger: Ledger, ask: Ask) -> Outcome:
+    command: Reverse = ask.command
+    expires = command.expires_at
+    expires_at = None if expires is None else micros("expires_at", expires)
+    check_future("expires_at", expires_at, ask)
+    subject = subject_of(ledger, command.charge)
+    if is_of_time(subject):
+        raise Conflict(f"charge {subject.seq} is part of a run or of storage: forgive the run")
+    lapse(ledger, ask.time)
+    story = story_of(ledger, subject)
+    left = story.amount - story.reversed
+    amount = left if command.amount is None else command.amount.nanos
+    if amount > left or not left:
+        return refuse(ask, "over_reversal", amount - left, "charge")
+    ledger.check_room(returned=max(0, amount - story.unpaid))
+    made, record = take_back(ledger, subject, story, amount, expires_at)
+    repay(ledger)
+    return finish(ledger, ask, amount, {"lots": made} if made else None, record)
+
+
+def take_back(
+    ledger: Ledger, subject: Entry, story: Charge, amount: int, expires_at: int | None
+) -> tuple[list[list[int]], UsageRecord]:
+    """Give back an amount of a charge: the lots made for ended ones, and what is recorded."""
+    made = give_back(ledger, story, amount, expires_at)
+    usage = cast(UsageRecord, subject.usage)
+    project = usage.project if had_counted(ledger.account, subject) else None
+    count_spending(ledger, usage.member, project, usage.occurred_at, -amount)
+    lines = (Line("reversed", 0, 0, PLATFORM, -amount, ""),)
+    return made, usage._replace(item=None, requests=0, lines=lines)

@@ -1,0 +1,193 @@
+"""Holding credit for a use to come: a hold made, extended, released."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from billing_core.charging.charges import estimate
+from billing_core.charging.context import Ask, finish, refuse, refused
+from billing_core.charging.expiry import free, lapse
+from billing_core.charging.limits import Use, bound, hold_spending
+from billing_core.commands.holds import Extend, Hold
+from billing_core.commands.outcomes import Outcome
+from billing_core.errors import Conflict, MoneyOverflow, NotFound, StoreError
+from billing_core.ledger.debts import repay
+from billing_core.ledger.ledger import Ledger, spending_order
+from billing_core.pricing.rating import Quote, billed
+from billing_core.records.ledger import Entry
+from billing_core.records.ledger import Hold as HoldRecord
+from billing_core.values.money import MAX_NANOS
+from billing_core.values.times import Window, duration
+from billing_core.values.usage import PLATFORM, Payer, Usage
+
+__all__ = ["QUOTES_ANEW", "announce", "extend", "hold", "made_for", "release"]
+
+QUOTES_ANEW = 2
+"""The schema whose audit follows what an extended hold announces."""
+
+
+def hold(ledger: Ledger, ask: Ask) -> Outcome:
+    command: Hold = ask.command
+    cost = command.cost
+    expires_at = ask.now + duration("life", command.life)
+    quoted = None
+    if isinstance(cost, Usage):
+        resource: str | None = cost.resource
+        quoted = estimate(ledger, cost, ask.at, expires_at)
+        if lapse(ledger, ask.time):  # what it announced is no longer to be used
+            quoted = estimate(ledger, cost, ask.at, expires_at)
+        amount = _within_64_bits(quoted)
+    else:
+        resource, amount = command.resource, cost.nanos
+        lapse(ledger, ask.time)
+    counts = {} if quoted is None else billed(quoted.lines)
+    use = Use(ask.member, command.project, resource, ask.at, counts.items(), expires_at)
+    no = bound(ledger, use, amount)
+    if no is not None:
+        return refused(command.org, command.key, no, ask.time)
+    parts = ledger.reserve(amount, resource, ask.at)
+    hold = HoldRecord(
+        command.key, resource, expires_at, "open", parts, [], ask.member, command.project
+    )
+    if quoted is not None:
+        announce(ledger, hold, [(each, counts) for each in ledger.periods(ask.at, expires_at)])
+    hold_spending(ledger, hold, amount)
+    ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
+    ledger.will_lapse(expires_at)
+    effects: dict[str, object] = {
+        "expires_at": expires_at,
+        "parts": parts,
+        "resource": resource,
+    }
+    if hold.counted:
+        effects["counted"] = hold.counted
+    return finish(ledger, ask, amount, effects)
+
+
+def _within_64_bits(quoted: Quote) -> int:
+    if quoted.amount > MAX_NANOS:
+        raise MoneyOverflow("usage", quoted.amount, "a usage that costs at most 64 bits of nanos")
+    return quoted.amount
+
+
+def announce(
+    ledger: Ledger, hold: HoldRecord, uses: Iterable[tuple[Window, Mapping[str, int]]]
+) -> None:
+    """Let quotes of tiered prices (rule 5.4) and quotas know what this hold may use, in each of
+    these billing periods: those there are, and those that a price or a plan brings meanwhile."""
+    for period, counts in uses:
+        used = [(component, quantity) for component, quantity in counts.items() if quantity]
+        if not used:
+            continue
+        counter = ledger.count(hold.resource or "", period.start)
+        for component, quantity in used:
+            counter.components.setdefault(component, [0, 0, 1, 0])[3] += quantity
+            hold.counted.append((counter.start, component, quantity))
+        ledger.keep(counter)
+
+
+def _open_hold(ledger: Ledger, ask: Ask) -> HoldRecord:
+    name = ask.command.hold
+    hold = ledger.state.holds.get(name)
+    if hold is None:
+        raise NotFound("hold", name, "a hold is named by the key it was made with")
+    if hold.state == "settled":
+        raise Conflict(f"hold {name!r} of org {ledger.org!r} is settled already")
+    return hold
+
+
+def extend(ledger: Ledger, ask: Ask) -> Outcome:
+    command: Extend = ask.command
+    lapse(ledger, ask.time)
+    hold = _open_hold(ledger, ask)
+    if hold.state != "open":
+        return refuse(ask, f"hold_{hold.state}")
+    until = max(hold.expires_at, ask.now + duration("life", command.life))
+    # Parts whose lot has ended cannot live on: live lots replace them, or nothing changes.
+    ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part[0]])]
+    replaced = sum(part[1] for part in ended)
+    added = 0 if command.add is None else command.add.nanos
+    quoted = _quoted_anew(ledger, hold, until)
+    counts: dict[str, int] = {}
+    at = ask.at
+    if quoted is not None:
+        added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))
+        counts = billed(quoted.lines)
+        # Its clock may be behind that of the hold, which is used at no time before.
+        at = max(at, ledger.state.entries[f"hold:{hold.key}"].at)
+    use = Use(hold.member, hold.project, hold.resource, at, counts.items(), until, hold.counted)
+    no = bound(ledger, use, added, replaced=replaced)
+    if no is not None:
+        return refused(command.org, command.key, no, ask.time)
+    hold.parts = [part for part in hold.parts if not ledger.ended(ledger.state.lots[part[0]])]
+    for lot, amount in ended:
+        ledger.let_go(lot, amount)
+    if replaced + added:
+        hold.parts += ledger.reserve(replaced + added, hold.resource, at)
+        hold.parts.sort(key=lambda part: spending_order(ledger.state.lots[part[0]]))
+    hold_spending(ledger, hold, added)
+    hold.expires_at = until
+    ledger.changes.holds[hold.key] = hold
+    ledger.will_lapse(until)
+    effects: dict[str, object] = {"expires_at": until, "parts": hold.parts}
+    if quoted is not None:
+        before = hold.counted
+        _announce_anew(ledger, hold, counts, at)
+        if hold.counted != before:
+            effects["counted"] = hold.counted
+    return finish(ledger, ask, sum(part[1] for part in hold.parts), effects)
+
+
+def made_for(made: Entry) -> Usage | None:
+    """The usage that a hold was made for, as its entry says; None for one of an amount."""
+    found = json.loads(made.content).get("usage")
+    if found is None:
+        return None
+    resource, parts, item = found
+    return Usage(resource, tuple((name, quantity, payer) for name, quantity, payer in parts), item)
+
+
+def _quoted_anew(ledger: Ledger, hold: HoldRecord, until: int) -> Quote | None:
+    """The most that can be charged yet by a hold that lives ``until`` then: what it was made for,
+    less what was settled of it.  It may have been used at any time of its life so far, too.
+    None where it is held by an amount alone."""
+    if ledger.terms.level < QUOTES_ANEW:
+        return None
+    made = ledger.state.entries.get(f"hold:{hold.key}")
+    if made is None:
+        raise StoreError(
+            f"what hold {hold.key!r} of org {ledger.org!r} was made for is not on record; "
+            "run billing verify"
+        )
+    usage = made_for(made)
+    if usage is None:
+        return None
+    settled = {} if hold.used is None else dict(hold.used.quantities)
+    left: tuple[tuple[str, int, Payer], ...] = tuple(
+        (component, quantity - settled.get(component, 0), payer)
+        for component, quantity, payer in usage.parts
+        if payer == PLATFORM and quantity > settled.get(component, 0)
+    )
+    return estimate(ledger, Usage(usage.resource, left, usage.item), made.at, until, hold)
+
+
+def _announce_anew(ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at: int) -> None:
+    """What a hold may use from now on, in place of what it announced for that time."""
+    now = ledger.period(at).start
+    past = [each for each in hold.counted if each[0] < now]
+    hold.counted = [each for each in hold.counted if each[0] >= now]
+    ledger.uncount(hold)
+    announce(ledger, hold, [(each, counts) for each in ledger.periods(at, hold.expires_at)])
+    hold.counted = past + hold.counted
+
+
+def release(ledger: Ledger, ask: Ask) -> Outcome:
+    lapse(ledger, ask.time)
+    hold = _open_hold(ledger, ask)
+    freed = 0
+    if hold.state == "open":
+        hold.state = "released"
+        freed = free(ledger, hold)
+        repay(ledger)
+    return finish(ledger, ask, freed)

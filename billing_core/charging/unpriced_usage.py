@@ -1,0 +1,121 @@
+"""Usage that had no price when it was recorded, and is priced later."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import cast
+
+from billing_core.charging.charges import (
+    advance,
+    item_of,
+    pay,
+    place_of,
+    subject_of,
+    versions,
+)
+from billing_core.charging.context import Ask, check_level, finish
+from billing_core.charging.expiry import lapse
+from billing_core.charging.time_charges import Whose, pay_late, set_off
+from billing_core.commands.charges import PriceUnpriced
+from billing_core.commands.outcomes import Outcome
+from billing_core.errors import Conflict, InvalidCommand
+from billing_core.ledger.debts import keep_story, story_of
+from billing_core.ledger.inputs import NeedMore
+from billing_core.ledger.ledger import Ledger
+from billing_core.pricing.catalogue import Priced
+from billing_core.pricing.rating import Correction, meter
+from billing_core.records.ledger import Entry
+from billing_core.records.usage import UsageRecord
+from billing_core.values.times import moment
+from billing_core.values.usage import PLATFORM, Payer
+
+__all__ = ["price"]
+
+
+def price(ledger: Ledger, ask: Ask) -> Outcome:
+    command: PriceUnpriced = ask.command
+    subject = subject_of(ledger, command.charge)
+    if f"undone:{subject.seq}" in ledger.state.entries:
+        raise Conflict(f"the usage of charge {subject.seq} was undone: there is nothing to price")
+    story = story_of(ledger, subject)
+    usage = cast(UsageRecord, subject.usage)
+    whose = _whose(ledger, ask, subject, usage.occurred_at)
+    parts: tuple[tuple[str, int, Payer], ...] = tuple(
+        (line.component, line.quantity, PLATFORM) for line in usage.lines if line.version is None
+    )
+    if not parts or story.priced is not None:
+        by = f"; entry {story.priced} priced it" if story.priced is not None else ""
+        raise Conflict(f"charge {subject.seq} has nothing unpriced{by}")
+    if not ledger.terms.fresh and not ledger.catalogue.has(command.version):
+        raise NeedMore(None)
+    ledger.catalogue.version(command.version)
+    account = ledger.account
+    less = {} if whose is None else set_off(ledger, whose.owner, usage.occurred_at, parts)
+    parts = tuple((name, quantity - less.get(name, 0), payer) for name, quantity, payer in parts)
+    price_of = partial(_must_price, ledger, command, usage)
+    # What corrections left, which may be none of it.
+    unpriced = Correction(usage.resource, parts, usage.item, 0)
+    counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
+    version_of = versions(ledger, usage.resource)
+    item, period = item_of(ledger, unpriced), place_of(ledger, usage.occurred_at)
+    metered = meter(unpriced, price_of, version_of, counter, item, period)
+    ledger.check_room(used=metered.amount)
+    lapse(ledger, ask.time)
+    advance(ledger, unpriced, usage.occurred_at, metered)
+    story.priced = account.seq + 1
+    keep_story(ledger, story)
+    # The quantities are on record already; what is new is what they cost.
+    lines = tuple(line._replace(quantity=0) for line in metered.lines)
+    record = usage._replace(requests=0, lines=lines)
+    if whose is None:
+        return pay(ledger, ask, metered.amount, metered.amount, record)
+    version_by = {line.component: str(line.version) for line in reversed(lines)}
+    late = [(name, version_by[name], quantity, less.get(name, 0)) for name, quantity, _ in parts]
+    amount, record, tab = pay_late(ledger, whose, metered.amount, record, late)
+    effects: dict[str, object] = {"story": tab.charge}
+    if less:
+        effects["less"] = less
+    return finish(ledger, ask, amount, effects, record)
+
+
+def _whose(ledger: Ledger, ask: Ask, subject: Entry, occurred: int) -> Whose | None:
+    """Whose time a charge is for, whose charges its later price belongs to; raises NeedMore."""
+    if subject.op != "piece":
+        return None
+    check_level("to price time of a run or of storage later", 2, ledger.terms)
+    content = json.loads(subject.content)
+    if "run" in content:
+        run = ledger.state.runs.get(content["run"])
+        if run is None:
+            raise NeedMore(ledger.org, runs={content["run"]: occurred})
+        return Whose(run, None, ask.time, run.member, run.project)
+    storage = ledger.state.storages.get(content["workspace"])
+    if storage is None:
+        raise NeedMore(ledger.org, storages={content["workspace"]: occurred})
+    return Whose(storage, None, ask.time)
+
+
+def _must_price(
+    ledger: Ledger, command: PriceUnpriced, usage: UsageRecord, component: str
+) -> Priced:
+    """The price of the version that a command names, where it may; raises InvalidCommand."""
+    catalogue, resource, at = ledger.catalogue, usage.resource, usage.occurred_at
+    version, currency = catalogue.version(command.version), ledger.account.currency
+    known = catalogue.priced_by(version, currency, resource, component)
+    if command.override:
+        priced = known
+    else:
+        audiences = ledger.audiences(at)
+        priced = catalogue.applicable(version, currency, resource, component, at, audiences)
+    if priced is None:
+        if not ledger.terms.fresh:
+            raise NeedMore(None)
+        expected = f"one that prices {component} of {resource}"
+        if known is not None:
+            expected += (
+                f" and was in force for org {ledger.org!r} at {moment(at).isoformat()}; or, as"
+                " an operator who knows better, override=True"
+            )
+        raise InvalidCommand("version", command.version, expected)
+    return priced

@@ -1,0 +1,199 @@
+"""Commands that charge for usage, price it later, and give back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from billing_core.commands.base import (
+    Command,
+    check_command,
+    check_cost,
+    check_hold,
+    check_labels,
+    check_occurred,
+    check_positive,
+    cost_text,
+    labels,
+)
+from billing_core.errors import InvalidCommand
+from billing_core.values.money import Money
+from billing_core.values.text import checked_name, quoted
+from billing_core.values.times import micros
+from billing_core.values.usage import Usage, check_usage
+
+__all__ = ["Deduct", "PriceUnpriced", "Reverse", "Settle", "check_charge"]
+
+
+@frozen(kw_only=True)
+class Settle(Command):
+    """Charge what was really used.  Measured usage is never refused: it is paid from
+    the hold, then from what is available, and what is left becomes debt.
+
+    ``hold``: the hold that it settles; it ends, unless ``more`` says that more follows.
+    ``as_held``: for the member that the hold was made for, whose name is then not given, and
+    may have been erased meanwhile.
+
+    One call is one request.  If the usage names an item, its first settlement is counted; else
+    if there is a hold, the settlement that ends it.  ``part`` overrides this where no item is
+    named: True if another settlement counts the call, False if this one does.
+    """
+
+    op: ClassVar[str] = "settle"
+    measured: ClassVar[bool] = True
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    usage: Usage
+    hold: str | None = None
+    more: bool = False
+    as_held: bool = False
+    part: bool | None = None
+    member: str | None = None
+    project: str | None = None
+    reference: str | None = None
+    occurred_at: datetime | None = None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_command(self)
+        check_labels(self)
+        check_occurred(self)
+        check_usage("usage", self.usage)
+        if self.hold is not None:
+            check_hold(self.hold)
+        if type(self.more) is not bool:
+            raise InvalidCommand("more", self.more, "True or False")
+        if self.part is not None and type(self.part) is not bool:
+            raise InvalidCommand("part", self.part, "True, False or None")
+        if self.as_held is not False:
+            _check_as_held(self)
+
+    def meaning(self, member: int | None) -> str:
+        hold = "" if self.hold is None else f',"hold":{quoted(self.hold)}'
+        more = "true" if self.more else "false"
+        return f'{{"usage":{self.usage.text()}{hold},"more":{more}{labels(self, member)}}}'
+
+
+def _check_as_held(command: Settle) -> None:
+    if command.as_held is not True:
+        raise InvalidCommand("as_held", command.as_held, "True or False")
+    if command.hold is None or command.member is not None:
+        given = f"hold {command.hold!r}, member {command.member!r}"
+        raise InvalidCommand("as_held", given, "a hold, and no member")
+
+
+@frozen(kw_only=True)
+class Deduct(Command):
+    """Charge at once, before the thing happens; refused beyond what is available.
+
+    ``cost``: a fixed amount for ``resource``, or a priced usage.
+    """
+
+    op: ClassVar[str] = "deduct"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    cost: Money | Usage
+    resource: str | None = None
+    member: str | None = None
+    project: str | None = None
+    reference: str | None = None
+    occurred_at: datetime | None = None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_command(self)
+        check_labels(self)
+        check_occurred(self)
+        check_cost(self.cost, self.resource)
+        if self.resource is None and isinstance(self.cost, Money):
+            raise InvalidCommand("resource", None, "the resource that the amount is charged for")
+
+    def meaning(self, member: int | None) -> str:
+        return f"{{{cost_text(self.cost, self.resource)}{labels(self, member)}}}"
+
+
+@frozen(kw_only=True)
+class PriceUnpriced(Command):
+    """Charge what a settlement recorded as unpriced, by a price version it names: one that
+    could have applied to the org when the usage occurred, everyone's, its plan's of then or its
+    own, in force then.
+
+    ``charge``: the settlement's sequence number.  ``override``: an operator's word that any
+    other version is right, which stays on record.
+    """
+
+    op: ClassVar[str] = "price"
+    measured: ClassVar[bool] = True
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    charge: int
+    version: str
+    override: bool = False
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_command(self)
+        check_charge(self.charge)
+        checked_name("version", self.version)
+        if type(self.override) is not bool:
+            raise InvalidCommand("override", self.override, "True or False")
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        override = True if self.override else None
+        return {"charge": self.charge, "version": self.version, "override": override}
+
+
+@frozen(kw_only=True)
+class Reverse(Command):
+    """Give back a charge, or ``amount`` of it, up to what of it is not yet reversed.
+
+    ``expires_at``: a new expiry for what was paid from lots that have expired
+    since; without it that part expires again.
+
+    ``undo_usage``: what was charged for did not happen, such as a call that failed.  Once per
+    charge, only for all of it, even if it cost nothing: its quantities leave their counters,
+    its item, quotas and reports.  The money given back is what all usage costs less without
+    it: of this charge, and where that is not enough (tiers or packages shift), of the latest
+    other charges that were counted with it.
+    """
+
+    op: ClassVar[str] = "reverse"
+    org: str = field(kw_only=False)
+    key: str = field(kw_only=False)
+    charge: int
+    amount: Money | None = None
+    undo_usage: bool = False
+    expires_at: datetime | None = None
+    reason: str | None = None
+    at: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_command(self)
+        check_charge(self.charge)
+        if type(self.undo_usage) is not bool:
+            raise InvalidCommand("undo_usage", self.undo_usage, "True or False")
+        if self.amount is not None:
+            check_positive("amount", self.amount)
+            if self.undo_usage:
+                raise InvalidCommand("amount", self.amount, "none: usage is undone as a whole")
+        if self.expires_at is not None:
+            micros("expires_at", self.expires_at)
+        if self.reason is not None:
+            checked_name("reason", self.reason)
+
+    def content(self, member: int | None) -> dict[str, Any]:
+        expires = self.expires_at
+        return {
+            "charge": self.charge,
+            "amount": None if self.amount is None else self.amount.nanos,
+            "undo_usage": self.undo_usage or None,
+            "expires_at": None if expires is None else micros("expires_at", expires),
+            "reason": self.reason,
+        }
+
+
+def check_charge(charge: object) -> None:
+    if type(charge) is not int or not 0 < charge < 2**63:
+        raise InvalidCommand("charge", charge, "the sequence number that the charge answered")

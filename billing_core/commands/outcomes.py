@@ -1,0 +1,399 @@
+"""What a command leads to, as values.
+
+A success is built from the command's journal entry, the first time and at every
+replay alike, so both are equal; ``replayed`` tells them apart and does not count
+in comparison.  A :class:`Refusal` is a business rule's no.  The errors that a
+command can also lead to are in :mod:`billing_core.errors`.
+
+All amounts are nanos of the org's currency; ``seq`` is the entry's number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from operator import add
+from typing import Any
+
+from attrs import field, frozen
+
+from billing_core.errors import BillingError, Conflict, InvalidCommand, NotFound
+from billing_core.records.ledger import Entry
+from billing_core.records.usage import Line
+from billing_core.values.money import decimal_text
+from billing_core.values.times import moment
+
+__all__ = [
+    "OPERATIONS",
+    "AutoTopUpSet",
+    "Changed",
+    "Charged",
+    "Closed",
+    "Extended",
+    "Granted",
+    "Held",
+    "Opened",
+    "Ordered",
+    "Outcome",
+    "Recorded",
+    "RefundAsked",
+    "Refusal",
+    "Refused",
+    "Released",
+    "Restored",
+    "Reversed",
+    "RunStands",
+    "StorageStands",
+    "Subscribed",
+    "Success",
+    "outcome",
+]
+
+
+@frozen
+class Success:
+    """What every success says: where it is on record, and the balance after it."""
+
+    org: str
+    key: str
+    seq: int
+    at: datetime
+    balance: int
+    replayed: bool = field(eq=False)
+
+
+@frozen
+class Opened(Success):
+    """The account exists."""
+
+
+@frozen
+class Granted(Success):
+    """Credit came in as lot number ``lot``; ``repaid`` of it paid debt at once."""
+
+    amount: int
+    lot: int
+    repaid: int
+
+
+@frozen
+class Held(Success):
+    """``amount`` is reserved until ``expires_at``."""
+
+    amount: int
+    expires_at: datetime
+
+
+@frozen
+class Extended(Held):
+    """The hold now has ``amount`` and lives until ``expires_at``."""
+
+
+@frozen
+class Released(Success):
+    """``freed`` went back to its lots (0 where the hold had lapsed)."""
+
+    freed: int
+
+
+@frozen
+class Charged(Success):
+    """A charge, named by ``seq``: of a settle, a deduct, or the pricing of what was
+    unpriced.  ``amount`` = ``captured`` from the hold + ``paid`` from what was
+    available + ``unpaid``, which is debt.  ``unpriced``: components without a price."""
+
+    amount: int
+    captured: int
+    paid: int
+    unpaid: int
+    lines: tuple[Line, ...]
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        return tuple(line.component for line in self.lines if line.version is None)
+
+
+@frozen
+class Reversed(Success):
+    """``amount`` of a charge was given back: ``forgiven`` as less debt, ``refilled`` to
+    lots, ``expired`` because the lot had.  Where usage was undone, of later charges too."""
+
+    amount: int
+    forgiven: int
+    refilled: int
+    expired: int
+
+
+@frozen
+class Restored(Success):
+    """``amount`` that had expired came back, as these ``lots``; ``repaid`` of it paid debt at
+    once."""
+
+    amount: int
+    lots: tuple[int, ...]
+    repaid: int
+
+
+@frozen
+class Closed(Success):
+    """The account is closed; ``amount`` was refunded or written off."""
+
+    amount: int
+
+
+@frozen
+class Subscribed(Success):
+    """The plan is as asked; ``amount`` of its allowance came in at once, as ``lot``."""
+
+    amount: int
+    lot: int | None
+
+
+@frozen
+class Changed(Success):
+    """A limit or mark of the org's own is as asked."""
+
+
+@frozen
+class AutoTopUpSet(Changed):
+    """The automatic top-up is as asked.  ``auto``: how it then stood, as it is kept."""
+
+    auto: Mapping[str, Any] = field(eq=False, repr=False)
+
+
+@frozen
+class RunStands(Success):
+    """How a run stands after a command.  ``charged``: nanos that the command charged, or,
+    negative, gave back.  ``settled_to``: its time is posted up to there.  ``funded_until``:
+    credit funds it until then; ``bound_by``: what keeps that from being later: ``asked``,
+    ``horizon`` (prices are known until then), ``balance``, ``lot_expiry``, ``org_limit``,
+    ``member_limit``, ``project_limit`` or ``quota``."""
+
+    run: str
+    state: str
+    charged: int
+    settled_to: datetime
+    funded_until: datetime
+    bound_by: str
+
+
+@frozen
+class StorageStands(Success):
+    """How a workspace stands after a command.  ``charged``: nanos that the command charged,
+    or, negative, gave back.  ``size``: the latest, in bytes."""
+
+    workspace: str
+    charged: int
+    size: int
+    billed_to: datetime
+
+
+@frozen
+class Ordered(Success):
+    """A top-up is on record, for the customer to pay; ``topup`` is our id of it."""
+
+    topup: str
+
+
+@frozen
+class RefundAsked(Success):
+    """A refund of a top-up's payment is on record; ``refund`` is our id of it."""
+
+    topup: str
+    refund: str
+
+
+@frozen
+class Recorded(Success):
+    """What the provider says of a top-up is on record.
+
+    ``state``: as in :mod:`billing_core.records.topups`, and ``why``.  ``granted``: nanos of
+    credit that
+    it brought in all; ``clawed``: what of them was taken back since.
+    """
+
+    topup: str
+    state: str
+    granted: int
+    clawed: int
+    why: str | None
+
+    @property
+    def paid(self) -> bool:
+        """Whether it was paid and credited."""
+        return self.state == "paid"
+
+
+@frozen
+class Refusal:
+    """A business rule said no; nothing was written and the key is still unused.
+
+    ``reason``: ``insufficient_credit``, ``limit_reached``, ``quota_reached``, ``closed``,
+    ``hold_lapsed``, ``hold_released``, ``over_reversal``, ``not_silent`` (of a run to be
+    swept), ``no_saved_method`` or ``not_paid``.  ``shortfall``: nanos missing.
+    ``limit``: what bound (``balance``, ``org_limit``, ``member_limit``, ``project_limit``,
+    ``quota``, ``charge``).  ``retryable``: the same command may succeed without anyone's
+    doing, after ``retry_after`` seconds if that is known: a top-up is in flight, or a
+    window ends.
+    """
+
+    org: str
+    key: str
+    reason: str
+    shortfall: int = 0
+    limit: str | None = None
+    retryable: bool = False
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        some, none = _SAID.get(self.reason, ("", ""))
+        why = some.format(decimal_text(self.shortfall)) if self.shortfall else none
+        text = f"{self.reason} for key {self.key!r} of org {self.org!r}"
+        text += f": {why}" if why else ""
+        return text + ("" if self.limit is None else f" (bound by {self.limit})")
+
+
+_OVER = "{} more than it leaves"
+_SAID = {
+    "insufficient_credit": ("{} more is needed", ""),
+    "limit_reached": (_OVER, "nothing is left of it"),
+    "quota_reached": (_OVER, "it is used up until its window ends"),
+    "over_reversal": ("too much by {}", "nothing of it is left to give back"),
+    "closed": ("", "the account is closed for good; open another org"),
+    "hold_lapsed": ("", "the hold has expired; make another, or settle without it"),
+    "hold_released": ("", "the hold was released; make another"),
+    "not_silent": ("", "the run was seen since, or has ended; there is nothing to sweep"),
+    "no_saved_method": ("", "top up with save_method=True first"),
+    "not_paid": ("", "only a paid top-up has money to give back; wait until it is paid"),
+}
+"""What a refusal says beside its reason: with a shortfall, and without."""
+
+
+class Refused(BillingError):
+    """A business rule said no; ``refusal`` carries why, and whether to try again."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(str(refusal))
+
+
+Outcome = Success | Refusal | InvalidCommand | Conflict | NotFound
+
+
+_Base = tuple[str, str, int, datetime, int, bool]
+"""The fields of :class:`Success`."""
+
+
+def outcome(entry: Entry, *, replayed: bool = False, effects: Any = None) -> Success:
+    """The success that an entry is the record of."""
+    op, _, key = entry.key.partition(":")
+    base = (entry.org, key, entry.seq, moment(entry.at), entry.balance, replayed)
+    if op in ("settle", "deduct", "price"):
+        captured = paid = unpaid = 0
+        for transfer in entry.transfers:
+            if transfer.kind == "charge":
+                paid += transfer.amount
+            elif transfer.kind == "capture":
+                captured += transfer.amount
+            elif transfer.kind == "debt":
+                unpaid += transfer.amount
+        lines = entry.usage.lines if entry.usage is not None else ()
+        return Charged(*base, entry.amount, captured, paid, unpaid, lines)
+    if not isinstance(effects, dict):
+        effects = json.loads(entry.effects)
+    return _BUILD[op](entry, base, effects)
+
+
+def _moved(entry: Entry, kind: str) -> int:
+    return sum(transfer.amount for transfer in entry.transfers if transfer.kind == kind)
+
+
+def _reversed(entry: Entry, base: _Base, effects: Any) -> Success:
+    own = entry.amount, *(_moved(entry, kind) for kind in ("forgiveness", "refill", "expiry"))
+    others = effects.get("others", (0, 0, 0, 0))
+    amount, forgiven, refilled, expired = map(add, own, others)
+    return Reversed(*base, amount, forgiven, refilled, expired)
+
+
+def _restored(entry: Entry, base: _Base, what: Any) -> Success:
+    lots = tuple(lot for lot, _ in what["lots"])
+    return Restored(*base, entry.amount, lots, _moved(entry, "repayment"))
+
+
+def _run_stands(_: Entry, base: _Base, what: Any) -> Success:
+    state, charged, settled_to, until, bound_by = what["stands"]
+    return RunStands(
+        *base, what["run"], state, charged, moment(settled_to), moment(until), bound_by
+    )
+
+
+def _storage_stands(_: Entry, base: _Base, what: Any) -> Success:
+    charged, size, billed_to = what["stands"]
+    return StorageStands(*base, what["workspace"], charged, size, moment(billed_to))
+
+
+OPERATIONS = (
+    "open",
+    "grant",
+    "hold",
+    "extend",
+    "release",
+    "settle",
+    "deduct",
+    "price",
+    "reverse",
+    "restore",
+    "plan",
+    "limit",
+    "low_balance",
+    "close",
+    "start",
+    "heartbeat",
+    "suspend",
+    "resume",
+    "stop",
+    "settle_run",
+    "sweep",
+    "forgive",
+    "undo",
+    "size",
+    "storage",
+    "topup",
+    "auto_topup",
+    "refund",
+)
+"""The operations that callers can name."""
+
+_BUILD: Mapping[str, Callable[[Entry, _Base, Any], Success]] = {
+    "open": lambda entry, base, _: Opened(*base),
+    "grant": lambda e, base, what: Granted(*base, e.amount, what["lot"], _moved(e, "repayment")),
+    "hold": lambda entry, base, what: Held(*base, entry.amount, moment(what["expires_at"])),
+    "extend": lambda entry, base, what: Extended(*base, entry.amount, moment(what["expires_at"])),
+    "release": lambda entry, base, _: Released(*base, entry.amount),
+    "reverse": _reversed,
+    "restore": _restored,
+    "plan": lambda entry, base, what: Subscribed(*base, entry.amount, what.get("lot")),
+    "limit": lambda entry, base, _: Changed(*base),
+    "low_balance": lambda entry, base, _: Changed(*base),
+    "close": lambda entry, base, _: Closed(*base, entry.amount),
+    **dict.fromkeys(
+        (
+            "start",
+            "heartbeat",
+            "suspend",
+            "resume",
+            "stop",
+            "settle_run",
+            "sweep",
+            "forgive",
+            "undo",
+        ),
+        _run_stands,
+    ),
+    "size": _storage_stands,
+    "storage": _storage_stands,
+    "topup": lambda entry, base, what: Ordered(*base, what["topup"]["topup"]),
+    "auto_topup": lambda entry, base, what: AutoTopUpSet(*base, what["auto"]),
+    "refund": lambda entry, base, what: RefundAsked(*base, what["topup"]["topup"], what["refund"]),
+}

@@ -1,0 +1,139 @@
+"""What ``hold`` answers: a hold that settles what is reported of it, waited for or awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Protocol
+
+from billing_core.commands.charges import Settle
+from billing_core.commands.holds import Hold
+from billing_core.commands.outcomes import Charged, Held, Outcome
+from billing_core.engine.runs import unwrapped
+from billing_core.errors import Conflict
+from billing_core.values.usage import Usage, check_usage
+
+__all__ = ["AsyncHold", "OpenHold"]
+
+
+class MadeHold:
+    """A hold that was made, and what was used of it so far."""
+
+    def __init__(self, command: Hold, held: Held) -> None:
+        self.held = held
+        self.charges: list[Charged] = []
+        """What leaving the ``with`` block charged."""
+        self._command = command
+        self._reported: list[Usage] = []
+        self._left = False
+
+    @property
+    def key(self) -> str:
+        """The hold's name, for ``settle``, ``extend`` and ``release``."""
+        return self.held.key
+
+    @property
+    def amount(self) -> int:
+        """Nanos held."""
+        return self.held.amount
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.held.expires_at
+
+    def _check_open(self) -> None:
+        if self._left:
+            raise Conflict(
+                f"the block of hold {self.key!r} was left already; charge what else was used "
+                "with settle(...)"
+            )
+
+    def report(self, usage: Usage) -> None:
+        """What was really used; may be called again for further usage."""
+        check_usage("usage", usage)
+        self._check_open()
+        self._reported.append(usage)
+
+
+class _Billing(Protocol):
+    """What a hold asks of the engine that made it."""
+
+    def release(self, org: str, hold: str) -> object: ...
+    def execute(self, commands: Sequence[Settle]) -> Sequence[Outcome]: ...
+
+
+class _AsyncBilling(Protocol):
+    """The same, awaited."""
+
+    async def release(self, org: str, hold: str) -> object: ...
+    async def execute(self, commands: Sequence[Settle]) -> Sequence[Outcome]: ...
+
+
+class OpenHold(MadeHold):
+    """A hold that was made.  As a context manager it settles what was reported, releases
+    itself only if nothing was, and on a StoreError is left to expire."""
+
+    def __init__(self, billing: _Billing, command: Hold, held: Held) -> None:
+        super().__init__(command, held)
+        self._billing = billing
+
+    def __enter__(self) -> OpenHold:
+        self._check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = True
+        if not self._reported:
+            self._billing.release(self._command.org, self.key)
+            return
+        for result in self._billing.execute(settlements(self._command, self._reported)):
+            self.charges.append(unwrapped([result], Charged))
+
+
+class AsyncHold(MadeHold):
+    """A hold that was made; see :class:`OpenHold`.  Use it in ``async with``."""
+
+    def __init__(self, billing: _AsyncBilling, command: Hold, held: Held) -> None:
+        super().__init__(command, held)
+        self._billing = billing
+
+    async def __aenter__(self) -> AsyncHold:
+        self._check_open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._left = True
+        if not self._reported:
+            await self._billing.release(self._command.org, self.key)
+            return
+        for result in await self._billing.execute(settlements(self._command, self._reported)):
+            self.charges.append(unwrapped([result], Charged))
+
+
+def settlements(hold: Hold, reported: Sequence[Usage]) -> list[Settle]:
+    """What settles a hold's reports: the last one ends it."""
+    last = len(reported) - 1
+    return [
+        Settle(
+            hold.org,
+            _numbered(hold.key, index),
+            usage=usage,
+            hold=hold.key,
+            more=index < last,
+            part=any(later.resource == usage.resource for later in reported[index + 1 :]),
+            as_held=True,  # by number: the name may have been erased since
+            project=hold.project,
+            reference=hold.reference,
+        )
+        for index, usage in enumerate(reported)
+    ]
+
+
+def _numbered(key: str, index: int) -> str:
+    """The key of a hold's settlement: the hold's own for the first report."""
+    if not index:
+        return key
+    numbered = f"{key}/{index}"
+    # A name has at most 200 characters: a longer one is stood for by its digest.
+    return numbered if len(numbered) <= 200 else f"{sha256(key.encode()).hexdigest()}/{index}"

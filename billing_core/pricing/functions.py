@@ -1,0 +1,485 @@
+"""What a quantity costs: exact price functions.
+
+A price is a non-decreasing function ``f`` of the *cumulative* quantity of a
+component in a billing period, with ``f(0) = 0``.  The charge for ``q`` more is
+
+    floor(r + f(c + q) - f(c))
+
+where ``c`` is the counter and ``r < 1`` the fraction of a nano that earlier
+charges left over.  So any grouping and order of the same usage under one
+version costs the same, and nobody pays more than the exact price.
+
+Quantities and costs are exact integers and integer ratios; there is no rounding
+but the ``floor`` above and the ceiling of a quote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from math import gcd
+from types import MappingProxyType
+from typing import NamedTuple, cast
+
+from attrs import field, frozen
+
+from billing_core.errors import InvalidCommand
+from billing_core.values.money import (
+    MAX_NANOS,
+    NANOS,
+    checked_decimal,
+    checked_nanos,
+    decimal_text,
+)
+from billing_core.values.text import checked_name
+
+__all__ = [
+    "BYTES",
+    "FINEST",
+    "TIMES",
+    "Discounted",
+    "Flat",
+    "Graduated",
+    "Package",
+    "Price",
+    "PriceFunction",
+    "Rate",
+    "Ratio",
+    "Tier",
+    "bound_text",
+    "charge",
+    "dearest",
+    "load_price",
+    "packaged",
+    "parted",
+    "price_json",
+    "quantity_text",
+    "rates",
+    "stated",
+]
+
+_MAX_PER = 10**30  # a price by the byte-microsecond has a large one
+
+
+TIMES: Mapping[str, int] = MappingProxyType(
+    {
+        "microsecond": 1,
+        "millisecond": 10**3,
+        "second": 10**6,
+        "minute": 60 * 10**6,
+        "hour": 3_600 * 10**6,
+        "day": 24 * 3_600 * 10**6,
+        "month": 730 * 3_600 * 10**6,
+    }
+)
+"""Units of time, in microseconds."""
+
+BYTES: Mapping[str, int] = MappingProxyType(
+    {"byte": 1}
+    | {f"{prefix}B": 1000**n for n, prefix in enumerate("KMGT", 1)}
+    | {f"{prefix}iB": 1024**n for n, prefix in enumerate("KMGT", 1)}
+)
+"""Units of size, in bytes."""
+
+Ratio = tuple[int, int]
+"""An exact non-negative rational, numerator and denominator, not necessarily in lowest terms."""
+
+
+def _checked_rate(nanos: object, per: object) -> None:
+    if type(nanos) is not int or not 0 <= nanos <= MAX_NANOS:
+        raise InvalidCommand("nanos", nanos, f"an int from 0 to {MAX_NANOS}")
+    if type(per) is not int or not 1 <= per <= _MAX_PER:
+        raise InvalidCommand("per", per, f"an int from 1 to {_MAX_PER}")
+
+
+def _exact_rate(amount: str | int | Decimal, per: int) -> tuple[int, int]:
+    """``(nanos, per)`` of ``amount`` major units for ``per`` units, however fine."""
+    value = checked_decimal("amount", amount)
+    if value < 0:
+        raise InvalidCommand("amount", amount, "a price of zero or more")
+    if type(per) is not int or not 1 <= per <= _MAX_PER:
+        raise InvalidCommand("per", per, f"an int from 1 to {_MAX_PER}")
+    numerator, denominator = value.as_integer_ratio()
+    nanos, units = numerator * NANOS, denominator * per
+    # Keep the stated "per million" where that is exact; else the lowest terms.
+    if nanos % denominator == 0:
+        return nanos // denominator, per
+    common = gcd(nanos, units)
+    return nanos // common, units // common
+
+
+def quantity_text(quantity: int, unit: str) -> str:
+    """A quantity in the largest unit that it is a whole number of: ``2 GB-hours``."""
+    of, _, time = unit.rpartition("-")
+    if time == "microsecond" and quantity:
+        sizes = BYTES if of == "byte" else {of: 1}
+        names = {
+            f"{size}-{name}" if size else name: us * bytes_
+            for size, bytes_ in sizes.items()
+            for name, us in TIMES.items()
+        }
+        unit = max((name for name in names if quantity % names[name] == 0), key=names.__getitem__)
+        quantity //= names[unit]
+    return f"{quantity:,} {unit}{'' if quantity == 1 else 's'}"
+
+
+def _rate(nanos: int, per: int, currency: str, unit: str) -> str:
+    return f"{decimal_text(nanos)} {currency} per {quantity_text(per, unit).removeprefix('1 ')}"
+
+
+@frozen
+class Flat:
+    """``nanos`` for every ``per`` units, charged in proportion."""
+
+    nanos: int
+    per: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        _checked_rate(self.nanos, self.per)
+
+    @classmethod
+    def of(cls, amount: str | int | Decimal, per: int = 1) -> Flat:
+        """``amount`` major units for ``per`` units: ``Flat.of("0.0753", 1_000_000)``."""
+        return cls(*_exact_rate(amount, per))
+
+    def between(self, start: int, stop: int) -> Ratio:
+        """f(stop) - f(start) in nanos."""
+        return (stop - start) * self.nanos, self.per
+
+    def most(self, quantity: int) -> Ratio:
+        """The most that ``quantity`` can cost, wherever it starts, in nanos."""
+        return quantity * self.nanos, self.per
+
+    def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
+        """Where in [start, stop] the next ``quantity`` may cost most."""
+        return (start,)
+
+    def describe(self, currency: str, unit: str) -> str:
+        return _rate(self.nanos, self.per, currency, unit)
+
+
+@frozen
+class Tier:
+    """Units up to ``up_to`` (cumulative, None: without end) cost ``nanos`` for ``per``."""
+
+    up_to: int | None
+    nanos: int
+    per: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        _checked_rate(self.nanos, self.per)
+        bound = self.up_to
+        if bound is not None and (type(bound) is not int or not 1 <= bound < 10**36):
+            raise InvalidCommand("up_to", bound, "an int from 1 to below 10**36, or None")
+
+
+def bound_text(quantity: int, unit: str) -> str:
+    """A bound of a quantity: in words where what is counted is too small to read."""
+    return quantity_text(quantity, unit) if unit.endswith("microsecond") else f"{quantity:,}"
+
+
+def _tuple(tiers: Iterable[Tier]) -> tuple[Tier, ...]:
+    if not isinstance(tiers, Iterable):
+        raise InvalidCommand("tiers", tiers, "Tiers")
+    return tuple(tiers)
+
+
+@frozen
+class Graduated:
+    """Each unit costs what its own tier says, by the cumulative quantity it falls at."""
+
+    tiers: tuple[Tier, ...] = field(converter=_tuple)
+
+    def __attrs_post_init__(self) -> None:
+        if not all(isinstance(tier, Tier) for tier in self.tiers):
+            raise InvalidCommand("tiers", self.tiers, "Tiers")
+        bounds = [tier.up_to for tier in self.tiers]
+        inner = [bound for bound in bounds[:-1] if bound is not None]
+        if not bounds or bounds[-1] is not None or len(inner) != len(bounds) - 1:
+            raise InvalidCommand("tiers", bounds, "tiers of which the last, only, has no up_to")
+        if inner != sorted(set(inner)):
+            raise InvalidCommand("tiers", bounds, "tiers whose up_to grows")
+
+    def between(self, start: int, stop: int) -> Ratio:
+        """f(stop) - f(start) in nanos."""
+        numerator, denominator = 0, 1
+        floor = 0
+        for tier in self.tiers:
+            ceiling = stop if tier.up_to is None else min(tier.up_to, stop)
+            units = ceiling - max(floor, start)
+            if units > 0:
+                numerator = numerator * tier.per + units * tier.nanos * denominator
+                denominator *= tier.per
+            if tier.up_to is None or tier.up_to >= stop:
+                break
+            floor = tier.up_to
+        return numerator, denominator
+
+    def most(self, quantity: int) -> Ratio:
+        """At the dearest tier, in nanos."""
+        tier = max(self.tiers, key=lambda each: Fraction(each.nanos, each.per))
+        return quantity * tier.nanos, tier.per
+
+    def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
+        """The cost of the next ``quantity`` is piecewise linear in where it starts;
+        it bends where either end of it meets a tier's bound."""
+        bends = [tier.up_to for tier in self.tiers if tier.up_to is not None]
+        bends += [bend - quantity for bend in bends]
+        return (start, stop, *(bend for bend in bends if start < bend < stop))
+
+    def describe(self, currency: str, unit: str) -> str:
+        return "; ".join(
+            _rate(tier.nanos, tier.per, currency, unit)
+            + (" beyond" if tier.up_to is None else f" up to {bound_text(tier.up_to, unit)}")
+            for tier in self.tiers
+        )
+
+
+@frozen
+class Package:
+    """``nanos`` for every begun package of ``size`` units."""
+
+    nanos: int
+    size: int
+
+    def __attrs_post_init__(self) -> None:
+        _checked_rate(self.nanos, self.size)
+
+    @classmethod
+    def of(cls, amount: str | int | Decimal, size: int) -> Package:
+        """``amount`` major units, a whole number of nanos, for ``size`` units."""
+        return cls(checked_nanos("amount", amount), size)
+
+    def between(self, start: int, stop: int) -> Ratio:
+        """f(stop) - f(start) in nanos."""
+        return (-(-stop // self.size) + (-start // self.size)) * self.nanos, 1
+
+    def most(self, quantity: int) -> Ratio:
+        """Where a package has just been used up, in nanos."""
+        return -(-quantity // self.size) * self.nanos, 1
+
+    def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
+        """The dearest place to start is where a package has just been used up."""
+        return (start, min(stop, -(-start // self.size) * self.size))
+
+    def describe(self, currency: str, unit: str) -> str:
+        size = quantity_text(self.size, unit)
+        return f"{decimal_text(self.nanos)} {currency} per begun package of {size}"
+
+
+@frozen
+class Discounted:
+    """What another function says, times ``keep``, an exact ratio of at most one."""
+
+    function: Flat | Graduated | Package
+    keep: Ratio
+
+    def between(self, start: int, stop: int) -> Ratio:
+        """f(stop) - f(start) in nanos."""
+        cost, per = self.function.between(start, stop)
+        return cost * self.keep[0], per * self.keep[1]
+
+    def most(self, quantity: int) -> Ratio:
+        """What is kept of the undiscounted price's, in nanos."""
+        cost, per = self.function.most(quantity)
+        return cost * self.keep[0], per * self.keep[1]
+
+    def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
+        """Where the undiscounted price has them."""
+        return self.function.peaks(start, stop, quantity)
+
+    def describe(self, currency: str, unit: str) -> str:
+        kept, of = self.keep
+        off = Decimal(100 * (of - kept)) / of
+        return f"{self.function.describe(currency, unit)}, less {off.normalize():f}%"
+
+
+PriceFunction = Flat | Graduated | Package | Discounted
+
+
+class Rate(NamedTuple):
+    """So many nanos for ``per`` units, up to a cumulative quantity; None: beyond all others."""
+
+    up_to: int | None
+    nanos: Fraction
+    per: int
+
+
+FINEST = 10**18
+"""The finest parts of a nano that a component's prices together may leave (rule 5.12)."""
+
+_OWN = 10**36  # a price's own denominator, not in lowest terms, is carried up to here
+
+
+def rates(function: PriceFunction) -> frozenset[Fraction]:
+    """The nanos that a unit may cost: what a charge leaves of a nano is so many parts of it."""
+    match function:
+        case Flat(nanos, per):
+            return frozenset({Fraction(nanos, per)})
+        case Graduated(tiers):
+            return frozenset(Fraction(tier.nanos, tier.per) for tier in tiers)
+        case Package():
+            return frozenset()  # whole nanos for whole packages
+        case Discounted(of, keep):
+            return frozenset(rate * Fraction(*keep) for rate in rates(of))
+
+
+@frozen
+class Price:
+    """The price of one component.
+
+    ``unit``: what one of the quantity is ("token", "second").  ``minimum`` and
+    ``increment``, in that unit, hold for an *item* (one call, one sandbox run):
+    its cumulative raw quantity counts at least as ``minimum``, rounded up to
+    whole increments.  Without an ``increment`` nothing is rounded up.
+    """
+
+    function: PriceFunction
+    unit: str = "token"
+    minimum: int = 0
+    given_increment: int | None = field(
+        default=None, alias="increment", eq=lambda given: 1 if given is None else given
+    )
+    by_item: bool = field(init=False, eq=False, repr=False)
+    """Whether an item's billed quantity can differ from its raw one."""
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.function, PriceFunction):
+            raise InvalidCommand("function", self.function, "a Flat, Graduated or Package")
+        checked_name("unit", self.unit)
+        if type(self.minimum) is not int or not 0 <= self.minimum <= _MAX_PER:
+            raise InvalidCommand("minimum", self.minimum, "an int of zero or more")
+        if type(self.increment) is not int or not 1 <= self.increment <= _MAX_PER:
+            raise InvalidCommand("increment", self.increment, "an int of one or more")
+        object.__setattr__(self, "by_item", self.minimum > 0 or self.increment > 1)
+
+    @property
+    def increment(self) -> int:
+        """What an item's quantity is rounded up to whole ones of; 1: not at all."""
+        return 1 if self.given_increment is None else self.given_increment
+
+    def billed(self, raw: int) -> int:
+        """What an item's cumulative raw quantity counts as; an unused item costs nothing."""
+        if raw == 0:
+            return 0
+        return -(-max(raw, self.minimum) // self.increment) * self.increment
+
+
+def stated(function: PriceFunction) -> tuple[Rate, ...]:
+    """A price as it is stated, tier by tier, less its discount; a :class:`Package` is of its
+    size."""
+    match function:
+        case Flat(nanos, per):
+            return (Rate(None, Fraction(nanos), per),)
+        case Graduated(tiers):
+            return tuple(Rate(tier.up_to, Fraction(tier.nanos), tier.per) for tier in tiers)
+        case Package(nanos, size):
+            return (Rate(None, Fraction(nanos), size),)
+        case Discounted(of, keep):
+            return tuple(each._replace(nanos=each.nanos * Fraction(*keep)) for each in stated(of))
+
+
+def packaged(function: PriceFunction) -> bool:
+    """Whether each begun package is paid in full."""
+    return isinstance(function.function if isinstance(function, Discounted) else function, Package)
+
+
+def charge(
+    function: PriceFunction, counter: int, quantity: int, carry: Ratio, least: int = 0
+) -> tuple[int, Ratio]:
+    """The nanos for ``quantity`` more, and the new fraction carried (rule 5.4).
+
+    A negative ``quantity`` corrects what was counted too much: the nanos are then negative,
+    but not below ``least``; what cannot be given back stands in the carried fraction, below
+    zero, and makes the next charges cheaper.
+    """
+    if quantity < 0:
+        cost, per = function.between(counter + quantity, counter)
+        cost = -cost
+    else:
+        cost, per = function.between(counter, counter + quantity)
+    if per > _OWN:  # tiers multiply theirs
+        common = gcd(cost, per)
+        cost, per = cost // common, per // common
+    carried, of = carry
+    if of == per:
+        nanos = max(least, (carried + cost) // per)
+        rest = carried + cost - nanos * per
+        return nanos, ((rest, per) if rest else (0, 1))
+    denominator = of * per
+    total = carried * per + cost * of
+    nanos = max(least, total // denominator)
+    rest = total - nanos * denominator
+    if rest == 0:
+        return nanos, (0, 1)
+    common = gcd(rest, denominator)
+    # Prefer the price's own denominator: the next charge then adds without scaling.
+    if per % (denominator // common) == 0:
+        common = denominator // per
+    return nanos, (rest // common, denominator // common)
+
+
+def dearest(function: PriceFunction, start: int, stop: int, quantity: int) -> int:
+    """The most that ``quantity`` can cost when it starts anywhere in [start, stop],
+    in nanos, rounded up: what a quote says and a hold takes."""
+    most = 0
+    for at in function.peaks(start, stop, quantity):
+        numerator, denominator = function.between(at, at + quantity)
+        most = max(most, -(-numerator // denominator))
+    return most
+
+
+def parted(function: PriceFunction, start: int, stop: int, quantity: int) -> int:
+    """The most that ``quantity`` can cost when it is used in parts, at any places in
+    [start, stop] and times at which this price holds, in nanos, rounded up."""
+    keep: Ratio = 1, 1
+    if isinstance(function, Discounted):
+        keep = function.keep
+        function = function.function
+    match function:
+        case Flat():
+            nanos, per = function.nanos, function.per
+        case Package():
+            nanos, per = function.nanos, 1  # each part may begin one
+        case Graduated():
+            nanos, per, floor = 0, 1, 0
+            for tier in function.tiers:
+                reached = floor < stop and (tier.up_to is None or tier.up_to > start)
+                if reached and tier.nanos * per > nanos * tier.per:
+                    nanos, per = tier.nanos, tier.per
+                floor = tier.up_to or floor
+    return -(-quantity * nanos * keep[0] // (per * keep[1]))
+
+
+def price_json(price: Price) -> dict[str, object]:
+    """A price as a book keeps it."""
+    function = price.function
+    match function:
+        case Flat():
+            shape: dict[str, object] = {"flat": [function.nanos, function.per]}
+        case Graduated():
+            shape = {"graduated": [[t.up_to, t.nanos, t.per] for t in function.tiers]}
+        case Package():
+            shape = {"package": [function.nanos, function.size]}
+        case Discounted():
+            raise InvalidCommand("function", function, "a price; a book says its discounts apart")
+    return shape | {"unit": price.unit, "minimum": price.minimum, "increment": price.increment}
+
+
+def load_price(data: dict[str, object]) -> Price:
+    """The price of a :func:`price_json`."""
+    function: PriceFunction
+    if "flat" in data:
+        function = Flat(*cast("list[int]", data["flat"]))
+    elif "graduated" in data:
+        tiers = cast("list[tuple[int | None, int, int]]", data["graduated"])
+        function = Graduated(tuple(Tier(*tier) for tier in tiers))
+    else:
+        function = Package(*cast("list[int]", data["package"]))
+    return Price(
+        function,
+        unit=cast("str", data["unit"]),
+        minimum=cast("int", data["minimum"]),
+        increment=cast("int", data["increment"]),
+    )

@@ -1,0 +1,146 @@
+"""What a store keeps of usage: what was measured, counted, and added up.
+
+Immutable facts are tuples or frozen; the state that decisions change is plain
+mutable ``define``: a loaded copy belongs to the batch that loaded it.
+Amounts are nanos, times microseconds since 1970, quantities unbounded integers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from attrs import define, field
+
+from billing_core.values.text import quoted
+
+__all__ = ["UNCOUNTED", "Cell", "CellKey", "Counter", "Item", "Line", "UsageRecord", "usage_text"]
+
+
+class Line(NamedTuple):
+    """One priced component of a usage record, with all that its arithmetic needs.
+
+    ``quantity`` is what was measured, ``billed`` what the minimum and increment made
+    of it.  ``version``: the price book's version and digest; empty for a fixed amount,
+    None for unpriced.  ``counter`` and the carried fraction of a nano
+    (``carry``/``carry_of``) are those *before* this line.
+    """
+
+    component: str
+    quantity: int
+    billed: int
+    payer: str
+    amount: int
+    version: str | None
+    counter: int = 0
+    carry: int = 0
+    carry_of: int = 1
+
+
+class UsageRecord(NamedTuple):
+    """What one entry used, at one time.  ``requests``: how many it stands for (1, or 0
+    where it corrects an earlier one).  ``member``: surrogate id, 0 for none."""
+
+    occurred_at: int
+    member: int
+    resource: str
+    item: str | None
+    requests: int
+    lines: tuple[Line, ...]
+    project: str | None = None
+
+
+def usage_text(usage: UsageRecord) -> str:
+    occurred_at, member, resource, item, requests, lines, project = usage
+    priced = [
+        f'[{quoted(component)},{quantity},{billed},"{payer}",{amount},'
+        f"{'null' if version is None else quoted(version)},{counter},{carry},{carry_of}]"
+        for component, quantity, billed, payer, amount, version, counter, carry, carry_of in lines
+    ]
+    return (
+        f"[{occurred_at},{member},{quoted(resource)},{'null' if item is None else quoted(item)},"
+        f"{requests},[{','.join(priced)}],{'null' if project is None else quoted(project)}]"
+    )
+
+
+@define
+class Counter:
+    """Cumulative quantities of a resource in one billing period.
+
+    ``components``: name → ``[quantity, carry, carry_of, held]``; ``held`` is what open
+    holds announced.
+    """
+
+    resource: str
+    start: int
+    components: dict[str, list[int]] = field(factory=dict)
+
+    def copy(self) -> Counter:
+        """One that may be changed apart from this."""
+        components = {name: standing[:] for name, standing in self.components.items()}
+        return Counter(self.resource, self.start, components)
+
+
+@define
+class Item:
+    """One run or call: component → ``[raw, billed, version at its start]``.
+
+    Where that version has a minimum or an increment, what follows says where it was billed:
+    the start of a billing period and how much in that, by time; nothing of one that the version
+    before had begun.
+    """
+
+    item: str
+    resource: str
+    components: dict[str, list[int | str]] = field(factory=dict)
+
+
+UNCOUNTED = ""
+"""In place of a component: the part that counted an item's request was undone; the next one
+counts it.  No component has this name."""
+
+
+class CellKey(NamedTuple):
+    """A rollup cell: ``grain`` is ``hour``, ``day`` or ``period``; ``start`` its beginning."""
+
+    grain: str
+    member: int
+    start: int
+    resource: str
+    payer: str
+
+
+@define
+class Cell:
+    """Sums over usage records: requests, nanos, and component → ``[quantity, nanos]``."""
+
+    requests: int = 0
+    amount: int = 0
+    components: dict[str, list[int]] = field(factory=dict)
+
+    def add(self, other: Cell) -> None:
+        self.requests += other.requests
+        self.amount += other.amount
+        mine = self.components
+        for name, (quantity, amount) in other.components.items():
+            sums = mine.get(name)  # as add_part: a report adds up very many
+            if sums is None:
+                mine[name] = [quantity, amount]
+            else:
+                sums[0] += quantity
+                sums[1] += amount
+
+    def add_record(self, usage: UsageRecord, payer: str) -> None:
+        """Add what one payer has of a record."""
+        self.requests += usage.requests
+        for line in usage.lines:
+            if line.payer == payer:
+                self.amount += line.amount
+                self.add_part(line.component, line.quantity, line.amount)
+
+    def add_part(self, component: str, quantity: int, amount: int) -> None:
+        sums = self.components.get(component)
+        if sums is None:
+            self.components[component] = [quantity, amount]
+        else:
+            sums[0] += quantity
+            sums[1] += amount

@@ -1,0 +1,176 @@
+"""From a charge to its usage, price version, arithmetic and lots.  Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from attrs import frozen
+
+from billing_core.pricing.catalogue import Catalogue
+from billing_core.pricing.rating import describe
+from billing_core.records.ledger import Charge, Entry, Lot
+from billing_core.records.usage import Line
+from billing_core.values.money import decimal_text
+from billing_core.values.times import moment
+from billing_core.values.usage import CUSTOMER
+
+__all__ = ["ExplainedLine", "Explanation", "Payment", "explain"]
+
+
+@frozen
+class ExplainedLine:
+    """One component: what was measured and billed, by which price, and how it adds up."""
+
+    component: str
+    quantity: int
+    billed: int
+    payer: str
+    amount: int
+    version: str | None
+    price: str
+    arithmetic: str
+
+
+@frozen
+class Payment:
+    """What a lot paid, less what went back to it.  ``how``: ``capture`` (from the hold),
+    ``charge`` (from what was available), ``repayment`` (later, of debt)."""
+
+    lot: int
+    kind: str
+    amount: int
+    how: str
+
+
+@frozen
+class Explanation:
+    """Everything behind one charge; amounts in nanos.  ``override``: an operator named a price
+    version that would not have applied."""
+
+    org: str
+    charge: int
+    key: str
+    currency: str
+    at: datetime
+    recorded_at: datetime
+    occurred_at: datetime
+    member: str | None
+    resource: str
+    amount: int
+    lines: tuple[ExplainedLine, ...]
+    payments: tuple[Payment, ...]
+    unpaid: int
+    reversed: int
+    priced_by: int | None
+    override: bool = False
+
+    def __str__(self) -> str:
+        text = [
+            f"charge {self.charge} of org {self.org}: {decimal_text(self.amount)} {self.currency}",
+            f"  for {self.resource}" + (f", member {self.member}" if self.member else ""),
+            f"  occurred {self.occurred_at.isoformat()}, decided {self.at.isoformat()}",
+        ]
+        for line in self.lines:
+            text.append(f"  {line.component}: {line.quantity} -> {decimal_text(line.amount)}")
+            if line.price:
+                text.append(f"    {line.price}  ({line.version})")
+            text.append(f"    {line.arithmetic}")
+        text += [
+            f"  paid {decimal_text(payment.amount)} by lot {payment.lot} "
+            f"({payment.kind}, {payment.how})"
+            for payment in self.payments
+        ]
+        if self.unpaid:
+            text.append(f"  unpaid {decimal_text(self.unpaid)}")
+        if self.reversed:
+            text.append(f"  reversed {decimal_text(self.reversed)}")
+        if self.override:
+            text.append("  priced by an operator's override")
+        if self.priced_by is not None:
+            text.append(f"  priced later by entry {self.priced_by}")
+        return "\n".join(text)
+
+
+def explain(
+    entry: Entry,
+    story: Charge,
+    catalogue: Catalogue,
+    currency: str,
+    lots: Mapping[int, Lot],
+    member: str | None,
+) -> Explanation:
+    """The explanation of a charge's entry.  ``story``: what became of it since."""
+    usage = entry.usage
+    assert usage is not None, "a charge has a usage record"
+    # The story's payments are the entry's own, then repayments, less what went back.
+    own = [each.kind for each in entry.transfers if each.kind in ("capture", "charge")]
+    payments = [
+        Payment(lot, lots[lot].kind, amount, own[index] if index < len(own) else "repayment")
+        for index, (lot, amount) in enumerate(story.payments)
+    ]
+    # Undoing other usage lowers what this one costs: that has come back as well.
+    back = story.reversed
+    if entry.op != "piece":
+        back += entry.amount - story.amount
+    return Explanation(
+        org=entry.org,
+        charge=entry.seq,
+        key=entry.key.partition(":")[2],
+        currency=currency,
+        at=moment(entry.at),
+        recorded_at=moment(entry.recorded_at),
+        occurred_at=moment(usage.occurred_at),
+        member=member,
+        resource=usage.resource,
+        amount=entry.amount,
+        lines=tuple(
+            _line(line, catalogue, currency, usage.resource, entry.org) for line in usage.lines
+        ),
+        payments=tuple(payments),
+        unpaid=story.unpaid,
+        reversed=back,
+        priced_by=story.priced,
+        override=entry.op == "price" and bool(json.loads(entry.content).get("override")),
+    )
+
+
+def _line(
+    line: Line, catalogue: Catalogue, currency: str, resource: str, org: str
+) -> ExplainedLine:
+    price = ""
+    version = line.version or None
+    if line.payer == CUSTOMER:
+        arithmetic = "on the customer's own key: recorded, not charged"
+    elif line.version is None:
+        arithmetic = "no price was in force: recorded, to be priced"
+    elif line.version == "":
+        arithmetic = f"a fixed amount: {decimal_text(line.amount)}"
+    elif any(book.org not in (None, org) for book in catalogue.books_of(line.version)):
+        # An operator named it; what another customer pays, and its book, are not to be shown.
+        version = None
+        arithmetic = f"by a price that is another org's own: {line.amount} nanos"
+    else:
+        priced = catalogue.priced_by(line.version, currency, resource, line.component)
+        if priced is None:
+            arithmetic = f"price version {line.version} is not on record"
+        else:
+            price = describe(priced.price, currency)
+            cost = priced.price.function.between(line.counter, line.counter + line.billed)
+            counted = "" if line.billed == line.quantity else f", {line.billed} billed"
+            arithmetic = (
+                f"{line.quantity} {priced.price.unit}{counted}, from {line.counter}: "
+                f"floor({line.carry}/{line.carry_of} + {cost[0]}/{cost[1]}) "
+                f"= {line.amount} nanos"
+            )
+    return ExplainedLine(
+        line.component,
+        line.quantity,
+        line.billed,
+        line.payer,
+        line.amount,
+        version,
+        price,
+        arithmetic,
+    )

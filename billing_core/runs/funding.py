@@ -1,0 +1,267 @@
+"""Until when credit funds a run, and of which lots that time is held.
+
+A run is funded at the dearest price that it can meet under what is published.  A lot counts
+for the time that it may pay for alone: not beyond its expiry, an allowance within its billing
+period, which may be the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from billing_core.charging.allowances import grant_ahead, next_allowance
+from billing_core.charging.limits import Bound, Use, bound, quota_left, room
+from billing_core.errors import UnknownPrice
+from billing_core.ledger.inputs import NeedMore, of_each
+from billing_core.ledger.ledger import Ledger, covers, spending_order
+from billing_core.pricing.catalogue import Priced
+from billing_core.records.ledger import Hold, Lot
+from billing_core.records.usage import Item
+from billing_core.runs.demand import Demand, Part
+from billing_core.values.times import Window
+from billing_core.values.usage import PLATFORM
+
+__all__ = ["Funding", "demand", "fund", "reserve", "unfunded"]
+
+
+class Funding(NamedTuple):
+    """``until`` when a run is funded, what ``bound_by`` keeps it from being later
+    (``balance``, ``lot_expiry``, a limit's name, ``quota``, ``horizon`` or ``asked``), and the
+    ``parts`` of lots that fund it.  ``ahead``: one of them, to be granted first."""
+
+    until: int
+    bound_by: str
+    parts: list[list[int]]
+    ahead: Lot | None = None
+
+
+def demand(
+    ledger: Ledger,
+    resource: str,
+    spec: Iterable[tuple[str, int, str]],
+    item: Item,
+    span: Window,
+    *,
+    strict: bool = False,
+) -> Demand:
+    """What a run asks for in a span.  A component without a price counts nothing, or, with
+    ``strict``, raises UnknownPrice."""
+    account, catalogue = ledger.account, ledger.catalogue
+    currency = account.currency
+    times = [span.start, *catalogue.changes(currency, resource, account.org, *span)]
+    parts: list[Part] = []
+    for component, rate, payer in spec:
+        if payer != PLATFORM:
+            continue
+        idle = _part(ledger, resource, f"suspended_{component}", rate, item, times)
+        part = _part(ledger, resource, component, rate, item, times)
+        if part is not None:
+            parts.append(part._replace(idle=idle))
+            continue
+        if strict and not ledger.terms.fresh:
+            raise NeedMore(None)
+        if strict:
+            audiences = ledger.audiences(span.start)
+            expected = catalogue.expected(currency, resource, span.start, audiences)
+            raise UnknownPrice("spec", f"{component} of {resource}", expected)
+        if idle is not None:
+            parts.append(idle)
+    ends: list[int] = []
+    at = ledger.period(span.start).end
+    while at < span.end:
+        ends.append(at - span.start)
+        at = ledger.period(at).end
+    return Demand(tuple(parts), tuple(ends))
+
+
+def _part(
+    ledger: Ledger, resource: str, component: str, rate: int, item: Item, times: Iterable[int]
+) -> Part | None:
+    """A component at every price that it may have at these times; None without any."""
+    account, catalogue = ledger.account, ledger.catalogue
+    found: list[Priced] = []
+    for time in times:
+        # A subscription may end at any time, and its prices with it.
+        for audiences in {ledger.audiences(time), catalogue.audiences(account.org, None)}:
+            priced = catalogue.price(account.currency, resource, component, time, audiences)
+            if priced is not None and priced not in found:
+                found.append(priced)
+    if not found:
+        return None
+    raw, billed, version = item.components.get(component, (0, 0, found[0].version))[:3]
+    known = catalogue.priced_by(str(version), account.currency, resource, component)
+    first = known or found[0]
+    functions = tuple(each.price.function for each in found)
+    least, step = first.price.minimum, first.price.increment
+    return Part(component, rate, int(raw), int(billed), least, step, functions)
+
+
+class _Purse(NamedTuple):
+    """What of each lot is free for a run: unreserved, or its own hold's."""
+
+    ledger: Ledger
+    use: Use
+    want: Demand
+    lots: dict[int, Lot]  # in spending order
+    free: dict[int, int]
+    edges: list[int]  # times at which some lot can no longer pay, or not yet
+    ahead: Lot | None  # the next period's allowance, if it is reached and was not granted yet
+    costs: dict[int, int]  # what the time up to an edge costs: it is looked at again and again
+
+    def plan(self, until: int) -> list[list[int]] | None:
+        """The lots that pay for the time up to ``until``, the latest of it first: what may
+        pay late may also pay early, but for the next period's allowance, which so comes first."""
+        start = self.use.at
+        lots = [*self.of_next_period(), *self.lots.values()]
+        edges = [start, *(edge for edge in self.edges if start < edge < until), until]
+        costs = [self.cost(edge) for edge in edges]
+        left, taken = dict(self.free), dict.fromkeys(self.free, 0)
+        for index in range(len(edges) - 1, 0, -1):
+            need = costs[index] - costs[index - 1]
+            for lot in lots if need else ():
+                if not left[lot.lot]:
+                    continue
+                if lot.expires_at is not None and lot.expires_at < edges[index]:
+                    continue
+                if self.ledger.may_pay(lot, self.use.resource, edges[index - 1]):
+                    part = min(left[lot.lot], need)
+                    left[lot.lot] -= part
+                    taken[lot.lot] += part
+                    need -= part
+                    if not need:
+                        break
+            if need:
+                return None
+        return [[lot, amount] for lot, amount in taken.items() if amount]
+
+    def cost(self, until: int) -> int:
+        if until not in self.costs:
+            self.costs[until] = self.want.cost(until - self.use.at)
+        return self.costs[until]
+
+    def of_next_period(self) -> list[Lot]:
+        return [lot for lot in self.lots.values() if lot.period and lot.period > self.use.at]
+
+    def funding(self, until: int, why: str) -> Funding:
+        parts = self.plan(until) or [] if until > self.use.at else []
+        ahead = self.ahead
+        granted = ahead is None or all(part[0] != ahead.lot for part in parts)
+        return Funding(until, why, parts, None if granted else ahead)
+
+
+def _purse(ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int) -> _Purse:
+    lots: dict[int, Lot] = {}
+    edges: set[int] = set()
+    reached = ledger.period(ledger.time).end < end
+    ahead = next_allowance(ledger) if reached else None
+    every = ledger.lots if ahead is None else sorted([*ledger.lots, ahead], key=spending_order)
+    own = {} if hold is None else {part[0]: part[1] for part in hold.parts}
+    for lot in every:
+        if not covers(lot.scope, use.resource):
+            continue
+        if ledger.ended(lot) and (lot.lot not in own or (lot.expires_at or 0) <= use.at):
+            continue
+        if lot.period is not None and lot.period < ledger.period(use.at).start:
+            continue
+        lots[lot.lot] = lot
+        if lot.expires_at is not None:
+            edges.add(lot.expires_at)
+    # Of a lot that has ended since, it is the run's own part that pays for what was before.
+    free = {
+        number: own.get(number, 0) + (0 if ledger.ended(lot) else lot.remainder - lot.reserved)
+        for number, lot in lots.items()
+    }
+    at = ledger.period(use.at).end
+    while at < end:
+        edges.add(at)
+        at = ledger.period(at).end
+    return _Purse(ledger, use, want, lots, free, sorted(edges), ahead, {})
+
+
+def fund(ledger: Ledger, use: Use, want: Demand, end: int, why: str, hold: Hold | None) -> Funding:
+    """How far from ``use.at`` towards ``end`` credit, limits and quotas fund a run.  What its
+    ``hold`` has counts as free.  Nothing changes."""
+    purse = _purse(ledger, use, want, hold, end)
+    stops = _stops(ledger, use, purse, hold)
+
+    def stopped(until: int) -> str | None:
+        for stop, name in stops:
+            if stop(until - use.at):
+                return name
+        return "lot_expiry" if purse.plan(until) is None else None
+
+    if end <= use.at:
+        return Funding(use.at, why, [])
+    if stopped(end) is None:
+        return purse.funding(end, why)
+    low, high = use.at, end
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if stopped(middle) is None else (low, middle)
+    return purse.funding(low, stopped(high) or why)
+
+
+def _stops(
+    ledger: Ledger, use: Use, purse: _Purse, hold: Hold | None
+) -> list[tuple[Callable[[int], bool], str]]:
+    """What may stop a run after so many microseconds, and its name."""
+    want = purse.want
+    own = 0 if hold is None else sum(part[1] for part in hold.parts)
+    credit = sum(purse.free.values()) - ledger.account.debt
+    early = ledger.period(use.at).end - use.at
+    at_once = credit - sum(purse.free[lot.lot] for lot in purse.of_next_period())
+
+    def spent(us: int) -> bool:
+        return want.cost(us) > max(0, credit) or want.cost(min(us, early)) > max(0, at_once)
+
+    stops: list[tuple[Callable[[int], bool], str]] = []
+    limit = room(ledger, use)
+    if limit is not None:
+        left = own - limit.shortfall
+        stops.append((lambda us: want.cost(us) > max(0, left), limit.limit))
+    bounded = of_each(
+        lambda period: quota_left(ledger, use.resource or "", want.quantities(0), period.start),
+        ledger.periods(use.at, use.until),
+    )
+    if any(bounded):
+        mine: dict[tuple[int, str], int] = {}
+        if hold is not None:
+            mine = {(start, part): quantity for start, part, quantity in hold.counted}
+        starts = [period.start for period in ledger.periods(use.at, use.until)]
+
+        def over(us: int) -> bool:
+            return any(
+                asked[component] > most + mine.get((start, component), 0)
+                for start, asked, left in zip(starts, want.by_period(us), bounded, strict=False)
+                for component, most in left.items()
+            )
+
+        stops.append((over, "quota"))
+    stops.append((spent, "balance"))
+    return stops
+
+
+def unfunded(ledger: Ledger, use: Use, want: Demand, us: int) -> Bound:
+    """Why not even so many microseconds can be funded."""
+    cost = want.cost(us)
+    asked = use._replace(billed=want.quantities(us).items())
+    return bound(ledger, asked, cost) or Bound("balance", cost)
+
+
+def reserve(ledger: Ledger, hold: Hold, found: Funding) -> None:
+    """Let a hold have these parts of lots instead of what it has."""
+    if found.ahead is not None:
+        grant_ahead(ledger, found.ahead)
+    more = {number: -amount for number, amount in hold.parts}
+    for number, amount in found.parts:
+        more[number] = more.get(number, 0) + amount
+    for number, amount in more.items():
+        if amount > 0:
+            lot = ledger.state.lots[number]
+            lot.reserved += amount
+            ledger.changes.lots[number] = lot
+        elif amount < 0:
+            ledger.let_go(number, -amount)
+    hold.parts = found.parts
+    ledger.changes.holds[hold.key] = hold

@@ -1,0 +1,510 @@
+"""What each command does to a sandbox run.
+
+Measured time is never refused: whatever arrives late, twice or out of order, what is posted of
+a run is its running time up to where it is settled, each microsecond once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import copy, deepcopy
+from typing import Any
+
+from billing_core.charging.context import Ask, finish, refuse, refused
+from billing_core.charging.expiry import free, lapse
+from billing_core.charging.holds import announce
+from billing_core.charging.limits import Use, hold_spending
+from billing_core.charging.time_charges import Piece, Whose, forgive, post, repost, windows
+from billing_core.commands.base import Command
+from billing_core.commands.outcomes import Outcome
+from billing_core.commands.runs import (
+    CloseSilentRun,
+    ForgiveRun,
+    Heartbeat,
+    ResumeRun,
+    SettleRun,
+    StartRun,
+    StopRun,
+    SuspendRun,
+    UndoForgiveness,
+)
+from billing_core.errors import Conflict, InvalidCommand, NotFound
+from billing_core.ledger.debts import repay
+from billing_core.ledger.inputs import NeedMore
+from billing_core.ledger.ledger import FOREVER, Ledger
+from billing_core.ports.state import Wanted
+from billing_core.records.ledger import Hold
+from billing_core.records.runs import Run
+from billing_core.records.usage import Item, Line, UsageRecord
+from billing_core.runs.demand import Demand, Measure, measure
+from billing_core.runs.funding import Funding, demand, fund, reserve, unfunded
+from billing_core.runs.states import OPEN, moved
+from billing_core.values.times import DAY, Window, duration, micros, moment
+from billing_core.values.usage import Payer
+
+__all__ = ["RUN_HANDLERS", "demand_of", "end_runs", "unposted", "want_run"]
+
+_SECOND = 1_000_000
+_TOLD = ("seen_at", "ended_at", "swept", "warned", "suspensions")
+"""What an entry says of a run where it changed, beside how it stands."""
+
+
+def want_run(want: Wanted, command: Any, at: int, now: int) -> None:
+    """What a store must load for a command about a run."""
+    occurred = command.occurred_at
+    time = at if occurred is None else micros("occurred_at", occurred)
+    want.holds.add(f"run:{command.run}")
+    if isinstance(command, StartRun):
+        resource = command.spec.resource
+        first, _ = want.counters.get(resource, (time, time))
+        # What follows in the batch may charge it in any later period.
+        want.counters[resource] = min(first, time), FOREVER
+        want.items.add((f"run:{command.run}", resource))
+    latest = max(time, at)  # from then on it is funded
+    if isinstance(command, (ForgiveRun, UndoForgiveness)):
+        time = latest = 0  # all of the run's periods
+    else:
+        ahead = duration("ahead", command.ahead) if isinstance(command, StartRun) else 0
+        first, last = want.times or (time, time)
+        want.times = min(first, time), max(last, min(latest + ahead, max(latest, now) + DAY))
+    first, last = want.runs.get(command.run, (time, time))
+    want.runs[command.run] = min(first, time), max(last, latest)
+
+
+# -- what handlers share --------------------------------------------------------
+
+
+def _occurred(ask: Ask) -> int:
+    occurred = ask.command.occurred_at
+    return ask.at if occurred is None else micros("occurred_at", occurred)
+
+
+class _Change:
+    """A run that a command changes."""
+
+    def __init__(self, ledger: Ledger, ask: Ask, run: Run) -> None:
+        self.ledger, self.ask, self.run = ledger, ask, run
+        self.was: dict[str, Any] = {name: deepcopy(getattr(run, name)) for name in _TOLD}
+        self.hold = ledger.state.holds.get(run.item)
+        self.effects: dict[str, Any] = {}
+        self.charged = 0
+        self.counted = UsageRecord(0, 0, "", None, 0, ())
+
+    @property
+    def whose(self) -> Whose:
+        run = self.run
+        return Whose(run, self.hold, self.ask.time, run.member, run.project)
+
+    def post(self, span: Window, before: Callable[[Window], Measure] | None, end: int) -> None:
+        """Post a span's time as the run has it now, less what was posted ``before``."""
+        run, pieces = self.run, []
+        for window in windows(self.ledger, run.resource, span):
+            more = measure(window, run.suspensions, end)
+            if before is not None:
+                more = more.less(before(window))
+            pieces += _pieces(self.ledger, run, window.end - 1, more)
+        self.charged += post(self.ledger, self.whose, pieces)
+
+    def settle(self, to: int) -> None:
+        """Post what accrued up to a time."""
+        run = self.run
+        if to > run.settled_to:
+            self.ledger.measure(run.settled_to, to)
+            self.post(Window(run.settled_to, to), None, FOREVER)
+            run.settled_to = to
+
+    def end_at(self, end: int, *, swept: bool = False) -> None:
+        """The run has ended: what was posted beyond that is given back.  One that was swept
+        may have lived longer: as it was then, suspended or not."""
+        run = self.run
+        self.ledger.measure(run.settled_to, end)
+        run.seen_at = max(run.seen_at, end)
+        suspended = run.suspensions
+        if end < run.settled_to:
+            self.post(
+                Window(end, run.settled_to), lambda each: measure(each, suspended, FOREVER), end
+            )
+            run.settled_to = end
+        run.ended_at = end
+        if not swept:
+            run.suspensions = [
+                [begin, end if until is None else min(until, end)]
+                for begin, until in suspended
+                if (begin or 0) < end
+            ]
+
+    def close(self) -> None:
+        """All of it is posted: it is settled and its hold ends."""
+        run, hold = self.run, self.hold
+        run.state = moved(run.run, run.state, "settle")
+        self.count(1)
+        if hold is not None and hold.state == "open":
+            hold.state = "settled"
+            free(self.ledger, hold)
+            self.effects["ended"] = True
+
+    def count(self, runs: int, forgiven: int = 0) -> None:
+        """One more settled run, or one less, at its end."""
+        run = self.run
+        at = max(run.started_at, (run.ended_at or 0) - 1)
+        lines = (Line("forgiven_runs", forgiven, 0, "platform", 0, ""),) if forgiven else ()
+        before = self.counted.requests
+        self.counted = UsageRecord(
+            at, run.member, run.resource, run.item, before + runs, lines, run.project
+        )
+
+    def renew(self) -> None:
+        """Hold what funds the run for as long as it asks; a deadline never moves back."""
+        run, ledger, hold = self.run, self.ledger, self.hold
+        if run.state != "active" or hold is None or hold.state != "open":
+            return
+        if ledger.account.closed_at is None:
+            self._fund(hold, _funding(ledger, self.ask, run, run.settled_to, hold))
+        if run.bound_by not in ("asked", "horizon"):
+            self.warn()
+
+    def warn(self) -> None:
+        """The deadline nears, or has passed, and was not renewed: told once for each."""
+        run = self.run
+        if run.warned != run.until:
+            run.warned = run.until
+            data = {"run": run.run, "until": run.until, "bound_by": run.bound_by}
+            self.ledger.untold.append(("run_unfunded", data))
+
+    def _fund(self, hold: Hold, found: Funding) -> None:
+        run, ledger = self.run, self.ledger
+        more = sum(part[1] for part in found.parts) - sum(part[1] for part in hold.parts)
+        if found.until > max(run.until, run.settled_to):
+            run.until, run.bound_by = found.until, found.bound_by
+        else:
+            if found.bound_by not in ("asked", "horizon"):
+                run.bound_by = found.bound_by
+            if more <= 0:  # else time reported late has taken of what was held for this deadline
+                return
+        reserve(ledger, hold, found)
+        hold_spending(ledger, hold, more)
+        us = found.until - run.settled_to
+        want = demand_of(ledger, run, Window(run.settled_to, found.until))
+        ledger.uncount(hold)
+        periods = ledger.periods(run.settled_to, found.until)
+        announce(ledger, hold, zip(periods, want.by_period(us), strict=True))
+
+    def finish(self, amount: int | None = None) -> Outcome:
+        """Record it.  What came free repays debt."""
+        run, ledger = self.run, self.ledger
+        repay(ledger)
+        ledger.state.runs[run.run] = ledger.changes.runs[run.run] = run
+        stands = [run.state, self.charged, run.settled_to, run.until, run.bound_by]
+        effects: dict[str, Any] = {"run": run.run, "stands": stands, **self.effects}
+        for name in _TOLD:
+            if name not in self.was or getattr(run, name) != self.was[name]:
+                effects[name] = deepcopy(getattr(run, name))
+        hold = self.hold
+        if hold is not None and hold.state == "open":
+            effects["parts"] = hold.parts
+            if hold.counted:
+                effects["counted"] = hold.counted
+        usage = self.counted if self.counted.requests or self.counted.lines else None
+        amount = abs(self.charged) if amount is None else amount
+        return finish(ledger, self.ask, amount, effects, usage)
+
+
+def _pieces(ledger: Ledger, run: Run, occurred: int, more: Measure) -> list[Piece]:
+    """The quantities of so much more running and suspended time (or less, negative)."""
+    up: list[tuple[str, int, Payer]] = []
+    down: list[tuple[str, int, Payer]] = []
+    account, audiences = ledger.account, ledger.audiences(occurred)
+    for component, rate, who in run.spec:
+        payer: Payer = "customer" if who == "customer" else "platform"
+        quantity = rate * more.running
+        if quantity:
+            (up if quantity > 0 else down).append((component, quantity, payer))
+        if more.suspended:
+            name = f"suspended_{component}"
+            priced = ledger.catalogue.price(
+                account.currency, run.resource, name, occurred, audiences
+            )
+            if priced is not None:
+                quantity = rate * more.suspended
+                (up if quantity > 0 else down).append((name, quantity, payer))
+    return [
+        Piece(occurred, tuple(sorted(down)), min(0, more.running)),
+        Piece(occurred, tuple(sorted(up)), max(0, more.running)),
+    ]
+
+
+def unposted(ledger: Ledger, run: Run, at: int) -> list[Piece]:
+    """What has accrued of a run by a time and is not posted."""
+    end = at if run.ended_at is None else min(at, run.ended_at)
+    found: list[Piece] = []
+    for window in windows(ledger, run.resource, Window(run.settled_to, end)):
+        found += _pieces(ledger, run, window.end - 1, measure(window, run.suspensions, FOREVER))
+    return [piece for piece in found if piece.us > 0 or piece.parts]
+
+
+def demand_of(ledger: Ledger, run: Run, span: Window) -> Demand:
+    """What a run asks for in a span, from how it stands."""
+    item = ledger.item(run.item, run.resource) or Item(run.item, run.resource)
+    return demand(ledger, run.resource, run.spec, item, span)
+
+
+def _horizon(ledger: Ledger, ask: Ask, run: Run, start: int) -> tuple[int, str]:
+    """How far a run may be funded from a time on, by a clock that may be ahead; and why no
+    further."""
+    asked = max(max(ask.at, start) + run.ahead, run.until)
+    known = ledger.terms.now + ledger.terms.horizon
+    return (asked, "asked") if asked <= known else (known, "horizon")
+
+
+def _funding(ledger: Ledger, ask: Ask, run: Run, start: int, hold: Hold | None) -> Funding:
+    end, why = _horizon(ledger, ask, run, start)
+    want = demand_of(ledger, run, Window(start, max(start, end)))
+    use = Use(run.member, run.project, run.resource, start, until=end)
+    return fund(ledger, use, want, end, why, hold)
+
+
+def _change(ledger: Ledger, ask: Ask) -> _Change:
+    name = ask.command.run
+    run = ledger.state.runs.get(name)
+    if run is None:
+        raise NotFound("run", name, "a run is named by the key of its start")
+    return _Change(ledger, ask, copy(run))  # one that fails has changed nothing
+
+
+# -- the commands ---------------------------------------------------------------
+
+
+def start(ledger: Ledger, ask: Ask) -> Outcome:
+    command: StartRun = ask.command
+    spec, began = command.spec, _occurred(ask)
+    state = moved(command.run, "", "start")
+    run = Run(
+        command.run, spec.resource, spec.parts, ask.member, command.project, command.reference,
+        duration("ahead", command.ahead), state, began, began, began, began, "asked",
+    )  # fmt: skip
+    item = ledger.item(run.item, run.resource) or Item(run.item, run.resource)
+    end, _ = _horizon(ledger, ask, run, began)
+    span = Window(began, max(began, end))
+    want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)
+    lapse(ledger, ask.time)
+    least = min(duration("least", command.least), max(1, end - began))
+    funding = _funding(ledger, ask, run, began, None)
+    if funding.until < began + least:
+        use = Use(ask.member, command.project, spec.resource, began, until=began + least)
+        return refused(command.org, command.key, unfunded(ledger, use, want, least), ask.time)
+    change = _Change(ledger, ask, run)
+    hold = Hold(run.item, run.resource, FOREVER, "open", [], [], run.member, run.project)
+    change.hold = ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
+    change.was = {}
+    ledger.will_lapse(FOREVER)
+    change.renew()
+    return change.finish(sum(part[1] for part in hold.parts))
+
+
+def heartbeat(ledger: Ledger, ask: Ask) -> Outcome:
+    change, seen = _change(ledger, ask), _occurred(ask)
+    run = change.run
+    run.state = moved(run.run, run.state, "heartbeat")
+    lapse(ledger, ask.time)
+    if run.state in OPEN:
+        run.seen_at = max(run.seen_at, seen)
+        change.settle(seen)
+        change.renew()
+    elif run.swept and seen > (run.ended_at or 0):
+        change.settle(seen)  # it lived longer than was known
+        run.seen_at = run.ended_at = seen
+    return change.finish()
+
+
+def suspend(ledger: Ledger, ask: Ask) -> Outcome:
+    command: SuspendRun = ask.command
+    change = _change(ledger, ask)
+    run = change.run
+    until = None if command.until is None else micros("until", command.until)
+    if until is not None and until > ledger.terms.now + ledger.terms.tolerance:
+        raise InvalidCommand("until", moment(until).isoformat(), "a time that has come")
+    begin = max(_occurred(ask), run.started_at)
+    state = run.state
+    if until is None or state not in OPEN:
+        state = moved(run.run, state, "suspend")
+    lapse(ledger, ask.time)
+    if run.ended_at is not None:
+        until = run.ended_at if until is None else min(until, run.ended_at)
+    else:
+        ledger.measure(run.settled_to, until or 0)
+        run.seen_at = max(run.seen_at, begin, until or 0)
+        change.settle(begin)
+    if until is None or begin < until:
+        suspended = run.suspensions
+        run.suspensions = _joined([*suspended, [begin, until]])
+        span = Window(begin, run.settled_to if until is None else min(until, run.settled_to))
+        change.post(span, lambda each: measure(each, suspended, FOREVER), FOREVER)
+    run.state = state
+    return change.finish()
+
+
+def _joined(spans: list[list[int | None]]) -> list[list[int | None]]:
+    """The same time as sorted spans of which none touches another."""
+    joined: list[list[int | None]] = []
+    for begin, until in sorted(spans, key=lambda each: each[0] or 0):
+        last = joined[-1] if joined else None
+        if last is None or (last[1] is not None and last[1] < (begin or 0)):
+            joined.append([begin, until])
+        elif last[1] is not None and (until is None or until > last[1]):
+            last[1] = until
+    return joined
+
+
+def resume(ledger: Ledger, ask: Ask) -> Outcome:
+    change = _change(ledger, ask)
+    run, command = change.run, ask.command
+    state = moved(run.run, run.state, "resume")
+    lapse(ledger, ask.time)
+    suspended = run.suspensions
+    begin = suspended[-1][0] or 0
+    again = max(_occurred(ask), begin)
+    funding = _funding(ledger, ask, run, again, change.hold)
+    if funding.until < again + _SECOND and funding.bound_by not in ("asked", "horizon"):
+        want = demand_of(ledger, run, Window(again, again + _SECOND))
+        use = Use(run.member, run.project, run.resource, again)
+        return refused(command.org, command.key, unfunded(ledger, use, want, _SECOND), ask.time)
+    run.state = state
+    run.seen_at = max(run.seen_at, again)
+    change.settle(again)
+    ended: list[list[int | None]] = [[begin, again]] if begin < again else []
+    run.suspensions = suspended[:-1] + ended
+    span = Window(again, run.settled_to)
+    change.post(span, lambda each: measure(each, suspended, FOREVER), FOREVER)
+    change.renew()
+    return change.finish()
+
+
+def stop(ledger: Ledger, ask: Ask) -> Outcome:
+    change = _change(ledger, ask)
+    run, end = change.run, max(_occurred(ask), change.run.started_at)
+    was_open, state = run.open, moved(run.run, run.state, "stop")
+    lapse(ledger, ask.time)
+    if was_open:
+        change.end_at(end)
+        run.state = state
+        if ask.command.settle:
+            change.settle(end)
+            change.close()
+    elif run.swept:
+        change.settle(end)  # where it lived longer than was known
+        change.end_at(end)
+        run.swept = False
+    return change.finish()
+
+
+def settle_run(ledger: Ledger, ask: Ask) -> Outcome:
+    change = _change(ledger, ask)
+    run = change.run
+    moved(run.run, run.state, "settle")
+    lapse(ledger, ask.time)
+    change.settle(run.ended_at or run.settled_to)
+    change.close()
+    return change.finish()
+
+
+def end_runs(ledger: Ledger, ask: Ask) -> None:
+    """The account is being closed: every run that has a hold ends now, as a sweep ends it at its
+    last sign of life, or is settled where it had been stopped.  An entry of its own for each.
+    What is told of it later is still charged."""
+    holds = ledger.state.holds.values()
+    names = [hold.key for hold in holds if hold.state == "open" and hold.key.startswith("run:")]
+    names = sorted(name.removeprefix("run:") for name in names)
+    until = max(ask.time, ledger.terms.now + ledger.terms.tolerance)
+    missing = {name: until for name in names if name not in ledger.state.runs}
+    if missing:
+        raise NeedMore(ledger.org, runs=missing)
+    for name in names:
+        run, key = ledger.state.runs[name], f"{name}@closing"
+        if run.open:
+            since = moment(run.seen_at + 1)
+            command: Command = CloseSilentRun(ledger.org, key, run=name, since=since)
+        else:
+            command = SettleRun(ledger.org, key, run=name)
+        its = Ask(command, f"{command.op}:{key}", command.meaning(None), ask.at, ask.time, 0)
+        if run.open:
+            _close_silent(_change(ledger, its), why="closed")
+        else:
+            settle_run(ledger, its)
+
+
+def sweep(ledger: Ledger, ask: Ask) -> Outcome:
+    command: CloseSilentRun = ask.command
+    change = _change(ledger, ask)
+    run = change.run
+    lapse(ledger, ask.time)
+    since = micros("since", command.since)
+    if not run.open or run.seen_at >= since:
+        return refuse(ask, "not_silent")
+    ledger.believe(since)
+    return _close_silent(change)
+
+
+def _close_silent(change: _Change, **why: str) -> Outcome:
+    """A run ends at its last sign of life, which is told."""
+    run = change.run
+    run.state = moved(run.run, run.state, "sweep")
+    change.end_at(run.seen_at, swept=True)
+    change.settle(run.seen_at)
+    change.close()
+    run.swept = True
+    if run.until < change.ask.time:
+        change.warn()
+    data = {"run": run.run, "seen_at": run.seen_at, **why}
+    change.ledger.untold.append(("run_swept", data))
+    return change.finish()
+
+
+def forgive_run(ledger: Ledger, ask: Ask) -> Outcome:
+    command: ForgiveRun = ask.command
+    change = _change(ledger, ask)
+    run = change.run
+    amount = None if command.amount is None else command.amount.nanos
+    state = moved(run.run, run.state, "forgive" if amount is None else "forgive part")
+    lapse(ledger, ask.time)
+    left = sum(tab.amount - tab.forgiven for tab in run.tabs)
+    if amount is not None and amount > left:
+        return refuse(ask, "over_reversal", amount - left, "charge")
+    ledger.check_room(returned=left if amount is None else amount)
+    pending = run.state == "pending"
+    if pending:
+        change.settle(run.ended_at or run.settled_to)
+    change.charged -= forgive(ledger, change.whose, amount)
+    if pending:
+        change.close()  # not before: what of the hold expires belongs to the command's own entry
+    if amount is None:
+        change.count(-1, 1)
+    run.state = state
+    return change.finish()
+
+
+def undo(ledger: Ledger, ask: Ask) -> Outcome:
+    change = _change(ledger, ask)
+    run = change.run
+    state = moved(run.run, run.state, "undo")
+    if run.state == "settled" and not any(tab.forgiven for tab in run.tabs):
+        raise Conflict(f"nothing of run {run.run!r} is forgiven")
+    ledger.check_room(used=sum(tab.forgiven for tab in run.tabs))
+    lapse(ledger, ask.time)
+    change.charged += repost(ledger, change.whose)
+    if run.state == "forgiven":
+        change.count(1, -1)
+    run.state = state
+    return change.finish()
+
+
+RUN_HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask], Outcome]] = {
+    StartRun: start,
+    Heartbeat: heartbeat,
+    SuspendRun: suspend,
+    ResumeRun: resume,
+    StopRun: stop,
+    SettleRun: settle_run,
+    CloseSilentRun: sweep,
+    ForgiveRun: forgive_run,
+    UndoForgiveness: undo,
+}

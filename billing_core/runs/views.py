@@ -1,0 +1,113 @@
+"""How runs stand and what one would cost, as a customer reads it; pure.  Amounts are nanos."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from attrs import frozen
+
+from billing_core.charging.charges import price_usage
+from billing_core.charging.limits import Use
+from billing_core.ledger.ledger import Ledger
+from billing_core.records.runs import Run
+from billing_core.records.usage import Item
+from billing_core.reports.usage import Running
+from billing_core.runs.demand import measure
+from billing_core.runs.funding import demand, fund
+from billing_core.runs.handlers import unposted
+from billing_core.values.times import Window, moment
+from billing_core.values.usage import Usage
+
+__all__ = ["RunQuote", "RunView", "quoted", "run_view", "running"]
+
+
+@frozen
+class RunQuote:
+    """The most that a run can cost until a time, if it starts now, and what keeps the time
+    from being later; see :class:`RunStands`."""
+
+    amount: int
+    until: datetime
+    bound_by: str
+
+
+@frozen
+class RunView:
+    """A run.  ``us``: microseconds of running time; each comes with its amount: what is
+    settled (less what was forgiven), what was forgiven, and, by an estimate, what is not
+    posted yet."""
+
+    run: str
+    resource: str
+    state: str
+    member: str | None
+    project: str | None
+    reference: str | None
+    started_at: datetime
+    seen_at: datetime
+    ended_at: datetime | None
+    swept: bool
+    settled_to: datetime
+    funded_until: datetime
+    bound_by: str
+    settled_us: int
+    settled: int
+    forgiven_us: int
+    forgiven: int
+    unposted_us: int
+    unposted: int
+
+
+def running(ledger: Ledger, run: Run, window: Window) -> Running:
+    """What of a run's time in a window is not posted yet, and an estimate of its cost."""
+    end = window.end if run.ended_at is None else min(window.end, run.ended_at)
+    span = Window(max(run.settled_to, window.start), end)
+    us = measure(span, run.suspensions, end).running
+    amount = 0
+    for piece in unposted(ledger, run, end):
+        if piece.parts and piece.occurred >= window.start:
+            usage = Usage(run.resource, piece.parts, run.item)
+            amount += price_usage(ledger, usage, piece.occurred).amount
+    return Running(run.member, "pending" if run.state == "pending" else "active", us, amount)
+
+
+def run_view(ledger: Ledger, run: Run, member: str | None, at: int) -> RunView:
+    """A run as it stands at a time."""
+    rest = running(ledger, run, Window(run.started_at, max(at, run.settled_to)))
+    forgiven_us = sum(tab.forgiven_us for tab in run.tabs)
+    forgiven = sum(tab.forgiven for tab in run.tabs)
+    if not run.unsettled:
+        rest = Running(run.member, "active", 0, 0)
+    return RunView(
+        run=run.run,
+        resource=run.resource,
+        state=run.state,
+        member=member,
+        project=run.project,
+        reference=run.reference,
+        started_at=moment(run.started_at),
+        seen_at=moment(run.seen_at),
+        ended_at=None if run.ended_at is None else moment(run.ended_at),
+        swept=run.swept,
+        settled_to=moment(run.settled_to),
+        funded_until=moment(run.until),
+        bound_by=run.bound_by,
+        settled_us=sum(tab.us for tab in run.tabs) - forgiven_us,
+        settled=sum(tab.amount for tab in run.tabs) - forgiven,
+        forgiven_us=forgiven_us,
+        forgiven=forgiven,
+        unposted_us=rest.us,
+        unposted=rest.amount,
+    )
+
+
+def quoted(ledger: Ledger, use: Use, spec: Usage, us: int, *, bounded: bool) -> RunQuote:
+    """What a run from ``use.at`` on can cost for so long, or, not ``bounded``, for as long as
+    credit lasts.  Raises UnknownPrice."""
+    span = Window(use.at, use.at + us)
+    item = Item("", spec.resource)
+    want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)
+    if bounded:
+        return RunQuote(want.cost(us), moment(span.end), "asked")
+    found = fund(ledger, use, want, span.end, "asked", None)
+    return RunQuote(want.cost(found.until - use.at), moment(found.until), found.bound_by)

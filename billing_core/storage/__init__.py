@@ -1,0 +1,1 @@
+"""Workspace storage: bytes over time, billed without gap or overlap."""

@@ -1,0 +1,124 @@
+"""What each command does to a workspace's storage: a step function of bytes over time."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from billing_core.charging.context import Ask, finish
+from billing_core.charging.expiry import lapse
+from billing_core.charging.time_charges import Piece, Whose, post, windows
+from billing_core.commands.base import Command
+from billing_core.commands.outcomes import Outcome
+from billing_core.commands.storage import BillStorage, ReportStorage
+from billing_core.errors import NotFound
+from billing_core.ledger.debts import repay
+from billing_core.ledger.ledger import Ledger
+from billing_core.ports.state import Wanted
+from billing_core.records.storage import Size, Storage
+from billing_core.values.times import Window, micros
+from billing_core.values.usage import PLATFORM
+
+__all__ = ["BYTE_US", "STORAGE_HANDLERS", "integral", "want_storage"]
+
+BYTE_US = "byte_us"
+"""The component of storage: byte-microseconds."""
+
+Steps = list[tuple[int, int]]
+"""``(time, bytes from then on)``, by time."""
+
+
+def want_storage(want: Wanted, command: Any, at: int, now: int) -> None:
+    """What a store must load for a command about storage."""
+    occurred = command.occurred_at
+    time = at if occurred is None else micros("occurred_at", occurred)
+    first, last = want.times or (time, time)
+    want.times = min(first, time), max(last, time)
+    first, last = want.storages.get(command.workspace, (time, time))
+    want.storages[command.workspace] = min(first, time), max(last, time)
+
+
+def integral(steps: Steps, window: Window) -> int:
+    """Byte-microseconds in a window; before the first step there is nothing."""
+    total = 0
+    for index, (begin, size) in enumerate(steps):
+        end = steps[index + 1][0] if index + 1 < len(steps) else window.end
+        total += size * max(0, min(end, window.end) - max(begin, window.start))
+    return total
+
+
+def _steps(ledger: Ledger, workspace: str) -> Steps:
+    sizes = ledger.state.sizes
+    return sorted((at, size) for (name, at), size in sizes.items() if name == workspace)
+
+
+def _post(
+    ledger: Ledger, ask: Ask, storage: Storage, span: Window, amount: Callable[[Window], int]
+) -> int:
+    pieces: list[Piece] = []
+    for window in windows(ledger, storage.resource, span):
+        quantity = amount(window)
+        if quantity:
+            pieces.append(Piece(window.end - 1, ((BYTE_US, quantity, PLATFORM),), 0))
+    return post(ledger, Whose(storage, None, ask.time), pieces)
+
+
+def _finish(ledger: Ledger, ask: Ask, storage: Storage, charged: int) -> Outcome:
+    repay(ledger)
+    name = storage.workspace
+    ledger.state.storages[name] = ledger.changes.storages[name] = storage
+    stands = [charged, storage.size, storage.billed_to]
+    effects = {"workspace": name, "stands": stands, "at": _occurred(ask)}
+    return finish(ledger, ask, abs(charged), effects)
+
+
+def _occurred(ask: Ask) -> int:
+    occurred = ask.command.occurred_at
+    return ask.at if occurred is None else micros("occurred_at", occurred)
+
+
+def report(ledger: Ledger, ask: Ask) -> Outcome:
+    command: ReportStorage = ask.command
+    at, size, name = _occurred(ask), command.size, command.workspace
+    lapse(ledger, ask.time)
+    storage = ledger.state.storages.get(name)
+    if storage is None:
+        storage = Storage(name, at, at, size)
+    steps = _steps(ledger, name)
+    index = bisect_right(steps, at, key=lambda each: each[0])
+    before = steps[index - 1][1] if index else 0
+    end = storage.billed_to
+    if index < len(steps):
+        end = min(end, steps[index][0])
+    # What was billed of the time that this size holds for, is corrected.
+    more = size - before
+    charged = _post(
+        ledger, ask, storage, Window(at, end), lambda each: more * (each.end - each.start)
+    )
+    if at >= storage.sized_at:
+        storage.sized_at, storage.size = at, size
+    ledger.state.sizes[name, at] = size
+    ledger.changes.sizes[name, at] = Size(name, at, size)
+    return _finish(ledger, ask, storage, charged)
+
+
+def bill(ledger: Ledger, ask: Ask) -> Outcome:
+    command: BillStorage = ask.command
+    storage = ledger.state.storages.get(command.workspace)
+    if storage is None:
+        raise NotFound("workspace", command.workspace, "nothing was reported of it")
+    until = _occurred(ask)
+    lapse(ledger, ask.time)
+    steps = _steps(ledger, command.workspace)
+    ledger.measure(storage.billed_to, until)
+    span = Window(storage.billed_to, until)
+    charged = _post(ledger, ask, storage, span, lambda each: integral(steps, each))
+    storage.billed_to = max(storage.billed_to, until)
+    return _finish(ledger, ask, storage, charged)
+
+
+STORAGE_HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask], Outcome]] = {
+    ReportStorage: report,
+    BillStorage: bill,
+}

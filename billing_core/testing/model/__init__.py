@@ -1,0 +1,1 @@
+"""A deliberately naive model of the ledger. It shares no code with what decides."""

@@ -1,0 +1,1 @@
+"""The suite that proves a provider of payments right, for its author to import and run."""

@@ -1,0 +1,1 @@
+"""Faults by what they are of; `planted_faults.py` plants them."""

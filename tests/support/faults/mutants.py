@@ -1,0 +1,328 @@
+"""Faults for `planted_faults.py`: those that mutants found and that no test noticed."""
+
+FOUND = "tests/unit/ledger/test_borders.py::test_"
+FORGED = "tests/unit/audit/test_forged_journal.py::test_a_forged_entry_is_found_and_named"
+
+Planted = tuple[str, str, str, str, tuple[str, ...]]
+
+BY_MUTANTS: list[Planted] = [
+    (
+        "all clawbacks come back where one is undone",
+        "billing_core/topups/clawback.py",
+        "            undone.append([number, part])\n            amount -= part\n",
+        "            undone.append([number, part])\n",
+        (FOUND + "of_two_clawbacks_of_a_payment_only_the_one_undone_comes_back",),
+    ),
+    (
+        "an attempt that was dropped stays open",
+        "billing_core/topups/policy.py",
+        "    if auto.open == topup.topup and not topup.in_flight:",
+        '    if auto.open == topup.topup and not topup.in_flight and after != "dropped":',
+        (FOUND + "an_attempt_that_was_dropped_leaves_room_for_the_next",),
+    ),
+    (
+        "a quarantined payment stops nothing",
+        "billing_core/topups/policy.py",
+        '        stopped(auto, "quarantined")\n    elif',
+        "        pass\n    elif",
+        (FOUND + "a_quarantined_payment_stops_automatic_top_ups",),
+    ),
+    (
+        "a part that was forgiven is forgiven for good",
+        "billing_core/runs/handlers.py",
+        "not any(tab.forgiven for tab in run.tabs)",
+        "any(tab.forgiven for tab in run.tabs)",
+        (FOUND + "a_part_that_was_forgiven_of_a_run_can_be_charged_again",),
+    ),
+    (
+        "an alert waits for a hundredth more",
+        "billing_core/charging/limits.py",
+        "amount * percent <= (spend.amount + more) * 100:",
+        "amount * percent <= (spend.amount + more) * 99:",
+        (FOUND + "an_alert_is_raised_by_the_nano_that_reaches_its_mark",),
+    ),
+    (
+        "undoing looks at no debt",
+        "billing_core/runs/handlers.py",
+        "    ledger.check_room(used=sum(tab.forgiven for tab in run.tabs))\n",
+        "",
+        (FOUND + "undoing_what_was_forgiven_is_refused_where_the_debt_would_leave_64_bits",),
+    ),
+    (
+        "an allowance takes no notice of 64 bits",
+        "billing_core/charging/allowances.py",
+        "    return max(0, min(_included(plan) - had, room))",
+        "    return max(0, _included(plan) - had)",
+        (FOUND + "an_allowance_beside_almost_64_bits_of_credit_is_what_fits",),
+    ),
+    (
+        "another org's keys are found in a large batch",
+        "adapters/billing_adapters/sqlite/loader.py",
+        '    f" WHERE org_id = ? AND key IN',
+        '    f" WHERE org_id = ? OR key IN',
+        (FOUND + "many_keys_at_once_are_those_of_their_own_org",),
+    ),
+    (
+        "an org that its batch has opened is asked for again and again",
+        "billing_core/charging/limits.py",
+        "    if not ledger.new and not windows <= ledger.state.windows:",
+        "    if not windows <= ledger.state.windows:",
+        (
+            "tests/stories/test_billing_gone_wrong.py::test_an_account_can_be_opened_limited_and_charged_in_one_batch",
+        ),
+    ),
+    (
+        "a run's pieces forget its reference",
+        "billing_core/charging/time_charges.py",
+        'said if owner.reference is None else said | {"reference": owner.reference}',
+        "said",
+        (FOUND + "whatever_a_run_is_charged_or_given_back_has_its_reference",),
+    ),
+    (
+        "a piece of minus one is charged",
+        "billing_core/charging/time_charges.py",
+        "    return piece.us < 0 or any(quantity < 0",
+        "    return piece.us < -1 or any(quantity < -1",
+        (
+            FOUND + "a_microsecond_of_suspension_gives_back_its_nano",
+            FOUND + "a_byte_less_for_a_microsecond_gives_back_its_nano",
+        ),
+    ),
+    (
+        "a correction gives back what another run was charged",
+        "billing_core/charging/time_charges.py",
+        "Correction(owner.resource, parts, owner.item, amount - tab.amount)",
+        "Correction(owner.resource, parts, owner.item, -MAX_NANOS)",
+        (FOUND + "a_correction_gives_back_no_more_than_the_run_was_charged",),
+    ),
+    (
+        "each component gives back all that a run was charged",
+        "billing_core/pricing/rating.py",
+        "            if amount < 0:\n                least -= amount\n",
+        "",
+        (FOUND + "a_correction_gives_back_no_more_than_the_run_was_charged",),
+    ),
+    (
+        "a limit that is taken away says an amount",
+        "billing_core/charging/subscriptions.py",
+        "    tell_passed(ledger, before)\n    return finish(ledger, ask, amount or 0)",
+        "    tell_passed(ledger, before)\n    return finish(ledger, ask, amount or 1)",
+        (FOUND + "what_moves_nothing_has_no_amount",),
+    ),
+    (
+        "that automatic top-ups stopped is told with every news",
+        "billing_core/topups/handlers.py",
+        "    if auto.stopped is not None and auto_before.stopped != auto.stopped:",
+        "    if auto.stopped is not None:",
+        (FOUND + "that_automatic_top_ups_stopped_is_told_once",),
+    ),
+    (
+        "verify takes a transfer of nothing",
+        "billing_core/audit/auditor.py",
+        '        if amount <= 0:\n            self.note(where, f"a transfer of {amount}")',
+        '        if amount < 0:\n            self.note(where, f"a transfer of {amount}")',
+        (FORGED,),
+    ),
+    (
+        "verify does not add up the lines of what was used",
+        "billing_core/audit/usage.py",
+        "    if entry.op in CHARGES and total != entry.amount:",
+        "    if entry.op in CHARGES and total > entry.amount + 9:",
+        (FORGED,),
+    ),
+    (
+        "verify does not hold a run's tab against its story",
+        "billing_core/audit/runs.py",
+        "    if story.amount - story.reversed != tab.amount - tab.forgiven:",
+        "    if False:",
+        (FORGED,),
+    ),
+    (
+        "verify takes less than nothing forgiven",
+        "billing_core/audit/runs.py",
+        "    if not 0 <= tab.forgiven <= tab.amount",
+        "    if not -1 <= tab.forgiven <= tab.amount",
+        (FORGED,),
+    ),
+    (
+        "verify takes a bill for storage at its word",
+        "billing_core/audit/runs.py",
+        '    charged, size, billed_to = effects["stands"]\n    if charged != audit.posted or',
+        '    charged, size, billed_to = effects["stands"]\n    if',
+        (FORGED,),
+    ),
+    (
+        "ended holds are added up in other shares than a checkpoint has",
+        "billing_core/audit/state.py",
+        "SHARES = 64",
+        "SHARES = 65",
+        (
+            "tests/unit/audit/test_verify.py::"
+            "test_what_a_checkpoint_adds_up_is_added_up_alike_by_whoever_goes_on_from_it",
+        ),
+    ),
+    (
+        "SQLite remembers the counter of another period for a hold",
+        "adapters/billing_adapters/sqlite/loader.py",
+        "            if latest is None or latest.start != start:",
+        "            if latest is None and latest.start != start:",
+        (
+            "tests/stores/test_lookups.py::test_a_hold_over_periods_takes_back_what_it_announced_in_each",
+            "tests/stores/test_lookups.py::"
+            "test_a_hold_that_is_known_without_its_counters_takes_back_what_it_announced",
+        ),
+    ),
+    (
+        "verify does not add up what storage was billed",
+        "billing_core/audit/runs.py",
+        "        if total != posted:",
+        "        if False:",
+        (
+            "tests/unit/audit/test_forged_journal.py::test_storage_of_which_too_little_is_posted_is_found_and_named",
+        ),
+    ),
+    (
+        "what priced a charge later is given back again when it is undone",
+        "billing_core/audit/usage.py",
+        "        before += 0 if later is None else later.reversed\n",
+        "",
+        (
+            "tests/unit/charging/test_undo_usage.py::"
+            "test_of_usage_priced_later_only_what_was_not_given_back_yet_comes_back",
+        ),
+    ),
+    (
+        "more is forgiven of a run than was asked for",
+        "billing_core/charging/time_charges.py",
+        "part = left if amount is None else min(left, amount - total)",
+        "part = left if amount is None else min(left, amount)",
+        (FOUND + "a_part_that_is_forgiven_of_two_periods_is_no_more_than_was_asked_for",),
+    ),
+    (
+        "a change of plan checks neither org nor key",
+        "billing_core/commands/accounts.py",
+        "        check_command(self)\n        if self.plan is not None:",
+        "        if self.plan is not None:",
+        ("tests/unit/ledger/test_commands.py::test_every_command_checks_its_org_key_and_time",),
+    ),
+    (
+        "forgiving too much says a wrong excess",
+        "billing_core/runs/handlers.py",
+        'refuse(ask, "over_reversal", amount - left, "charge")',
+        'refuse(ask, "over_reversal", amount + left, "charge")',
+        (FOUND + "forgiving_more_than_a_run_cost_says_by_how_much",),
+    ),
+    (
+        "what a run has not told counts the period before",
+        "billing_core/runs/views.py",
+        "if piece.parts and piece.occurred >= window.start:",
+        "if piece.parts or piece.occurred >= window.start:",
+        (FOUND + "what_a_run_has_not_told_yet_is_estimated_for_the_period_alone",),
+    ),
+    (
+        "only the latest clawback is undone",
+        "billing_core/topups/clawback.py",
+        "        if not amount:\n            break\n    repay(ledger)\n    return undone",
+        "        if amount:\n            break\n    repay(ledger)\n    return undone",
+        (FOUND + "all_clawbacks_that_are_undone_at_once_come_back",),
+    ),
+    (
+        "a page is looked at at once",
+        "billing_core/topups/handlers.py",
+        "due_at=ledger.terms.now + _LOOK_AGAIN, started",
+        "due_at=ledger.terms.now - _LOOK_AGAIN, started",
+        (FOUND + "a_page_is_looked_at_again_when_it_has_closed_and_not_before",),
+    ),
+    (
+        "an automatic top-up of a part of a cent",
+        "billing_core/commands/topups.py",
+        "        to_minor(self.amount.nanos, self.amount.currency)\n        if self.cap",
+        "        if self.cap",
+        (FOUND + "an_automatic_top_up_is_of_whole_minor_units",),
+    ),
+    (
+        "a top-up that another worker saw to is a failure",
+        "billing_core/engine/background.py",
+        'if refused_for(error, "not_due") or refused_for(error, "dropped"):',
+        'if refused_for(error, "dropped"):',
+        (FOUND + "a_top_up_that_another_worker_was_quicker_to_see_to_is_no_failure",),
+    ),
+    (
+        "events are delivered by two at once",
+        "billing_core/engine/background.py",
+        "self.store.lease_events(org, name, now, now + _DELIVERY)",
+        "self.store.lease_events(org, name, now, now - _DELIVERY)",
+        (FOUND + "events_that_one_worker_delivers_are_not_delivered_by_another_meanwhile",),
+    ),
+    (
+        "of many events none that is there is compared",
+        "billing_core/audit/events.py",
+        "while seq is not None and seq <= entry.seq:",
+        "while seq is None and seq <= entry.seq:",
+        ("tests/unit/audit/test_verify.py::test_of_many_events_the_altered_one_alone_is_named",),
+    ),
+    (
+        "a reversal needs room for what nobody paid",
+        "billing_core/charging/charges.py",
+        "ledger.check_room(returned=max(0, amount - story.unpaid))",
+        "ledger.check_room(returned=max(0, amount + story.unpaid))",
+        (FOUND + "a_charge_that_nobody_paid_can_be_reversed_however_large",),
+    ),
+    (
+        "a next lapse is wrong after the last end only",
+        "billing_core/audit/verify.py",
+        "if ends and (there is None or there > min(ends)):",
+        "if ends and (there is None or there > max(ends)):",
+        ("tests/unit/audit/test_verify.py::test_a_next_lapse_between_two_ends_is_found",),
+    ),
+    (
+        "free time that was forgiven stays forgiven",
+        "billing_core/charging/time_charges.py",
+        "            if not amount and not us:\n                continue\n            lines",
+        "            if not amount or not us:\n                continue\n            lines",
+        (FOUND + "time_that_cost_nothing_is_forgiven_and_counted_again",),
+    ),
+    (
+        "awaited, a page saves the method unless told otherwise",
+        "billing_core/engine/async_topups.py",
+        "        save_method: bool = False,\n        receipt_email",
+        "        save_method: bool = True,\n        receipt_email",
+        (
+            "tests/unit/engine/test_async_threads.py::"
+            "test_a_method_takes_the_same_with_the_same_defaults_whether_it_is_awaited_or_not",
+        ),
+    ),
+    (
+        "credit is looked at before the allowance of the period has come",
+        "billing_core/charging/accounts.py",
+        "    lapse(ledger, ask.time)\n    ledger.check_room(granted=amount)",
+        "    ledger.check_room(granted=amount)\n    lapse(ledger, ask.time)",
+        (FOUND + "credit_beside_an_allowance_that_fills_64_bits_is_refused",),
+    ),
+    (
+        "a correction takes of another day what is forgiven there",
+        "billing_core/charging/time_charges.py",
+        "        part = min(given, day.amount - day.forgiven)\n        less = min(moved, part)",
+        "        part = min(given, day.amount + day.forgiven)\n        less = min(moved, part)",
+        (
+            "tests/unit/runs/test_runs_by_day.py::"
+            "test_a_correction_takes_of_another_day_no_more_than_what_is_not_forgiven_there",
+        ),
+    ),
+    (
+        "an allowance repays nothing when its period begins",
+        "billing_core/charging/allowances.py",
+        '    repay(ledger)\n    ledger.post(f"lapse:period:{start}"',
+        '    ledger.post(f"lapse:period:{start}"',
+        (FOUND + "an_allowance_repays_debt_before_it_pays_for_anything_new",),
+    ),
+    (
+        "a run at a discount is held at the full price",
+        "billing_core/pricing/functions.py",
+        "        cost, per = self.function.most(quantity)\n"
+        "        return cost * self.keep[0], per * self.keep[1]",
+        "        cost, per = self.function.most(quantity)\n"
+        "        return cost * self.keep[1], per * self.keep[1]",
+        (FOUND + "half_off_halves_what_a_run_has_held",),
+    ),
+]

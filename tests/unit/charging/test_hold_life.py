@@ -1,0 +1,180 @@
+"""A hold is the most that its call can cost, whatever is known to change in its life (rule 5.4)."""
+
+from datetime import timedelta
+
+import pytest
+from world import DAY, HOUR, LONG_AGO, MINUTE, T0, World, units
+
+from billing_core import (
+    Flat,
+    Graduated,
+    Package,
+    Plan,
+    Price,
+    PriceBook,
+    Refused,
+    Tier,
+    UnknownPrice,
+)
+from billing_core.pricing.functions import Discounted, parted
+
+
+def unit(function) -> dict:
+    return {"x": {"unit": Price(function, unit="unit")}}
+
+
+@pytest.mark.every_store
+def test_a_price_rise_that_is_published_is_held_from_before() -> None:
+    world = World()
+    world.grant(1_000)
+    world.publish(unit(Flat(10)), version="rise", effective_at=T0 + HOUR)
+    assert world.hold(units(5), key="short", life=HOUR).amount == 5  # it ends as the rise comes
+    hold = world.hold(units(90), key="long", life=2 * HOUR)
+    assert hold.amount == 900
+    world.clock.advance(HOUR)
+    charge = world.settle(units(90), hold=hold.key)
+    assert (charge.captured, charge.unpaid) == (900, 0)
+    with pytest.raises(Refused):
+        world.hold(units(60), life=2 * HOUR)
+    assert world.wrong() == []
+
+
+def test_a_price_fall_is_not_believed_before_it_comes() -> None:
+    world = World()
+    world.grant(1_000)
+    world.publish(unit(Flat(0)), version="fall", effective_at=T0 + HOUR)
+    world.publish(unit(Flat(3)), version="again", effective_at=T0 + 2 * HOUR)
+    assert world.hold(units(5), life=90 * MINUTE).amount == 5
+    assert world.hold(units(5), life=3 * HOUR).amount == 15
+
+
+@pytest.mark.every_store
+def test_a_book_of_the_org_and_the_end_of_a_discount_are_known_too() -> None:
+    world = World()
+    world.grant(1_000)
+    books = [
+        PriceBook("cheap", T0 + HOUR, {}, org="acme", percent_off={"x": 50}),
+        PriceBook("dear", T0 + 2 * HOUR, unit(Flat(7)), org="acme"),
+        PriceBook("other", T0 + HOUR, unit(Flat(99)), org="globex"),
+    ]
+    for book in books:
+        world.billing.publish(book)
+    world.clock.advance(HOUR)
+    assert world.hold(units(10), life=MINUTE).amount == 5
+    world.billing.publish(
+        PriceBook("no-more", T0 + 90 * MINUTE, {}, org="acme", percent_off={"x": 0})
+    )
+    assert world.hold(units(10), life=45 * MINUTE).amount == 10
+    assert world.hold(units(10), life=2 * HOUR).amount == 70
+
+
+def test_a_plan_that_is_known_to_change_is_reckoned_with() -> None:
+    world = World()
+    world.grant(1_000)
+    world.billing.publish(Plan("pro-1", "pro", LONG_AGO))
+    world.billing.publish(Plan("big-1", "big", LONG_AGO))
+    world.billing.publish(PriceBook("pro-x", T0 + HOUR, unit(Flat(4)), plan="pro"))
+    world.billing.publish(PriceBook("big-x", T0 + HOUR, unit(Flat(9)), plan="big"))
+    world.billing.set_plan("acme", "p", "pro")
+    world.clock.advance(2 * HOUR)
+    assert world.hold(units(5), life=HOUR).amount == 20
+    now = world.clock.now
+    world.billing.set_plan("acme", "b", "big", at=now + 3 * MINUTE)
+    assert world.hold(units(5), life=HOUR, at=now).amount == 45
+
+
+@pytest.mark.every_store
+def test_a_billing_period_that_begins_within_its_life_begins_at_nothing() -> None:
+    """The first 100 of a month cost ten, and what follows one."""
+    world = World(priced=False)
+    world.grant(10_000)
+    world.publish(unit(Graduated([Tier(100, 10), Tier(None, 1)])))
+    world.settle(units(100))
+    assert world.hold(units(50), life=HOUR).amount == 50
+    hold = world.hold(units(50), life=32 * DAY)
+    assert hold.amount == 500
+    world.clock.advance(31 * DAY)
+    charge = world.settle(units(50), hold=hold.key)
+    assert (charge.amount, charge.captured) == (500, 500)
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_what_other_holds_may_use_of_the_next_period_counts() -> None:
+    """The first 100 of a month are free."""
+    world = World(priced=False)
+    world.grant(10_000)
+    world.publish(unit(Graduated([Tier(100, 0), Tier(None, 1)])))
+    one = world.hold(units(100), life=32 * DAY)
+    two = world.hold(units(100), life=32 * DAY)
+    assert (one.amount, two.amount) == (0, 100)
+    world.clock.advance(31 * DAY)
+    three = world.hold(units(10), life=HOUR)
+    assert three.amount == 10
+    for hold, amount in ((one, 0), (two, 100), (three, 10)):
+        used = 10 if hold is three else 100
+        charge = world.settle(units(used), hold=hold.key)
+        assert (charge.amount, charge.captured) == (amount, amount)
+    assert world.wrong() == []
+
+
+def test_a_stream_that_goes_on_in_another_period_stays_within_its_hold() -> None:
+    world = World(priced=False)
+    world.grant(10_000)
+    world.publish(unit(Graduated([Tier(100, 10), Tier(None, 1)])))
+    hold = world.hold(units(150), life=32 * DAY)
+    assert hold.amount == 1_500
+    first = world.settle(units(100), hold=hold.key, more=True)
+    world.clock.advance(31 * DAY)
+    rest = world.settle(units(50), hold=hold.key)
+    assert (first.captured, rest.captured, rest.unpaid) == (1_000, 500, 0)
+
+
+def test_a_component_that_has_no_price_yet_is_refused_and_one_that_loses_it_is_not() -> None:
+    world = World()
+    world.grant(100)
+    world.publish({"w": {"unit": Price(Flat(2), unit="unit")}}, effective_at=T0 + HOUR)
+    with pytest.raises(UnknownPrice):
+        world.hold(units(5, "w"), life=2 * HOUR)
+    world.publish(
+        {"x": {"unit": Price(Flat(3), unit="unit")}}, version="own", effective_at=T0 + HOUR
+    )
+    assert world.hold(units(5), life=timedelta(hours=2)).amount == 15
+
+
+@pytest.mark.parametrize(
+    ("function", "places", "most"),
+    [
+        (Flat(3, 2), (0, 9), 8),
+        (Package(7, 100), (0, 9), 35),
+        (Graduated([Tier(10, 9), Tier(20, 1), Tier(None, 2)]), (0, 5), 45),
+        (Graduated([Tier(10, 9), Tier(20, 1), Tier(None, 2)]), (10, 20), 5),
+        (Graduated([Tier(10, 9), Tier(20, 1), Tier(None, 2)]), (10, 21), 10),
+        (Discounted(Flat(3, 2), (1, 2)), (0, 9), 4),
+    ],
+)
+def test_what_is_used_in_parts_costs_no_more_than_the_dearest_rate_reached(
+    function, places, most
+) -> None:
+    assert parted(function, *places, 5) == most
+
+
+@pytest.mark.every_store
+def test_a_call_over_a_periods_end_may_be_dear_in_both_periods() -> None:
+    """Five of ten at the first tier's price of each period: no price alone is as dear as that."""
+    world = World()
+    world.grant(960)
+    tiers = {"dear": 100, "less": 90}
+    starts = {"dear": T0 + HOUR, "less": T0 + 31 * DAY}
+    for name, nanos in tiers.items():
+        price = Graduated((Tier(5, nanos), Tier(None, 1)))
+        world.publish(unit(price), version=name, effective_at=starts[name])
+    world.clock.advance(31 * DAY - HOUR)
+    hold = world.hold(units(10), life=2 * HOUR)
+    assert hold.amount == 960
+    first = world.settle(units(5), hold=hold.key, more=True)
+    world.clock.advance(HOUR)
+    second = world.settle(units(5), hold=hold.key)
+    assert (first.captured, second.captured) == (500, 450)
+    assert world.balance().debt == 0
+    assert world.wrong() == []
