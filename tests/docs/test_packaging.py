@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,3 +78,17 @@ def test_the_core_imports_no_third_party_package_but_attrs() -> None:
     for source in root.rglob("*.py"):
         extra = {"hypothesis", "pytest"} if source.is_relative_to(root / "testing") else set()
         assert not third_party(set(imported_by(source))) - extra, source
+
+
+def test_each_package_imports_those_below_it_alone_and_no_two_modules_each_other() -> None:
+    """The contracts of import-linter in pyproject.toml, types included."""
+    root = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[2])
+    code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--config", root / "pyproject.toml", "--no-cache"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 broken" in done.stdout

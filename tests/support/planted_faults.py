@@ -35,6 +35,7 @@ from faults.items import IN_ITEMS
 from faults.limits import IN_LIMITS
 from faults.migration import IN_MIGRATION
 from faults.mutants import BY_MUTANTS
+from faults.packages import IN_PACKAGES
 from faults.payments import PAYMENTS
 from faults.prices import IN_PRICES
 from faults.providers import IN_PROVIDERS
@@ -1151,6 +1152,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_CHARGES),
     *(Fault(*each) for each in IN_SECRETS),
     *(Fault(*each) for each in IN_LIMITS),
+    *(Fault(*each) for each in IN_PACKAGES),
     *(Fault(*each) for each in IN_EXTENSIONS),
     *(Fault(*each) for each in IN_PRICES),
     *(Fault(*each) for each in IN_CONNECTIONS),
