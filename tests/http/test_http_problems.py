@@ -165,7 +165,7 @@ def test_what_cannot_be_shown_is_our_fault(monkeypatch) -> None:
     """An org's currency without minor units that we know of, from before such were refused:
     no cents are guessed."""
     world = World(opened=False)
-    monkeypatch.setattr("billing_core.decide.minor_unit", lambda currency: None)
+    monkeypatch.setattr("billing_core.charging.accounts.minor_unit", lambda currency: None)
     world.billing.open_account("acme", currency="XTS")
     monkeypatch.undo()
     assert world.billing.open_account("acme", currency="XTS").replayed

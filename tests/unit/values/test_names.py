@@ -110,7 +110,9 @@ def test_what_was_kept_in_another_form_is_read_erased_and_ended(monkeypatch) -> 
         {"sandbox:box": {"second": Price(Flat(1, 10**6), unit="microsecond")}}, version="s"
     )
     with monkeypatch.context() as earlier:
-        for module in ("commands", "run_commands", "quantities", "account_commands"):
+        for module in (
+            "values.usage", "commands.base", "commands.accounts", "commands.credit", "commands.runs"
+        ):  # fmt: skip
             earlier.setattr(f"billing_core.{module}.given_name", checked_name)
         earlier.setattr("billing_core.engine.catalogue_cache.check_normal", lambda *_: None)
         book = PriceBook("old", LONG_AGO, {DECOMPOSED: {"unit": PRICE}})
