@@ -114,6 +114,7 @@ _PASSWORD = re.compile(
     r"\b\w[\w+.-]{0,20}://[^\s:/@]*:|\b(?:ssl)?password\s*=\s*('[^']*'|\S+)", re.IGNORECASE
 )
 _BLANK = re.compile(r"\s")
+_SECRET = re.compile(r"([sr]k_(?:test|live)_|whsec_)[\w+/=-]+")
 
 
 def is_connection_string(text: str) -> bool:
@@ -129,7 +130,9 @@ def has_password(text: str) -> bool:
 
 
 def without_passwords(text: str) -> str:
-    """A message, without the passwords of connection strings that it may quote."""
+    """A message, without the passwords of connection strings and the secrets of Stripe's that it
+    may quote."""
+    text = _SECRET.sub(r"\1…", text)
     parts, last = [], 0
     for begin, end in _passwords(text):
         parts.append(text[last:begin])

@@ -205,11 +205,32 @@ def test_ctrl_c_is_one_line_and_exits_with_130(db) -> None:
     process = started(["worker", "--events"], db)
     assert process.stderr is not None and process.stdout is not None
     process.stderr.readline()  # that there is no key
-    # It works now: an interrupt in the midst of an import would be a traceback of Python's.
     assert b"depleted" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"Interrupted.\n")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_ctrl_c_before_a_command_begins_or_after_it_ends_is_one_line_too(when, db) -> None:
+    """While the libraries are read, which takes most of a short command's time."""
+    code = {
+        "before": "class Stop:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'click':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n",
+        "after": "import billing_adapters.cli.app as app\n"
+        "def cli():\n"
+        "    raise KeyboardInterrupt\n"
+        "app.cli = cli\n",
+    }[when]
+    code = f"import sys\n{code}from billing_adapters.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "balance"], env={**os.environ, "BILLING_DB": str(db)},
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"Interrupted.\n")
 
 
 @pytest.mark.parametrize("words", [["balance"], ["balance", "--json"]])

@@ -238,6 +238,24 @@ def test_a_password_on_a_command_line_is_refused() -> None:
         assert HUSH not in done.output
 
 
+def test_a_secret_of_stripe_s_in_the_wrong_place_is_not_shown(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    mum = "mum4821"  # of no provider, or an error that names it as an org would be found
+    for secret in (f"sk_test_{mum}", f"rk_live_{mum}", f"whsec_{mum}+/="):
+        for words, env in (
+            (["balance"], {"BILLING_DB": secret}),
+            (["worker", "--once", secret], {}),
+            (["worker", "--topup-rules", secret], {}),
+            (["reconcile", "--since", secret], {}),
+            (["balance", secret], {}),
+            ([secret], {}),
+        ):
+            SqliteStore("b.db").close()
+            done = CliRunner(env={"BILLING_DB": "b.db"} | env).invoke(cli, words)
+            assert done.exit_code in (1, 2) and "_…" in done.output, done.output
+            assert mum not in done.output
+
+
 def test_every_command_takes_its_database_from_the_environment(tmp_path) -> None:
     db = tmp_path / "b.db"
     with SqliteStore(db) as store:

@@ -220,6 +220,29 @@ def test_what_others_named_is_text(page, server) -> None:
     assert page.title() == "Billing" and page.locator("main img").count() == 0
 
 
+def test_what_is_named_alike_is_drawn_together(page) -> None:
+    """A resource may be called as a model is, or as what the chart calls runs and storage."""
+    day = {
+        "day": "2026-03-01",
+        "modelUsage": [{"model": "large", "amount": "1"}, {"model": "large", "amount": "2"}],
+        "resourceCharges": [
+            {"resource": name, "amount": amount}
+            for name, amount in (("large", "4"), ("sandboxes", "8"), ("storage", "16"))
+        ],
+        "sandboxRuntime": {"settled": {"amount": "32"}},
+        "storageUsage": [{"amount": "64"}, {"amount": "128"}],
+        "total": "255.00",
+    }
+    drawn = page.evaluate(
+        """async (day) => {
+          const { series } = await import("/billing/chart.js"), at = new Date(day.day);
+          return Object.fromEntries(series([day], at, at)[0].parts);
+        }""",
+        day,
+    )
+    assert drawn == {"large": 7, "sandboxes": 40, "storage": 208}
+
+
 @pytest.mark.parametrize(
     ("currency", "least", "typed", "cents"),
     [

@@ -20,3 +20,6 @@ def main() -> None:
         if missing not in _EXTRA:
             raise
         sys.exit(f"billing needs {missing}: pip install 'billing-core[cli]'")
+    except KeyboardInterrupt:  # before a command has begun, or after it has ended
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)  # as by the signal

@@ -61,7 +61,7 @@ class _Group(click.Group):
         except BillingError as error:
             raise click.ClickException(without_passwords(str(error))) from error
         except click.ClickException as error:
-            # It may quote a connection string that stands where an org was expected.
+            # It may quote a secret that stands where an org, a file or a time was expected.
             told = without_passwords(error.format_message())
             if told == error.format_message():
                 raise

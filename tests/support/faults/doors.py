@@ -27,6 +27,30 @@ IN_DOORS: list[Planted] = [
         ("tests/cli/test_cli_output.py::test_a_closed_output_stops_no_command",),
     ),
     (
+        "an interrupt while the libraries are read is a traceback",
+        "adapters/billing_adapters/cli/__init__.py",
+        "except KeyboardInterrupt:",
+        "except ZeroDivisionError:",
+        (
+            "tests/cli/test_cli_odd_input.py"
+            "::test_ctrl_c_before_a_command_begins_or_after_it_ends_is_one_line_too",
+        ),
+    ),
+    (
+        "a key of Stripe's in the wrong place is echoed",
+        "adapters/billing_adapters/credentials.py",
+        '    text = _SECRET.sub(r"\\1…", text)\n',
+        "",
+        ("tests/cli/test_secrets.py::test_a_secret_of_stripe_s_in_the_wrong_place_is_not_shown",),
+    ),
+    (
+        "a resource that is called as a model is hides the model in the chart",
+        HTTP + "page/chart.js",
+        "parts.set(part, (parts.get(part) ?? 0) + Number(amount))",
+        "parts.set(part, Number(amount))",
+        ("tests/http/test_http_page.py::test_what_is_named_alike_is_drawn_together",),
+    ),
+    (
         "every name of a body is counted among all",
         HTTP + "parsing.py",
         "            if name in seen:",

@@ -21,13 +21,13 @@ export function series(days, from, to) {
     if (name > last) return found;
     const day = used.get(name);
     const parts = new Map();
-    for (const model of day?.modelUsage ?? []) {
-      parts.set(model.model, (parts.get(model.model) ?? 0) + Number(model.amount));
-    }
-    for (const other of day?.resourceCharges ?? []) parts.set(other.resource, Number(other.amount));
+    // A model, another resource and what is named here may have the same name.
+    const add = (part, amount) => parts.set(part, (parts.get(part) ?? 0) + Number(amount));
+    for (const model of day?.modelUsage ?? []) add(model.model, model.amount);
+    for (const other of day?.resourceCharges ?? []) add(other.resource, other.amount);
     if (day) {
-      parts.set("sandboxes", Number(day.sandboxRuntime.settled.amount));
-      parts.set("storage", day.storageUsage.reduce((sum, each) => sum + Number(each.amount), 0));
+      add("sandboxes", day.sandboxRuntime.settled.amount);
+      for (const each of day.storageUsage) add("storage", each.amount);
     }
     found.push({ name, parts, total: day?.total ?? "0.00" });
   }
