@@ -1,4 +1,7 @@
-"""What small changes of the code showed that no test held: see `mutants.py`."""
+"""Borders: the very nano, microsecond, character or row at which an answer changes.
+
+They are where small changes of the code (see `mutants.py`) were noticed by no other test.
+"""
 
 import json
 from datetime import timedelta
@@ -57,7 +60,7 @@ from billing_core.testing import MemoryStore
 from billing_core.testing.machines.ledger import FewDebts
 from billing_core.testing.payments.world import order
 from billing_core.topups.policy import attempt_ends, resumes
-from billing_core.values.currencies import to_minor
+from billing_core.values.currencies import to_minor, to_nanos
 from billing_core.values.money import MAX_NANOS
 from billing_core.values.times import moment
 
@@ -1366,3 +1369,38 @@ def test_undoing_looks_for_no_money_in_another_period() -> None:
     assert amounts[charged[0].seq] == 0
     assert amounts.get(charged[1].seq, 100) == 100
     assert world.wrong() == []
+
+
+@pytest.mark.parametrize("kind", ["fake", "stripe"])
+def test_what_a_won_dispute_gives_back_waits_until_there_is_room_in_64_bits(kind) -> None:
+    with till(kind) as t:
+        page = t.paid("20")
+        dispute = t.street.dispute(t.payment(page).id, 700)
+        t.deliver()
+        left = t.billing.balance("acme").balance
+        t.billing.grant("acme", "fill", nanos(MAX_NANOS - left - to_nanos(700, "USD") + 1))
+        t.street.close_dispute(dispute, won=True)
+        with pytest.raises(MoneyOverflow):
+            t.deliver()
+        assert t.billing.balance("acme").balance == MAX_NANOS - to_nanos(700, "USD") + 1
+        t.billing.deduct("acme", "room", nanos(1), resource="x")
+        t.clock.advance(HOUR)
+        t.run()
+        assert t.billing.balance("acme").balance == MAX_NANOS
+        assert t.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_start_just_before_midnight_is_refused_for_the_limit_of_the_day_to_come() -> None:
+    world = boxes()
+    world.clock.advance(12 * HOUR - 5 * SECOND)
+    world.billing.set_limit("acme", "l", nanos(15_000), per="day")
+    world.billing.deduct(
+        "acme", "d", nanos(15_000), resource="x", occurred_at=T0 + 12 * HOUR + MINUTE
+    )
+    with pytest.raises(Refused) as refused:
+        start(world, least=10 * SECOND)
+    assert (refused.value.refusal.reason, refused.value.refusal.limit) == (
+        "limit_reached",
+        "org_limit",
+    )
