@@ -1,8 +1,8 @@
 """What proves a store right, and what makes billing easy to test.
 
-``MemoryStore``, ``SettableClock`` and ``CountingIds`` need nothing more; the
-submodules ``conformance``, ``strategies``, ``machine`` and ``model`` need the
-``testing`` extra.
+``MemoryStore``, ``SettableClock`` and ``CountingIds`` need nothing more; the packages ``stores``,
+``payments``, ``strategies``, ``machines`` and ``model`` need the ``testing`` extra.  It may use all
+of the core; only tests, a host's or ours, import it.
 """
 
 from billing_core.testing.clock import CountingIds, SettableClock
