@@ -121,6 +121,15 @@ def test_signing_in_and_out(page) -> None:
     assert page.evaluate("sessionStorage.length + localStorage.length") == 0
 
 
+def test_a_key_that_no_browser_sends_is_said_to_be_none(page) -> None:
+    for key in ("key-ana\u2026", "key\u2011ana", "\u0142"):
+        enter(page, key)
+        expect(page.get_by_role("alert")).to_contain_text("No API key has such characters")
+        expect(page.get_by_label("API key")).to_be_focused()
+    assert page.evaluate("sessionStorage.length") == 0
+    opened(page, "ana")
+
+
 def test_a_member_sees_their_own(page) -> None:
     opened(page, "ana")
     expect(page.get_by_label("Everyone")).to_be_hidden()

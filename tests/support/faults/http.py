@@ -148,6 +148,13 @@ IN_HTTP: list[Planted] = [
         (EXAMPLES + "an_upload_that_is_broken_off_is_no_traceback",),
     ),
     (
+        "the page says of a key that it cannot send that the server is away",
+        HTTP + "page/client.js",
+        "if (!/^[ -~]*$/.test(key))",
+        "if (false)",
+        (PAGE + "::test_a_key_that_no_browser_sends_is_said_to_be_none",),
+    ),
+    (
         "the page reads its history beside the top-ups",
         HTTP + "page/page.js",
         "showPaying(admin).finally(changed)",

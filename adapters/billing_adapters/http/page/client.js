@@ -10,10 +10,13 @@ export class Failed extends Error {
 }
 
 async function ask(path, options, headers = {}) {
+  const key = sessionStorage.getItem(KEY) ?? "";
+  // The browser would not even send it.
+  if (!/^[ -~]*$/.test(key)) throw new Failed(401, { code: "unauthenticated", message: "No API key has such characters. Copy it again." });
   let answer, body;
   try {
     answer = await fetch(`/v1/billing/${path}`, {
-      ...options, headers: { "X-API-Key": sessionStorage.getItem(KEY) ?? "", ...headers }, cache: "no-store",
+      ...options, headers: { "X-API-Key": key, ...headers }, cache: "no-store",
     });
     body = await answer.json();
   } catch {
