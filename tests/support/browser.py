@@ -60,8 +60,10 @@ def install() -> None:
     for name in ("al2023.tar", "fonts.tar"):  # lib/ and fonts/
         shutil.unpack_archive(made / name, made, filter="data")
         (made / name).unlink()
+    # Beside itself: an environment may be moved, or be a copy.
     (made / "fonts.conf").write_text(
-        f"<fontconfig><dir>{HOME / 'fonts'}</dir><cachedir>{HOME / 'cache'}</cachedir></fontconfig>"
+        "<fontconfig><dir prefix='relative'>fonts</dir>"
+        f"<cachedir>{HOME / 'cache'}</cachedir></fontconfig>"
     )
     shutil.rmtree(made / "node_modules")
     shutil.rmtree(HOME, ignore_errors=True)
