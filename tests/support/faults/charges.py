@@ -112,13 +112,6 @@ IN_CHARGES: list[Planted] = [
         ),
     ),
     (
-        "what another day counted is not looked up",
-        LIMITS,
-        '    windows = frozenset(("day", time - time % DAY) for time in times)',
-        "    windows: frozenset[tuple[str, int]] = frozenset()",
-        (BY_DAY + "a_correction_of_a_day_that_was_forgiven_is_taken_from_the_others",),
-    ),
-    (
         "the days of a run are kept for ever",
         SPANS,
         "[:-_BY_DAY]:",

@@ -318,27 +318,6 @@ RUNS: list[Planted] = [
         (DAY, STORE + "rows_replace_those_of_the_same_key"),
     ),
     (
-        "a run's span ends where it is settled, whatever was charged beyond",
-        PORTS,
-        "run.ended_at or 0, *(tab.last for tab in run.tabs)]",
-        "run.ended_at or 0]",
-        (FOUND + "forgiving_what_was_last_charged_after_the_runs_end_counts_in_that_day",),
-    ),
-    (
-        "a pending run's span ends before its end",
-        PORTS,
-        "run.ended_at or 0, *(tab.last for tab in run.tabs)]",
-        "*(tab.last for tab in run.tabs)]",
-        (FOUND + "forgiving_what_is_pending_beyond_its_period_counts_on_there",),
-    ),
-    (
-        "a start wants the counters of its own period alone",
-        RUNNING,
-        "want.counters[resource] = min(first, time), FOREVER",
-        "want.counters[resource] = min(first, time), time",
-        (FOUND + "a_run_started_and_stopped_in_one_batch_counts_on_in_a_period_that_is_counted",),
-    ),
-    (
         "what fails leaves its marks on a run",
         RUNNING,
         "return _Change(ledger, ask, copy(run))",
