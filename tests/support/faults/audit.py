@@ -1,6 +1,5 @@
 """Faults for `planted_faults.py`, in what verify holds against the journal."""
 
-AUDIT = "billing_core/audit/auditor.py"
 DELIVERY = "billing_core/audit/events.py"
 EVERY = "tests/unit/audit/test_every_column.py::test_"
 FILED = "adapters/billing_adapters/json_rows.py"

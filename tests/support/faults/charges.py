@@ -6,7 +6,6 @@ SPANS = "billing_core/charging/time_charges.py"
 OWING = "billing_core/ledger/debts.py"
 AUDIT_TIME = "billing_core/audit/runs.py"
 
-LIMITS = "billing_core/charging/limits.py"
 
 SUBSCRIBING = "billing_core/charging/subscriptions.py"
 

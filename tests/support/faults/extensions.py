@@ -2,13 +2,11 @@
 
 HOLDING = "billing_core/charging/holds.py"
 CHARGING = "billing_core/charging/charges.py"
-DECIDE = "billing_core/decide.py"
 LIMITS = "billing_core/charging/limits.py"
 AUDIT = "billing_core/audit/auditor.py"
 
 RUNNING = "billing_core/runs/handlers.py"
 FUNDING = "billing_core/runs/funding.py"
-PORTS = "billing_core/ports/state.py"
 
 REACHES = "tests/unit/charging/test_hold_windows.py::test_"
 EXTENDED = "tests/unit/charging/test_hold_extended.py::test_"
@@ -101,13 +99,6 @@ IN_EXTENSIONS: list[Planted] = [
         (EXTENDED + "where_the_version_before_may_still_run_a_hold_keeps_its_amount",),
     ),
     (
-        "an extension is decided without the plans that its hold has seen",
-        DECIDE,
-        "        want.times = _spanning(want.times, since)\n",
-        "        pass\n",
-        (EXTENDED + "what_may_have_been_used_under_an_earlier_plan_is_held_at_its_prices",),
-    ),
-    (
         "a quota binds in a life's first period alone",
         LIMITS,
         "of_each(over, ledger.periods(use.at, use.until))",
@@ -129,20 +120,6 @@ IN_EXTENSIONS: list[Planted] = [
         (REACHES + "a_hold_must_have_room_in_the_limit_of_each_day_that_it_reaches",),
     ),
     (
-        "what the next day has spent is not loaded for a hold that reaches it",
-        DECIDE,
-        'life = min(duration("life", command.life), DAY)',
-        "life = 0",
-        (REACHES + "a_hold_must_have_room_in_the_limit_of_each_day_that_it_reaches",),
-    ),
-    (
-        "what the next day has spent is not loaded for an extension that reaches it",
-        DECIDE,
-        "_spanning(_spanning(want.times, at), max(at, now) + DAY)\n    want.lives = DAY\n",
-        "_spanning(want.times, at)\n",
-        (REACHES + "an_extension_must_have_room_in_the_limit_of_each_day_that_it_reaches",),
-    ),
-    (
         "a run is announced in its first period alone",
         RUNNING,
         "zip(periods, want.by_period(us), strict=True)",
@@ -157,20 +134,13 @@ IN_EXTENSIONS: list[Planted] = [
         (REACHES + "a_run_that_is_funded_into_a_period_leaves_others_less_of_its_quota",),
     ),
     (
-        "a run is announced in a period whose counter was not loaded",
-        PORTS,
-        "                    ends.append(max(run.until, max(last, run.settled_to) + run.ahead))\n",
-        "                    pass\n",
-        (REACHES + "what_others_used_of_the_next_period_stays_counted_when_a_run_reaches_it",),
-    ),
-    (
-        "an extension by a clock of the period before begins its counter anew",
+        "an extension goes by a clock of the period before",
         "billing_core/charging/holds.py",
         '        at = max(at, ledger.state.entries[f"hold:{hold.key}"].at)\n',
         "",
         (
             "tests/unit/charging/test_hold_extended.py::test_an_extension_by_a_clock_of_the_period_before"
-            "_forgets_nothing_that_was_used_in_it",
+            "_is_paid_from_this_period_s_allowance",
         ),
     ),
     (

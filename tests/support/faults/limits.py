@@ -2,7 +2,6 @@
 
 LIMITS = "billing_core/charging/limits.py"
 SPANS = "billing_core/charging/time_charges.py"
-DECIDE = "billing_core/decide.py"
 SUBSCRIBING = "billing_core/charging/subscriptions.py"
 SQLITE_LOADING = "adapters/billing_adapters/sqlite/loader.py"
 PG_LOOKUPS = "adapters/billing_adapters/postgres/lookups.py"
@@ -19,24 +18,6 @@ Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_LIMITS: list[Planted] = [
     (
-        "a hold by a clock behind counts in no window of the time of decision",
-        DECIDE,
-        "            more |= _want_reached(want, loaded[org].account)\n",
-        "            pass\n",
-        (
-            BEHIND + "a_hold_that_ends_in_a_window_without_room_is_refused_by_a_clock_behind",
-            BEHIND + "a_batch_moves_the_time_of_decision_into_the_next_day_by_itself",
-            BEHIND + "an_extension_adds_nothing_to_a_window_without_room_by_a_clock_behind",
-        ),
-    ),
-    (
-        "from memory, a hold by a clock behind counts in no window of the time of decision",
-        "billing_core/engine/billing.py",
-        "recalled is None or widened(wants, recalled, terms)",
-        "recalled is None",
-        (BEHIND + "a_hold_from_memory_is_refused_by_a_clock_behind",),
-    ),
-    (
         "a hold by a clock behind reaches a day from its own time at most",
         LIMITS,
         "max(use.at, ledger.terms.now, ledger.account.recorded_at)",
@@ -52,20 +33,6 @@ IN_LIMITS: list[Planted] = [
             BEHIND + "a_check_says_what_any_hold_would_be_told_by_a_clock_behind",
             BEHIND + "a_check_knows_the_quota_of_the_period_that_a_hold_ends_in",
         ),
-    ),
-    (
-        "a check by a clock behind loads no window of the time of decision",
-        "billing_core/engine/reads.py",
-        "            if widened(wants, loaded, terms):\n",
-        "            if False:\n",
-        (BEHIND + "a_check_says_what_any_hold_would_be_told_by_a_clock_behind",),
-    ),
-    (
-        "the days between a run told late and now are not loaded",
-        "billing_core/runs/handlers.py",
-        "min(latest + ahead, max(latest, now) + DAY)",
-        "latest + min(ahead, DAY)",
-        (BEHIND + "a_run_told_days_late_must_have_room_in_each_day_until_now",),
     ),
     (
         "limits begin at the time of what is on record already",

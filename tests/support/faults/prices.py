@@ -5,7 +5,6 @@ CATALOGUE = "billing_core/pricing/catalogue.py"
 FINENESS = "billing_core/pricing/fraction_bounds.py"
 
 LIMITS = "billing_core/charging/limits.py"
-MEMORY = "billing_core/testing/memory_store.py"
 SQLITE = "adapters/billing_adapters/sqlite/loader.py"
 
 U = "tests/unit/pricing/test_units.py::test_"

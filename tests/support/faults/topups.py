@@ -15,7 +15,6 @@ PG_WORK = "adapters/billing_adapters/postgres/background.py"
 TOPUPS = "tests/payments/test_topups.py::test_"
 AUTO = "tests/payments/test_auto_topup.py::test_"
 REFUNDS = "tests/payments/test_refunds.py::test_"
-CRASHES = "tests/crash/test_topup_crashes.py::test_"
 POSTGRES = "tests/stores/test_postgres_store.py::TestPostgresStore::test_"
 SQLITE = "tests/stores/test_sqlite_store.py::TestSqliteStore::test_"
 
