@@ -22,7 +22,7 @@ from benchmarks.threads import Callers
 from billing_adapters.postgres import PostgresStore
 from billing_core import AsyncBilling, Billing, Deduct, Grant, OpenAccount, Settle, usd
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 from postgres_servers import Server, with_options
 from tcp_proxy import Proxy
