@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 import click
@@ -49,13 +50,15 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)  # as by the signal
-        except BrokenPipeError:  # whoever reads has read enough
+        except BrokenPipeError as error:  # whoever reads has read enough
+            clear_frames(error.__traceback__)  # a progress bar's thread is waited for now
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is flushed at the end
             ctx.exit(141)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename:
                 raise
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            clear_frames(error.__traceback__)
             told = f"the output could not be written: {error.strerror}"
             raise click.ClickException(told) from error
         except BillingError as error:
