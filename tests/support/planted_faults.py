@@ -26,8 +26,8 @@ from faults.background import IN_BACKGROUND
 from faults.charges import IN_CHARGES
 from faults.clock import IN_CLOCK
 from faults.connections import IN_CONNECTIONS
+from faults.costs_and_turns import IN_DOORS_2
 from faults.doors import IN_DOORS
-from faults.doors2 import IN_DOORS_2
 from faults.extensions import IN_EXTENSIONS
 from faults.holds import IN_HOLDS
 from faults.http import IN_HTTP
