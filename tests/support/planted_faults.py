@@ -26,7 +26,7 @@ from faults.background import IN_BACKGROUND
 from faults.charges import IN_CHARGES
 from faults.clock import IN_CLOCK
 from faults.connections import IN_CONNECTIONS
-from faults.costs_and_turns import IN_DOORS_2
+from faults.costs_and_turns import IN_COSTS_AND_TURNS
 from faults.doors import IN_DOORS
 from faults.extensions import IN_EXTENSIONS
 from faults.holds import IN_HOLDS
@@ -1144,7 +1144,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),
     *(Fault(*each) for each in IN_DOORS),
-    *(Fault(*each) for each in IN_DOORS_2),
+    *(Fault(*each) for each in IN_COSTS_AND_TURNS),
     *(Fault(*each) for each in BY_MUTANTS),
     *(Fault(*each) for each in IN_MIGRATION),
     *(Fault(*each) for each in IN_HOLDS),

@@ -14,7 +14,7 @@ PUBLISHING = "tests/unit/pricing/test_publishing_cost.py::test_"
 TWICE = PUBLISHING + "twice_as_much_to_publish_on_twice_as_much_costs_twice_as_much"
 TOO_FINE = PUBLISHING + "what_would_leave_too_fine_a_fraction_is_refused_and_nothing_else"
 
-IN_DOORS_2: list[Planted] = [
+IN_COSTS_AND_TURNS: list[Planted] = [
     (
         "all that a pattern above has is looked at for each name below",
         FINENESS,
