@@ -22,16 +22,21 @@ from billing_core.runs.demand import Demand, Part
 from billing_core.values.times import Window
 from billing_core.values.usage import PLATFORM
 
-__all__ = ["Funding", "demand", "fund", "reserve", "unfunded"]
+__all__ = ["WHOLE", "Funding", "demand", "fund", "reserve", "unfunded"]
+
+WHOLE = ("asked", "horizon")
+"""What bounds a run that is funded as far as it may be."""
 
 
 class Funding(NamedTuple):
     """``until`` when a run is funded, what ``bound_by`` keeps it from being later
     (``balance``, ``lot_expiry``, a limit's name, ``quota``, ``horizon`` or ``asked``), and the
-    ``parts`` of lots that fund it.  ``ahead``: one of them, to be granted first."""
+    ``parts`` of lots that fund it.  ``want``: what it asks for in all the time that was to be
+    funded.  ``ahead``: one of the lots, to be granted first."""
 
     until: int
     bound_by: str
+    want: Demand
     parts: list[list[int]]
     ahead: Lot | None = None
 
@@ -147,7 +152,7 @@ class _Purse(NamedTuple):
         parts = self.plan(until) or [] if until > self.use.at else []
         ahead = self.ahead
         granted = ahead is None or all(part[0] != ahead.lot for part in parts)
-        return Funding(until, why, parts, None if granted else ahead)
+        return Funding(until, why, self.want, parts, None if granted else ahead)
 
 
 def _purse(ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int) -> _Purse:
@@ -192,7 +197,7 @@ def fund(ledger: Ledger, use: Use, want: Demand, end: int, why: str, hold: Hold 
         return "lot_expiry" if purse.plan(until) is None else None
 
     if end <= use.at:
-        return Funding(use.at, why, [])
+        return Funding(use.at, why, want, [])
     if stopped(end) is None:
         return purse.funding(end, why)
     low, high = use.at, end

@@ -37,7 +37,7 @@ from billing_core.records.ledger import Hold
 from billing_core.records.runs import Run
 from billing_core.records.usage import Item, Line, UsageRecord
 from billing_core.runs.demand import Demand, Measure, measure
-from billing_core.runs.funding import Funding, demand, fund, reserve, unfunded
+from billing_core.runs.funding import WHOLE, Funding, demand, fund, reserve, unfunded
 from billing_core.runs.states import OPEN, moved
 from billing_core.values.times import DAY, Window, duration, micros, moment
 from billing_core.values.usage import Payer
@@ -159,8 +159,12 @@ class _Change:
         if run.state != "active" or hold is None or hold.state != "open":
             return
         if ledger.account.closed_at is None:
-            self._fund(hold, _funding(ledger, self.ask, run, run.settled_to, hold))
-        if run.bound_by not in ("asked", "horizon"):
+            self.fund(hold, _funding(ledger, self.ask, run, run.settled_to, hold))
+
+    def fund(self, hold: Hold, found: Funding) -> None:
+        """Hold what funds the run, and tell where that is not for as long as it asks."""
+        self._hold(hold, found)
+        if self.run.bound_by not in WHOLE:
             self.warn()
 
     def warn(self) -> None:
@@ -171,23 +175,23 @@ class _Change:
             data = {"run": run.run, "until": run.until, "bound_by": run.bound_by}
             self.ledger.untold.append(("run_unfunded", data))
 
-    def _fund(self, hold: Hold, found: Funding) -> None:
+    def _hold(self, hold: Hold, found: Funding) -> None:
         run, ledger = self.run, self.ledger
         more = sum(part[1] for part in found.parts) - sum(part[1] for part in hold.parts)
         if found.until > max(run.until, run.settled_to):
             run.until, run.bound_by = found.until, found.bound_by
         else:
-            if found.bound_by not in ("asked", "horizon"):
+            if found.bound_by not in WHOLE:
                 run.bound_by = found.bound_by
             if more <= 0:  # else time reported late has taken of what was held for this deadline
                 return
         reserve(ledger, hold, found)
         hold_spending(ledger, hold, more)
-        us = found.until - run.settled_to
-        want = demand_of(ledger, run, Window(run.settled_to, found.until))
+        span = Window(run.settled_to, found.until)
+        want = found.want if found.bound_by in WHOLE else demand_of(ledger, run, span)
         ledger.uncount(hold)
-        periods = ledger.periods(run.settled_to, found.until)
-        announce(ledger, hold, zip(periods, want.by_period(us), strict=True))
+        by_period = want.by_period(span.end - span.start)
+        announce(ledger, hold, zip(ledger.periods(*span), by_period, strict=True))
 
     def finish(self, amount: int | None = None) -> Outcome:
         """Record it.  What came free repays debt."""
@@ -283,21 +287,22 @@ def start(ledger: Ledger, ask: Ask) -> Outcome:
         duration("ahead", command.ahead), state, began, began, began, began, "asked",
     )  # fmt: skip
     item = ledger.item(run.item, run.resource) or Item(run.item, run.resource)
-    end, _ = _horizon(ledger, ask, run, began)
+    end, why = _horizon(ledger, ask, run, began)
     span = Window(began, max(began, end))
     want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)
     lapse(ledger, ask.time)
     least = min(duration("least", command.least), max(1, end - began))
-    funding = _funding(ledger, ask, run, began, None)
+    use = Use(ask.member, command.project, spec.resource, began, until=end)
+    funding = fund(ledger, use, want, end, why, None)
     if funding.until < began + least:
-        use = Use(ask.member, command.project, spec.resource, began, until=began + least)
+        use = use._replace(until=began + least)
         return refused(command.org, command.key, unfunded(ledger, use, want, least), ask.time)
     change = _Change(ledger, ask, run)
     hold = Hold(run.item, run.resource, FOREVER, "open", [], [], run.member, run.project)
     change.hold = ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
     change.was = {}
     ledger.will_lapse(FOREVER)
-    change.renew()
+    change.fund(hold, funding)
     return change.finish(sum(part[1] for part in hold.parts))
 
 
@@ -364,7 +369,7 @@ def resume(ledger: Ledger, ask: Ask) -> Outcome:
     begin = suspended[-1][0] or 0
     again = max(_occurred(ask), begin)
     funding = _funding(ledger, ask, run, again, change.hold)
-    if funding.until < again + _SECOND and funding.bound_by not in ("asked", "horizon"):
+    if funding.until < again + _SECOND and funding.bound_by not in WHOLE:
         want = demand_of(ledger, run, Window(again, again + _SECOND))
         use = Use(run.member, run.project, run.resource, again)
         return refused(command.org, command.key, unfunded(ledger, use, want, _SECOND), ask.time)

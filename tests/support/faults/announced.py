@@ -41,8 +41,8 @@ IN_ANNOUNCED: list[Planted] = [
     (
         "a run announces nothing",
         RUNNING,
-        "        announce(ledger, hold, zip(periods",
-        "        list(zip(periods",
+        "        announce(ledger, hold, zip(ledger.periods",
+        "        list(zip(ledger.periods",
         (ANNOUNCED + "a_run_at_a_flat_price_counts_in_the_quotes_of_tiers_that_come_later",),
     ),
     (

@@ -122,8 +122,8 @@ IN_EXTENSIONS: list[Planted] = [
     (
         "a run is announced in its first period alone",
         RUNNING,
-        "zip(periods, want.by_period(us), strict=True)",
-        "[next(zip(periods, want.by_period(us)))]",
+        "zip(ledger.periods(*span), by_period, strict=True)",
+        "[next(zip(ledger.periods(*span), by_period))]",
         (REACHES + "a_run_is_announced_in_each_period_that_it_is_funded_into",),
     ),
     (

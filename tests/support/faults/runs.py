@@ -317,6 +317,20 @@ RUNS: list[Planted] = [
         (DAY, STORE + "rows_replace_those_of_the_same_key"),
     ),
     (
+        "a start looks for its funding twice",
+        RUNNING,
+        "    change.fund(hold, funding)\n",
+        "    change.renew()\n",
+        (R + "a_start_looks_once_for_what_funds_it",),
+    ),
+    (
+        "a renewal announces what is asked, however far it is funded",
+        RUNNING,
+        "want = found.want if found.bound_by in WHOLE else demand_of(ledger, run, span)",
+        "want = found.want",
+        (R + "what_a_run_cannot_fund_is_not_announced",),
+    ),
+    (
         "what fails leaves its marks on a run",
         RUNNING,
         "return _Change(ledger, ask, copy(run))",

@@ -30,6 +30,8 @@ from billing_core import (
     sandbox,
 )
 from billing_core.records.runs import Run
+from billing_core.runs import handlers
+from billing_core.runs.funding import fund
 from billing_core.runs.states import TRANSITIONS, diagram
 from billing_core.values.times import micros
 
@@ -378,6 +380,29 @@ def test_two_runs_never_promise_more_than_the_credit() -> None:
     with pytest.raises(Refused):
         start(world, "r3")
     assert events(world) == ["run_unfunded"]
+
+
+def test_a_start_looks_once_for_what_funds_it(monkeypatch) -> None:
+    looked = []
+
+    def looking(ledger, use, *given):
+        looked.append(use.until)
+        return fund(ledger, use, *given)
+
+    monkeypatch.setattr(handlers, "fund", looking)
+    started = start(boxes())
+    assert looked == [micros("until", started.funded_until)]
+
+
+def test_what_a_run_cannot_fund_is_not_announced() -> None:
+    """Neither are components whose first price comes after what is funded."""
+    world = boxes(grant=120 * 1000)
+    disk = Price(Flat(1000, 1_000_000), unit="microsecond")
+    world.publish({"sandbox:box": {"disk": disk}}, version="v2", effective_at=T0 + 2 * MINUTE)
+    started = start(world, spec=sandbox("box", {"second": 1, "disk": 1}))
+    assert (started.funded_until, started.bound_by) == (T0 + MINUTE, "balance")
+    [hold] = world.store.holds("acme")
+    assert [(name, us) for _, name, us in hold.counted] == [("second", 60 * 10**6)]
 
 
 def test_a_heartbeat_that_cannot_renew_settles_and_answers_the_old_deadline() -> None:
