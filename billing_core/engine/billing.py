@@ -148,8 +148,7 @@ class Billing(OverTime, TimeReads, Work):
         A StoreError ends it; the batches before are done, and sending all of it again
         does the rest.
         """
-        if type(batch) is not int or not 1 <= batch <= 10_000:
-            raise InvalidCommand("batch", batch, "an int from 1 to 10,000")
+        check_batch_size(batch)
         rest = each_of(commands)
         while some := list(islice(rest, batch)):
             yield from self.execute(some)
@@ -191,7 +190,10 @@ class Billing(OverTime, TimeReads, Work):
                 terms = self._prices.refreshed(terms)
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
-        return unwrapped(self.execute([command]), kind)
+        return unwrapped(self._submit([command]), kind)
+
+    def _open_hold(self, command: Hold) -> OpenHold:
+        return OpenHold(self, command, self._do(command, Held))
 
     # -- commands ---------------------------------------------------------------
 
@@ -244,14 +246,15 @@ class Billing(OverTime, TimeReads, Work):
     ) -> OpenHold:
         """Check and reserve; raises Refused beyond what is available.
 
-        Use the answer in a ``with`` statement, or settle by its ``key``.  Without a
-        ``key`` a fresh one is made: then a repeated call is another hold.
+        Use the answer in a ``with`` statement (``async with``, of an :class:`AsyncHold`), or
+        settle by its ``key``.  Without a ``key`` a fresh one is made: then a repeated call is
+        another hold.
         """
         command = Hold(
             org, self.ids() if key is None else key, cost=cost, life=life, resource=resource,
             member=member, project=project, reference=reference, at=at,
         )  # fmt: skip
-        return OpenHold(self, command, self._do(command, Held))
+        return self._open_hold(command)
 
     def extend(
         self,
@@ -484,6 +487,11 @@ def _from_memory(
     except (NeedMore, Stale):
         return None
     return outcomes
+
+
+def check_batch_size(batch: int) -> None:
+    if type(batch) is not int or not 1 <= batch <= 10_000:
+        raise InvalidCommand("batch", batch, "an int from 1 to 10,000")
 
 
 def each_of(commands: Iterable[Command]) -> Iterator[Command]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Protocol
@@ -66,8 +66,8 @@ class _Billing(Protocol):
 class _AsyncBilling(Protocol):
     """The same, awaited."""
 
-    async def release(self, org: str, hold: str) -> object: ...
-    async def execute(self, commands: Sequence[Settle]) -> Sequence[Outcome]: ...
+    def release(self, org: str, hold: str) -> Awaitable[object]: ...
+    def execute(self, commands: Sequence[Settle]) -> Awaitable[Sequence[Outcome]]: ...
 
 
 class OpenHold(MadeHold):

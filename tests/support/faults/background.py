@@ -270,14 +270,14 @@ IN_BACKGROUND: list[Planted] = [
     ),
     (
         "a cancelled call leaves its thread alone with the host's connection",
-        "billing_core/engine/async_calls.py",
-        "            while self._joined and not work.done():\n",
+        "billing_core/engine/async_threads.py",
+        "            while self.joined and not work.done():\n",
         "            while False:\n",
         (THREADS + "a_cancelled_call_ends_when_the_host_s_connection_is_free",),
     ),
     (
         "a second cancelling ends the wait",
-        "billing_core/engine/async_calls.py",
+        "billing_core/engine/async_threads.py",
         "                with suppress(asyncio.CancelledError):\n",
         "                with suppress():\n",
         (THREADS + "a_cancelled_call_ends_when_the_host_s_connection_is_free",),
@@ -285,14 +285,15 @@ IN_BACKGROUND: list[Planted] = [
     (
         "the prices are read in a thread of their own",
         "billing_core/engine/async_billing.py",
-        "return await self._in_thread(self._billing.pricing, org, at=at)",
-        "return await asyncio.to_thread(self._billing.pricing, org, at=at)",
+        "    pricing = in_thread(Billing.pricing)\n",
+        "    async def pricing(self, org: str, *, at: Any = None) -> Any:\n"
+        "        return await asyncio.to_thread(self._billing.pricing, org, at=at)\n",
         (THREADS + "a_cancelled_call_ends_when_the_host_s_connection_is_free",),
     ),
     (
         "who waits for a provider takes the loop's threads",
-        "billing_core/engine/async_calls.py",
-        "        if self._joined:  # then there is no provider\n",
+        "billing_core/engine/async_threads.py",
+        "        if self.joined:  # then there is no provider\n",
         "        if True:\n",
         (THREADS + "a_provider_that_hangs_takes_no_thread_from_who_meets_none",),
     ),

@@ -284,12 +284,16 @@ BY_MUTANTS: list[Planted] = [
     ),
     (
         "awaited, a page saves the method unless told otherwise",
-        "billing_core/engine/async_topups.py",
-        "        save_method: bool = False,\n        receipt_email",
-        "        save_method: bool = True,\n        receipt_email",
+        "billing_core/engine/async_billing.py",
+        "    top_up = at_provider(Billing.top_up)\n",
+        "    async def top_up(\n"
+        "        self, *given: Any, save_method: bool = True, **options: Any\n"
+        "    ) -> Any:\n"
+        "        call, ask = self._threads.call_provider, self._billing.top_up\n"
+        "        return await call(ask, *given, save_method=save_method, **options)\n",
         (
-            "tests/unit/engine/test_async_threads.py::"
-            "test_a_method_takes_the_same_with_the_same_defaults_whether_it_is_awaited_or_not",
+            "tests/unit/engine/test_concurrency.py::"
+            "test_what_is_awaited_is_the_sync_method_in_name_signature_and_docstring",
         ),
     ),
     (

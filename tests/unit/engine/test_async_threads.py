@@ -186,16 +186,3 @@ def test_a_provider_that_hangs_takes_no_thread_from_who_meets_none(tmp_path: Pat
         assert len({page.session for page in await asyncio.gather(*pages)}) == 40
 
     asyncio.run(asyncio.wait_for(work(), 20))
-
-
-def test_a_method_takes_the_same_with_the_same_defaults_whether_it_is_awaited_or_not() -> None:
-    compared = 0
-    for name, method in inspect.getmembers(AsyncBilling, inspect.isfunction):
-        if not name.startswith("_") and hasattr(Billing, name):
-            ours, others = (
-                {each.name: (each.kind, each.default) for each in found.parameters.values()}
-                for found in (inspect.signature(method), inspect.signature(getattr(Billing, name)))
-            )
-            assert ours == others, name
-            compared += 1
-    assert compared > 50
