@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from billing_core.charging.context import Ask, check_future, finish
 from billing_core.charging.expiry import lapse
+from billing_core.charging.operations import Decision, Operation, check_future, finish
 from billing_core.commands.accounts import OpenAccount
 from billing_core.commands.credit import Grant
-from billing_core.commands.outcomes import Outcome, outcome
+from billing_core.commands.outcomes import Granted, Opened, Outcome, moved
 from billing_core.ledger.debts import repay
 from billing_core.ledger.hash_chain import TELLS, TOLD
-from billing_core.ledger.inputs import Terms
 from billing_core.ledger.ledger import Ledger
 from billing_core.records.ledger import Account, Lot
 from billing_core.values.currencies import minor_unit
 from billing_core.values.times import micros
 
-__all__ = ["grant", "open_account"]
+__all__ = ["OPERATIONS"]
 
 
-# -- accounts and credit --------------------------------------------------------
-
-
-def open_account(ledger: Ledger, command: OpenAccount, key: str, at: int, terms: Terms) -> Outcome:
+def open_account(ledger: Ledger, decision: Decision[OpenAccount]) -> Outcome:
+    command, terms, at = decision.command, ledger.terms, decision.at
     minor_unit(command.currency)  # what nobody can pay in, nobody could be shown either
     anchor = at if command.anchor is None else micros("anchor", command.anchor)
     time = at if terms.certain is None else min(at, terms.certain)
@@ -30,17 +27,16 @@ def open_account(ledger: Ledger, command: OpenAccount, key: str, at: int, terms:
     effects: dict[str, object] = {"anchor": anchor, "opened_at": at}
     if terms.level >= TELLS:
         effects[TOLD] = ""
-    content = command.meaning(None)
-    return outcome(ledger.post(key, time, content, 0, effects), effects=effects)
+    return finish(ledger, decision._replace(time=time), 0, effects)
 
 
-def grant(ledger: Ledger, ask: Ask) -> Outcome:
-    command: Grant = ask.command
+def grant(ledger: Ledger, decision: Decision[Grant]) -> Outcome:
+    command = decision.command
     expires = command.expires_at
     expires_at = None if expires is None else micros("expires_at", expires)
-    check_future("expires_at", expires_at, ask)
+    check_future("expires_at", expires_at, decision)
     amount = command.amount.nanos
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     ledger.check_room(granted=amount)  # beside the allowance of a period that begins
     account = ledger.account
     lot = Lot(
@@ -49,4 +45,18 @@ def grant(ledger: Ledger, ask: Ask) -> Outcome:
     )  # fmt: skip
     ledger.grant(lot)
     repay(ledger)
-    return finish(ledger, ask, amount, {"lot": lot.lot})
+    return finish(ledger, decision, amount, {"lot": lot.lot})
+
+
+OPERATIONS = (
+    Operation(OpenAccount, open_account, lambda entry, base, _: Opened(*base)),
+    Operation(
+        Grant,
+        grant,
+        lambda entry, base, effects: Granted(
+            *base, entry.amount, effects["lot"], moved(entry, "repayment")
+        ),
+        money=("amount",),
+        history="grant",
+    ),
+)

@@ -99,10 +99,11 @@ def _missing(account: Account, plan: Plan | None, had: int, level: int) -> int:
 # -- the next period's allowance ------------------------------------------------
 
 
-def next_allowance(ledger: Ledger) -> Lot | None:
-    """The next period's allowance, as far as it has not had it: a lot that nobody has yet."""
+def next_allowance(ledger: Ledger, time: int) -> Lot | None:
+    """The allowance of the period after that of a time, as far as it has not had it: a lot that
+    nobody has yet."""
     account = ledger.account
-    current = ledger.period(ledger.time)
+    current = ledger.period(time)
     if account.plan is None or account.paused or account.period != current.start:
         return None
     plan = ledger.plan(current.end)
@@ -114,13 +115,13 @@ def next_allowance(ledger: Ledger) -> Lot | None:
     return lot
 
 
-def grant_ahead(ledger: Ledger, lot: Lot) -> None:
+def grant_ahead(ledger: Ledger, lot: Lot, time: int) -> None:
     """Grant the next period's allowance now: an entry of its own."""
     lot.seq, lot.remainder = ledger.account.seq + 1, 0
     ledger.account.ahead += lot.amount
     ledger.grant(lot)
     content = compact({"period": lot.period})
-    ledger.post(f"ahead:{lot.lot}", ledger.time, content, lot.amount, told_of(lot))
+    ledger.post(f"ahead:{lot.lot}", time, content, lot.amount, told_of(lot))
 
 
 def keep_ahead(ledger: Ledger, time: int) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from attrs import evolve
 
-from billing_core.charging.context import Ask, check_future, finish, refuse, refused
 from billing_core.charging.expiry import free, lapse
 from billing_core.charging.limits import (
     Use,
@@ -16,12 +15,23 @@ from billing_core.charging.limits import (
     had_counted,
     hold_spending,
 )
+from billing_core.charging.operations import (
+    Decision,
+    Operation,
+    check_future,
+    finish,
+    occurred_at,
+    refuse,
+    refused,
+)
 from billing_core.commands.charges import Deduct, Reverse, Settle
-from billing_core.commands.outcomes import Outcome
+from billing_core.commands.holds import Hold
+from billing_core.commands.outcomes import Outcome, charged
 from billing_core.errors import Conflict, NotFound, UnknownPrice
 from billing_core.ledger.debts import give_back, is_of_time, owe, repay, story_of
-from billing_core.ledger.inputs import NeedMore
+from billing_core.ledger.inputs import NeedMore, When
 from billing_core.ledger.ledger import CHARGES, Ledger
+from billing_core.ports.state import Wanted
 from billing_core.pricing.catalogue import Priced
 from billing_core.pricing.rating import (
     Correction,
@@ -32,29 +42,42 @@ from billing_core.pricing.rating import (
     meter,
     quote,
 )
-from billing_core.records.ledger import Charge, Entry, Hold
+from billing_core.records.ledger import Charge, Entry
+from billing_core.records.ledger import Hold as HoldRecord
 from billing_core.records.usage import UNCOUNTED, Item, Line, UsageRecord
-from billing_core.values.times import micros
+from billing_core.values.times import micros, spanning
 from billing_core.values.usage import PLATFORM, Usage
 
 __all__ = [
+    "OPERATIONS",
     "advance",
-    "deduct",
     "estimate",
     "item_of",
     "pay",
     "place_of",
     "price_usage",
-    "reverse",
-    "settle",
+    "reverse_money",
     "subject_of",
     "take_back",
     "versions",
+    "want_use",
 ]
 
 
+def want_use(want: Wanted, command: Settle | Deduct | Hold, at: int, now: int) -> None:
+    """What a store must load for a use: what its usage is counted in, at its time."""
+    occurred = command.occurred_at
+    time = at if occurred is None else micros("occurred_at", occurred)
+    want.times = spanning(want.times, time)
+    usage = command.usage if isinstance(command, Settle) else command.cost
+    if isinstance(usage, Usage):
+        want.counters[usage.resource] = spanning(want.counters.get(usage.resource), time)
+        if usage.item is not None:
+            want.items.add((usage.item, usage.resource))
+
+
 def estimate(
-    ledger: Ledger, usage: Usage, at: int, until: int | None = None, own: Hold | None = None
+    ledger: Ledger, usage: Usage, at: int, until: int | None = None, own: HoldRecord | None = None
 ) -> Quote:
     """The most that a usage can cost the org at a time, or at any time from then ``until``: at
     whatever price is published for it, in every billing period that begins meanwhile (rule 5.4).
@@ -90,7 +113,7 @@ def _turns(ledger: Ledger, resource: str, at: int, until: int) -> list[int]:
 
 
 def _estimate(
-    ledger: Ledger, usage: Usage, at: int, own: Hold | None = None, *, parts: bool = False
+    ledger: Ledger, usage: Usage, at: int, own: HoldRecord | None = None, *, parts: bool = False
 ) -> Quote:
     counter = ledger.count(usage.resource, ledger.period(at).start)
     if own is not None and own.counted:
@@ -170,11 +193,6 @@ def advance(ledger: Ledger, usage: Usage | Correction, occurred: int, metered: M
         ledger.state.items[key] = ledger.changes.items[key] = item
 
 
-def _occurred(ask: Ask) -> int:
-    occurred = ask.command.occurred_at
-    return ask.at if occurred is None else micros("occurred_at", occurred)
-
-
 def _begin_item(ledger: Ledger, usage: Usage, effects: dict[str, object] | None) -> object:
     """An item is on record from its first part on, also where that is the customer's own to pay
     or has no price yet: so all of its parts are one request.  What the entry's effects say then."""
@@ -190,12 +208,12 @@ def _begin_item(ledger: Ledger, usage: Usage, effects: dict[str, object] | None)
     return {**(effects or {}), "item": True}
 
 
-def settle(ledger: Ledger, ask: Ask) -> Outcome:
-    command: Settle = ask.command
+def settle(ledger: Ledger, decision: Decision[Settle]) -> Outcome:
+    command = decision.command
     usage = command.usage
-    occurred = _occurred(ask)
+    occurred = occurred_at(decision)
     metered = price_usage(ledger, usage, occurred)
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     hold = None
     if command.hold is not None:
         # Unknown, lapsed or released: the usage was measured, so it settles without one.
@@ -210,21 +228,27 @@ def settle(ledger: Ledger, ask: Ask) -> Outcome:
     effects: dict[str, object] | None = None
     freed = 0
     if hold is not None and hold.state == "open":
-        rest = ledger.capture(hold, rest, usage.resource, max(occurred, ask.time))
+        rest = ledger.capture(hold, rest, usage.resource, max(occurred, decision.time))
         hold_spending(ledger, hold, rest - metered.amount)
         effects = {"ended": not command.more}
         if not command.more:
             hold.state = "settled"
-            freed = free(ledger, hold)
+            freed = free(ledger, hold, decision)
         if hold.used is not None:
             number = ledger.account.seq + 1
             lines = metered.lines if usage.resource == hold.resource else ()
             hold.used = hold.used.and_charge(number, metered.amount, lines, more=command.more)
     record = UsageRecord(
-        occurred, ask.member, usage.resource, usage.item, requests, metered.lines, command.project
+        occurred,
+        decision.member,
+        usage.resource,
+        usage.item,
+        requests,
+        metered.lines,
+        command.project,
     )
     said = _begin_item(ledger, usage, effects)
-    return pay(ledger, ask, metered.amount, rest, record, said, freed=freed)
+    return pay(ledger, decision, metered.amount, rest, record, said, freed=freed)
 
 
 def _requests(ledger: Ledger, usage: Usage, *, part: bool = False) -> int:
@@ -238,7 +262,7 @@ def _requests(ledger: Ledger, usage: Usage, *, part: bool = False) -> int:
 
 def pay(
     ledger: Ledger,
-    ask: Ask,
+    decision: Decision[Any],
     amount: int,
     rest: int,
     record: UsageRecord,
@@ -250,7 +274,7 @@ def pay(
     account = ledger.account
     account.used += amount
     unpaid = ledger.pay(rest, record.resource, record.occurred_at) if rest else 0
-    count_spending(ledger, record.member, record.project, record.occurred_at, amount)
+    count_spending(ledger, record.member, record.project, record.occurred_at, amount, decision.time)
     if unpaid:
         payments = [
             [int(move.debit.removeprefix("lot:")), move.amount]
@@ -266,13 +290,13 @@ def pay(
     if unpriced:
         data = {"resource": record.resource, "components": unpriced}
         ledger.untold.append(("usage_unpriced", data))
-    return finish(ledger, ask, amount, effects, record)
+    return finish(ledger, decision, amount, effects, record)
 
 
-def deduct(ledger: Ledger, ask: Ask) -> Outcome:
-    command: Deduct = ask.command
+def deduct(ledger: Ledger, decision: Decision[Deduct]) -> Outcome:
+    command = decision.command
     cost = command.cost
-    occurred = _occurred(ask)
+    occurred = occurred_at(decision)
     metered = None
     counts: dict[str, int] = {}
     if isinstance(cost, Usage):
@@ -287,18 +311,20 @@ def deduct(ledger: Ledger, ask: Ask) -> Outcome:
         amount, item = cost.nanos, None
         lines = (Line("fixed", 1, 1, PLATFORM, amount, ""),)
         ledger.check_room(used=amount)
-    lapse(ledger, ask.time)
-    use = Use(ask.member, command.project, resource, occurred, counts.items())
+    lapse(ledger, decision)
+    use = Use(decision.member, command.project, resource, occurred, decision.time, counts.items())
     no = bound(ledger, use, amount)
     if no is not None:
-        return refused(command.org, command.key, no, ask.time)
+        return refused(command.org, command.key, no, decision.time)
     requests, said = 1, None
     if metered is not None:
         requests = _requests(ledger, cast(Usage, cost))
         advance(ledger, cast(Usage, cost), occurred, metered)
         said = _begin_item(ledger, cast(Usage, cost), None)
-    record = UsageRecord(occurred, ask.member, resource, item, requests, lines, command.project)
-    return pay(ledger, ask, amount, amount, record, said)
+    record = UsageRecord(
+        occurred, decision.member, resource, item, requests, lines, command.project
+    )
+    return pay(ledger, decision, amount, amount, record, said)
 
 
 def subject_of(ledger: Ledger, number: int) -> Entry:
@@ -308,33 +334,39 @@ def subject_of(ledger: Ledger, number: int) -> Entry:
     return entry
 
 
-def reverse(ledger: Ledger, ask: Ask) -> Outcome:
-    command: Reverse = ask.command
+def reverse_money(ledger: Ledger, decision: Decision[Reverse]) -> Outcome:
+    command = decision.command
     expires = command.expires_at
     expires_at = None if expires is None else micros("expires_at", expires)
-    check_future("expires_at", expires_at, ask)
+    check_future("expires_at", expires_at, decision)
     subject = subject_of(ledger, command.charge)
     if is_of_time(subject):
         raise Conflict(f"charge {subject.seq} is part of a run or of storage: forgive the run")
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     story = story_of(ledger, subject)
     left = story.amount - story.reversed
     amount = left if command.amount is None else command.amount.nanos
     if amount > left or not left:
-        return refuse(ask, "over_reversal", amount - left, "charge")
+        return refuse(decision, "over_reversal", amount - left, "charge")
     ledger.check_room(returned=max(0, amount - story.unpaid))
-    made, record = take_back(ledger, subject, story, amount, expires_at)
+    made, record = take_back(ledger, subject, story, amount, expires_at, decision)
     repay(ledger)
-    return finish(ledger, ask, amount, {"lots": made} if made else None, record)
+    return finish(ledger, decision, amount, {"lots": made} if made else None, record)
 
 
 def take_back(
-    ledger: Ledger, subject: Entry, story: Charge, amount: int, expires_at: int | None
+    ledger: Ledger, subject: Entry, story: Charge, amount: int, expires_at: int | None, when: When
 ) -> tuple[list[list[int]], UsageRecord]:
     """Give back an amount of a charge: the lots made for ended ones, and what is recorded."""
-    made = give_back(ledger, story, amount, expires_at)
+    made = give_back(ledger, story, amount, expires_at, when)
     usage = cast(UsageRecord, subject.usage)
     project = usage.project if had_counted(ledger.account, subject) else None
-    count_spending(ledger, usage.member, project, usage.occurred_at, -amount)
+    count_spending(ledger, usage.member, project, usage.occurred_at, -amount, when.time)
     lines = (Line("reversed", 0, 0, PLATFORM, -amount, ""),)
     return made, usage._replace(item=None, requests=0, lines=lines)
+
+
+OPERATIONS = (
+    Operation(Settle, settle, charged, want_use, tops_up="use", history="usage"),
+    Operation(Deduct, deduct, charged, want_use, ("cost",), tops_up="use", history="usage"),
+)

@@ -8,6 +8,7 @@ anybody asks for it; its end, and the plan's grace after it, rolls over what is 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 from billing_core.charging.allowances import (
     allowance_lot,
@@ -18,68 +19,75 @@ from billing_core.charging.allowances import (
 )
 from billing_core.charging.limits import hold_spending
 from billing_core.ledger.debts import repay
+from billing_core.ledger.inputs import When
 from billing_core.ledger.ledger import Ledger
 from billing_core.records.ledger import Hold, Lot
 from billing_core.values.text import compact
 
 __all__ = ["free", "lapse"]
 
-_End = tuple[int, int, str, Lot | Hold | None]
-"""``(time, 0 for a lot, 1 a hold, 2 a period's begin, name, what)``"""
+
+class _End(NamedTuple):
+    """What lapses at a time, in the order in which it does: ``kind`` is 0 for a lot, 1 for a
+    hold, 2 for the begin of a billing period, where ``what`` is None."""
+
+    time: int
+    kind: int
+    name: str
+    what: Lot | Hold | None
+    doubted: int
 
 
-def lapse(ledger: Ledger, time: int) -> bool:
-    """Apply what lapses up to ``time``, in order; whether anything did.  Raises ClockDoubt, also
-    for what a clock in doubt says has lapsed since."""
+def lapse(ledger: Ledger, when: When) -> bool:
+    """Apply what lapses by the time of a decision, in order; whether anything did.  Raises
+    ClockDoubt, also for what a clock in doubt says has lapsed since."""
     account = ledger.account
-    ledger.time = time
-    reached = max(time, ledger.doubted)
+    reached = max(when.time, when.doubted)
     if account.next_lapse is None or reached < account.next_lapse:
         return False
-    ends = _ends(ledger, reached)
+    ends = _ends(ledger, reached, when.doubted)
     lapsed = bool(ends)
     while ends:
-        end, _, _, what = heappop(ends)
-        ledger.believe(end)
-        ledger.time = end
+        end = heappop(ends)
+        time, _, _, what, doubted = end
+        ledger.believe(time)
         if isinstance(what, Hold):
             _end_hold(ledger, what, end)
         elif what is None:
-            made = next_period(ledger, end)
-            _push(ends, made, reached)
-            following = ledger.period(end).end
+            made = next_period(ledger, time)
+            _push(ends, made, reached, doubted)
+            following = ledger.period(time).end
             if following <= reached:
-                heappush(ends, (following, 2, "", None))
+                heappush(ends, _End(following, 2, "", None, doubted))
         elif what.remainder > what.reserved:
-            _push(ends, _end_lot(ledger, what, end), reached)
-    ledger.time = time
+            _push(ends, _end_lot(ledger, what, time), reached, doubted)
     _expect_next(ledger)
     return lapsed
 
 
-def _ends(ledger: Ledger, time: int) -> list[_End]:
+def _ends(ledger: Ledger, time: int, doubted: int) -> list[_End]:
     account = ledger.account
     ends: list[_End] = [
-        (lot.expires_at, 0, f"{lot.lot:020}", lot)
+        _End(lot.expires_at, 0, f"{lot.lot:020}", lot, doubted)
         for lot in ledger.lots
         if lot.expires_at is not None and lot.expires_at <= time
     ]
     ends += [
-        (hold.expires_at, 1, hold.key, hold)
+        _End(hold.expires_at, 1, hold.key, hold, doubted)
         for hold in ledger.state.holds.values()
         if hold.state == "open" and hold.expires_at <= time
     ]
     if account.plan is not None and not account.paused:
         begins = ledger.period(account.period).end
         if begins <= time:
-            ends.append((begins, 2, "", None))
+            ends.append(_End(begins, 2, "", None, doubted))
     heapify(ends)
     return ends
 
 
-def _push(ends: list[_End], lot: Lot | None, time: int) -> None:
+def _push(ends: list[_End], lot: Lot | None, time: int, doubted: int) -> None:
     if lot is not None and lot.expires_at is not None and lot.expires_at <= time:
-        heappush(ends, (lot.expires_at, 0, f"{lot.lot:020}", lot))
+        heappush(ends, _End(lot.expires_at, 0, f"{lot.lot:020}", lot, doubted))
 
 
 def _expect_next(ledger: Ledger) -> None:
@@ -99,19 +107,19 @@ def _expect_next(ledger: Ledger) -> None:
     account.next_lapse = min(later, default=None)
 
 
-def free(ledger: Ledger, hold: Hold) -> int:
+def free(ledger: Ledger, hold: Hold, when: When) -> int:
     """Return what is left of a hold, which ends, to its lots; how much."""
-    amount = ledger.free(hold)
+    amount = ledger.free(hold, when)
     hold_spending(ledger, hold, -amount)
     return amount
 
 
-def _end_hold(ledger: Ledger, hold: Hold, end: int) -> None:
+def _end_hold(ledger: Ledger, hold: Hold, end: When) -> None:
     hold.state = "lapsed"
-    amount = free(ledger, hold)
+    amount = free(ledger, hold, end)
     repay(ledger)
     ledger.untold.append(("hold_expired", {"hold": hold.key, "amount": amount}))
-    ledger.post(f"lapse:hold:{hold.key}", end, compact({"hold": hold.key}), amount)
+    ledger.post(f"lapse:hold:{hold.key}", end.time, compact({"hold": hold.key}), amount)
 
 
 def _end_lot(ledger: Ledger, lot: Lot, end: int) -> Lot | None:

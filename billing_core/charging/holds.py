@@ -5,53 +5,62 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from billing_core.charging.charges import estimate
-from billing_core.charging.context import Ask, finish, refuse, refused
+from billing_core.charging.charges import estimate, want_use
 from billing_core.charging.expiry import free, lapse
 from billing_core.charging.limits import Use, bound, hold_spending
-from billing_core.commands.holds import Extend, Hold
-from billing_core.commands.outcomes import Outcome
+from billing_core.charging.operations import Decision, Operation, finish, refuse, refused
+from billing_core.commands.holds import Extend, Hold, Release
+from billing_core.commands.outcomes import Extended, Held, Outcome, Released
 from billing_core.errors import Conflict, MoneyOverflow, NotFound, StoreError
 from billing_core.ledger.debts import repay
-from billing_core.ledger.ledger import Ledger, spending_order
+from billing_core.ledger.ledger import FOREVER, Ledger, spending_order
+from billing_core.ports.state import Wanted
 from billing_core.pricing.rating import Quote, billed
 from billing_core.records.ledger import Entry
 from billing_core.records.ledger import Hold as HoldRecord
 from billing_core.values.money import MAX_NANOS
-from billing_core.values.times import Window, duration
+from billing_core.values.times import DAY, Window, duration, moment, spanning
 from billing_core.values.usage import PLATFORM, Payer, Usage
 
-__all__ = ["QUOTES_ANEW", "announce", "extend", "hold", "made_for", "release"]
+__all__ = ["OPERATIONS", "QUOTES_ANEW", "announce", "made_for"]
 
 QUOTES_ANEW = 2
 """The schema whose audit follows what an extended hold announces."""
 
 
-def hold(ledger: Ledger, ask: Ask) -> Outcome:
-    command: Hold = ask.command
+def hold(ledger: Ledger, decision: Decision[Hold]) -> Outcome:
+    command = decision.command
     cost = command.cost
-    expires_at = ask.now + duration("life", command.life)
+    expires_at = decision.now + duration("life", command.life)
     quoted = None
     if isinstance(cost, Usage):
         resource: str | None = cost.resource
-        quoted = estimate(ledger, cost, ask.at, expires_at)
-        if lapse(ledger, ask.time):  # what it announced is no longer to be used
-            quoted = estimate(ledger, cost, ask.at, expires_at)
+        quoted = estimate(ledger, cost, decision.at, expires_at)
+        if lapse(ledger, decision):  # what it announced is no longer to be used
+            quoted = estimate(ledger, cost, decision.at, expires_at)
         amount = _within_64_bits(quoted)
     else:
         resource, amount = command.resource, cost.nanos
-        lapse(ledger, ask.time)
+        lapse(ledger, decision)
     counts = {} if quoted is None else billed(quoted.lines)
-    use = Use(ask.member, command.project, resource, ask.at, counts.items(), expires_at)
+    use = Use(
+        decision.member,
+        command.project,
+        resource,
+        decision.at,
+        decision.time,
+        counts.items(),
+        expires_at,
+    )
     no = bound(ledger, use, amount)
     if no is not None:
-        return refused(command.org, command.key, no, ask.time)
-    parts = ledger.reserve(amount, resource, ask.at)
+        return refused(command.org, command.key, no, decision.time)
+    parts = ledger.reserve(amount, resource, decision.at)
     hold = HoldRecord(
-        command.key, resource, expires_at, "open", parts, [], ask.member, command.project
+        command.key, resource, expires_at, "open", parts, [], decision.member, command.project
     )
     if quoted is not None:
-        announce(ledger, hold, [(each, counts) for each in ledger.periods(ask.at, expires_at)])
+        announce(ledger, hold, [(each, counts) for each in ledger.periods(decision.at, expires_at)])
     hold_spending(ledger, hold, amount)
     ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
     ledger.will_lapse(expires_at)
@@ -62,7 +71,7 @@ def hold(ledger: Ledger, ask: Ask) -> Outcome:
     }
     if hold.counted:
         effects["counted"] = hold.counted
-    return finish(ledger, ask, amount, effects)
+    return finish(ledger, decision, amount, effects)
 
 
 def _within_64_bits(quoted: Quote) -> int:
@@ -87,8 +96,8 @@ def announce(
         ledger.keep(counter)
 
 
-def _open_hold(ledger: Ledger, ask: Ask) -> HoldRecord:
-    name = ask.command.hold
+def _open_hold(ledger: Ledger, decision: Decision[Extend] | Decision[Release]) -> HoldRecord:
+    name = decision.command.hold
     hold = ledger.state.holds.get(name)
     if hold is None:
         raise NotFound("hold", name, "a hold is named by the key it was made with")
@@ -97,32 +106,41 @@ def _open_hold(ledger: Ledger, ask: Ask) -> HoldRecord:
     return hold
 
 
-def extend(ledger: Ledger, ask: Ask) -> Outcome:
-    command: Extend = ask.command
-    lapse(ledger, ask.time)
-    hold = _open_hold(ledger, ask)
+def extend(ledger: Ledger, decision: Decision[Extend]) -> Outcome:
+    command = decision.command
+    lapse(ledger, decision)
+    hold = _open_hold(ledger, decision)
     if hold.state != "open":
-        return refuse(ask, f"hold_{hold.state}")
-    until = max(hold.expires_at, ask.now + duration("life", command.life))
+        return refuse(decision, f"hold_{hold.state}")
+    until = max(hold.expires_at, decision.now + duration("life", command.life))
     # Parts whose lot has ended cannot live on: live lots replace them, or nothing changes.
-    ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part[0]])]
+    ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part[0]], decision)]
     replaced = sum(part[1] for part in ended)
     added = 0 if command.add is None else command.add.nanos
     quoted = _quoted_anew(ledger, hold, until)
     counts: dict[str, int] = {}
-    at = ask.at
+    at = decision.at
     if quoted is not None:
         added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))
         counts = billed(quoted.lines)
         # Its clock may be behind that of the hold, which is used at no time before.
         at = max(at, ledger.state.entries[f"hold:{hold.key}"].at)
-    use = Use(hold.member, hold.project, hold.resource, at, counts.items(), until, hold.counted)
+    use = Use(
+        hold.member,
+        hold.project,
+        hold.resource,
+        at,
+        decision.time,
+        counts.items(),
+        until,
+        hold.counted,
+    )
     no = bound(ledger, use, added, replaced=replaced)
     if no is not None:
-        return refused(command.org, command.key, no, ask.time)
-    hold.parts = [part for part in hold.parts if not ledger.ended(ledger.state.lots[part[0]])]
+        return refused(command.org, command.key, no, decision.time)
+    hold.parts = [part for part in hold.parts if part not in ended]
     for lot, amount in ended:
-        ledger.let_go(lot, amount)
+        ledger.let_go(lot, amount, decision)
     if replaced + added:
         hold.parts += ledger.reserve(replaced + added, hold.resource, at)
         hold.parts.sort(key=lambda part: spending_order(ledger.state.lots[part[0]]))
@@ -136,7 +154,7 @@ def extend(ledger: Ledger, ask: Ask) -> Outcome:
         _announce_anew(ledger, hold, counts, at)
         if hold.counted != before:
             effects["counted"] = hold.counted
-    return finish(ledger, ask, sum(part[1] for part in hold.parts), effects)
+    return finish(ledger, decision, sum(part[1] for part in hold.parts), effects)
 
 
 def made_for(made: Entry) -> Usage | None:
@@ -182,12 +200,57 @@ def _announce_anew(ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at:
     hold.counted = past + hold.counted
 
 
-def release(ledger: Ledger, ask: Ask) -> Outcome:
-    lapse(ledger, ask.time)
-    hold = _open_hold(ledger, ask)
+def release(ledger: Ledger, decision: Decision[Release]) -> Outcome:
+    lapse(ledger, decision)
+    hold = _open_hold(ledger, decision)
     freed = 0
     if hold.state == "open":
         hold.state = "released"
-        freed = free(ledger, hold)
+        freed = free(ledger, hold, decision)
         repay(ledger)
-    return finish(ledger, ask, freed)
+    return finish(ledger, decision, freed)
+
+
+def _want_hold(want: Wanted, command: Hold, at: int, now: int) -> None:
+    life = min(duration("life", command.life), DAY)  # nothing is dated more than a day ahead
+    want.lives = max(want.lives, life)
+    want.times = spanning(want.times, max(at, now) + life)
+    want_use(want, command, at, now)
+    if isinstance(command.cost, Usage):  # it may be used in any later period
+        resource = command.cost.resource
+        want.counters[resource] = want.counters[resource][0], FOREVER
+
+
+def _want_extension(want: Wanted, command: Extend, at: int, now: int) -> None:
+    want.times = spanning(spanning(want.times, at), max(at, now) + DAY)
+    want.lives = DAY
+    until = max(at, now) + duration("life", command.life)
+    want.extended[command.hold] = max(until, want.extended.get(command.hold, 0))
+    want.keys.add(f"hold:{command.hold}")
+
+
+OPERATIONS = (
+    Operation(
+        Hold,
+        hold,
+        lambda entry, base, effects: Held(*base, entry.amount, moment(effects["expires_at"])),
+        _want_hold,
+        ("cost",),
+        tops_up="use",
+    ),
+    Operation(
+        Extend,
+        extend,
+        lambda entry, base, effects: Extended(*base, entry.amount, moment(effects["expires_at"])),
+        _want_extension,
+        ("add",),
+        tops_up="use",
+        history="release",
+    ),
+    Operation(
+        Release,
+        release,
+        lambda entry, base, _: Released(*base, entry.amount),
+        history="release",
+    ),
+)

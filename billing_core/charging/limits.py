@@ -41,13 +41,15 @@ _GRAINS = ("day", "period")
 
 class Use(NamedTuple):
     """What is about to be charged or held: whose it is, when, and how much of what.
-    ``billed``: the platform's part of the quantities, by component.  ``until``: where it is
-    held for a time, to when that is.  ``counted``: what its hold has announced already."""
+    ``time``: the time of
+    decision.  ``billed``: the platform's part of the quantities, by component.  ``until``: where
+    it is held for a time, to when that is.  ``counted``: what its hold has announced already."""
 
     member: int
     project: str | None
     resource: str | None
     at: int
+    time: int
     billed: Iterable[tuple[str, int]] = ()
     until: int | None = None
     counted: Sequence[tuple[int, str, int]] = ()
@@ -162,16 +164,16 @@ def _keep(ledger: Ledger, spend: Spend, more: int) -> None:
 
 
 def count_spending(
-    ledger: Ledger, member: int, project: str | None, occurred: int, amount: int
+    ledger: Ledger, member: int, project: str | None, occurred: int, amount: int, time: int
 ) -> None:
-    """A charge, or less of one, adds to its day and its billing period."""
+    """A charge, or less of one, adds to its day and its billing period; ``time``: of decision."""
     if ledger.account.limited_since is None or not amount:
         return
     for subject in subjects(member, project):
         for grain in _GRAINS:
             start = _window(ledger, grain, occurred).start
             spend = _spend(ledger, subject, grain, start)
-            _alert(ledger, subject, spend, amount)
+            _alert(ledger, subject, spend, amount, time)
             _keep(ledger, spend, amount)
 
 
@@ -184,8 +186,8 @@ def know_days(ledger: Ledger, times: Iterable[int]) -> None:
         raise NeedMore(ledger.org, windows=windows)
 
 
-def _alert(ledger: Ledger, subject: str, spend: Spend, more: int) -> None:
-    for amount, percent in _marks(ledger, subject, spend.grain):
+def _alert(ledger: Ledger, subject: str, spend: Spend, more: int, time: int) -> None:
+    for amount, percent in _marks(ledger, subject, spend.grain, time):
         if spend.amount * 100 < amount * percent <= (spend.amount + more) * 100:
             _tell(ledger, spend, spend.amount + more, amount, percent)
 
@@ -202,10 +204,8 @@ def _tell(ledger: Ledger, spend: Spend, spent: int, limit: int, percent: int) ->
     ledger.untold.append(("budget", data))
 
 
-def _marks(
-    ledger: Ledger, subject: str, grain: str, at: int | None = None
-) -> list[tuple[int, int]]:
-    """``(limit, percent)`` of each alert of a subject, by the plan as it is, or was at a time."""
+def _marks(ledger: Ledger, subject: str, grain: str, at: int) -> list[tuple[int, int]]:
+    """``(limit, percent)`` of each alert of a subject, by the plan as it is, or was, at a time."""
     limits = _limits(ledger, subject, grain, at)
     return [(limit.amount, percent) for limit in limits for percent in limit.alerts]
 
@@ -214,46 +214,45 @@ Marks = dict[tuple[str, str], list[tuple[int, int]]]
 """Subject and grain → the ``(limit, percent)`` of its alerts."""
 
 
-def marks(ledger: Ledger, whose: Iterable[tuple[str, str]], at: int | None = None) -> Marks:
+def marks(
+    ledger: Ledger, whose: Iterable[tuple[str, str]], time: int, at: int | None = None
+) -> Marks:
     """The alerts of subjects and grains, ``member:*`` and ``project:*`` for each of them,
-    before limits change, or as they were at a time: see :func:`tell_passed`."""
+    before limits change at the ``time`` of decision, or as they were ``at`` an earlier one: see
+    :func:`tell_passed`."""
+    at = time if at is None else at
     return {
         (subject, grain): _marks(ledger, subject, grain, at)
         for name, grain in whose
-        for subject in _each(ledger, name, grain)
+        for subject in _each(ledger, name, grain, time)
     }
 
 
-def tell_passed(ledger: Ledger, before: Marks) -> None:
+def tell_passed(ledger: Ledger, before: Marks, time: int) -> None:
     """Limits have changed: alerts that are new, and whose mark has been passed already, are
     told now, for no charge will."""
     new = [
         (subject, grain, *each)
         for (subject, grain), known in before.items()
-        for each in _marks(ledger, subject, grain)
+        for each in _marks(ledger, subject, grain, time)
         if each not in known
     ]
-    _load_spent(ledger, {(subject, grain) for subject, grain, _, _ in new})
+    _load_spent(ledger, {(subject, grain) for subject, grain, _, _ in new}, time)
     for subject, grain, amount, percent in new:
-        spend = _spend(ledger, subject, grain, _now(ledger, grain))
+        spend = _spend(ledger, subject, grain, _window(ledger, grain, time).start)
         if spend.amount > 0 and spend.amount * 100 >= amount * percent:
             _tell(ledger, spend, spend.amount, amount, percent)
 
 
-def _now(ledger: Ledger, grain: str) -> int:
-    """The start of the window of the time of decision."""
-    return _window(ledger, grain, ledger.time).start
-
-
-def _each(ledger: Ledger, name: str, grain: str) -> list[str]:
+def _each(ledger: Ledger, name: str, grain: str, time: int) -> list[str]:
     """The subjects that a name stands for.  A project that has spent nothing is none."""
     who, _, which = name.partition(":")
     if which != "*":
         return [name]
-    _load_windows(ledger, {grain})
+    _load_windows(ledger, {grain}, time)
     if who == "member":
         return [f"member:{number}" for number in range(1, ledger.account.members + 1)]
-    start = _now(ledger, grain)
+    start = _window(ledger, grain, time).start
     return sorted(
         subject
         for subject, per, begin in ledger.state.spends
@@ -261,18 +260,19 @@ def _each(ledger: Ledger, name: str, grain: str) -> list[str]:
     )
 
 
-def _load_windows(ledger: Ledger, grains: Iterable[str]) -> None:
-    windows = frozenset((grain, _now(ledger, grain)) for grain in grains)
+def _load_windows(ledger: Ledger, grains: Iterable[str], time: int) -> None:
+    windows = frozenset((grain, _window(ledger, grain, time).start) for grain in grains)
     if not ledger.new and not windows <= ledger.state.windows:
         raise NeedMore(ledger.org, windows=windows)
 
 
-def _load_spent(ledger: Ledger, whose: Iterable[tuple[str, str]]) -> None:
-    """What subjects have spent in the windows of now, all of it in one go."""
-    _load_windows(ledger, {grain for _, grain in whose})
+def _load_spent(ledger: Ledger, whose: Iterable[tuple[str, str]], time: int) -> None:
+    """What subjects have spent in the windows of a time, all of it in one go."""
+    _load_windows(ledger, {grain for _, grain in whose}, time)
     missing: set[tuple[int | None, str, int]] = set()
     for subject, grain in whose:
-        start, (who, _, number) = _now(ledger, grain), subject.partition(":")
+        start = _window(ledger, grain, time).start
+        who, _, number = subject.partition(":")
         known = (subject, grain, start) in ledger.state.spends or who == "project"
         key = (int(number) if who == "member" else None, grain, start)
         if (
@@ -300,7 +300,7 @@ class _InForce(NamedTuple):
     blocks: bool
 
 
-def _limits(ledger: Ledger, subject: str, grain: str, at: int | None = None) -> Iterator[_InForce]:
+def _limits(ledger: Ledger, subject: str, grain: str, at: int) -> Iterator[_InForce]:
     """The limits of a subject: the org's own, else that for each, and the plan's."""
     who = subject.partition(":")[0]
     own = _set(ledger, subject, grain)
@@ -308,9 +308,7 @@ def _limits(ledger: Ledger, subject: str, grain: str, at: int | None = None) -> 
         own = _set(ledger, f"{who}:*", grain)
     if own is not None:
         yield own
-    plan = None
-    if ledger.account.plan is not None:
-        plan = ledger.plan(ledger.time if at is None else at)
+    plan = None if ledger.account.plan is None else ledger.plan(at)
     for limit in () if plan is None else plan.limits:
         if (limit.whose, limit.per) == (who, grain):
             yield _InForce(limit.amount.nanos, limit.alerts, limit.blocks)
@@ -330,7 +328,8 @@ def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bo
         return None
     for subject in subjects(use.member, use.project):
         for grain in _GRAINS:
-            blocking = [each for each in _limits(ledger, subject, grain) if each.blocks]
+            limits = _limits(ledger, subject, grain, use.time)
+            blocking = [each for each in limits if each.blocks]
             if not blocking:
                 continue
             held = _spend(ledger, subject, "held", 0).amount
@@ -377,7 +376,7 @@ def _quota(ledger: Ledger, use: Use) -> Bound | None:
         counted = {name: quantity for start, name, quantity in use.counted if start == period.start}
         more = {name: quantity - counted.get(name, 0) for name, quantity in use.billed}
         wished = {name: quantity for name, quantity in more.items() if quantity > 0}
-        left = quota_left(ledger, resource, wished, period.start)
+        left = quota_left(ledger, resource, wished, period.start, use.time)
         if any(wished[name] > most for name, most in left.items()):
             return Bound("quota", 0, period.end)
         return None
@@ -386,24 +385,25 @@ def _quota(ledger: Ledger, use: Use) -> Bound | None:
     return next((each for each in bounds if each is not None), None)
 
 
-def quotas(ledger: Ledger, resource: str) -> list[Quota]:
-    """The quotas of the plan in force that a resource counts in."""
-    plan = None if ledger.account.plan is None else ledger.plan(ledger.time)
+def quotas(ledger: Ledger, resource: str, time: int) -> list[Quota]:
+    """The quotas of the plan in force at a time that a resource counts in."""
+    plan = None if ledger.account.plan is None else ledger.plan(time)
     if plan is None:
         return []
     return [each for each in plan.quotas if fits(each.resource, resource)]
 
 
 def quota_left(
-    ledger: Ledger, resource: str, components: Collection[str], start: int
+    ledger: Ledger, resource: str, components: Collection[str], start: int, time: int
 ) -> dict[str, int]:
-    """How much more of these components of a resource the quotas allow in the billing period
-    that starts at ``start``, beside what is used and held; a component without one is left out.
+    """How much more of these components of a resource the quotas of a time allow in the billing
+    period that starts at ``start``, beside what is used and held; a component without one is
+    left out.
 
     A quota of a pattern is for all that it names together.
     """
     left: dict[str, int] = {}
-    for quota in quotas(ledger, resource):
+    for quota in quotas(ledger, resource, time):
         name = quota.component
         if name not in components:
             continue

@@ -10,25 +10,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from operator import add
+from typing import Any, NamedTuple, cast
 
-from billing_core.charging import charges as charging
 from billing_core.charging.charges import (
     advance,
     item_of,
     place_of,
+    reverse_money,
     subject_of,
     take_back,
     versions,
 )
-from billing_core.charging.context import Ask, check_future, check_level, finish
 from billing_core.charging.expiry import lapse
+from billing_core.charging.operations import Decision, Operation, check_future, check_level, finish
 from billing_core.commands.charges import Reverse
-from billing_core.commands.outcomes import Outcome
+from billing_core.commands.outcomes import Header, Outcome, Reversed, moved
 from billing_core.errors import Conflict, StoreError
 from billing_core.ledger.debts import is_of_time, repay, story_of
 from billing_core.ledger.inputs import NeedMore
 from billing_core.ledger.ledger import Ledger
+from billing_core.ports.state import Wanted
 from billing_core.pricing.catalogue import Priced
 from billing_core.pricing.rating import Correction, Metered, take_out, unmeter
 from billing_core.records.ledger import Charge, Entry
@@ -38,7 +40,7 @@ from billing_core.values.text import compact
 from billing_core.values.times import micros
 from billing_core.values.usage import PLATFORM
 
-__all__ = ["reverse"]
+__all__ = ["OPERATIONS"]
 
 
 class _Part(NamedTuple):
@@ -52,18 +54,18 @@ class _Part(NamedTuple):
         return self.story.amount - self.story.reversed
 
 
-def reverse(ledger: Ledger, ask: Ask) -> Outcome:
+def reverse(ledger: Ledger, decision: Decision[Reverse]) -> Outcome:
     """Give a charge back, whole or in part."""
-    command: Reverse = ask.command
-    return _undo(ledger, ask) if command.undo_usage else charging.reverse(ledger, ask)
+    command = decision.command
+    return _undo(ledger, decision) if command.undo_usage else reverse_money(ledger, decision)
 
 
-def _undo(ledger: Ledger, ask: Ask) -> Outcome:
-    command: Reverse = ask.command
+def _undo(ledger: Ledger, decision: Decision[Reverse]) -> Outcome:
+    command = decision.command
     check_level("undo_usage", 2, ledger.terms)
     expires = command.expires_at
     expires_at = None if expires is None else micros("expires_at", expires)
-    check_future("expires_at", expires_at, ask)
+    check_future("expires_at", expires_at, decision)
     subject = subject_of(ledger, command.charge)
     number = subject.seq
     if is_of_time(subject):
@@ -73,7 +75,7 @@ def _undo(ledger: Ledger, ask: Ask) -> Outcome:
         raise Conflict(f"charge {number} is the price of what charge {of} used: undo that")
     if f"undone:{number}" in ledger.state.entries:
         raise Conflict(f"the usage of charge {number} was undone already")
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     own = _Part(subject, story_of(ledger, subject))
     parts = [own, *_priced(ledger, own.story)]
     usage = cast(UsageRecord, subject.usage)
@@ -87,9 +89,9 @@ def _undo(ledger: Ledger, ask: Ask) -> Outcome:
         if back > most:
             metered = _unmeter(ledger, usage, lines, -(most + before))
             back = max(0, -metered.amount - before)
-    elsewhere = _elsewhere(ledger, usage, metered, ask.time)
+    elsewhere = _elsewhere(ledger, usage, metered, decision.time)
     ledger.check_room(returned=back + sum(each.back for each in elsewhere))
-    _uncount(ledger, ask, usage, metered, number)
+    _uncount(ledger, decision, usage, metered, number)
     others = [0, 0, 0, 0]
 
     def take(parts: Sequence[_Part], rest: int) -> int:
@@ -98,22 +100,22 @@ def _undo(ledger: Ledger, ask: Ask) -> Outcome:
             amount = min(rest, part.left)
             if amount:
                 rest -= amount
-                _add(others, _take_other(ledger, ask, part, amount, expires_at, number))
+                _add(others, _take_other(ledger, decision, part, amount, expires_at, number))
         return whole - rest
 
     for each in elsewhere:
-        _uncount_elsewhere(ledger, ask, each, number)
+        _uncount_elsewhere(ledger, decision, each, number)
         take(each.parts, each.back)
     rest = back - min(back, own.left)
     amount = back - take(parts[1:], rest)
-    made, record = take_back(ledger, subject, own.story, amount, expires_at)
+    made, record = take_back(ledger, subject, own.story, amount, expires_at, decision)
     repay(ledger)
     effects: dict[str, object] = {}
     if made:
         effects["lots"] = made
     if others[0]:
         effects["others"] = others
-    return finish(ledger, ask, amount, effects or None, record if amount else None)
+    return finish(ledger, decision, amount, effects or None, record if amount else None)
 
 
 def _priced(ledger: Ledger, story: Charge) -> Iterator[_Part]:
@@ -184,7 +186,9 @@ def _elsewhere(ledger: Ledger, usage: UsageRecord, metered: Metered, at: int) ->
     return found
 
 
-def _uncount_elsewhere(ledger: Ledger, ask: Ask, each: _Elsewhere, number: int) -> None:
+def _uncount_elsewhere(
+    ledger: Ledger, decision: Decision[Reverse], each: _Elsewhere, number: int
+) -> None:
     usage, metered = each.usage, each.metered
     advance(ledger, _correction(usage), usage.occurred_at, metered)
     lines = metered.lines
@@ -193,14 +197,16 @@ def _uncount_elsewhere(ledger: Ledger, ask: Ask, each: _Elsewhere, number: int) 
     start = ledger.period(usage.occurred_at).start
     content = compact({"charge": number, "period": start})
     key = f"undone:{number}:period:{start}"
-    ledger.post(key, ask.time, content, 0, None, usage._replace(lines=lines))
+    ledger.post(key, decision.time, content, 0, None, usage._replace(lines=lines))
 
 
 def _correction(usage: UsageRecord) -> Correction:
     return Correction(usage.resource, (), cast(str, usage.item), 0)
 
 
-def _uncount(ledger: Ledger, ask: Ask, usage: UsageRecord, metered: Metered, number: int) -> None:
+def _uncount(
+    ledger: Ledger, decision: Decision[Reverse], usage: UsageRecord, metered: Metered, number: int
+) -> None:
     """The usage leaves its counter, its item and what is reported; no money moves yet."""
     advance(ledger, _correction(usage), usage.occurred_at, metered)
     lines = metered.lines
@@ -212,7 +218,7 @@ def _uncount(ledger: Ledger, ask: Ask, usage: UsageRecord, metered: Metered, num
         key = (item.item, item.resource)
         ledger.state.items[key] = ledger.changes.items[key] = item
     record = usage._replace(requests=-usage.requests, lines=lines)
-    ledger.post(f"undone:{number}", ask.time, compact({"charge": number}), 0, None, record)
+    ledger.post(f"undone:{number}", decision.time, compact({"charge": number}), 0, None, record)
 
 
 def _newest(
@@ -246,11 +252,16 @@ def _newest(
 
 
 def _take_other(
-    ledger: Ledger, ask: Ask, part: _Part, amount: int, expires_at: int | None, number: int
+    ledger: Ledger,
+    decision: Decision[Reverse],
+    part: _Part,
+    amount: int,
+    expires_at: int | None,
+    number: int,
 ) -> list[int]:
     """Give back of another charge, whose own usage costs so much less now: it is not one that
     was reversed.  How much of it went where."""
-    made, record = take_back(ledger, part.entry, part.story, amount, expires_at)
+    made, record = take_back(ledger, part.entry, part.story, amount, expires_at, decision)
     part.story.amount -= amount
     part.story.reversed -= amount
     moved = [
@@ -262,10 +273,26 @@ def _take_other(
         content["expires_at"] = expires_at
     key = f"undone:{number}:{part.entry.seq}"
     effects = {"lots": made} if made else None
-    ledger.post(key, ask.time, compact(content), amount, effects, record)
+    ledger.post(key, decision.time, compact(content), amount, effects, record)
     return [amount, *moved]
 
 
 def _add(sums: list[int], more: Sequence[int]) -> None:
     for index, each in enumerate(more):
         sums[index] += each
+
+
+def _want_charge(want: Wanted, command: Reverse, at: int, now: int) -> None:
+    want.charges.add(command.charge)
+    if command.undo_usage:
+        want.keys.add(f"undone:{command.charge}")
+
+
+def _reversed(entry: Entry, base: Header, effects: Any) -> Reversed:
+    own = entry.amount, *(moved(entry, kind) for kind in ("forgiveness", "refill", "expiry"))
+    others = effects.get("others", (0, 0, 0, 0))
+    amount, forgiven, refilled, expired = map(add, own, others)
+    return Reversed(*base, amount, forgiven, refilled, expired)
+
+
+OPERATIONS = (Operation(Reverse, reverse, _reversed, _want_charge, ("amount",), history="refund"),)

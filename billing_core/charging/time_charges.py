@@ -22,7 +22,7 @@ from billing_core.charging.limits import (
 )
 from billing_core.errors import MoneyOverflow
 from billing_core.ledger.debts import give_back, owe_more
-from billing_core.ledger.inputs import NeedMore
+from billing_core.ledger.inputs import NeedMore, When
 from billing_core.ledger.ledger import Ledger
 from billing_core.pricing.catalogue import Priced
 from billing_core.pricing.rating import (
@@ -52,7 +52,7 @@ class Whose(NamedTuple):
 
     owner: Run | Storage
     hold: Hold | None
-    at: int  # the time of decision
+    when: When
     member: int = 0
     project: str | None = None
 
@@ -328,7 +328,7 @@ def _take(
     ledger.account.used += amount
     unpaid = ledger.pay(rest, owner.resource, occurred) if rest else 0
     project = whose.project if counted else None
-    count_spending(ledger, whose.member, project, occurred, amount)
+    count_spending(ledger, whose.member, project, occurred, amount, whose.when.time)
     story = _story(ledger, owner, tab)
     story.amount += amount - story.reversed  # what came back is no part of it any more
     story.reversed = 0
@@ -367,7 +367,7 @@ def _record(
         effects["late"] = sorted(late)
     if tab.days is not None and tab.charge == ledger.account.seq + 1:
         effects["by_day"] = True
-    ledger.post(key, whose.at, whose.content, amount, effects, record)
+    ledger.post(key, whose.when.time, whose.content, amount, effects, record)
 
 
 def _counted(ledger: Ledger, whose: Whose, tab: Tab, day: Day | None) -> bool:
@@ -599,9 +599,9 @@ def _back(
     owner = whose.owner
     occurred, day = when
     counted = _counted(ledger, whose, tab, day)
-    give_back(ledger, story, amount, None)
+    give_back(ledger, story, amount, None, whose.when)
     project = whose.project if counted else None
-    count_spending(ledger, whose.member, project, occurred, -amount)
+    count_spending(ledger, whose.member, project, occurred, -amount, whose.when.time)
     record = UsageRecord(
         occurred, whose.member, owner.resource, owner.item, 0, lines, whose.project
     )

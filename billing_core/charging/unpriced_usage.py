@@ -14,15 +14,16 @@ from billing_core.charging.charges import (
     subject_of,
     versions,
 )
-from billing_core.charging.context import Ask, check_level, finish
 from billing_core.charging.expiry import lapse
+from billing_core.charging.operations import Decision, Operation, check_level, finish
 from billing_core.charging.time_charges import Whose, pay_late, set_off
 from billing_core.commands.charges import PriceUnpriced
-from billing_core.commands.outcomes import Outcome
+from billing_core.commands.outcomes import Outcome, charged
 from billing_core.errors import Conflict, InvalidCommand
 from billing_core.ledger.debts import keep_story, story_of
 from billing_core.ledger.inputs import NeedMore
 from billing_core.ledger.ledger import Ledger
+from billing_core.ports.state import Wanted
 from billing_core.pricing.catalogue import Priced
 from billing_core.pricing.rating import Correction, meter
 from billing_core.records.ledger import Entry
@@ -30,17 +31,17 @@ from billing_core.records.usage import UsageRecord
 from billing_core.values.times import moment
 from billing_core.values.usage import PLATFORM, Payer
 
-__all__ = ["price"]
+__all__ = ["OPERATIONS"]
 
 
-def price(ledger: Ledger, ask: Ask) -> Outcome:
-    command: PriceUnpriced = ask.command
+def price(ledger: Ledger, decision: Decision[PriceUnpriced]) -> Outcome:
+    command = decision.command
     subject = subject_of(ledger, command.charge)
     if f"undone:{subject.seq}" in ledger.state.entries:
         raise Conflict(f"the usage of charge {subject.seq} was undone: there is nothing to price")
     story = story_of(ledger, subject)
     usage = cast(UsageRecord, subject.usage)
-    whose = _whose(ledger, ask, subject, usage.occurred_at)
+    whose = _whose(ledger, decision, subject, usage.occurred_at)
     parts: tuple[tuple[str, int, Payer], ...] = tuple(
         (line.component, line.quantity, PLATFORM) for line in usage.lines if line.version is None
     )
@@ -61,7 +62,7 @@ def price(ledger: Ledger, ask: Ask) -> Outcome:
     item, period = item_of(ledger, unpriced), place_of(ledger, usage.occurred_at)
     metered = meter(unpriced, price_of, version_of, counter, item, period)
     ledger.check_room(used=metered.amount)
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     advance(ledger, unpriced, usage.occurred_at, metered)
     story.priced = account.seq + 1
     keep_story(ledger, story)
@@ -69,17 +70,19 @@ def price(ledger: Ledger, ask: Ask) -> Outcome:
     lines = tuple(line._replace(quantity=0) for line in metered.lines)
     record = usage._replace(requests=0, lines=lines)
     if whose is None:
-        return pay(ledger, ask, metered.amount, metered.amount, record)
+        return pay(ledger, decision, metered.amount, metered.amount, record)
     version_by = {line.component: str(line.version) for line in reversed(lines)}
     late = [(name, version_by[name], quantity, less.get(name, 0)) for name, quantity, _ in parts]
     amount, record, tab = pay_late(ledger, whose, metered.amount, record, late)
     effects: dict[str, object] = {"story": tab.charge}
     if less:
         effects["less"] = less
-    return finish(ledger, ask, amount, effects, record)
+    return finish(ledger, decision, amount, effects, record)
 
 
-def _whose(ledger: Ledger, ask: Ask, subject: Entry, occurred: int) -> Whose | None:
+def _whose(
+    ledger: Ledger, decision: Decision[PriceUnpriced], subject: Entry, occurred: int
+) -> Whose | None:
     """Whose time a charge is for, whose charges its later price belongs to; raises NeedMore."""
     if subject.op != "piece":
         return None
@@ -89,11 +92,11 @@ def _whose(ledger: Ledger, ask: Ask, subject: Entry, occurred: int) -> Whose | N
         run = ledger.state.runs.get(content["run"])
         if run is None:
             raise NeedMore(ledger.org, runs={content["run"]: occurred})
-        return Whose(run, None, ask.time, run.member, run.project)
+        return Whose(run, None, decision, run.member, run.project)
     storage = ledger.state.storages.get(content["workspace"])
     if storage is None:
         raise NeedMore(ledger.org, storages={content["workspace"]: occurred})
-    return Whose(storage, None, ask.time)
+    return Whose(storage, None, decision)
 
 
 def _must_price(
@@ -119,3 +122,13 @@ def _must_price(
             )
         raise InvalidCommand("version", command.version, expected)
     return priced
+
+
+def _want_charge(want: Wanted, command: PriceUnpriced, at: int, now: int) -> None:
+    want.charges.add(command.charge)
+    want.keys.add(f"undone:{command.charge}")
+
+
+OPERATIONS = (
+    Operation(PriceUnpriced, price, charged, _want_charge, tops_up="use", history="usage"),
+)

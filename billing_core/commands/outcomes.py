@@ -1,19 +1,18 @@
 """What a command leads to, as values.
 
-A success is built from the command's journal entry, the first time and at every
-replay alike, so both are equal; ``replayed`` tells them apart and does not count
-in comparison.  A :class:`Refusal` is a business rule's no.  The errors that a
-command can also lead to are in :mod:`billing_core.errors`.
+A success is built from the command's journal entry, the first time and at every replay alike,
+as its :class:`billing_core.charging.operations.Operation` declares, so both are equal;
+``replayed`` tells them apart and does not count in comparison.  A :class:`Refusal` is a
+business rule's no.  The errors that a command can also lead to are in
+:mod:`billing_core.errors`.
 
 All amounts are nanos of the org's currency; ``seq`` is the entry's number.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from operator import add
 from typing import Any
 
 from attrs import field, frozen
@@ -25,13 +24,13 @@ from billing_core.values.money import decimal_text
 from billing_core.values.times import moment
 
 __all__ = [
-    "OPERATIONS",
     "AutoTopUpSet",
     "Changed",
     "Charged",
     "Closed",
     "Extended",
     "Granted",
+    "Header",
     "Held",
     "Opened",
     "Ordered",
@@ -47,7 +46,10 @@ __all__ = [
     "StorageStands",
     "Subscribed",
     "Success",
-    "outcome",
+    "changed",
+    "charged",
+    "header",
+    "moved",
 ]
 
 
@@ -281,119 +283,35 @@ class Refused(BillingError):
 Outcome = Success | Refusal | InvalidCommand | Conflict | NotFound
 
 
-_Base = tuple[str, str, int, datetime, int, bool]
+Header = tuple[str, str, int, datetime, int, bool]
 """The fields of :class:`Success`."""
 
 
-def outcome(entry: Entry, *, replayed: bool = False, effects: Any = None) -> Success:
-    """The success that an entry is the record of."""
-    op, _, key = entry.key.partition(":")
-    base = (entry.org, key, entry.seq, moment(entry.at), entry.balance, replayed)
-    if op in ("settle", "deduct", "price"):
-        captured = paid = unpaid = 0
-        for transfer in entry.transfers:
-            if transfer.kind == "charge":
-                paid += transfer.amount
-            elif transfer.kind == "capture":
-                captured += transfer.amount
-            elif transfer.kind == "debt":
-                unpaid += transfer.amount
-        lines = entry.usage.lines if entry.usage is not None else ()
-        return Charged(*base, entry.amount, captured, paid, unpaid, lines)
-    if not isinstance(effects, dict):
-        effects = json.loads(entry.effects)
-    return _BUILD[op](entry, base, effects)
+def header(entry: Entry, *, replayed: bool) -> Header:
+    """What every success says, of the entry that it is on record as."""
+    key = entry.key.partition(":")[2]
+    return entry.org, key, entry.seq, moment(entry.at), entry.balance, replayed
 
 
-def _moved(entry: Entry, kind: str) -> int:
+def moved(entry: Entry, kind: str) -> int:
+    """How much an entry moved by transfers of a kind."""
     return sum(transfer.amount for transfer in entry.transfers if transfer.kind == kind)
 
 
-def _reversed(entry: Entry, base: _Base, effects: Any) -> Success:
-    own = entry.amount, *(_moved(entry, kind) for kind in ("forgiveness", "refill", "expiry"))
-    others = effects.get("others", (0, 0, 0, 0))
-    amount, forgiven, refilled, expired = map(add, own, others)
-    return Reversed(*base, amount, forgiven, refilled, expired)
+def charged(entry: Entry, base: Header, _: object) -> Charged:
+    """The outcome of whatever charges."""
+    captured = paid = unpaid = 0
+    for transfer in entry.transfers:
+        if transfer.kind == "charge":
+            paid += transfer.amount
+        elif transfer.kind == "capture":
+            captured += transfer.amount
+        elif transfer.kind == "debt":
+            unpaid += transfer.amount
+    lines = entry.usage.lines if entry.usage is not None else ()
+    return Charged(*base, entry.amount, captured, paid, unpaid, lines)
 
 
-def _restored(entry: Entry, base: _Base, what: Any) -> Success:
-    lots = tuple(lot for lot, _ in what["lots"])
-    return Restored(*base, entry.amount, lots, _moved(entry, "repayment"))
-
-
-def _run_stands(_: Entry, base: _Base, what: Any) -> Success:
-    state, charged, settled_to, until, bound_by = what["stands"]
-    return RunStands(
-        *base, what["run"], state, charged, moment(settled_to), moment(until), bound_by
-    )
-
-
-def _storage_stands(_: Entry, base: _Base, what: Any) -> Success:
-    charged, size, billed_to = what["stands"]
-    return StorageStands(*base, what["workspace"], charged, size, moment(billed_to))
-
-
-OPERATIONS = (
-    "open",
-    "grant",
-    "hold",
-    "extend",
-    "release",
-    "settle",
-    "deduct",
-    "price",
-    "reverse",
-    "restore",
-    "plan",
-    "limit",
-    "low_balance",
-    "close",
-    "start",
-    "heartbeat",
-    "suspend",
-    "resume",
-    "stop",
-    "settle_run",
-    "sweep",
-    "forgive",
-    "undo",
-    "size",
-    "storage",
-    "topup",
-    "auto_topup",
-    "refund",
-)
-"""The operations that callers can name."""
-
-_BUILD: Mapping[str, Callable[[Entry, _Base, Any], Success]] = {
-    "open": lambda entry, base, _: Opened(*base),
-    "grant": lambda e, base, what: Granted(*base, e.amount, what["lot"], _moved(e, "repayment")),
-    "hold": lambda entry, base, what: Held(*base, entry.amount, moment(what["expires_at"])),
-    "extend": lambda entry, base, what: Extended(*base, entry.amount, moment(what["expires_at"])),
-    "release": lambda entry, base, _: Released(*base, entry.amount),
-    "reverse": _reversed,
-    "restore": _restored,
-    "plan": lambda entry, base, what: Subscribed(*base, entry.amount, what.get("lot")),
-    "limit": lambda entry, base, _: Changed(*base),
-    "low_balance": lambda entry, base, _: Changed(*base),
-    "close": lambda entry, base, _: Closed(*base, entry.amount),
-    **dict.fromkeys(
-        (
-            "start",
-            "heartbeat",
-            "suspend",
-            "resume",
-            "stop",
-            "settle_run",
-            "sweep",
-            "forgive",
-            "undo",
-        ),
-        _run_stands,
-    ),
-    "size": _storage_stands,
-    "storage": _storage_stands,
-    "topup": lambda entry, base, what: Ordered(*base, what["topup"]["topup"]),
-    "auto_topup": lambda entry, base, what: AutoTopUpSet(*base, what["auto"]),
-    "refund": lambda entry, base, what: RefundAsked(*base, what["topup"]["topup"], what["refund"]),
-}
+def changed(_: Entry, base: Header, __: object) -> Changed:
+    """The outcome of setting a limit or a mark."""
+    return Changed(*base)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import frozen
 
 from billing_core.charging.charges import estimate
-from billing_core.charging.context import refused
 from billing_core.charging.limits import Use, bound
+from billing_core.charging.operations import refused
 from billing_core.commands.base import Command
 from billing_core.commands.charges import Settle
 from billing_core.commands.holds import Hold
-from billing_core.commands.outcomes import OPERATIONS, Refusal, Success, outcome
-from billing_core.decide import project, wanted, widened
+from billing_core.commands.outcomes import Refusal, Success
+from billing_core.decide import OPERATIONS, project, wanted, widened
 from billing_core.engine.reports import Reports, check_seq
 from billing_core.errors import InvalidCommand, NotFound, StoreError
 from billing_core.ledger.debts import own_story, story_of
@@ -186,10 +186,12 @@ class Reads(Reports):
 
     def find(self, org: str, op: str, key: str) -> Success | None:
         """The outcome on record for an operation's key, such as ``("settle", "req-1")``."""
-        if op not in OPERATIONS:
-            raise InvalidCommand("op", op, f"one of {', '.join(OPERATIONS)}")
+        operation = OPERATIONS.get(op)
+        if operation is None or operation.outcome is None:
+            known = [name for name, each in OPERATIONS.items() if each.outcome is not None]
+            raise InvalidCommand("op", op, f"one of {', '.join(known)}")
         entry = self.store.entry(checked_name("org", org), f"{op}:{checked_name('key', key)}")
-        return None if entry is None else outcome(entry, replayed=True)
+        return None if entry is None else operation.replay(entry)
 
     def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
         """What the host may want to know, in order, after an entry's ``seq``; whose it is, by
@@ -308,7 +310,8 @@ def _check(ledger: Ledger, hold: Hold, now: int) -> Check:
             raise InvalidCommand("cost", cost.currency, ledger.account.currency)
     name, members = hold.member, ledger.state.members
     member = 0 if name is None else members.get(name, ledger.account.members + 1)
-    no = bound(ledger, Use(member, hold.project, resource, now, counts.items(), until), needed)
+    use = Use(member, hold.project, resource, now, max(now, ahead), counts.items(), until)
+    no = bound(ledger, use, needed)
     refusal = None
     if ledger.account.closed_at is not None:
         refusal = Refusal(hold.org, hold.key, "closed")

@@ -93,6 +93,7 @@ class Reports:
         the times of decision.  A page may have fewer rows than ``limit``, even none, where
         few entries meet the filter; the last page's ``next`` is None.
         """
+        from billing_core.decide import OPERATIONS
         from billing_core.reports.statements import HISTORY_TYPES, HistoryPage, history_row
 
         if type(limit) is not int or not 1 <= limit <= 500:
@@ -117,7 +118,7 @@ class Reports:
                 if entry.seq < first:
                     return HistoryPage(tuple(rows), None)
                 before = entry.seq
-                row = history_row(entry)
+                row = history_row(entry, OPERATIONS)
                 used = entry.usage
                 if (
                     (wanted is None or row.type in wanted)

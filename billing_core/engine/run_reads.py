@@ -54,7 +54,7 @@ class TimeReads(Reads):
 
         def answer(ledger: Ledger) -> RunQuote:
             who = 0 if member is None else ledger.state.members.get(member, -1)
-            use = Use(who, project, spec.resource, now)
+            use = Use(who, project, spec.resource, now, max(now, ledger.account.watermark))
             return quoted(ledger, use, spec, us, bounded=span is not None)
 
         return self._ask(command, now, answer)
@@ -129,7 +129,9 @@ class TimeReads(Reads):
         if type(size) is not int or size < 0:
             raise InvalidCommand("size", size, "bytes: an int of zero or more")
         sizes = {each.workspace: each.size for each in self.store.storages(org)}
-        return storage_room(self._projected(org, now=self.clock()), workspace, size, sizes)
+        now = self.clock()
+        ledger = self._projected(org, now=now)
+        return storage_room(ledger, workspace, size, sizes, max(now, ledger.account.watermark))
 
 
 def _want(runs: Iterable[Run], now: int) -> Wanted:

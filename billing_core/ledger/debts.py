@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from bisect import insort
 
-from billing_core.ledger.inputs import NeedMore
+from billing_core.ledger.inputs import NeedMore, When
 from billing_core.ledger.ledger import CLAWBACK, Ledger, covers
 from billing_core.records.ledger import Charge, Entry, Lot, Transfer
 
@@ -86,7 +86,12 @@ def repay(ledger: Ledger) -> None:
 
 
 def give_back(
-    ledger: Ledger, charge: Charge, amount: int, expires_at: int | None, source: str = "revenue"
+    ledger: Ledger,
+    charge: Charge,
+    amount: int,
+    expires_at: int | None,
+    when: When,
+    source: str = "revenue",
 ) -> list[list[int]]:
     """Give back ``amount`` of a charge or clawback: first what is unpaid, then to the lots
     that paid, last one first.  The new lots, ``[lot, old lot]``, that stand for ended ones."""
@@ -112,14 +117,14 @@ def give_back(
             charge.payments.pop()
         amount -= part
         lot = ledger.state.lots[payment[0]]
-        if expires_at is not None and ledger.ended(lot):
+        if expires_at is not None and ledger.ended(lot, when):
             made.append([account.lots + 1, lot.lot])
             lot = successor(ledger, lot, part, expires_at)
             ledger.add_lot(lot)
         else:
-            ledger.relist(lot)
+            ledger.relist(lot, when)
         ledger.into_lot(lot, part, source, "refill")
-        ledger.expire_ended(lot)
+        ledger.expire_ended(lot, when)
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from billing_core.errors import ClockDoubt, StoreError
 from billing_core.ports.clock import IdSource
@@ -14,12 +14,34 @@ from billing_core.pricing.catalogue import Catalogue
 from billing_core.records.topups import TopUpRules
 from billing_core.values.times import moment
 
-__all__ = ["NeedMore", "Terms", "clock_ahead", "of_each"]
+__all__ = ["Instant", "NeedMore", "Terms", "When", "clock_ahead", "of_each"]
 
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
 
 _FOREVER = 2**63 - 1
+
+
+class When(Protocol):
+    """When something is decided: a command, or what lapses before it."""
+
+    @property
+    def time(self) -> int:
+        """The time of decision, in microseconds: what ends by then has ended."""
+        ...
+
+    @property
+    def doubted(self) -> int:
+        """The later time that a clock says which is not believed, or 0: whatever would end by
+        then raises ClockDoubt."""
+        ...
+
+
+class Instant(NamedTuple):
+    """A time of decision by a clock that is believed."""
+
+    time: int
+    doubted: int = 0
 
 
 class Terms(NamedTuple):

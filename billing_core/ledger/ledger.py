@@ -33,7 +33,7 @@ from typing import cast
 
 from billing_core.errors import MoneyOverflow, StoreError
 from billing_core.ledger.hash_chain import TELLS, TOLD, chained, told
-from billing_core.ledger.inputs import NeedMore, Terms, clock_ahead
+from billing_core.ledger.inputs import NeedMore, Terms, When, clock_ahead
 from billing_core.ports.state import Changes, OrgState, to_be_summed
 from billing_core.pricing.plan import Plan
 from billing_core.pricing.rating import InForce
@@ -94,8 +94,6 @@ class Ledger:
         self.terms = terms
         self.catalogue = terms.catalogue
         self._prices: dict[tuple[str, int, tuple[str, ...]], InForce] = {}  # asked for so far
-        self.time = 0  # of the decision being made
-        self.doubted = 0  # where the clock is not believed, the time that it says
         self.lots = [lot for lot in state.lots.values() if lot.remainder]
         if len(self.lots) > 1:
             self.lots.sort(key=spending_order)
@@ -305,36 +303,36 @@ class Ledger:
             self.out_of_lot(lot, part, "payments", "clawback")
         return part
 
-    def free(self, hold: Hold) -> int:
+    def free(self, hold: Hold, when: When) -> int:
         """Return what is left of a hold to its lots; of ended lots it expires."""
         freed = 0
         for number, amount in hold.parts:
             freed += amount
-            self.let_go(number, amount)
+            self.let_go(number, amount, when)
         hold.parts = []
         self.changes.holds[hold.key] = hold
         self.uncount(hold)
         return freed
 
-    def ended(self, lot: Lot) -> bool:
+    def ended(self, lot: Lot, when: When) -> bool:
         """Whether a lot can no longer be spent, but by holds that have it."""
-        if lot.expires_at is None or lot.expires_at > max(self.time, self.doubted):
+        if lot.expires_at is None or lot.expires_at > max(when.time, when.doubted):
             return False
         self.believe(lot.expires_at)
         return True
 
-    def let_go(self, number: int, amount: int) -> None:
+    def let_go(self, number: int, amount: int, when: When) -> None:
         """Unreserve part of a lot; if the lot has ended, it expires."""
         lot = self.state.lots[number]
         lot.reserved -= amount
         self.changes.lots[number] = lot
-        self.expire_ended(lot)
+        self.expire_ended(lot, when)
 
-    def drain(self, account_name: str, kind: str) -> int:
+    def drain(self, account_name: str, kind: str, time: int) -> int:
         """Move what is left of every lot out: closing.  What was granted ahead expires."""
         moved = 0
         for lot in self.lots:
-            if lot.period is not None and lot.period > self.time:
+            if lot.period is not None and lot.period > time:
                 self.expire(lot)
             elif lot.remainder:
                 moved += lot.remainder
@@ -508,11 +506,11 @@ class Ledger:
         insort(self.lots, lot, key=spending_order)
         self.will_lapse(lot.expires_at)
 
-    def relist(self, lot: Lot) -> None:
+    def relist(self, lot: Lot, when: When) -> None:
         """A lot that may have been used up gets a remainder again."""
         if not any(each is lot for each in self.lots):
             insort(self.lots, lot, key=spending_order)
-        if not self.ended(lot):
+        if not self.ended(lot, when):
             self.will_lapse(lot.expires_at)
 
     def into_lot(self, lot: Lot, amount: int, source: str, kind: str) -> None:
@@ -529,9 +527,9 @@ class Ledger:
         self.changes.lots[lot.lot] = lot
         self.moves.append(Transfer(f"lot:{lot.lot}", target, amount, kind))
 
-    def expire_ended(self, lot: Lot) -> None:
+    def expire_ended(self, lot: Lot, when: When) -> None:
         """What is unreserved of an ended lot expires at once (rule 6.7)."""
-        if self.ended(lot):
+        if self.ended(lot, when):
             self.expire(lot)
 
     def uncount(self, hold: Hold) -> None:

@@ -8,7 +8,7 @@ Amounts are nanos, times microseconds since 1970, quantities unbounded integers.
 from __future__ import annotations
 
 from json import loads
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from attrs import define, field
 
@@ -20,6 +20,7 @@ __all__ = [
     "Account",
     "Charge",
     "Entry",
+    "HistoryType",
     "Hold",
     "HoldUse",
     "LimitSet",
@@ -28,6 +29,13 @@ __all__ = [
     "Subscription",
     "Transfer",
 ]
+
+
+HistoryType = Literal[
+    "topup", "auto_topup", "clawback", "reinstatement", "grant", "allowance", "usage", "refund",
+    "expiry", "restoration", "rollover", "release", "close",
+]  # fmt: skip
+"""What a customer's history calls an entry: see ``reports.statements.HistoryRow``."""
 
 
 class Transfer(NamedTuple):

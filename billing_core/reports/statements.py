@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import overload
+from typing import Any, get_args, overload
 
 from attrs import frozen
 
+from billing_core.charging.operations import Operation
 from billing_core.ledger.ledger import Ledger
-from billing_core.records.ledger import Entry
+from billing_core.records.ledger import Entry, HistoryType
 from billing_core.values.money import decimal_text
 from billing_core.values.times import moment
 
@@ -126,42 +127,15 @@ class HistoryRow:
     at: datetime
 
 
-HISTORY_TYPES = frozenset(
-    (
-        "topup",
-        "auto_topup",
-        "clawback",
-        "reinstatement",
-        "grant",
-        "allowance",
-        "usage",
-        "refund",
-        "expiry",
-        "restoration",
-        "rollover",
-        "release",
-        "close",
-    )
-)
-_TYPES = {
-    "grant": "grant",
-    "settle": "usage",
-    "deduct": "usage",
-    "price": "usage",
-    "reverse": "refund",
-    "undone": "refund",
-    "plan": "allowance",
+HISTORY_TYPES: frozenset[str] = frozenset(get_args(HistoryType))
+_WITHOUT_COMMAND: Mapping[str, HistoryType] = {
     "ahead": "allowance",
-    "lapse": "expiry",
-    "restore": "restoration",
-    "release": "release",
-    "extend": "release",
-    "close": "close",
-    "piece": "usage",
     "back": "refund",
     "credit": "topup",
-    "payment": "clawback",
+    "piece": "usage",
+    "undone": "refund",
 }
+"""What entries are called that are no command's own, but follow from one."""
 
 _OF_TOPUPS = ("credit", "payment")
 
@@ -197,15 +171,17 @@ class HistoryPage(Sequence[HistoryRow]):
         return len(self.rows)
 
 
-def history_row(entry: Entry) -> HistoryRow:
-    """How an entry that moved money reads."""
+def history_row(entry: Entry, operations: Mapping[str, Operation[Any]]) -> HistoryRow:
+    """How an entry that moved money reads; ``operations``: by the name that keys begin with."""
     change = 0
     for transfer in entry.transfers:
         change += transfer.amount * (transfer.credit.startswith(("lot:", "debt:")))
         change -= transfer.amount * (transfer.debit.startswith(("lot:", "debt:")))
     content = json.loads(entry.content)
     op, _, key = entry.key.partition(":")
-    kind = _TYPES.get(op, "release")  # what else moves money ends a hold, or repays debt
+    operation = operations.get(op)
+    kind = _WITHOUT_COMMAND.get(op) if operation is None else operation.history
+    kind = kind or "release"  # what else moves money ends a hold, or repays debt
     if kind == "grant" and content["kind"] == "purchased":
         kind = "topup"
     if op == "credit" and content["kind"] == "auto":

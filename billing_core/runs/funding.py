@@ -13,7 +13,7 @@ from typing import NamedTuple
 from billing_core.charging.allowances import grant_ahead, next_allowance
 from billing_core.charging.limits import Bound, Use, bound, quota_left, room
 from billing_core.errors import UnknownPrice
-from billing_core.ledger.inputs import NeedMore, of_each
+from billing_core.ledger.inputs import NeedMore, When, of_each
 from billing_core.ledger.ledger import Ledger, covers, spending_order
 from billing_core.pricing.catalogue import Priced
 from billing_core.records.ledger import Hold, Lot
@@ -155,17 +155,19 @@ class _Purse(NamedTuple):
         return Funding(until, why, self.want, parts, None if granted else ahead)
 
 
-def _purse(ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int) -> _Purse:
+def _purse(
+    ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int, when: When
+) -> _Purse:
     lots: dict[int, Lot] = {}
     edges: set[int] = set()
-    reached = ledger.period(ledger.time).end < end
-    ahead = next_allowance(ledger) if reached else None
+    reached = ledger.period(when.time).end < end
+    ahead = next_allowance(ledger, when.time) if reached else None
     every = ledger.lots if ahead is None else sorted([*ledger.lots, ahead], key=spending_order)
     own = {} if hold is None else {part[0]: part[1] for part in hold.parts}
     for lot in every:
         if not covers(lot.scope, use.resource):
             continue
-        if ledger.ended(lot) and (lot.lot not in own or (lot.expires_at or 0) <= use.at):
+        if ledger.ended(lot, when) and (lot.lot not in own or (lot.expires_at or 0) <= use.at):
             continue
         if lot.period is not None and lot.period < ledger.period(use.at).start:
             continue
@@ -174,7 +176,8 @@ def _purse(ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int) 
             edges.add(lot.expires_at)
     # Of a lot that has ended since, it is the run's own part that pays for what was before.
     free = {
-        number: own.get(number, 0) + (0 if ledger.ended(lot) else lot.remainder - lot.reserved)
+        number: own.get(number, 0)
+        + (0 if ledger.ended(lot, when) else lot.remainder - lot.reserved)
         for number, lot in lots.items()
     }
     at = ledger.period(use.at).end
@@ -184,10 +187,12 @@ def _purse(ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int) 
     return _Purse(ledger, use, want, lots, free, sorted(edges), ahead, {})
 
 
-def fund(ledger: Ledger, use: Use, want: Demand, end: int, why: str, hold: Hold | None) -> Funding:
+def fund(
+    ledger: Ledger, use: Use, want: Demand, end: int, why: str, hold: Hold | None, when: When
+) -> Funding:
     """How far from ``use.at`` towards ``end`` credit, limits and quotas fund a run.  What its
     ``hold`` has counts as free.  Nothing changes."""
-    purse = _purse(ledger, use, want, hold, end)
+    purse = _purse(ledger, use, want, hold, end, when)
     stops = _stops(ledger, use, purse, hold)
 
     def stopped(until: int) -> str | None:
@@ -226,7 +231,9 @@ def _stops(
         left = own - limit.shortfall
         stops.append((lambda us: want.cost(us) > max(0, left), limit.limit))
     bounded = of_each(
-        lambda period: quota_left(ledger, use.resource or "", want.quantities(0), period.start),
+        lambda period: quota_left(
+            ledger, use.resource or "", want.quantities(0), period.start, use.time
+        ),
         ledger.periods(use.at, use.until),
     )
     if any(bounded):
@@ -254,10 +261,10 @@ def unfunded(ledger: Ledger, use: Use, want: Demand, us: int) -> Bound:
     return bound(ledger, asked, cost) or Bound("balance", cost)
 
 
-def reserve(ledger: Ledger, hold: Hold, found: Funding) -> None:
+def reserve(ledger: Ledger, hold: Hold, found: Funding, when: When) -> None:
     """Let a hold have these parts of lots instead of what it has."""
     if found.ahead is not None:
-        grant_ahead(ledger, found.ahead)
+        grant_ahead(ledger, found.ahead, when.time)
     more = {number: -amount for number, amount in hold.parts}
     for number, amount in found.parts:
         more[number] = more.get(number, 0) + amount
@@ -267,6 +274,6 @@ def reserve(ledger: Ledger, hold: Hold, found: Funding) -> None:
             lot.reserved += amount
             ledger.changes.lots[number] = lot
         elif amount < 0:
-            ledger.let_go(number, -amount)
+            ledger.let_go(number, -amount, when)
     hold.parts = found.parts
     ledger.changes.holds[hold.key] = hold

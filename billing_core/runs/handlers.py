@@ -6,17 +6,25 @@ a run is its running time up to where it is settled, each microsecond once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import copy, deepcopy
-from typing import Any
+from typing import Any, TypeVar
 
-from billing_core.charging.context import Ask, finish, refuse, refused
 from billing_core.charging.expiry import free, lapse
 from billing_core.charging.holds import announce
 from billing_core.charging.limits import Use, hold_spending
+from billing_core.charging.operations import (
+    Decision,
+    Operation,
+    finish,
+    occurred_at,
+    refuse,
+    refused,
+)
 from billing_core.charging.time_charges import Piece, Whose, forgive, post, repost, windows
+from billing_core.commands.accounts import Close
 from billing_core.commands.base import Command
-from billing_core.commands.outcomes import Outcome
+from billing_core.commands.outcomes import Header, Outcome, RunStands
 from billing_core.commands.runs import (
     CloseSilentRun,
     ForgiveRun,
@@ -33,7 +41,7 @@ from billing_core.ledger.debts import repay
 from billing_core.ledger.inputs import NeedMore
 from billing_core.ledger.ledger import FOREVER, Ledger
 from billing_core.ports.state import Wanted
-from billing_core.records.ledger import Hold
+from billing_core.records.ledger import Entry, Hold
 from billing_core.records.runs import Run
 from billing_core.records.usage import Item, Line, UsageRecord
 from billing_core.runs.demand import Demand, Measure, measure
@@ -42,15 +50,16 @@ from billing_core.runs.states import OPEN, moved
 from billing_core.values.times import DAY, Window, duration, micros, moment
 from billing_core.values.usage import Payer
 
-__all__ = ["RUN_HANDLERS", "demand_of", "end_runs", "unposted", "want_run"]
+__all__ = ["OPERATIONS", "demand_of", "end_runs", "unposted"]
+
+_C = TypeVar("_C", bound=Command)
 
 _SECOND = 1_000_000
 _TOLD = ("seen_at", "ended_at", "swept", "warned", "suspensions")
 """What an entry says of a run where it changed, beside how it stands."""
 
 
-def want_run(want: Wanted, command: Any, at: int, now: int) -> None:
-    """What a store must load for a command about a run."""
+def _want(want: Wanted, command: Any, at: int, now: int) -> None:
     occurred = command.occurred_at
     time = at if occurred is None else micros("occurred_at", occurred)
     want.holds.add(f"run:{command.run}")
@@ -74,16 +83,11 @@ def want_run(want: Wanted, command: Any, at: int, now: int) -> None:
 # -- what handlers share --------------------------------------------------------
 
 
-def _occurred(ask: Ask) -> int:
-    occurred = ask.command.occurred_at
-    return ask.at if occurred is None else micros("occurred_at", occurred)
-
-
 class _Change:
     """A run that a command changes."""
 
-    def __init__(self, ledger: Ledger, ask: Ask, run: Run) -> None:
-        self.ledger, self.ask, self.run = ledger, ask, run
+    def __init__(self, ledger: Ledger, decision: Decision[Any], run: Run) -> None:
+        self.ledger, self.decision, self.run = ledger, decision, run
         self.was: dict[str, Any] = {name: deepcopy(getattr(run, name)) for name in _TOLD}
         self.hold = ledger.state.holds.get(run.item)
         self.effects: dict[str, Any] = {}
@@ -93,7 +97,7 @@ class _Change:
     @property
     def whose(self) -> Whose:
         run = self.run
-        return Whose(run, self.hold, self.ask.time, run.member, run.project)
+        return Whose(run, self.hold, self.decision, run.member, run.project)
 
     def post(self, span: Window, before: Callable[[Window], Measure] | None, end: int) -> None:
         """Post a span's time as the run has it now, less what was posted ``before``."""
@@ -140,7 +144,7 @@ class _Change:
         self.count(1)
         if hold is not None and hold.state == "open":
             hold.state = "settled"
-            free(self.ledger, hold)
+            free(self.ledger, hold, self.decision)
             self.effects["ended"] = True
 
     def count(self, runs: int, forgiven: int = 0) -> None:
@@ -159,7 +163,7 @@ class _Change:
         if run.state != "active" or hold is None or hold.state != "open":
             return
         if ledger.account.closed_at is None:
-            self.fund(hold, _funding(ledger, self.ask, run, run.settled_to, hold))
+            self.fund(hold, _funding(ledger, self.decision, run, run.settled_to, hold))
 
     def fund(self, hold: Hold, found: Funding) -> None:
         """Hold what funds the run, and tell where that is not for as long as it asks."""
@@ -185,7 +189,7 @@ class _Change:
                 run.bound_by = found.bound_by
             if more <= 0:  # else time reported late has taken of what was held for this deadline
                 return
-        reserve(ledger, hold, found)
+        reserve(ledger, hold, found, self.decision)
         hold_spending(ledger, hold, more)
         span = Window(run.settled_to, found.until)
         want = found.want if found.bound_by in WHOLE else demand_of(ledger, run, span)
@@ -210,7 +214,7 @@ class _Change:
                 effects["counted"] = hold.counted
         usage = self.counted if self.counted.requests or self.counted.lines else None
         amount = abs(self.charged) if amount is None else amount
-        return finish(ledger, self.ask, amount, effects, usage)
+        return finish(ledger, self.decision, amount, effects, usage)
 
 
 def _pieces(ledger: Ledger, run: Run, occurred: int, more: Measure) -> list[Piece]:
@@ -252,52 +256,54 @@ def demand_of(ledger: Ledger, run: Run, span: Window) -> Demand:
     return demand(ledger, run.resource, run.spec, item, span)
 
 
-def _horizon(ledger: Ledger, ask: Ask, run: Run, start: int) -> tuple[int, str]:
+def _horizon(ledger: Ledger, decision: Decision[Any], run: Run, start: int) -> tuple[int, str]:
     """How far a run may be funded from a time on, by a clock that may be ahead; and why no
     further."""
-    asked = max(max(ask.at, start) + run.ahead, run.until)
+    asked = max(max(decision.at, start) + run.ahead, run.until)
     known = ledger.terms.now + ledger.terms.horizon
     return (asked, "asked") if asked <= known else (known, "horizon")
 
 
-def _funding(ledger: Ledger, ask: Ask, run: Run, start: int, hold: Hold | None) -> Funding:
-    end, why = _horizon(ledger, ask, run, start)
+def _funding(
+    ledger: Ledger, decision: Decision[Any], run: Run, start: int, hold: Hold | None
+) -> Funding:
+    end, why = _horizon(ledger, decision, run, start)
     want = demand_of(ledger, run, Window(start, max(start, end)))
-    use = Use(run.member, run.project, run.resource, start, until=end)
-    return fund(ledger, use, want, end, why, hold)
+    use = Use(run.member, run.project, run.resource, start, decision.time, until=end)
+    return fund(ledger, use, want, end, why, hold, decision)
 
 
-def _change(ledger: Ledger, ask: Ask) -> _Change:
-    name = ask.command.run
+def _change(ledger: Ledger, decision: Decision[Any]) -> _Change:
+    name = decision.command.run
     run = ledger.state.runs.get(name)
     if run is None:
         raise NotFound("run", name, "a run is named by the key of its start")
-    return _Change(ledger, ask, copy(run))  # one that fails has changed nothing
+    return _Change(ledger, decision, copy(run))  # one that fails has changed nothing
 
 
 # -- the commands ---------------------------------------------------------------
 
 
-def start(ledger: Ledger, ask: Ask) -> Outcome:
-    command: StartRun = ask.command
-    spec, began = command.spec, _occurred(ask)
+def start(ledger: Ledger, decision: Decision[StartRun]) -> Outcome:
+    command = decision.command
+    spec, began = command.spec, occurred_at(decision)
     state = moved(command.run, "", "start")
     run = Run(
-        command.run, spec.resource, spec.parts, ask.member, command.project, command.reference,
+        command.run, spec.resource, spec.parts, decision.member, command.project, command.reference,
         duration("ahead", command.ahead), state, began, began, began, began, "asked",
     )  # fmt: skip
     item = ledger.item(run.item, run.resource) or Item(run.item, run.resource)
-    end, why = _horizon(ledger, ask, run, began)
+    end, why = _horizon(ledger, decision, run, began)
     span = Window(began, max(began, end))
     want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     least = min(duration("least", command.least), max(1, end - began))
-    use = Use(ask.member, command.project, spec.resource, began, until=end)
-    funding = fund(ledger, use, want, end, why, None)
+    use = Use(decision.member, command.project, spec.resource, began, decision.time, until=end)
+    funding = fund(ledger, use, want, end, why, None, decision)
     if funding.until < began + least:
         use = use._replace(until=began + least)
-        return refused(command.org, command.key, unfunded(ledger, use, want, least), ask.time)
-    change = _Change(ledger, ask, run)
+        return refused(command.org, command.key, unfunded(ledger, use, want, least), decision.time)
+    change = _Change(ledger, decision, run)
     hold = Hold(run.item, run.resource, FOREVER, "open", [], [], run.member, run.project)
     change.hold = ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
     change.was = {}
@@ -306,11 +312,11 @@ def start(ledger: Ledger, ask: Ask) -> Outcome:
     return change.finish(sum(part[1] for part in hold.parts))
 
 
-def heartbeat(ledger: Ledger, ask: Ask) -> Outcome:
-    change, seen = _change(ledger, ask), _occurred(ask)
+def heartbeat(ledger: Ledger, decision: Decision[Heartbeat]) -> Outcome:
+    change, seen = _change(ledger, decision), occurred_at(decision)
     run = change.run
     run.state = moved(run.run, run.state, "heartbeat")
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     if run.state in OPEN:
         run.seen_at = max(run.seen_at, seen)
         change.settle(seen)
@@ -321,18 +327,18 @@ def heartbeat(ledger: Ledger, ask: Ask) -> Outcome:
     return change.finish()
 
 
-def suspend(ledger: Ledger, ask: Ask) -> Outcome:
-    command: SuspendRun = ask.command
-    change = _change(ledger, ask)
+def suspend(ledger: Ledger, decision: Decision[SuspendRun]) -> Outcome:
+    command = decision.command
+    change = _change(ledger, decision)
     run = change.run
     until = None if command.until is None else micros("until", command.until)
     if until is not None and until > ledger.terms.now + ledger.terms.tolerance:
         raise InvalidCommand("until", moment(until).isoformat(), "a time that has come")
-    begin = max(_occurred(ask), run.started_at)
+    begin = max(occurred_at(decision), run.started_at)
     state = run.state
     if until is None or state not in OPEN:
         state = moved(run.run, state, "suspend")
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     if run.ended_at is not None:
         until = run.ended_at if until is None else min(until, run.ended_at)
     else:
@@ -360,19 +366,21 @@ def _joined(spans: list[list[int | None]]) -> list[list[int | None]]:
     return joined
 
 
-def resume(ledger: Ledger, ask: Ask) -> Outcome:
-    change = _change(ledger, ask)
-    run, command = change.run, ask.command
+def resume(ledger: Ledger, decision: Decision[ResumeRun]) -> Outcome:
+    change = _change(ledger, decision)
+    run, command = change.run, decision.command
     state = moved(run.run, run.state, "resume")
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     suspended = run.suspensions
     begin = suspended[-1][0] or 0
-    again = max(_occurred(ask), begin)
-    funding = _funding(ledger, ask, run, again, change.hold)
+    again = max(occurred_at(decision), begin)
+    funding = _funding(ledger, decision, run, again, change.hold)
     if funding.until < again + _SECOND and funding.bound_by not in WHOLE:
         want = demand_of(ledger, run, Window(again, again + _SECOND))
-        use = Use(run.member, run.project, run.resource, again)
-        return refused(command.org, command.key, unfunded(ledger, use, want, _SECOND), ask.time)
+        use = Use(run.member, run.project, run.resource, again, decision.time)
+        return refused(
+            command.org, command.key, unfunded(ledger, use, want, _SECOND), decision.time
+        )
     run.state = state
     run.seen_at = max(run.seen_at, again)
     change.settle(again)
@@ -384,15 +392,15 @@ def resume(ledger: Ledger, ask: Ask) -> Outcome:
     return change.finish()
 
 
-def stop(ledger: Ledger, ask: Ask) -> Outcome:
-    change = _change(ledger, ask)
-    run, end = change.run, max(_occurred(ask), change.run.started_at)
+def stop(ledger: Ledger, decision: Decision[StopRun]) -> Outcome:
+    change = _change(ledger, decision)
+    run, end = change.run, max(occurred_at(decision), change.run.started_at)
     was_open, state = run.open, moved(run.run, run.state, "stop")
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     if was_open:
         change.end_at(end)
         run.state = state
-        if ask.command.settle:
+        if decision.command.settle:
             change.settle(end)
             change.close()
     elif run.swept:
@@ -402,24 +410,24 @@ def stop(ledger: Ledger, ask: Ask) -> Outcome:
     return change.finish()
 
 
-def settle_run(ledger: Ledger, ask: Ask) -> Outcome:
-    change = _change(ledger, ask)
+def settle_run(ledger: Ledger, decision: Decision[SettleRun]) -> Outcome:
+    change = _change(ledger, decision)
     run = change.run
     moved(run.run, run.state, "settle")
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     change.settle(run.ended_at or run.settled_to)
     change.close()
     return change.finish()
 
 
-def end_runs(ledger: Ledger, ask: Ask) -> None:
+def end_runs(ledger: Ledger, decision: Decision[Close]) -> None:
     """The account is being closed: every run that has a hold ends now, as a sweep ends it at its
     last sign of life, or is settled where it had been stopped.  An entry of its own for each.
     What is told of it later is still charged."""
     holds = ledger.state.holds.values()
     names = [hold.key for hold in holds if hold.state == "open" and hold.key.startswith("run:")]
     names = sorted(name.removeprefix("run:") for name in names)
-    until = max(ask.time, ledger.terms.now + ledger.terms.tolerance)
+    until = max(decision.time, ledger.terms.now + ledger.terms.tolerance)
     missing = {name: until for name in names if name not in ledger.state.runs}
     if missing:
         raise NeedMore(ledger.org, runs=missing)
@@ -427,24 +435,29 @@ def end_runs(ledger: Ledger, ask: Ask) -> None:
         run, key = ledger.state.runs[name], f"{name}@closing"
         if run.open:
             since = moment(run.seen_at + 1)
-            command: Command = CloseSilentRun(ledger.org, key, run=name, since=since)
+            swept = CloseSilentRun(ledger.org, key, run=name, since=since)
+            _close_silent(_change(ledger, _of_closing(decision, _SWEEP, swept)), why="closed")
         else:
-            command = SettleRun(ledger.org, key, run=name)
-        its = Ask(command, f"{command.op}:{key}", command.meaning(None), ask.at, ask.time, 0)
-        if run.open:
-            _close_silent(_change(ledger, its), why="closed")
-        else:
-            settle_run(ledger, its)
+            settled = SettleRun(ledger.org, key, run=name)
+            settle_run(ledger, _of_closing(decision, _SETTLE, settled))
 
 
-def sweep(ledger: Ledger, ask: Ask) -> Outcome:
-    command: CloseSilentRun = ask.command
-    change = _change(ledger, ask)
+def _of_closing(closing: Decision[Close], operation: Operation[_C], command: _C) -> Decision[_C]:
+    """A command that the closing of its account brings."""
+    key = f"{command.op}:{command.key}"
+    return Decision(
+        operation, command, key, command.meaning(None), closing.at, closing.time, closing.doubted, 0
+    )
+
+
+def sweep(ledger: Ledger, decision: Decision[CloseSilentRun]) -> Outcome:
+    command = decision.command
+    change = _change(ledger, decision)
     run = change.run
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     since = micros("since", command.since)
     if not run.open or run.seen_at >= since:
-        return refuse(ask, "not_silent")
+        return refuse(decision, "not_silent")
     ledger.believe(since)
     return _close_silent(change)
 
@@ -457,23 +470,23 @@ def _close_silent(change: _Change, **why: str) -> Outcome:
     change.settle(run.seen_at)
     change.close()
     run.swept = True
-    if run.until < change.ask.time:
+    if run.until < change.decision.time:
         change.warn()
     data = {"run": run.run, "seen_at": run.seen_at, **why}
     change.ledger.untold.append(("run_swept", data))
     return change.finish()
 
 
-def forgive_run(ledger: Ledger, ask: Ask) -> Outcome:
-    command: ForgiveRun = ask.command
-    change = _change(ledger, ask)
+def forgive_run(ledger: Ledger, decision: Decision[ForgiveRun]) -> Outcome:
+    command = decision.command
+    change = _change(ledger, decision)
     run = change.run
     amount = None if command.amount is None else command.amount.nanos
     state = moved(run.run, run.state, "forgive" if amount is None else "forgive part")
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     left = sum(tab.amount - tab.forgiven for tab in run.tabs)
     if amount is not None and amount > left:
-        return refuse(ask, "over_reversal", amount - left, "charge")
+        return refuse(decision, "over_reversal", amount - left, "charge")
     ledger.check_room(returned=left if amount is None else amount)
     pending = run.state == "pending"
     if pending:
@@ -487,14 +500,14 @@ def forgive_run(ledger: Ledger, ask: Ask) -> Outcome:
     return change.finish()
 
 
-def undo(ledger: Ledger, ask: Ask) -> Outcome:
-    change = _change(ledger, ask)
+def undo(ledger: Ledger, decision: Decision[UndoForgiveness]) -> Outcome:
+    change = _change(ledger, decision)
     run = change.run
     state = moved(run.run, run.state, "undo")
     if run.state == "settled" and not any(tab.forgiven for tab in run.tabs):
         raise Conflict(f"nothing of run {run.run!r} is forgiven")
     ledger.check_room(used=sum(tab.forgiven for tab in run.tabs))
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     change.charged += repost(ledger, change.whose)
     if run.state == "forgiven":
         change.count(1, -1)
@@ -502,14 +515,22 @@ def undo(ledger: Ledger, ask: Ask) -> Outcome:
     return change.finish()
 
 
-RUN_HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask], Outcome]] = {
-    StartRun: start,
-    Heartbeat: heartbeat,
-    SuspendRun: suspend,
-    ResumeRun: resume,
-    StopRun: stop,
-    SettleRun: settle_run,
-    CloseSilentRun: sweep,
-    ForgiveRun: forgive_run,
-    UndoForgiveness: undo,
-}
+def _stands(entry: Entry, base: Header, effects: Any) -> RunStands:
+    state, charged, settled_to, until, bound_by = effects["stands"]
+    run = effects["run"]
+    return RunStands(*base, run, state, charged, moment(settled_to), moment(until), bound_by)
+
+
+_SETTLE = Operation(SettleRun, settle_run, _stands, _want, tops_up="use")
+_SWEEP = Operation(CloseSilentRun, sweep, _stands, _want, tops_up="use")
+OPERATIONS = (
+    Operation(StartRun, start, _stands, _want, tops_up="use"),
+    Operation(Heartbeat, heartbeat, _stands, _want, tops_up="use"),
+    Operation(SuspendRun, suspend, _stands, _want, tops_up="use"),
+    Operation(ResumeRun, resume, _stands, _want, tops_up="use"),
+    Operation(StopRun, stop, _stands, _want, tops_up="use"),
+    _SETTLE,
+    _SWEEP,
+    Operation(ForgiveRun, forgive_run, _stands, _want, ("amount",), tops_up="use"),
+    Operation(UndoForgiveness, undo, _stands, _want, tops_up="use"),
+)

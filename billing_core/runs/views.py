@@ -8,6 +8,7 @@ from attrs import frozen
 
 from billing_core.charging.charges import price_usage
 from billing_core.charging.limits import Use
+from billing_core.ledger.inputs import Instant
 from billing_core.ledger.ledger import Ledger
 from billing_core.records.runs import Run
 from billing_core.records.usage import Item
@@ -109,5 +110,5 @@ def quoted(ledger: Ledger, use: Use, spec: Usage, us: int, *, bounded: bool) -> 
     want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)
     if bounded:
         return RunQuote(want.cost(us), moment(span.end), "asked")
-    found = fund(ledger, use, want, span.end, "asked", None)
+    found = fund(ledger, use, want, span.end, "asked", None, Instant(use.time))
     return RunQuote(want.cost(found.until - use.at), moment(found.until), found.bound_by)

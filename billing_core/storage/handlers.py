@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from billing_core.charging.context import Ask, finish
 from billing_core.charging.expiry import lapse
+from billing_core.charging.operations import Decision, Operation, finish, occurred_at
 from billing_core.charging.time_charges import Piece, Whose, post, windows
-from billing_core.commands.base import Command
-from billing_core.commands.outcomes import Outcome
+from billing_core.commands.outcomes import Header, Outcome, StorageStands
 from billing_core.commands.storage import BillStorage, ReportStorage
 from billing_core.errors import NotFound
 from billing_core.ledger.debts import repay
 from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Wanted
+from billing_core.records.ledger import Entry
 from billing_core.records.storage import Size, Storage
-from billing_core.values.times import Window, micros
+from billing_core.values.times import Window, micros, moment, spanning
 from billing_core.values.usage import PLATFORM
 
-__all__ = ["BYTE_US", "STORAGE_HANDLERS", "integral", "want_storage"]
+__all__ = ["BYTE_US", "OPERATIONS", "integral"]
 
 BYTE_US = "byte_us"
 """The component of storage: byte-microseconds."""
@@ -29,14 +29,11 @@ Steps = list[tuple[int, int]]
 """``(time, bytes from then on)``, by time."""
 
 
-def want_storage(want: Wanted, command: Any, at: int, now: int) -> None:
-    """What a store must load for a command about storage."""
+def _want(want: Wanted, command: ReportStorage | BillStorage, at: int, now: int) -> None:
     occurred = command.occurred_at
     time = at if occurred is None else micros("occurred_at", occurred)
-    first, last = want.times or (time, time)
-    want.times = min(first, time), max(last, time)
-    first, last = want.storages.get(command.workspace, (time, time))
-    want.storages[command.workspace] = min(first, time), max(last, time)
+    want.times = spanning(want.times, time)
+    want.storages[command.workspace] = spanning(want.storages.get(command.workspace), time)
 
 
 def integral(steps: Steps, window: Window) -> int:
@@ -54,34 +51,33 @@ def _steps(ledger: Ledger, workspace: str) -> Steps:
 
 
 def _post(
-    ledger: Ledger, ask: Ask, storage: Storage, span: Window, amount: Callable[[Window], int]
+    ledger: Ledger,
+    decision: Decision[Any],
+    storage: Storage,
+    span: Window,
+    amount: Callable[[Window], int],
 ) -> int:
     pieces: list[Piece] = []
     for window in windows(ledger, storage.resource, span):
         quantity = amount(window)
         if quantity:
             pieces.append(Piece(window.end - 1, ((BYTE_US, quantity, PLATFORM),), 0))
-    return post(ledger, Whose(storage, None, ask.time), pieces)
+    return post(ledger, Whose(storage, None, decision), pieces)
 
 
-def _finish(ledger: Ledger, ask: Ask, storage: Storage, charged: int) -> Outcome:
+def _finish(ledger: Ledger, decision: Decision[Any], storage: Storage, charged: int) -> Outcome:
     repay(ledger)
     name = storage.workspace
     ledger.state.storages[name] = ledger.changes.storages[name] = storage
     stands = [charged, storage.size, storage.billed_to]
-    effects = {"workspace": name, "stands": stands, "at": _occurred(ask)}
-    return finish(ledger, ask, abs(charged), effects)
+    effects = {"workspace": name, "stands": stands, "at": occurred_at(decision)}
+    return finish(ledger, decision, abs(charged), effects)
 
 
-def _occurred(ask: Ask) -> int:
-    occurred = ask.command.occurred_at
-    return ask.at if occurred is None else micros("occurred_at", occurred)
-
-
-def report(ledger: Ledger, ask: Ask) -> Outcome:
-    command: ReportStorage = ask.command
-    at, size, name = _occurred(ask), command.size, command.workspace
-    lapse(ledger, ask.time)
+def report(ledger: Ledger, decision: Decision[ReportStorage]) -> Outcome:
+    command = decision.command
+    at, size, name = occurred_at(decision), command.size, command.workspace
+    lapse(ledger, decision)
     storage = ledger.state.storages.get(name)
     if storage is None:
         storage = Storage(name, at, at, size)
@@ -94,31 +90,36 @@ def report(ledger: Ledger, ask: Ask) -> Outcome:
     # What was billed of the time that this size holds for, is corrected.
     more = size - before
     charged = _post(
-        ledger, ask, storage, Window(at, end), lambda each: more * (each.end - each.start)
+        ledger, decision, storage, Window(at, end), lambda each: more * (each.end - each.start)
     )
     if at >= storage.sized_at:
         storage.sized_at, storage.size = at, size
     ledger.state.sizes[name, at] = size
     ledger.changes.sizes[name, at] = Size(name, at, size)
-    return _finish(ledger, ask, storage, charged)
+    return _finish(ledger, decision, storage, charged)
 
 
-def bill(ledger: Ledger, ask: Ask) -> Outcome:
-    command: BillStorage = ask.command
+def bill(ledger: Ledger, decision: Decision[BillStorage]) -> Outcome:
+    command = decision.command
     storage = ledger.state.storages.get(command.workspace)
     if storage is None:
         raise NotFound("workspace", command.workspace, "nothing was reported of it")
-    until = _occurred(ask)
-    lapse(ledger, ask.time)
+    until = occurred_at(decision)
+    lapse(ledger, decision)
     steps = _steps(ledger, command.workspace)
     ledger.measure(storage.billed_to, until)
     span = Window(storage.billed_to, until)
-    charged = _post(ledger, ask, storage, span, lambda each: integral(steps, each))
+    charged = _post(ledger, decision, storage, span, lambda each: integral(steps, each))
     storage.billed_to = max(storage.billed_to, until)
-    return _finish(ledger, ask, storage, charged)
+    return _finish(ledger, decision, storage, charged)
 
 
-STORAGE_HANDLERS: Mapping[type[Command], Callable[[Ledger, Ask], Outcome]] = {
-    ReportStorage: report,
-    BillStorage: bill,
-}
+def _stands(entry: Entry, base: Header, effects: Any) -> StorageStands:
+    charged, size, billed_to = effects["stands"]
+    return StorageStands(*base, effects["workspace"], charged, size, moment(billed_to))
+
+
+OPERATIONS = (
+    Operation(ReportStorage, report, _stands, _want, tops_up="use"),
+    Operation(BillStorage, bill, _stands, _want, tops_up="use"),
+)

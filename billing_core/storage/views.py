@@ -48,12 +48,14 @@ def storage_view(storage: Storage) -> StorageView:
     )
 
 
-def storage_room(ledger: Ledger, workspace: str, size: int, sizes: dict[str, int]) -> StorageRoom:
-    """Whether a workspace may have a size, where all have ``sizes`` now."""
+def storage_room(
+    ledger: Ledger, workspace: str, size: int, sizes: dict[str, int], time: int
+) -> StorageRoom:
+    """Whether a workspace may have a size at a time, where all have ``sizes`` now."""
     has = sizes.get(workspace, 0)
-    own = quotas(ledger, f"storage:{workspace}")
+    own = quotas(ledger, f"storage:{workspace}", time)
     left: list[int] = []
-    for quota in [*own, *(each for each in quotas(ledger, "storage") if each not in own)]:
+    for quota in [*own, *(each for each in quotas(ledger, "storage", time) if each not in own)]:
         if quota.component == "bytes":
             every = quota.resource == "storage"
             used = [

@@ -9,7 +9,7 @@ is still owed, then back to the lots that paid, in reverse order.
 from __future__ import annotations
 
 from billing_core.ledger.debts import give_back, keep_story, owe, repay
-from billing_core.ledger.inputs import NeedMore
+from billing_core.ledger.inputs import NeedMore, When
 from billing_core.ledger.ledger import CLAWBACK, Ledger
 from billing_core.records.ledger import Charge
 from billing_core.records.topups import TopUp
@@ -35,7 +35,7 @@ def claw_back(ledger: Ledger, topup: TopUp, amount: int) -> None:
     repay(ledger)
 
 
-def reinstate(ledger: Ledger, topup: TopUp, amount: int) -> list[list[int]]:
+def reinstate(ledger: Ledger, topup: TopUp, amount: int, when: When) -> list[list[int]]:
     """Give back ``amount`` of what was clawed back: ``[clawback, amount]``."""
     ledger.check_room(returned=amount)
     topup.clawed -= amount
@@ -46,7 +46,7 @@ def reinstate(ledger: Ledger, topup: TopUp, amount: int) -> list[list[int]]:
             raise NeedMore(ledger.org, charges=frozenset({number}))
         part = min(amount, story.amount - story.reversed)
         if part:
-            give_back(ledger, story, part, None, "payments")
+            give_back(ledger, story, part, None, when, "payments")
             undone.append([number, part])
             amount -= part
         if not amount:

@@ -13,14 +13,31 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from billing_core.charging.context import Ask, finish, refuse
 from billing_core.charging.expiry import lapse
-from billing_core.commands.outcomes import Changed, Outcome, Recorded, Refusal
-from billing_core.commands.topups import AskRefund, OrderTopUp, RecordTopUp, SetAutoTopUp
+from billing_core.charging.operations import Decision, Operation, finish, refuse
+from billing_core.commands.outcomes import (
+    AutoTopUpSet,
+    Changed,
+    Ordered,
+    Outcome,
+    Recorded,
+    RefundAsked,
+    Refusal,
+)
+from billing_core.commands.topups import (
+    AskRefund,
+    ClaimTopUp,
+    Lapse,
+    LoseMethod,
+    OrderTopUp,
+    RecordTopUp,
+    SetAutoTopUp,
+)
 from billing_core.errors import InvalidCommand, NotFound, Outdated
 from billing_core.ledger.debts import repay
 from billing_core.ledger.inputs import NeedMore
 from billing_core.ledger.ledger import Ledger
+from billing_core.ports.state import Wanted
 from billing_core.records.ledger import Lot
 from billing_core.records.topups import DATED, KEEPS, AutoTopUp, TopUp, TopUpRules, said_of
 from billing_core.topups.clawback import claw_back, reinstate
@@ -47,17 +64,7 @@ from billing_core.values.times import DAY, HOUR, duration, moment
 if TYPE_CHECKING:
     from billing_core.ports.payments import Checkout, CheckoutOrder, Payment
 
-__all__ = [
-    "ask_refund",
-    "claim",
-    "consider",
-    "in_flight",
-    "lapse_only",
-    "lose_method",
-    "order",
-    "record",
-    "set_auto",
-]
+__all__ = ["OPERATIONS", "consider", "in_flight"]
 
 _RETRY_AFTER = 5.0  # seconds in which an attempt in flight has mostly ended
 _LOOK_AGAIN = DAY + HOUR  # when a page has surely closed
@@ -97,9 +104,11 @@ def _topup(ledger: Ledger, name: str) -> TopUp:
     return topup
 
 
-def _post(ledger: Ledger, ask: Ask, key: str, content: object, amount: int, effects: object) -> int:
+def _post(
+    ledger: Ledger, decision: Decision[Any], key: str, content: object, amount: int, effects: object
+) -> int:
     """An entry under a name of the engine's own; its number."""
-    return ledger.post(key, ask.time, compact(content), amount, effects).seq
+    return ledger.post(key, decision.time, compact(content), amount, effects).seq
 
 
 def _stop(ledger: Ledger, auto: AutoTopUp, why: str) -> None:
@@ -107,23 +116,23 @@ def _stop(ledger: Ledger, auto: AutoTopUp, why: str) -> None:
         ledger.untold.append(("auto_topup_stopped", {"reason": why}))
 
 
-# -- what callers ask -----------------------------------------------------------
+# -- what callers want -----------------------------------------------------------
 
 
-def order(ledger: Ledger, ask: Ask) -> Outcome:
-    command: OrderTopUp = ask.command
+def order(ledger: Ledger, decision: Decision[OrderTopUp]) -> Outcome:
+    command = decision.command
     _check_size(ledger, command.order.amount)
     _check_mode(ledger, livemode=command.livemode)
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     asked = command.order
     customer = _auto(ledger).customer
     if customer is not None:
         asked = attrs.evolve(asked, customer=customer)
     topup = TopUp(
-        asked.order, "checkout", ledger.account.seq + 1, "ordered", asked.amount, ask.time,
+        asked.order, "checkout", ledger.account.seq + 1, "ordered", asked.amount, decision.time,
         _asked(asked), due_at=ledger.terms.now + _LOOK_AGAIN, started=ledger.terms.now,
     )  # fmt: skip
-    return finish(ledger, ask, 0, told(_keep(ledger, topup)))
+    return finish(ledger, decision, 0, told(_keep(ledger, topup)))
 
 
 def _asked(order: CheckoutOrder) -> str:
@@ -147,29 +156,25 @@ def _check_size(ledger: Ledger, minor: int) -> None:
         raise InvalidCommand("amount", given, f"{least} to {most} {currency}")
 
 
-def set_auto(ledger: Ledger, ask: Ask) -> Outcome:
-    command: SetAutoTopUp = ask.command
+def set_auto(ledger: Ledger, decision: Decision[SetAutoTopUp]) -> Outcome:
+    command = decision.command
     currency = ledger.account.currency
-    for name in ("threshold", "cap"):
-        money = getattr(command, name)
-        if money is not None and money.currency != currency:
-            raise InvalidCommand(name, money.currency, currency)
     amount = to_minor(command.amount.nanos, currency)
     if amount:  # only what is disabled may have none
         _check_size(ledger, amount)
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     auto = _auto(ledger)
     if command.enabled and auto.method is None:
-        return refuse(ask, "no_saved_method")
+        return refuse(decision, "no_saved_method")
     auto.enabled, auto.threshold, auto.amount = command.enabled, command.threshold.nanos, amount
     auto.cap = None if command.cap is None else to_minor(command.cap.nanos, currency)
     auto.times = command.times
-    allow(auto, ledger.period(ask.time), ledger.terms.topups)
-    return finish(ledger, ask, 0, told(auto=_keep_auto(ledger, auto)))
+    allow(auto, ledger.period(decision.time), ledger.terms.topups)
+    return finish(ledger, decision, 0, told(auto=_keep_auto(ledger, auto)))
 
 
-def ask_refund(ledger: Ledger, ask: Ask) -> Outcome:
-    command: AskRefund = ask.command
+def ask_refund(ledger: Ledger, decision: Decision[AskRefund]) -> Outcome:
+    command = decision.command
     topup = _topup(ledger, command.topup)
     _check_mode(ledger, livemode=command.livemode)
     if command.amount is not None and topup.why == "currency":
@@ -177,15 +182,15 @@ def ask_refund(ledger: Ledger, ask: Ask) -> Outcome:
     currency = ledger.account.currency
     minor = None if command.amount is None else to_minor(command.amount.nanos, currency)
     if topup.payment is None or topup.paid_at is None:
-        return refuse(ask, "not_paid")
-    lapse(ledger, ask.time)
+        return refuse(decision, "not_paid")
+    lapse(ledger, decision)
     asked = [command.refund, minor, "asked"]
     topup.refunds.append([*asked, ledger.terms.now] if ledger.terms.level >= DATED else asked)
     topup.due_at = ledger.terms.now + duration("lease", ledger.terms.topups.lease)
     auto = _auto(ledger)
     auto.refunds += 1
     effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
-    return finish(ledger, ask, 0, effects | {"refund": command.refund})
+    return finish(ledger, decision, 0, effects | {"refund": command.refund})
 
 
 # -- automatic top-up -----------------------------------------------------------
@@ -249,25 +254,25 @@ def in_flight(refusal: Refusal, *, open: bool) -> Refusal:
     return attrs.evolve(refusal, retryable=True, retry_after=_RETRY_AFTER)
 
 
-def claim(ledger: Ledger, ask: Ask) -> Outcome:
+def claim(ledger: Ledger, decision: Decision[ClaimTopUp]) -> Outcome:
     """Give a due top-up to one worker, for the lease."""
-    topup = _topup(ledger, ask.command.key)
+    topup = _topup(ledger, decision.command.key)
     now = ledger.terms.now
     if topup.due_at is None or topup.due_at > now:
-        return refuse(ask, "not_due")
-    lapse(ledger, ask.time)
+        return refuse(decision, "not_due")
+    lapse(ledger, decision)
     auto = _auto(ledger)
     before = topup.state
     content: dict[str, Any] = {}
     why = None
     if before in ("due", "calling"):
-        content["available"] = ledger.available(None, ask.time)
-        why = _misfit(ledger, auto, topup, content["available"], ask.time)
+        content["available"] = ledger.available(None, decision.time)
+        why = _misfit(ledger, auto, topup, content["available"], decision.time)
     dropped = why is not None and before == "due"
     if dropped:
         topup.move("dropped", why)
         topup.due_at = None
-        attempt_ends(auto, topup, before, ask.time, ledger.terms.topups)
+        attempt_ends(auto, topup, before, decision.time, ledger.terms.topups)
     else:
         if topup.move("calling"):  # the method may have changed
             topup.asked = _attempt(ledger, auto, topup.topup, topup.amount)
@@ -279,8 +284,8 @@ def claim(ledger: Ledger, ask: Ask) -> Outcome:
         topup.due_at = now + lease * 2 ** min(topup.tries - 1, 5)
     effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
     content |= {"topup": topup.topup, "tries": topup.tries}
-    seq = _post(ledger, ask, f"call:{topup.topup}/{topup.changes}", content, 0, effects)
-    return refuse(ask, "dropped") if dropped else _recorded(ledger, ask, topup, seq)
+    seq = _post(ledger, decision, f"call:{topup.topup}/{topup.changes}", content, 0, effects)
+    return refuse(decision, "dropped") if dropped else _recorded(ledger, decision, topup, seq)
 
 
 def _misfit(ledger: Ledger, auto: AutoTopUp, topup: TopUp, available: int, time: int) -> str | None:
@@ -292,43 +297,43 @@ def _misfit(ledger: Ledger, auto: AutoTopUp, topup: TopUp, available: int, time:
     return misfit(auto, topup, available, ledger.period(time), ledger.terms.topups)
 
 
-def lose_method(ledger: Ledger, ask: Ask) -> Outcome:
+def lose_method(ledger: Ledger, decision: Decision[LoseMethod]) -> Outcome:
     """The provider has the saved method no more, or its customer."""
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     auto, seq = _auto(ledger), ledger.account.seq
-    if ask.command.key in (auto.method, auto.customer):
+    if decision.command.key in (auto.method, auto.customer):
         if auto.method is not None:
             auto.method = None
             _stop(ledger, auto, "method")
-        if auto.customer == ask.command.key:
+        if auto.customer == decision.command.key:
             auto.customer = None
         effects = told(auto=_keep_auto(ledger, auto))
         key = f"method:{ledger.account.seq + 1}"
-        seq = _post(ledger, ask, key, {"lost": ask.command.key}, 0, effects)
-    return _changed(ledger, ask, seq)
+        seq = _post(ledger, decision, key, {"lost": decision.command.key}, 0, effects)
+    return _changed(ledger, decision, seq)
 
 
-def lapse_only(ledger: Ledger, ask: Ask) -> Outcome:
+def lapse_only(ledger: Ledger, decision: Decision[Lapse]) -> Outcome:
     """Put on record what has lapsed."""
-    lapse(ledger, ask.time)
-    return _changed(ledger, ask, ledger.account.seq)
+    lapse(ledger, decision)
+    return _changed(ledger, decision, ledger.account.seq)
 
 
-def _changed(ledger: Ledger, ask: Ask, seq: int) -> Changed:
+def _changed(ledger: Ledger, decision: Decision[Any], seq: int) -> Changed:
     balance = ledger.account.balance
-    return Changed(ledger.org, ask.command.key, seq, moment(ask.time), balance, False)
+    return Changed(ledger.org, decision.command.key, seq, moment(decision.time), balance, False)
 
 
 # -- what the provider says -----------------------------------------------------
 
 
-def record(ledger: Ledger, ask: Ask) -> Outcome:
+def record(ledger: Ledger, decision: Decision[RecordTopUp]) -> Outcome:
     """Fulfil, fail, claw back or reinstate: make the record what the provider says."""
-    command: RecordTopUp = ask.command
+    command = decision.command
     topup = _topup(ledger, command.key)
     if command.version not in (None, topup.changes):
         raise Outdated(f"top-up {topup.topup!r} has changed since the provider was asked")
-    lapse(ledger, ask.time)
+    lapse(ledger, decision)
     auto = _auto(ledger)
     before, auto_before = attrs.asdict(topup), copy(auto)
     payment = command.payment
@@ -341,7 +346,7 @@ def record(ledger: Ledger, ask: Ask) -> Outcome:
     if topup.state != before["state"]:
         _tell(ledger, topup, amount, command.doubts)
         if topup.kind == "auto":
-            attempt_ends(auto, topup, before["state"], ask.time, ledger.terms.topups)
+            attempt_ends(auto, topup, before["state"], decision.time, ledger.terms.topups)
     if payment is not None and payment.id == topup.payment:
         _see_taken(topup, auto, payment, ledger.terms.topups)
         _see_excess(ledger, topup, payment)
@@ -353,17 +358,17 @@ def record(ledger: Ledger, ask: Ask) -> Outcome:
     if attrs.asdict(topup) != before or auto != auto_before:
         effects |= told(_keep(ledger, topup), _keep_auto(ledger, auto))
         key = key or f"payment:{topup.topup}/{topup.changes}"
-        seq = _post(ledger, ask, key, _content(topup, payment), amount, effects)
+        seq = _post(ledger, decision, key, _content(topup, payment), amount, effects)
     if payment is not None and topup.lot is not None and payment.id == topup.payment:
-        seq = _balance(ledger, ask, topup, payment) or seq
+        seq = _balance(ledger, decision, topup, payment) or seq
     if auto.method != auto_before.method and awaits_method(auto_before):
-        consider(ledger, ask.time)  # what the card before could not pay for
-    return _recorded(ledger, ask, topup, seq)
+        consider(ledger, decision.time)  # what the card before could not pay for
+    return _recorded(ledger, decision, topup, seq)
 
 
-def _recorded(ledger: Ledger, ask: Ask, topup: TopUp, seq: int) -> Recorded:
+def _recorded(ledger: Ledger, decision: Decision[Any], topup: TopUp, seq: int) -> Recorded:
     return Recorded(
-        ledger.org, topup.topup, seq, moment(ask.time), ledger.account.balance, False,
+        ledger.org, topup.topup, seq, moment(decision.time), ledger.account.balance, False,
         topup.topup, topup.state, topup.granted, topup.clawed, topup.why,
     )  # fmt: skip
 
@@ -508,7 +513,9 @@ def _due(ledger: Ledger, topup: TopUp) -> int | None:
     return None
 
 
-def _balance(ledger: Ledger, ask: Ask, topup: TopUp, payment: Payment) -> int | None:
+def _balance(
+    ledger: Ledger, decision: Decision[RecordTopUp], topup: TopUp, payment: Payment
+) -> int | None:
     """Take back or give back, so that what is credited is what the provider holds for us;
     the entry, if there is one."""
     held = held_share(topup, payment)
@@ -521,9 +528,65 @@ def _balance(ledger: Ledger, ask: Ask, topup: TopUp, payment: Payment) -> int | 
         claw_back(ledger, topup, delta)
         ledger.untold.append(("payment_clawed_back", data))
     else:
-        effects["undone"] = reinstate(ledger, topup, -delta)
+        effects["undone"] = reinstate(ledger, topup, -delta, decision)
         ledger.untold.append(("payment_reinstated", data))
     effects |= told(_keep(ledger, topup))
     key = f"payment:{topup.topup}/{topup.changes}"
     content = _content(topup, payment) | {"taken": delta}
-    return _post(ledger, ask, key, content, abs(delta), effects)
+    return _post(ledger, decision, key, content, abs(delta), effects)
+
+
+# -- what each is -----------------------------------------------------------------
+
+
+def _want_topup(
+    want: Wanted, command: AskRefund | ClaimTopUp | RecordTopUp, at: int, now: int
+) -> None:
+    want.topups.add(command.topup if isinstance(command, AskRefund) else command.key)
+    want.auto = True
+
+
+def _want_auto(want: Wanted, command: object, at: int, now: int) -> None:
+    want.auto = True
+
+
+OPERATIONS = (
+    Operation(
+        OrderTopUp,
+        order,
+        lambda _, base, effects: Ordered(*base, effects["topup"]["topup"]),
+        _want_auto,
+        ("amount",),
+        tops_up="never",
+    ),
+    Operation(
+        SetAutoTopUp,
+        set_auto,
+        lambda _, base, effects: AutoTopUpSet(*base, effects["auto"]),
+        _want_auto,
+        ("amount", "threshold", "cap"),
+        tops_up="use",
+    ),
+    Operation(
+        AskRefund,
+        ask_refund,
+        lambda _, base, effects: RefundAsked(*base, effects["topup"]["topup"], effects["refund"]),
+        _want_topup,
+        ("amount",),
+        after_closing=True,
+        tops_up="never",
+    ),
+    Operation(ClaimTopUp, claim, None, _want_topup, after_closing=True, tops_up="use"),
+    # A page that saves another card lets go on what the one before could not pay for.
+    Operation(
+        RecordTopUp,
+        record,
+        None,
+        _want_topup,
+        after_closing=True,
+        tops_up="never",
+        history="clawback",
+    ),
+    Operation(LoseMethod, lose_method, None, _want_auto, after_closing=True, tops_up="never"),
+    Operation(Lapse, lapse_only, None, after_closing=True, history="expiry"),
+)

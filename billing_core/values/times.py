@@ -22,6 +22,7 @@ __all__ = [
     "micros",
     "moment",
     "seconds",
+    "spanning",
     "starts",
     "window",
 ]
@@ -148,3 +149,11 @@ def window(name: str, *, anchor: int, opened: int, now: int) -> Window:
             return Window(min(opened, now), now)
         case _:
             raise InvalidCommand("period", name, "one of current, 7d, 30d, all_time")
+
+
+def spanning(span: tuple[int, int] | None, time: int) -> tuple[int, int]:
+    """The earliest and latest of what a span has and a time."""
+    if span is None:
+        return time, time
+    first, last = span
+    return span if first <= time <= last else (min(first, time), max(last, time))

@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".mutants"
 QUICK = ("-m", "not slow", "-k", "not http and not cli and not docs and not example")
 EXAMPLES = ("-m", "not slow", "-k", "not postgres")
-NOT_IMPORTED = ("while loading conftest", "found no collectors for")
+NOT_IMPORTED = ("while loading conftest", "found no collectors for", "no match in any of")
 FIRST = 20  # so many of the quickest tests are run before the rest
 
 # What decides about money, and what writes and reads it.

@@ -136,8 +136,8 @@ FAULTS = [
     fault(
         "lapse lots before holds, whatever their times",
         "charging/expiry",
-        "end, _, _, what = heappop(ends)",
-        "ends.sort(key=lambda each: each[1:3]); end, _, _, what = ends.pop(0)",
+        "end = heappop(ends)",
+        "ends.sort(key=lambda each: each[1:3]); end = ends.pop(0)",
         DEBT + "5_each_lapse_is_an_entry_of_its_own_time",
     ),
     fault(
@@ -150,8 +150,8 @@ FAULTS = [
     fault(
         "decide before the watermark",
         "decide",
-        "        return max(at, watermark)",
-        "        return at",
+        "        return max(at, account.watermark), 0",
+        "        return at, 0",
         TIME + "7_decision_time_is_the_later_of_the_command_s_time_and_the_watermark",
     ),
     fault(
@@ -201,8 +201,8 @@ FAULTS = [
     fault(
         "an extension keeps the part of a lot that ended",
         "charging/holds",
-        "ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part[0]])]",
-        "ended = []",
+        "if ledger.ended(ledger.state.lots[part[0]], decision)]",
+        "if False]",
         LOTS + "3_a_later_extension_replaces_the_expired_part_from_live_lots",
     ),
     fault(
@@ -281,7 +281,7 @@ FAULTS = [
     fault(
         "credit returned to an ended lot lives on",
         "ledger/debts",
-        '"refill")\n        ledger.expire_ended(lot)',
+        '"refill")\n        ledger.expire_ended(lot, when)',
         '"refill")',
         DEBT + "6_the_part_of_an_expired_lot_expires_again",
     ),
@@ -318,8 +318,8 @@ FAULTS = [
     fault(
         "a hold is quoted before what has lapsed is gone",
         "charging/holds",
-        "if lapse(ledger, ask.time):  #",
-        "lapse(ledger, ask.time)\n        if False:  #",
+        "if lapse(ledger, decision):  #",
+        "lapse(ledger, decision)\n        if False:  #",
         PRICES + "4_a_hold_that_lapsed_unnoticed_makes_the_next_no_dearer",
     ),
     fault(
@@ -367,9 +367,9 @@ FAULTS = [
     ),
     fault(
         "price at decision time, not at occurrence",
-        "charging/charges",
-        "return ask.at if occurred is None",
-        "return ask.time if True",
+        "charging/operations",
+        "return decision.at if occurred is None",
+        "return decision.time if True",
         VERSIONS + "6_the_version_in_force_when_the_usage_occurred_prices_it",
         "billing_gone_wrong.py::test_history_is_not_repriced_at_today_s_prices",
     ),
@@ -479,7 +479,7 @@ FAULTS = [
     fault(
         "keep the plan of a closed account",
         "decide",
-        "subscribe(ledger, None, ask.time)",
+        "subscribe(ledger, None, decision.time)",
         "pass",
         PLANS + "closing_ends_the_plan",
     ),
@@ -532,7 +532,7 @@ FAULTS = [
     fault(
         "a reversal makes no room",
         "charging/charges",
-        "count_spending(ledger, usage.member, project, usage.occurred_at, -amount)",
+        "count_spending(ledger, usage.member, project, usage.occurred_at, -amount, when.time)",
         "pass",
         PLANS + "reversals_and_released_holds_make_room_again",
     ),
@@ -574,13 +574,13 @@ FAULTS = [
     fault(
         "count late usage in today's window",
         "charging/charges",
-        "record.project, record.occurred_at, amount)",
-        "record.project, ask.time, amount)",
+        "record.project, record.occurred_at, amount, decision.time",
+        "record.project, decision.time, amount, decision.time",
         PLANS + "late_usage_counts_in_its_own_window",
     ),
     fault(
         "promise that a window that is over will have room",
-        "charging/context",
+        "charging/operations",
         "if bound.until <= time:",
         "if False:",
         PLANS + "a_window_that_is_over_has_no_room_again",
@@ -617,7 +617,7 @@ FAULTS = [
     fault(
         "take any currency",
         "decide",
-        "_check_currency(command, account)\n",
+        "_check_currency(command, operation, account)\n",
         "pass\n",
         PRICES + "1_no_other_currency_is_taken",
     ),

@@ -148,7 +148,7 @@ IN_CHARGES: list[Planted] = [
     (
         "a plan's new version tells nothing",
         "billing_core/decide.py",
-        "    renew(ledger, ask.time)\n",
+        "    renew(ledger, decision)\n",
         "",
         (
             TERMS + "an_alert_that_a_plans_new_version_brings_is_told_at_the_next_decision",
@@ -158,8 +158,8 @@ IN_CHARGES: list[Planted] = [
     (
         "a plan's new version tells old alerts again",
         SUBSCRIBING,
-        "marks(ledger, _alerted(plan), since)",
-        "{name: [] for name in marks(ledger, _alerted(plan), since)}",
+        "marks(ledger, _alerted(plan), time, since)",
+        "{name: [] for name in marks(ledger, _alerted(plan), time, since)}",
         (TERMS + "alerts_that_were_there_before_are_not_told_again",),
     ),
     (

@@ -16,7 +16,7 @@ IN_CLOCK: list[Planted] = [
     (
         "a clock far ahead ends credit",
         "billing_core/charging/expiry.py",
-        "        ledger.believe(end)\n",
+        "        ledger.believe(time)\n",
         "",
         (CLOCK + "one_worker_far_ahead_takes_nobody_s_credit",),
     ),
@@ -30,22 +30,22 @@ IN_CLOCK: list[Planted] = [
     (
         "an org's time of decision goes by a clock in doubt",
         "billing_core/decide.py",
-        "    return max(terms.certain, watermark)\n",
-        "    return max(at, watermark)\n",
+        "    return max(terms.certain, account.watermark), at\n",
+        "    return max(at, account.watermark), at\n",
         (CLOCK + "nothing_ends_by_a_right_clock_either_for_what_one_in_doubt_has_written",),
     ),
     (
         "what a clock in doubt says has ended is spent",
         "billing_core/charging/expiry.py",
-        "    reached = max(time, ledger.doubted)\n",
-        "    reached = time\n",
+        "    reached = max(when.time, when.doubted)\n",
+        "    reached = when.time\n",
         (CLOCK + "no_command_far_ahead_ends_credit_and_a_right_clock_does_the_same_one",),
     ),
     (
         "a clock in doubt gives back to what it says has ended",
         LEDGER,
-        "lot.expires_at > max(self.time, self.doubted):",
-        "lot.expires_at > self.time:",
+        "lot.expires_at > max(when.time, when.doubted):",
+        "lot.expires_at > when.time:",
         (CLOCK + "what_comes_back_to_credit_does_not_end_by_a_clock_far_ahead",),
     ),
     (
@@ -58,7 +58,7 @@ IN_CLOCK: list[Planted] = [
     (
         "a plan by a clock in doubt brings the allowance of an earlier period",
         "billing_core/charging/subscriptions.py",
-        "        ledger.believe(ask.at)  # which period's allowance it brings\n",
+        "        ledger.believe(decision.at)  # which period's allowance it brings\n",
         "        pass\n",
         (CLOCK + "a_plan_after_what_a_clock_in_doubt_has_written_brings_this_period_s_allowance",),
     ),
@@ -92,7 +92,7 @@ IN_CLOCK: list[Planted] = [
     ),
     (
         "a hold made after days of rest has ended already",
-        "billing_core/charging/context.py",
+        "billing_core/charging/operations.py",
         "        return max(self.at, self.time)\n",
         "        return self.time\n",
         (CLOCK + "a_call_goes_on_as_ever_by_a_right_clock_after_days_of_rest",),

@@ -147,7 +147,7 @@ IN_EXTENSIONS: list[Planted] = [
         "what is added to a hold comes from the allowance of the clock's period",
         "billing_core/charging/holds.py",
         "ledger.reserve(replaced + added, hold.resource, at)",
-        "ledger.reserve(replaced + added, hold.resource, ask.at)",
+        "ledger.reserve(replaced + added, hold.resource, decision.at)",
         (
             "tests/unit/charging/test_hold_extended.py::test_an_extension_by_a_clock_of_the_period_before"
             "_is_paid_from_this_period_s_allowance",

@@ -157,8 +157,8 @@ IN_HOLDS: list[Planted] = [
     (
         "a hold is quoted for its first moment alone",
         HOLDING,
-        "        quoted = estimate(ledger, cost, ask.at, expires_at)\n        if",
-        "        quoted = estimate(ledger, cost, ask.at)\n        if",
+        "        quoted = estimate(ledger, cost, decision.at, expires_at)\n        if",
+        "        quoted = estimate(ledger, cost, decision.at)\n        if",
         (LIFE + "a_price_rise_that_is_published_is_held_from_before",),
     ),
     (
@@ -185,8 +185,8 @@ IN_HOLDS: list[Planted] = [
     (
         "a hold is announced in its first period alone",
         HOLDING,
-        "[(each, counts) for each in ledger.periods(ask.at, expires_at)]",
-        "[(each, counts) for each in ledger.periods(ask.at)]",
+        "[(each, counts) for each in ledger.periods(decision.at, expires_at)]",
+        "[(each, counts) for each in ledger.periods(decision.at)]",
         (LIFE + "what_other_holds_may_use_of_the_next_period_counts",),
     ),
     (

@@ -65,7 +65,7 @@ IN_LIMITS: list[Planted] = [
     (
         "an alert that is passed already is not told",
         SUBSCRIBING,
-        "changes.limits[key] = limit\n    tell_passed(ledger, before)",
+        "changes.limits[key] = limit\n    tell_passed(ledger, before, decision.time)",
         "changes.limits[key] = limit",
         (
             PLANS + "an_alert_whose_mark_is_passed_when_its_limit_is_set_is_told_then_once",
@@ -76,7 +76,7 @@ IN_LIMITS: list[Planted] = [
     (
         "an alert that comes with a plan is not told",
         SUBSCRIBING,
-        "account.paused = command.paused\n    tell_passed(ledger, before)",
+        "account.paused = command.paused\n    tell_passed(ledger, before, decision.time)",
         "account.paused = command.paused",
         (PLANS + "alerts_that_come_with_a_plan_are_told_then",),
     ),
@@ -145,7 +145,7 @@ IN_LIMITS: list[Planted] = [
     (
         "closing leaves runs as they are",
         "billing_core/decide.py",
-        "    end_runs(ledger, ask)\n    released",
+        "    end_runs(ledger, decision)\n    released",
         "    released",
         (
             RUNS + "closing_an_account_ends_its_runs_and_tells_it",

@@ -105,8 +105,8 @@ BY_MUTANTS: list[Planted] = [
     (
         "a limit that is taken away says an amount",
         "billing_core/charging/subscriptions.py",
-        "    tell_passed(ledger, before)\n    return finish(ledger, ask, amount or 0)",
-        "    tell_passed(ledger, before)\n    return finish(ledger, ask, amount or 1)",
+        "_passed(ledger, before, decision.time)\n    return finish(ledger, decision, amount or 0)",
+        "_passed(ledger, before, decision.time)\n    return finish(ledger, decision, amount or 1)",
         (FOUND + "what_moves_nothing_has_no_amount",),
     ),
     (
@@ -208,8 +208,8 @@ BY_MUTANTS: list[Planted] = [
     (
         "forgiving too much says a wrong excess",
         "billing_core/runs/handlers.py",
-        'refuse(ask, "over_reversal", amount - left, "charge")',
-        'refuse(ask, "over_reversal", amount + left, "charge")',
+        'refuse(decision, "over_reversal", amount - left, "charge")',
+        'refuse(decision, "over_reversal", amount + left, "charge")',
         (FOUND + "forgiving_more_than_a_run_cost_says_by_how_much",),
     ),
     (
@@ -299,8 +299,8 @@ BY_MUTANTS: list[Planted] = [
     (
         "credit is looked at before the allowance of the period has come",
         "billing_core/charging/accounts.py",
-        "    lapse(ledger, ask.time)\n    ledger.check_room(granted=amount)",
-        "    ledger.check_room(granted=amount)\n    lapse(ledger, ask.time)",
+        "    lapse(ledger, decision)\n    ledger.check_room(granted=amount)",
+        "    ledger.check_room(granted=amount)\n    lapse(ledger, decision)",
         (FOUND + "credit_beside_an_allowance_that_fills_64_bits_is_refused",),
     ),
     (

@@ -11,9 +11,9 @@ IN_PACKAGES: list[Planted] = [
     (
         "debts know what limits are",
         "billing_core/ledger/debts.py",
-        "from billing_core.ledger.inputs import NeedMore\n",
+        "from billing_core.ledger.inputs import NeedMore, When\n",
         "from billing_core.charging.limits import Bound  # noqa: F401\n"
-        "from billing_core.ledger.inputs import NeedMore\n",
+        "from billing_core.ledger.inputs import NeedMore, When\n",
         TESTS,
     ),
     (

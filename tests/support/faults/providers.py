@@ -40,7 +40,7 @@ IN_PROVIDERS: list[Planted] = [
     (
         "a customer who was deleted is asked for by the next order",
         DECIDE,
-        "if auto.customer == ask.command.key:",
+        "if auto.customer == decision.command.key:",
         "if False:",
         (GONE + "the_next_order_asks_without_who_was_deleted",),
     ),
@@ -54,7 +54,7 @@ IN_PROVIDERS: list[Planted] = [
     (
         "what is gone takes what was saved since",
         DECIDE,
-        "if ask.command.key in (auto.method, auto.customer):",
+        "if decision.command.key in (auto.method, auto.customer):",
         "if True:",
         (GONE + "what_was_saved_since_is_not_forgotten_for_what_is_gone",),
     ),

@@ -106,7 +106,7 @@ RUNS: list[Planted] = [
         "a sweep bills up to its own time",
         RUNNING,
         "    change.end_at(run.seen_at, swept=True)\n    change.settle(run.seen_at)\n",
-        "    change.settle(ask.time)\n    change.end_at(ask.time, swept=True)\n",
+        "    change.settle(decision.time)\n    change.end_at(decision.time, swept=True)\n",
         (R + "a_run_that_is_never_closed_is_swept_at_its_last_sign_of_life",),
     ),
     (
@@ -205,14 +205,14 @@ RUNS: list[Planted] = [
     (
         "what a run gives back of an allowance granted ahead stays",
         DECIDE,
-        "    if account.ahead:\n        keep_ahead(ledger, ask.time)\n",
+        "    if account.ahead:\n        keep_ahead(ledger, time)\n",
         "",
         (AHEAD + "what_a_run_gives_back_of_it_is_taken_back_as_well",),
     ),
     (
         "closing refunds an allowance granted ahead",
         LEDGER,
-        "if lot.period is not None and lot.period > self.time:",
+        "if lot.period is not None and lot.period > time:",
         "if lot.period is not None and lot.period < 0:",
         (AHEAD + "closing_refunds_nothing_of_a_period_to_come",),
     ),
@@ -333,8 +333,8 @@ RUNS: list[Planted] = [
     (
         "what fails leaves its marks on a run",
         RUNNING,
-        "return _Change(ledger, ask, copy(run))",
-        "return _Change(ledger, ask, run)",
+        "return _Change(ledger, decision, copy(run))",
+        "return _Change(ledger, decision, run)",
         (FOUND + "a_stop_that_fails_leaves_the_run_alone_for_what_follows_in_its_batch",),
     ),
     (

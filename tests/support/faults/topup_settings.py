@@ -38,7 +38,7 @@ IN_TOPUP_SETTINGS: list[Planted] = [
     (
         "a due top-up is measured by the balance",
         DECIDE,
-        'content["available"] = ledger.available(None, ask.time)',
+        'content["available"] = ledger.available(None, decision.time)',
         'content["available"] = ledger.account.balance',
         (SETTINGS + "credit_that_is_held_is_not_available_to_a_due_top_up",),
     ),
@@ -87,8 +87,8 @@ IN_TOPUP_SETTINGS: list[Planted] = [
     (
         "enabling again forgets the failures of a dead card",
         DECIDE,
-        "    allow(auto, ledger.period(ask.time), ledger.terms.topups)\n",
-        "    allow(auto, ledger.period(ask.time), ledger.terms.topups)\n    auto.failures = 0\n",
+        "    allow(auto, ledger.period(decision.time), ledger.terms.topups)\n",
+        "    allow(auto, ledger.period(decision.time), ledger.terms.topups); auto.failures = 0\n",
         (SETTINGS + "enabling_again_and_again_does_not_try_a_dead_card_again_and_again",),
     ),
     (
@@ -190,30 +190,30 @@ IN_TOPUP_SETTINGS: list[Planted] = [
     ),
     (
         "a promotion that expires charges an idle org",
-        WHAT,
-        "        SetAutoTopUp, ClaimTopUp,\n",
-        "        SetAutoTopUp, ClaimTopUp, Lapse,\n",
+        "billing_core/topups/handlers.py",
+        "Lapse, lapse_only, None, after_closing=True,",
+        'Lapse, lapse_only, None, after_closing=True, tops_up="use",',
         (USE + "a_promotion_that_expires_charges_nobody_who_is_idle",),
     ),
     (
         "what is no use begins an automatic top-up",
         WHAT,
-        "type(command) in _USES or (",
-        "type(command) not in _PAYING or (",
+        'operation.tops_up == "use" or (',
+        'operation.tops_up != "never" or (',
         (USE + "what_is_no_use_begins_one_after_an_expiry_only_where_the_host_says_so",),
     ),
     (
         "a payment's own decision begins an automatic top-up",
         WHAT,
-        "type(command) not in _PAYING)",
+        'operation.tops_up == "expiry")',
         "True)",
         (USE + "what_is_no_use_begins_one_after_an_expiry_only_where_the_host_says_so",),
     ),
     (
         "the host's word that expiry begins automatic top-ups is not heard",
         WHAT,
-        "terms.topups.on_expiry and type",
-        "False and type",
+        "terms.topups.on_expiry and operation",
+        "False and operation",
         ("tests/payments/test_auto_topup.py::test_expiry_begins_one_where_the_host_says_so",),
     ),
     (

@@ -2,7 +2,6 @@
 
 REVERSAL = "billing_core/charging/reversals.py"
 METERING = "billing_core/pricing/rating.py"
-DECIDE = "billing_core/decide.py"
 LATE = "billing_core/charging/unpriced_usage.py"
 AUDIT_USAGE = "billing_core/audit/usage.py"
 SQLITE = "adapters/billing_adapters/sqlite/loader.py"
@@ -87,7 +86,7 @@ IN_USAGE: list[Planted] = [
     ),
     (
         "usage is undone again",
-        DECIDE,
+        "billing_core/charging/reversals.py",
         'want.keys.add(f"undone:{command.charge}")',
         "pass",
         (UNDO + "usage_is_undone_once_and_whole",),

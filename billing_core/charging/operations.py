@@ -1,0 +1,155 @@
+"""What an operation of the ledger is declared as, and a decision about one: its command with all
+that is known of it, and the two ways in which it ends, on record or refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from attrs import frozen
+
+from billing_core.charging.limits import Bound
+from billing_core.commands.base import Command
+from billing_core.commands.outcomes import Header, Outcome, Refusal, Success, header
+from billing_core.errors import Conflict, InvalidCommand
+from billing_core.ledger.inputs import NeedMore, Terms
+from billing_core.ledger.ledger import Ledger
+from billing_core.ports.state import Wanted
+from billing_core.records.ledger import Entry, HistoryType
+from billing_core.records.usage import UsageRecord
+from billing_core.values.times import micros, moment
+
+__all__ = [
+    "Decision",
+    "Operation",
+    "check_future",
+    "check_level",
+    "finish",
+    "occurred_at",
+    "refuse",
+    "refused",
+]
+
+_C = TypeVar("_C", bound=Command)
+
+
+@frozen(eq=False)
+class Operation(Generic[_C]):
+    """What there is to know of a kind of command: all of it is said here, once.
+
+    ``command``: its class.  ``handle``: decides one.  ``outcome``: makes the success of its
+    entry, from what every success says and the entry's effects; None where the handler makes
+    it itself and callers cannot ask for it again.  ``wants``: adds to what a store loads what a
+    command needs beyond its key, member, project and hold; it is given the command's time and
+    the clock's, in microseconds.  ``money``: its fields that may be an amount, which is in the
+    account's currency.  ``after_closing``: whether it may follow the closing of its account,
+    beside what was measured.  ``tops_up``: whether an automatic top-up may begin with it: of
+    ``use``, of ``expiry`` alone, where the platform has that begin one, or ``never``.
+    ``history``: what a customer's history calls its entries, where they move the balance.
+    """
+
+    command: type[_C]
+    handle: Callable[[Ledger, Decision[_C]], Outcome]
+    outcome: Callable[[Entry, Header, Any], Success] | None
+    wants: Callable[[Wanted, _C, int, int], None] | None = None
+    money: tuple[str, ...] = ()
+    after_closing: bool = False
+    tops_up: Literal["use", "expiry", "never"] = "expiry"
+    history: HistoryType | None = None
+
+    def success(self, entry: Entry, effects: object, *, replayed: bool) -> Success:
+        """The success that an entry is the record of."""
+        assert self.outcome is not None, f"{self.command.op} has no outcome on record"
+        return self.outcome(entry, header(entry, replayed=replayed), effects)
+
+    def replay(self, entry: Entry) -> Success:
+        """The same again, from the record alone."""
+        return self.success(entry, json.loads(entry.effects), replayed=True)
+
+
+class Decision(NamedTuple, Generic[_C]):
+    """A command that is being decided.
+
+    ``key`` and ``content``: as the journal has them.  ``at``: the command's own time; ``time``:
+    the time of decision, which is before ``at`` only by a clock in doubt; ``doubted``: that
+    clock's time, else 0 (both as in :class:`When`).  ``member``: the number of whoever it is for,
+    0 for nobody.
+    """
+
+    operation: Operation[_C]
+    command: _C
+    key: str
+    content: str
+    at: int
+    time: int
+    doubted: int
+    member: int
+
+    @property
+    def now(self) -> int:
+        """From when something is to live that this command begins."""
+        return max(self.at, self.time)
+
+
+def occurred_at(decision: Decision[Any]) -> int:
+    """When what the command tells of happened: its own time, unless it says another."""
+    occurred = decision.command.occurred_at
+    return decision.at if occurred is None else micros("occurred_at", occurred)
+
+
+def finish(
+    ledger: Ledger,
+    decision: Decision[Any],
+    amount: int,
+    effects: object = None,
+    usage: UsageRecord | None = None,
+) -> Outcome:
+    """Record a success.  A member seen for the first time gets its surrogate id here."""
+    account = ledger.account
+    if decision.member > account.members:
+        account.members = decision.member
+        name = decision.command.member
+        ledger.state.members[name] = decision.member
+        ledger.changes.members.append((decision.member, name))
+    entry = ledger.post(decision.key, decision.time, decision.content, amount, effects, usage)
+    return decision.operation.success(entry, effects or {}, replayed=False)
+
+
+def refuse(
+    decision: Decision[Any], reason: str, shortfall: int = 0, limit: str | None = None
+) -> Refusal:
+    return Refusal(decision.command.org, decision.command.key, reason, shortfall, limit)
+
+
+def refused(org: str, key: str, bound: Bound, time: int) -> Refusal:
+    """The refusal of what something bound, decided at a time."""
+    if bound.until is None:
+        return Refusal(org, key, "insufficient_credit", bound.shortfall, bound.limit)
+    reason = "quota_reached" if bound.limit == "quota" else "limit_reached"
+    if bound.until <= time:  # a window that is over has no room again
+        return Refusal(org, key, reason, bound.shortfall, bound.limit)
+    seconds = (bound.until - time) / 1_000_000
+    return Refusal(
+        org, key, reason, bound.shortfall, bound.limit, retryable=True, retry_after=seconds
+    )
+
+
+def check_level(what: str, needs: int, terms: Terms) -> None:
+    """Raise Conflict for what the version of the library that may run beside this one cannot
+    follow; NeedMore where that may have changed."""
+    if terms.level >= needs:
+        return
+    if not terms.fresh:
+        raise NeedMore(None)
+    raise Conflict(
+        f"{what} needs schema {needs}, and the version of this library "
+        f"that may still run beside this one knows {terms.level}: once it runs nowhere, run "
+        "billing migrate --finish"
+    )
+
+
+def check_future(field: str, time: int | None, decision: Decision[Any]) -> None:
+    if time is not None and time <= decision.now:
+        after = moment(decision.now).isoformat()
+        raise InvalidCommand(field, moment(time).isoformat(), f"a time after {after}")
