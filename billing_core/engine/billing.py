@@ -190,7 +190,7 @@ class Billing(OverTime, TimeReads, Work):
                 terms = self._prices.refreshed(terms)
 
     def _do(self, command: Command, kind: type[_S]) -> _S:
-        return unwrapped(self._submit([command]), kind)
+        return unwrapped(self.execute([command]), kind)
 
     def _open_hold(self, command: Hold) -> OpenHold:
         return OpenHold(self, command, self._do(command, Held))
