@@ -185,6 +185,10 @@ class Lot:
     scope: tuple[str, ...] | None
     period: int | None = None
 
+    @property
+    def spent(self) -> bool:
+        return self.remainder == 0
+
 
 class HoldUse(NamedTuple):
     """What was charged by a hold so far: it was ``settled`` in so many parts, for ``amount``
@@ -240,6 +244,7 @@ class Hold:
             self.member, self.project, self.used,
         )  # fmt: skip
 
+    @property
     def used_text(self) -> str | None:
         """What it was used for, as a store may keep it beside the rest."""
         if self.used is None:
@@ -251,7 +256,7 @@ class Hold:
         return compact([self.state, left, settled, amount, charges, quantities])
 
     def read_used(self, text: str | None) -> None:
-        """Take what a :meth:`used_text` says, unless the hold was changed since by a version of
+        """Take what a :attr:`used_text` says, unless the hold was changed since by a version of
         the library that does not write it."""
         self.used = None
         if text is None:
@@ -285,13 +290,15 @@ class Charge:
     period: int
     priced: int | None = None
 
-    def to_columns(self) -> tuple[int, int, str]:
-        """Its amount, what is reversed and its payments, as columns of 64 bits and one of text
-        may keep them: totals that pass 64 bits stand whole in the text."""
+    @property
+    def payments_text(self) -> str:
+        """Its payments as a column of text may keep them, with the totals that pass the 64 bits
+        of their own columns."""
         if self.amount <= MAX_NANOS:
-            return self.amount, self.reversed, compact(self.payments)
-        whole = {"amount": self.amount, "reversed": self.reversed, "payments": self.payments}
-        return MAX_NANOS, min(self.reversed, MAX_NANOS), compact(whole)
+            return compact(self.payments)
+        return compact(
+            {"amount": self.amount, "reversed": self.reversed, "payments": self.payments}
+        )
 
     def read_payments(self, text: str) -> Charge:
         """Itself, with its payments, and its totals if these are wide, from that text."""

@@ -944,7 +944,7 @@ def test_whoever_is_in_the_way_is_tried_again_a_bounded_number_of_times(
     faults = Faults(code, times, at_commit=at_commit)
     with monkeypatch.context() as patch:
         if not at_commit:
-            patch.setattr(store._known, "recall", lambda _: None)
+            patch.setattr(store._known, "check_out", lambda _: None)
         faults.install(patch)
         if times == 1000:
             with pytest.raises(StoreError) as caught:
@@ -992,7 +992,7 @@ def test_the_server_refuses_the_commit(
             " FOR EACH ROW EXECUTE FUNCTION refuse_late()"
         )
         if not memory:
-            monkeypatch.setattr(store._known, "recall", lambda _: None)
+            monkeypatch.setattr(store._known, "check_out", lambda _: None)
         with pytest.raises(StoreError, match="too late") as caught:
             deduct(billing, "a")
         assert caught.value.outcome_unknown is unknown
@@ -1046,7 +1046,7 @@ def test_a_connection_lost_at_the_commit_is_unknown_and_found_out(
         with PostgresStore(dsn, schema=store.schema) as mine:
             billing = funded(mine)
             if not memory:
-                monkeypatch.setattr(mine._known, "recall", lambda _: None)
+                monkeypatch.setattr(mine._known, "check_out", lambda _: None)
             used = 0
             for turn in range(3):
                 cuts = iter([moment])

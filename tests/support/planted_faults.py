@@ -81,6 +81,11 @@ def postgres_fault(name: str, file: str, old: str, new: str, *tests: str) -> Fau
     return found._replace(file=f"adapters/billing_adapters/postgres/{file}.py")
 
 
+def columns_fault(name: str, old: str, new: str, *tests: str) -> Fault:
+    found = fault(name, "", old, new, *tests)
+    return found._replace(file="adapters/billing_adapters/columns.py")
+
+
 WRITES = "rules_3_writes.py::test_3_"
 PRICES = "rules_5_money_and_price.py::test_5_"
 VERSIONS = "rules_5_versions_and_tokens.py::test_5_"
@@ -739,7 +744,7 @@ FAULTS = [
     sqlite_fault(
         "usage without what the cells lack",
         "queries",
-        "lacking = loading.tail_cells(db, org)",
+        "lacking = loader.tail_cells(db, org)",
         "lacking: dict[CellKey, Cell] = {}",
         "sqlite_store.py::TestSqliteStore::test_cells_and_sums_have_what_the_kept_cells_lack",
     ),
@@ -957,10 +962,9 @@ FAULTS = [
         "sqlite.py::test_every_connection_is_durable",
         "lost_writes.py::test_a_power_failure_loses_nothing_acknowledged",
     ),
-    sqlite_fault(
+    columns_fault(
         "usage that is filed at another time than its own",
-        "codecs",
-        "if filed != ([None, None] if record is None else [record.member, record.occurred_at]):",
+        "if (member, occurred_at) != filed:",
         "if False:",
         "sqlite.py::test_verify_finds_tampering[where usage is filed]",
     ),
@@ -1060,10 +1064,9 @@ FAULTS = [
         "",
         "postgres.py::test_a_hold_that_is_remembered_frees_its_own_limits",
     ),
-    postgres_fault(
+    columns_fault(
         "usage that is filed under another member than its own",
-        "codecs",
-        "if filed != ((None, None) if record is None else (record.member, record.occurred_at)):",
+        "if (member, occurred_at) != filed:",
         "if False:",
         "postgres.py::test_usage_filed_under_another_member_or_time_is_found",
     ),
@@ -1090,23 +1093,24 @@ FAULTS = [
     ),
     sqlite_fault(
         "remember what was decided on and not committed",
-        "loader",
-        "known.lent[org] = known.orgs.pop(org)",
-        "known.lent[org] = known.orgs[org]",
+        "store",
+        "account_and_lots = self._known.check_out(org)",
+        "account_and_lots = self._known.orgs[org]",
         "sqlite.py::test_what_was_done_to_what_is_known_and_not_committed_is_forgotten",
     ),
     sqlite_fault(
         "decide again on what was decided on before",
-        "loader",
-        "known.orgs.pop(org, None) or _load_org(db, org)",
-        "known.orgs.get(org) or _load_org(db, org)",
+        "store",
+        "known.check_out(org) or loader.account_and_lots(db, org)",
+        "known.orgs.get(org) or loader.account_and_lots(db, org)",
         "sqlite.py::test_a_decision_that_is_made_again_counts_once",
     ),
     sqlite_fault(
         "remember what somebody else can change",
-        "codecs",
-        "if lent is not None and lent[0] is changes.account:\n        known.orgs[org] = lent",
-        "known.orgs[org] = changes.account, lots",
+        "cache",
+        "if account_and_lots is not None and account_and_lots[0] is changes.account:\n"
+        "                self.orgs[org] = account_and_lots",
+        "self.orgs[org] = changes.account, account_and_lots[1] if account_and_lots else {}",
         "sqlite_store.py::TestSqliteStore::test_what_was_committed_is_the_stores_own",
     ),
     postgres_fault(

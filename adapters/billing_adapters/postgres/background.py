@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from billing_adapters.postgres import codecs as rows
+from billing_adapters.postgres.codecs import auto, event, string, whole
 from billing_adapters.postgres.statements import Value
 from billing_adapters.postgres.wire import Row, Statement, statement
 from billing_core.ports.due_topups import Due, due_in_rounds
@@ -122,7 +122,7 @@ class WorkReads:
         raise NotImplementedError
 
     def auto_topup(self, org: str) -> AutoTopUp | None:
-        found = self._read(self._work.auto, rows.auto, org)
+        found = self._read(self._work.auto, auto, org)
         return found[0] if found else None
 
     def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
@@ -153,24 +153,24 @@ class WorkReads:
         return found[0] if found else None
 
     def mark(self, name: str) -> int | None:
-        found = self._read(self._work.mark, lambda row: rows.whole(row[0]), name)
+        found = self._read(self._work.mark, lambda row: whole(row[0]), name)
         return found[0] if found else None
 
     def set_mark(self, name: str, value: int) -> None:
         self._write((self._work.set_mark, (name, value)))
 
     def clock(self) -> int | None:
-        return self._read(self._work.clock, lambda row: rows.whole(row[0]))[0]
+        return self._read(self._work.clock, lambda row: whole(row[0]))[0]
 
     def latest(self) -> int | None:
         query = self._work.latest
-        return self._read(query, lambda row: None if row[0] is None else rows.whole(row[0]))[0]
+        return self._read(query, lambda row: None if row[0] is None else whole(row[0]))[0]
 
     def undelivered(self, now: int, limit: int = 100) -> Sequence[str]:
         return self._read(self._work.undelivered, _org, now, limit)
 
     def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
-        return self._read(self._work.waiting, rows.event, org, limit)
+        return self._read(self._work.waiting, event, org, limit)
 
     def deliveries(self, org: str) -> Delivered | None:
         found = self._read(self._work.deliveries, _delivered, org)
@@ -188,17 +188,21 @@ class WorkReads:
 def _delivered(row: Row) -> Delivered:
     seq, n, waiting, deliverer, until = row
     return Delivered(
-        rows.whole(seq), rows.whole(n), waiting == b"t", rows.string(deliverer), rows.whole(until)
+        whole(seq),
+        whole(n),
+        waiting == b"t",
+        string(deliverer),
+        whole(until),
     )
 
 
 def _pair(row: Row) -> tuple[str, str]:
-    return rows.string(row[0]), rows.string(row[1])
+    return string(row[0]), string(row[1])
 
 
 def _due(row: Row) -> Due:
-    return rows.whole(row[0]), rows.string(row[1]), rows.string(row[2])
+    return whole(row[0]), string(row[1]), string(row[2])
 
 
 def _org(row: Row) -> str:
-    return rows.string(row[0])
+    return string(row[0])

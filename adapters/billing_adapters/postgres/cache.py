@@ -4,6 +4,9 @@ A memory is right for as long as the account's row stands on the same head, whic
 of all that was ever written for the org, and no member's name was erased.  Whoever decides
 on it writes on that condition (see the table ``accounts``); where it does not hold any more,
 nothing is written.
+
+A transaction checks out copies, which are its own and its decisions'.  What it has committed it
+checks in: the records are the memory's from then on.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ class Known:
         self._orgs: dict[str, _Org] = {}
         self._lock = threading.Lock()
 
-    def recall(self, wanted: Mapping[str, Wanted]) -> tuple[Loaded, dict[str, Base]] | None:
+    def check_out(self, wanted: Mapping[str, Wanted]) -> tuple[Loaded, dict[str, Base]] | None:
         """Copies of what is wanted but for entries, and what they rest on; None where
         something of it is not known, or likely to be out of date."""
         loaded: Loaded = {}
@@ -75,7 +78,7 @@ class Known:
                 known = self._orgs.get(org)
                 if known is None or not known.trusted:
                     return None
-                state = _recalled(known, want)
+                state = _checked_out(known, want)
                 if state is None:
                     return None
                 loaded[org] = state
@@ -119,8 +122,8 @@ class Known:
                 _add(known, each, wanted[org])
                 self._keep(org, known)
 
-    def written(self, changes: Mapping[str, Changes], bases: Mapping[str, Base]) -> None:
-        """Learn what was committed, as decided on these bases.  The records are kept, not
+    def check_in(self, changes: Mapping[str, Changes], bases: Mapping[str, Base]) -> None:
+        """Take what was committed, as decided on these bases.  The records are kept, not
         copied: who has them committed is done with them."""
         with self._lock:
             for org, change in changes.items():
@@ -159,10 +162,10 @@ def _bounded(rows: dict[Any, Any], most: int) -> None:
         del rows[next(iter(rows))]
 
 
-# -- recalling ------------------------------------------------------------------
+# -- checking out -------------------------------------------------------------
 
 
-def _recalled(known: _Org, want: Wanted) -> OrgState | None:
+def _checked_out(known: _Org, want: Wanted) -> OrgState | None:
     account = known.account
     if not want.plain(account):
         return None
@@ -173,7 +176,7 @@ def _recalled(known: _Org, want: Wanted) -> OrgState | None:
             return None
         state.tail = list(known.tail)
     try:
-        _recall_named(known, want, state)
+        _copy_named(known, want, state)
         for resource, (first, last) in want.counters.items():
             since, counters = known.counters[resource]
             if first < since:
@@ -187,7 +190,7 @@ def _recalled(known: _Org, want: Wanted) -> OrgState | None:
                 if key not in state.counters:
                     state.counters[key] = known.counters[key[0]][1][start].copy()
         if account.limited_since is not None:
-            _recall_terms(known, want, state)
+            _copy_terms(known, want, state)
     except KeyError:
         return None
     for lot in known.lots.values():
@@ -196,7 +199,7 @@ def _recalled(known: _Org, want: Wanted) -> OrgState | None:
     return state
 
 
-def _recall_named(known: _Org, want: Wanted, state: OrgState) -> None:
+def _copy_named(known: _Org, want: Wanted, state: OrgState) -> None:
     """Holds, members and items; raises KeyError where not all is known."""
     for key in want.holds:
         state.holds[key] = known.holds[key].copy()
@@ -210,7 +213,7 @@ def _recall_named(known: _Org, want: Wanted, state: OrgState) -> None:
             state.items[named] = _item(item)
 
 
-def _recall_terms(known: _Org, want: Wanted, state: OrgState) -> None:
+def _copy_terms(known: _Org, want: Wanted, state: OrgState) -> None:
     """Limits and what counts towards them; raises KeyError where not all is known."""
     who = concerned(state, want)
     for subject in who | {"member:*", "project:*"}:
@@ -244,7 +247,7 @@ def _spanned(counters: Iterable[int], first: int, last: int) -> list[int]:
     return within if before is None else [before, *within]
 
 
-# -- learning -------------------------------------------------------------------
+# -- checking in ----------------------------------------------------------------
 
 
 def _add(known: _Org, found: Found, want: Wanted) -> None:

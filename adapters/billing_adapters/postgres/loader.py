@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 from attrs import define, field
 
-from billing_adapters.postgres import codecs as rows
+from billing_adapters.columns import usage
+from billing_adapters.postgres import codecs
+from billing_adapters.postgres.codecs import maybe, string, whole
 from billing_adapters.postgres.lookups import Lookup, Lookups
 from billing_adapters.postgres.statements import Value, joined, text
 from billing_adapters.postgres.wire import Query, Row
@@ -103,7 +105,7 @@ class Loader:
     def heads(self, run: Send, orgs: Iterable[str]) -> dict[str, bytes]:
         """The heads of those orgs' journals that have an account."""
         [found] = run([Query(self.lookups.accounts.many, [joined(orgs)])])
-        return {account.org: account.head for account, _ in map(rows.account, found)}
+        return {account.org: account.head for account, _ in map(codecs.account, found)}
 
 
 _KEYS, _MEMBERS, _HOLDS, _CHARGES, _RUNS, _STORAGES, _TOPUPS = map(
@@ -133,7 +135,7 @@ class _Plan:
         self._spanned: dict[str, dict[str, Window]] = {}
 
     def _state(self, row: Row) -> OrgState:
-        return self._found[rows.string(row[0])].state
+        return self._found[string(row[0])].state
 
     def _known(self) -> Iterator[tuple[str, OrgState, Wanted]]:
         for org, found in self._found.items():
@@ -213,27 +215,27 @@ class _Plan:
         return asked
 
     def _account(self, row: Row) -> None:
-        found = self._found[rows.string(row[0])]
-        found.state.account, found.erased = rows.account(row)
+        found = self._found[string(row[0])]
+        found.state.account, found.erased = codecs.account(row)
 
     def _lot(self, row: Row) -> None:
-        lot = rows.lot(row[1:])
+        lot = codecs.lot(row[1:])
         self._state(row).lots[lot.lot] = lot
 
     def _entry(self, row: Row) -> None:
-        entry = rows.entry(rows.string(row[0]), row[1:])
+        entry = codecs.entry(string(row[0]), row[1:])
         self._state(row).entries[entry.key] = entry
 
     def _member(self, row: Row) -> None:
-        self._state(row).members[rows.string(row[1])] = rows.whole(row[2])
+        self._state(row).members[string(row[1])] = whole(row[2])
 
     def _hold(self, row: Row) -> None:
-        hold = rows.hold(row[1:])
+        hold = codecs.hold(row[1:])
         self._state(row).holds.setdefault(hold.key, hold)
 
     def _counter(self, row: Row) -> None:
-        counter = rows.counter(row[1:])
-        org = rows.string(row[0])
+        counter = codecs.counter(row[1:])
+        org = string(row[0])
         first, last = self._wanted[org].counters[counter.resource]
         found = self._found[org]
         found.counters.setdefault(counter.resource, (first, []))[1].append(counter)
@@ -241,57 +243,57 @@ class _Plan:
             found.state.counters[counter.resource, counter.start] = counter
 
     def _item(self, row: Row) -> None:
-        item = rows.item(row[1:])
+        item = codecs.item(row[1:])
         self._state(row).items[item.item, item.resource] = item
 
     def _subject(self, row: Row) -> None:
-        entry = rows.entry(rows.string(row[0]), row[1:])
+        entry = codecs.entry(string(row[0]), row[1:])
         self._state(row).subjects[entry.seq] = entry
 
     def _sum(self, key: tuple[int | None, str, int], row: Row) -> None:
-        self._state(row).sums[key] = rows.whole(row[1])
+        self._state(row).sums[key] = whole(row[1])
 
     def _family(self, key: tuple[str, int], row: Row) -> None:
-        self._state(row).families.setdefault(key, []).append(rows.counter(row[1:]))
+        self._state(row).families.setdefault(key, []).append(codecs.counter(row[1:]))
 
     def _usage(self, row: Row) -> None:
         tail = self._state(row).tail
         assert tail is not None
-        tail.append(rows.usage(row[1]))
+        tail.append(usage(string(row[1])))
 
     def _newest(self, row: Row) -> None:
-        counter = rows.string(row[1]), rows.whole(row[2])
-        self._state(row).newest[counter].append(rows.whole(row[3]))
+        counter = string(row[1]), whole(row[2])
+        self._state(row).newest[counter].append(whole(row[3]))
 
     def _limit(self, row: Row) -> None:
-        limit = rows.limit(row[1:])
+        limit = codecs.limit(row[1:])
         self._state(row).limits[limit.subject, limit.per] = limit
 
     def _spend(self, row: Row) -> None:
-        spend = rows.spend(row[1:])
+        spend = codecs.spend(row[1:])
         self._state(row).spends[spend.subject, spend.grain, spend.start] = spend
 
     def _subscription(self, row: Row) -> None:
-        self._state(row).subscriptions.append(rows.subscription(row[1:]))
+        self._state(row).subscriptions.append(codecs.subscription(row[1:]))
 
     def _story(self, row: Row) -> None:
-        charge = rows.charge(row[1:])
-        self._stories[rows.string(row[0]), charge.charge] = charge
+        charge = codecs.charge(row[1:])
+        self._stories[string(row[0]), charge.charge] = charge
 
     def _run(self, row: Row) -> None:
-        run = rows.run(row[1:])
+        run = codecs.run(row[1:])
         self._state(row).runs[run.run] = run
 
     def _storage(self, row: Row) -> None:
-        storage = rows.storage(row[1:])
+        storage = codecs.storage(row[1:])
         self._state(row).storages[storage.workspace] = storage
 
     def _topup(self, row: Row) -> None:
-        topup = rows.topup(row[1:])
+        topup = codecs.topup(row[1:])
         self._state(row).topups[topup.topup] = topup
 
     def _auto(self, row: Row) -> None:
-        self._state(row).auto = rows.auto(row[1:])
+        self._state(row).auto = codecs.auto(row[1:])
 
     # -- what follows from that -----------------------------------------------------
 
@@ -357,11 +359,11 @@ class _Plan:
         ]
 
     def _own_story(self, row: Row) -> None:
-        charge = rows.charge(row[1:])
+        charge = codecs.charge(row[1:])
         self._state(row).charges.setdefault(charge.charge, charge)
 
     def _size(self, row: Row) -> None:
-        size = rows.size(row[1:])
+        size = codecs.size(row[1:])
         self._state(row).sizes[size.workspace, size.at] = size.size
 
     def third(self) -> list[_Asked]:
@@ -405,10 +407,10 @@ class _Plan:
         return self._ask(self._lookups.counted, uncounted, self._counted_counter)
 
     def _next_hold(self, row: Row) -> None:
-        self._state(row).next_hold = rows.maybe(row[1])
+        self._state(row).next_hold = maybe(row[1])
 
     def _debt(self, row: Row) -> None:
-        charge = rows.charge(row[1:])
+        charge = codecs.charge(row[1:])
         state = self._state(row)
         state.debts.append(state.charges.get(charge.charge) or charge)
 
@@ -424,12 +426,12 @@ class _Plan:
         return {(resource, first) for resource, (first, _) in spans}
 
     def _spanned_counter(self, row: Row) -> None:
-        counter = rows.counter(row[1:])
-        if counter.start <= self._lasts[rows.string(row[0]), counter.resource]:
+        counter = codecs.counter(row[1:])
+        if counter.start <= self._lasts[string(row[0]), counter.resource]:
             self._state(row).counters.setdefault((counter.resource, counter.start), counter)
 
     def _counted_counter(self, row: Row) -> None:
-        counter = rows.counter(row[1:])
+        counter = codecs.counter(row[1:])
         self._state(row).counters.setdefault((counter.resource, counter.start), counter)
 
     def finish(self) -> None:

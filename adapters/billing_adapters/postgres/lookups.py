@@ -6,7 +6,21 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from billing_adapters.postgres import codecs as rows
+from billing_adapters.columns import (
+    CHARGES,
+    COUNTERS,
+    HOLDS,
+    ITEMS,
+    LIMITS,
+    LOTS,
+    RUNS,
+    SIZES,
+    SPENDS,
+    STORAGES,
+    SUBSCRIPTIONS,
+    TOPUPS,
+)
+from billing_adapters.postgres import codecs
 from billing_adapters.postgres.statements import Value, joined, text
 from billing_adapters.postgres.wire import Query, Statement, statement
 from billing_core.ports.state import NEWEST
@@ -45,17 +59,17 @@ class Lookups:
 
     def __init__(self, schema: str) -> None:
         self._schema = schema
-        self.locked = self._by_org("accounts", rows.ACCOUNT, " ORDER BY org_id FOR UPDATE")
-        self.accounts = self._by_org("accounts", rows.ACCOUNT)
-        self.lots = self._by_org("lots", f"org_id, {rows.LOT}", " AND NOT spent")
-        self.entries = self._lookup("entries", rows.ENTRY, key="text")
-        self.subjects = self._lookup("entries", rows.ENTRY, seq="bigint")
+        self.locked = self._by_org("accounts", codecs.ACCOUNT, " ORDER BY org_id FOR UPDATE")
+        self.accounts = self._by_org("accounts", codecs.ACCOUNT)
+        self.lots = self._by_org("lots", f"org_id, {LOTS.selected}", " AND NOT spent")
+        self.entries = self._lookup("entries", codecs.ENTRY, key="text")
+        self.subjects = self._lookup("entries", codecs.ENTRY, seq="bigint")
         self.members = self._lookup("members", "name, member", name="text")
-        self.holds = self._lookup("holds", rows.HOLD, key="text")
-        self.items = self._lookup("items", rows.ITEM, item="text", resource="text")
-        self.charges = self._lookup("charges", rows.CHARGE, charge="bigint")
-        self.spent = self._lookup("lots", rows.LOT, lot="bigint")
-        self.counted = self._lookup("counters", rows.COUNTER, resource="text", start="bigint")
+        self.holds = self._lookup("holds", HOLDS.selected, key="text")
+        self.items = self._lookup("items", ITEMS.selected, item="text", resource="text")
+        self.charges = self._lookup("charges", CHARGES.selected, charge="bigint")
+        self.spent = self._lookup("lots", LOTS.selected, lot="bigint")
+        self.counted = self._lookup("counters", COUNTERS.selected, resource="text", start="bigint")
         # From the counter in force at a time on; an unknown one begins at no time.
         in_force = (
             "t.resource = w.resource AND t.start >= coalesce("
@@ -63,40 +77,43 @@ class Lookups:
             " AND c.resource = t.resource AND c.start <= w.first), w.first)"
         )
         self.counters = Lookup(
-            self._joined("counters", rows.COUNTER, "resource text, first bigint", in_force),
+            self._joined("counters", COUNTERS.selected, "resource text, first bigint", in_force),
             self._joined(
-                "counters", rows.COUNTER, "org_id text, resource text, first bigint", in_force
+                "counters",
+                COUNTERS.selected,
+                "org_id text, resource text, first bigint",
+                in_force,
             ),
         )
         of_org = f"FROM {schema}.holds WHERE org_id = $1 AND state = 'open' AND expires_at"
-        self.due = statement(f"SELECT org_id, {rows.HOLD} {of_org} <= $2")
+        self.due = statement(f"SELECT org_id, {HOLDS.selected} {of_org} <= $2")
         self.next = statement(
             f"SELECT org_id, min(expires_at) {of_org} > $2"
             " AND key <> ALL (string_to_array($3, E'\\x1f')) GROUP BY org_id"
         )
-        self.limits = self._lookup("limits", rows.LIMIT, subject="text")
+        self.limits = self._lookup("limits", LIMITS.selected, subject="text")
         names = "subject text, grain text, first bigint, last bigint"
         within = (
             "t.subject = w.subject AND t.grain = w.grain AND t.start >= w.first"
             " AND t.start <= w.last"
         )
         self.spends = Lookup(
-            self._joined("spends", rows.SPEND, names, within),
-            self._joined("spends", rows.SPEND, f"org_id text, {names}", within),
+            self._joined("spends", SPENDS.selected, names, within),
+            self._joined("spends", SPENDS.selected, f"org_id text, {names}", within),
         )
         self.all_limits = statement(
-            f"SELECT org_id, {rows.LIMIT} FROM {schema}.limits WHERE org_id = $1"
+            f"SELECT org_id, {LIMITS.selected} FROM {schema}.limits WHERE org_id = $1"
         )
         least = f"SELECT min(m.subject) FROM {schema}.spends AS m WHERE m.org_id = $1"
         self.window = statement(
             f"WITH RECURSIVE known (whose) AS (({least}) UNION ALL SELECT ({least}"
             " AND m.subject > known.whose) FROM known WHERE known.whose IS NOT NULL)"
-            f" SELECT org_id, {rows.SPEND} FROM known JOIN {schema}.spends AS t"
+            f" SELECT org_id, {SPENDS.selected} FROM known JOIN {schema}.spends AS t"
             " ON t.org_id = $1 AND t.subject = known.whose AND t.grain = $2 AND t.start = $3"
         )
         # From the one in force at a time on.
         self.subscribed = statement(
-            f"SELECT org_id, {rows.SUBSCRIPTION} FROM {schema}.subscriptions WHERE org_id = $1"
+            f"SELECT org_id, {SUBSCRIPTIONS.selected} FROM {schema}.subscriptions WHERE org_id = $1"
             f" AND seq >= coalesce((SELECT s.seq FROM {schema}.subscriptions AS s"
             " WHERE s.org_id = $1 AND s.since <= $2 ORDER BY s.seq DESC LIMIT 1), 0) ORDER BY seq"
         )
@@ -132,8 +149,8 @@ class Lookups:
             " OR key BETWEEN 'deduct:' AND 'deduct;' OR key BETWEEN 'price:' AND 'price;')"
             f" AND usage::jsonb ->> 2 = $5 ORDER BY seq DESC LIMIT {NEWEST}"
         )
-        self.runs = self._lookup("runs", rows.RUN, run="text")
-        self.storages = self._lookup("storages", rows.STORAGE, workspace="text")
+        self.runs = self._lookup("runs", RUNS.selected, run="text")
+        self.storages = self._lookup("storages", STORAGES.selected, workspace="text")
         # From the last at or before a span to the first after it.
         sized = f"FROM {schema}.sizes AS s WHERE s.org_id = t.org_id AND s.workspace = t.workspace"
         around = (
@@ -143,14 +160,14 @@ class Lookups:
         )
         names = "workspace text, first bigint, last bigint"
         self.sizes = Lookup(
-            self._joined("sizes", rows.SIZE, names, around),
-            self._joined("sizes", rows.SIZE, f"org_id text, {names}", around),
+            self._joined("sizes", SIZES.selected, names, around),
+            self._joined("sizes", SIZES.selected, f"org_id text, {names}", around),
         )
-        self.topups = self._lookup("topups", rows.TOPUP, topup="text")
+        self.topups = self._lookup("topups", TOPUPS.selected, topup="text")
         self.auto = self._by_org("auto_topups", "org_id, body")
         self.debts = statement(
-            f"SELECT org_id, {rows.CHARGE} FROM {schema}.charges WHERE org_id = $1 AND unpaid > 0"
-            " ORDER BY charge LIMIT $2"
+            f"SELECT org_id, {CHARGES.selected} FROM {schema}.charges WHERE org_id = $1"
+            " AND unpaid > 0 ORDER BY charge LIMIT $2"
         )
 
     def _by_org(self, table: str, columns: str, more: str = "") -> Lookup:

@@ -5,11 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from billing_adapters.columns import (
+    CHARGES,
+    COUNTERS,
+    HOLDS,
+    ITEMS,
+    LIMITS,
+    LOTS,
+    RUNS,
+    SIZES,
+    SPENDS,
+    STORAGES,
+    SUBSCRIPTIONS,
+    TOPUPS,
+    Table,
+    usage,
+)
 from billing_adapters.json_rows import FILED, misfiled, readable
-from billing_adapters.postgres import codecs as rows
+from billing_adapters.postgres import codecs
 from billing_adapters.postgres.background import WorkReader, WorkReads, work_reader
+from billing_adapters.postgres.codecs import string, whole
 from billing_adapters.postgres.errors import mapped
 from billing_adapters.postgres.loader import Loader, Send, loaded
 from billing_adapters.postgres.lookups import skipping
@@ -49,7 +66,7 @@ class Reader:
 
     def __init__(self, schema: str) -> None:
         s = schema
-        entries = f"SELECT {rows.ENTRY} FROM {s}.entries WHERE org_id = $1"
+        entries = f"SELECT {codecs.ENTRY} FROM {s}.entries WHERE org_id = $1"
         self.level = statement(f"SELECT max(needs) FROM {s}.migrations")
         self.published = statement(
             f"SELECT {_DOCUMENT} FROM {s}.published WHERE number > $1 ORDER BY number"
@@ -146,19 +163,12 @@ class Reader:
             f"SELECT seq, n, kind, data FROM {s}.events WHERE org_id = $1 AND seq > $2"
             " ORDER BY seq, n LIMIT $3"
         )
+        scanned: list[Table[Any]] = [
+            LOTS, HOLDS, COUNTERS, ITEMS, CHARGES, LIMITS, SPENDS, RUNS, STORAGES, SIZES, TOPUPS,
+        ]  # fmt: skip
         pages = {
-            "lots": (rows.LOT, "lot"),
-            "holds": (rows.HOLD, "key"),
-            "counters": (rows.COUNTER, "resource, start"),
-            "items": (rows.ITEM, "item, resource"),
-            "charges": (rows.CHARGE, "charge"),
-            "subscriptions": (rows.SUBSCRIPTION, "seq"),
-            "limits": (rows.LIMIT, "subject, per"),
-            "spends": (rows.SPEND, "subject, grain, start"),
-            "runs": (rows.RUN, "run"),
-            "storages": (rows.STORAGE, "workspace"),
-            "sizes": (rows.SIZE, "workspace, at"),
-            "topups": (rows.TOPUP, "topup"),
+            **{each.name: (each.selected, ", ".join(each.key or ())) for each in scanned},
+            "subscriptions": (SUBSCRIPTIONS.selected, "seq"),
             "members": ("name, member", "name"),
         }
         self.first_pages: dict[str, Statement] = {}
@@ -242,25 +252,25 @@ class Reads(WorkReads):
             return loaded(self._loader.load(run, wanted, lock=False))
 
     def level(self) -> int:
-        [found] = self._read(self._reader.level, lambda row: rows.whole(row[0]))
+        [found] = self._read(self._reader.level, lambda row: whole(row[0]))
         return found
 
     def published(self, after: int = 0) -> Sequence[Published]:
         return self._read(self._reader.published, document_of, after)
 
     def orgs(self, after: str = "", limit: int = 1000) -> Sequence[str]:
-        return self._read(self._reader.orgs, lambda row: rows.string(row[0]), after, limit)
+        return self._read(self._reader.orgs, lambda row: string(row[0]), after, limit)
 
     def ahead(self, org: str) -> Self:
         return self
 
     def entry(self, org: str, key: str) -> Entry | None:
-        found = self._read(self._reader.entry, lambda row: rows.entry(org, row), org, key)
+        found = self._read(self._reader.entry, lambda row: codecs.entry(org, row), org, key)
         return found[0] if found else None
 
     def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         query = self._reader.entries
-        return self._read(query, lambda row: rows.entry(org, row), org, after, limit)
+        return self._read(query, lambda row: codecs.entry(org, row), org, after, limit)
 
     def history(
         self,
@@ -272,7 +282,7 @@ class Reads(WorkReads):
     ) -> Sequence[Entry]:
         last = 2**63 - 1 if before is None else before
         query = self._reader.history if charges else self._reader.other_history
-        return self._read(query, lambda row: rows.entry(org, row), org, last, limit)
+        return self._read(query, lambda row: codecs.entry(org, row), org, last, limit)
 
     def cells(
         self, org: str, grain: str, start: int, end: int, member: int | None = None
@@ -283,7 +293,7 @@ class Reads(WorkReads):
         else:
             found = self._read(self._reader.cells, tuple, *span, member)
         with mapped(self.name):
-            cells = rows.cells(row for row in found if row[10] is None)
+            cells = codecs.cells(row for row in found if row[10] is None)
             lacking = _lacking([row[10:] for row in found if row[10] is not None])
             for key, cell in begun(lacking, grain, start, end, member):
                 cells.setdefault(key, Cell()).add(cell)
@@ -315,65 +325,65 @@ class Reads(WorkReads):
                     sums.add(key.member, key.resource, key.payer, cell)
             for number, resource, payer, component, *numbers, usage, _ in found:
                 if usage is None:
-                    requests, rest, quantity, amount = map(rows.whole, numbers)
+                    requests, rest, quantity, amount = map(codecs.whole, numbers)
                     cell = Cell(requests, rest + amount)
                     if component:
                         cell.components[component.decode()] = [quantity, amount]
-                    sums.add(rows.whole(number), rows.string(resource), rows.string(payer), cell)
+                    sums.add(whole(number), string(resource), string(payer), cell)
         return sums
 
     def members(self, org: str, numbers: Collection[int] | None = None) -> Mapping[int, str]:
         some = [] if numbers is None else [",".join(map(str, numbers))]
         query = self._reader.some_members if some else self._reader.members
-        pair = self._read(query, lambda row: (rows.whole(row[0]), rows.string(row[1])), org, *some)
+        pair = self._read(query, lambda row: (whole(row[0]), string(row[1])), org, *some)
         return dict(pair)
 
     def events(self, org: str, after: int = 0, limit: int = 100) -> Sequence[Event]:
-        return self._read(self._reader.events, rows.event, org, after, limit)
+        return self._read(self._reader.events, codecs.event, org, after, limit)
 
     def lots(self, org: str) -> Iterator[Lot]:
-        return self._scan("lots", 1, org, rows.lot)
+        return self._scan("lots", 1, org, codecs.lot)
 
     def holds(self, org: str) -> Iterator[Hold]:
-        return self._scan("holds", 1, org, rows.hold)
+        return self._scan("holds", 1, org, codecs.hold)
 
     def counters(self, org: str) -> Iterator[Counter]:
-        return self._scan("counters", 2, org, rows.counter)
+        return self._scan("counters", 2, org, codecs.counter)
 
     def items(self, org: str) -> Iterator[Item]:
-        return self._scan("items", 2, org, rows.item)
+        return self._scan("items", 2, org, codecs.item)
 
     def charges(self, org: str) -> Iterator[Charge]:
-        return self._scan("charges", 1, org, rows.charge)
+        return self._scan("charges", 1, org, codecs.charge)
 
     def subscriptions(self, org: str) -> Iterator[Subscription]:
-        return self._scan("subscriptions", 1, org, rows.subscription)
+        return self._scan("subscriptions", 1, org, codecs.subscription)
 
     def limits(self, org: str) -> Iterator[LimitSet]:
-        return self._scan("limits", 2, org, rows.limit)
+        return self._scan("limits", 2, org, codecs.limit)
 
     def spends(self, org: str) -> Iterator[Spend]:
-        return self._scan("spends", 3, org, rows.spend)
+        return self._scan("spends", 3, org, codecs.spend)
 
     def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
-        return self._scan("unsettled" if unsettled else "runs", 1, org, rows.run)
+        return self._scan("unsettled" if unsettled else "runs", 1, org, codecs.run)
 
     def storages(self, org: str) -> Iterator[Storage]:
-        return self._scan("storages", 1, org, rows.storage)
+        return self._scan("storages", 1, org, codecs.storage)
 
     def sizes(self, org: str) -> Iterator[Size]:
-        return self._scan("sizes", 2, org, rows.size)
+        return self._scan("sizes", 2, org, codecs.size)
 
     def topups(self, org: str) -> Iterator[TopUp]:
-        return self._scan("topups", 1, org, rows.topup)
+        return self._scan("topups", 1, org, codecs.topup)
 
     def named(self, org: str) -> Iterator[tuple[int, str]]:
-        return self._scan("members", 1, org, lambda row: (rows.whole(row[1]), rows.string(row[0])))
+        return self._scan("members", 1, org, lambda row: (whole(row[1]), string(row[0])))
 
     def misfiled(self, org: str) -> Iterator[tuple[str, str]]:
         for kind, query in self._reader.misfiled.items():
             columns = FILED[kind][1]
-            for row in self._read(query, lambda row: [rows.named(each) for each in row], org):
+            for row in self._read(query, lambda row: [codecs.named(each) for each in row], org):
                 yield misfiled(kind, columns, row)
 
     def _scan(self, table: str, key: int, org: str, make: Callable[[Row], _R]) -> Iterator[_R]:
@@ -399,15 +409,15 @@ def document_row(document: Published) -> tuple[Value, ...]:
 def document_of(row: Row) -> Published:
     number, version, published_at, body, digest = row
     return Published(
-        rows.whole(number), rows.string(version), rows.whole(published_at), rows.string(body),
-        rows.string(digest),
+        whole(number), string(version), whole(published_at), string(body),
+        string(digest),
     )  # fmt: skip
 
 
 def _lacking(tail: Sequence[Row]) -> dict[CellKey, Cell]:
     """What the kept cells lack: of usage records, with the account's anchor."""
-    return tail_cells([rows.usage(row[0]) for row in tail], rows.whole(tail[0][1])) if tail else {}
+    return tail_cells([usage(string(row[0])) for row in tail], whole(tail[0][1])) if tail else {}
 
 
 def _usage(row: Row) -> tuple[int, UsageRecord]:
-    return rows.whole(row[0]), rows.usage(row[1])
+    return whole(row[0]), usage(string(row[1]))

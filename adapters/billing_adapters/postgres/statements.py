@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from attrs import define, field, frozen
 
+from billing_adapters import columns
 from billing_adapters.postgres.wire import Query, Statement, statement
+from billing_core.values.text import compact
 
-__all__ = ["TABLES", "Rows", "Table", "Value", "Writer", "joined", "text", "texts"]
+__all__ = ["TABLES", "Rows", "Table", "Value", "Writer", "joined", "row_of", "text", "texts"]
 
+R = TypeVar("R")
 Value = str | int | bool | bytes | None
 
 # No name or canonical JSON contains control characters.
@@ -70,8 +73,8 @@ class Rows:
     """Rows to be written, by table: those ``put`` may stand already or not, those ``updated``
     do."""
 
-    put: dict[str, list[tuple[Value, ...]]] = field(factory=lambda: defaultdict(list))
-    updated: dict[str, list[tuple[Value, ...]]] = field(factory=lambda: defaultdict(list))
+    put: dict[str, list[Sequence[Value]]] = field(factory=lambda: defaultdict(list))
+    updated: dict[str, list[Sequence[Value]]] = field(factory=lambda: defaultdict(list))
 
 
 @frozen
@@ -119,162 +122,90 @@ class Table:
         return self.insert(schema, f"SELECT * FROM unnest({arrays})")
 
 
-def _columns(names: str, kinds: str) -> dict[str, str]:
-    full = {"t": "text", "i": "bigint", "n": "numeric", "b": "bytea", "o": "boolean"}
-    return {name: full[kind] for name, kind in zip(names.split(", "), kinds.split(), strict=True)}
+def _replaced(names: Iterable[str]) -> dict[str, str]:
+    return {name: f"excluded.{name}" for name in names}
 
 
-def _replaced(names: str) -> dict[str, str]:
-    return {name: f"excluded.{name}" for name in names.split(", ")}
+_SUMS = ("requests", "rest", "quantity", "amount")
+_TYPES: Mapping[columns.Kind, str] = {
+    "text": "text", "json": "text", "whole": "bigint", "narrow": "bigint", "wide": "numeric",
+    "truth": "boolean", "digest": "bytea",
+}  # fmt: skip
+_WRITES: Mapping[columns.Kind, Callable[[Any], Any]] = {"json": compact, "narrow": columns.narrow}
 
 
-def _added(names: str) -> dict[str, str]:
-    return {name: f"kept.{name} + excluded.{name}" for name in names.split(", ")}
+def row_of(table: columns.Table[R]) -> Callable[[str, R], Sequence[Value]]:
+    """What makes an org's row of a record, in the order of the table here."""
+    return columns.form_of(table, _WRITES).row
 
 
-_ACCOUNT_STATE = (
-    "head, watermark, next_lapse, balance, debt, granted, used, lots, members, closed_at,"
-    " recorded_at, plan, paused, plan_since, period, allowance, ahead, rolled, rolled_of,"
-    " limited_since, low_balance, topup_below, topup_from, topup_open, summed, was"
-)
+def _table(table: columns.Table[Any], put: Mapping[str, str] | None = None, **more: str) -> Table:
+    """``more``: columns that are nothing of the record."""
+    form = columns.form_of(table, _WRITES)
+    types = ["text", *(_TYPES[column.kind] for column in form.columns)]
+    named = {**dict(zip(form.names, types, strict=True)), **more}
+    if table.key is None:
+        return Table(table.name, named)
+    return Table(table.name, named, ("org_id", *table.key), put or _replaced(table.changing))
+
 
 # In the order in which they are written: the accounts first, whose locks the rest rely on.
 TABLES = (
-    Table(
-        "accounts",
-        _columns(
-            "org_id, currency, livemode, anchor, opened_at, seq, head, watermark, next_lapse,"
-            " balance, debt, granted, used, lots, members, closed_at, recorded_at, plan, paused,"
-            " plan_since, period, allowance, ahead, rolled, rolled_of, limited_since,"
-            " low_balance, topup_below, topup_from, topup_open, summed, erased, was",
-            "t t o i i i b i i i i n n i i i i t o i i i i i i i i i i o i i b",
-        ),
-        ("org_id",),
+    _table(
+        columns.ACCOUNTS,
         # NULL, which is an error, where the row is not the one that was decided on. What
         # was piped behind is then not done either.
         {
+            **_replaced((*columns.ACCOUNTS.changing, "was")),
             "seq": "CASE WHEN kept.head = excluded.was AND kept.erased = excluded.erased"
             " THEN excluded.seq END",
-            **_replaced(_ACCOUNT_STATE),
         },
+        erased="bigint",
+        was="bytea",
     ),
-    Table(
-        "entries",
-        _columns(
-            "org_id, seq, key, at, recorded_at, content, effects, amount, balance, transfers,"
-            " usage, member, occurred_at, hash",
-            "t i t i i t t i i t t i i b",
-        ),
-    ),
-    Table("events", _columns("org_id, seq, n, kind, data", "t i i t t")),
-    Table("members", _columns("org_id, name, member", "t t i")),
-    Table(
-        "lots",
-        _columns(
-            "org_id, lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope,"
-            " period, spent",
-            "t i i t i i i i i t i o",
-        ),
-        ("org_id", "lot"),
-        _replaced("remainder, reserved, spent"),
-    ),
-    Table(
-        "holds",
-        _columns(
-            "org_id, key, resource, expires_at, state, parts, counted, member, project, used",
-            "t t t i t t t i t t",
-        ),
-        ("org_id", "key"),
-        _replaced("expires_at, state, parts, counted, used"),
-    ),
-    Table(
-        "counters",
-        _columns("org_id, resource, start, components", "t t i t"),
-        ("org_id", "resource", "start"),
-        _replaced("components"),
-    ),
-    Table(
-        "items",
-        _columns("org_id, item, resource, components", "t t t t"),
-        ("org_id", "item", "resource"),
-        _replaced("components"),
-    ),
-    Table(
-        "charges",
-        _columns(
-            "org_id, charge, resource, amount, unpaid, reversed, payments, period, priced",
-            "t i t i i i t i i",
-        ),
-        ("org_id", "charge"),
-        _replaced("amount, unpaid, reversed, payments, priced"),
-    ),
-    Table("subscriptions", _columns("org_id, seq, since, plan", "t i i t")),
-    Table(
-        "limits",
-        _columns("org_id, subject, per, amount, alerts, blocks", "t t t i t o"),
-        ("org_id", "subject", "per"),
-        _replaced("amount, alerts, blocks"),
-    ),
-    Table(
-        "spends",
-        _columns("org_id, subject, grain, start, amount", "t t t i n"),
-        ("org_id", "subject", "grain", "start"),
-        _replaced("amount"),
-    ),
-    Table(
-        "runs",
-        _columns("org_id, run, state, seen_at, body", "t t t i t"),
-        ("org_id", "run"),
-        _replaced("state, seen_at, body"),
-    ),
-    Table(
-        "storages",
-        _columns("org_id, workspace, body", "t t t"),
-        ("org_id", "workspace"),
-        _replaced("body"),
-    ),
-    Table(
-        "sizes",
-        _columns("org_id, workspace, at, size", "t t i i"),
-        ("org_id", "workspace", "at"),
-        _replaced("size"),
-    ),
-    Table(
-        "topups",
-        _columns("org_id, topup, due_at, asked, body", "t t i t t"),
-        ("org_id", "topup"),
-        _replaced("due_at, asked, body"),
-    ),
-    Table(
-        "auto_topups",
-        _columns("org_id, customer, body", "t t t"),
-        ("org_id",),
-        _replaced("customer, body"),
-    ),
+    _table(columns.ENTRIES),
+    _table(columns.EVENTS),
+    Table("members", {"org_id": "text", "name": "text", "member": "bigint"}),
+    _table(columns.LOTS),
+    _table(columns.HOLDS),
+    _table(columns.COUNTERS),
+    _table(columns.ITEMS),
+    _table(columns.CHARGES),
+    _table(columns.SUBSCRIPTIONS),
+    _table(columns.LIMITS),
+    _table(columns.SPENDS),
+    _table(columns.RUNS),
+    _table(columns.STORAGES),
+    _table(columns.SIZES),
+    _table(columns.TOPUPS),
+    _table(columns.AUTO_TOPUPS),
     Table(
         "deliveries",
-        _columns("org_id, seq, n, waiting, deliverer, until", "t i i o t i"),
+        {
+            "org_id": "text", "seq": "bigint", "n": "bigint", "waiting": "boolean",
+            "deliverer": "text", "until": "bigint",
+        },
         ("org_id",),
-        _replaced("waiting"),
+        _replaced(("waiting",)),
     ),
     Table(
         "cells",
-        _columns(
-            "org_id, grain, member, start, resource, payer, component, requests, rest, quantity,"
-            " amount",
-            "t t i i t t t i n n n",
-        ),
+        {
+            "org_id": "text", "grain": "text", "member": "bigint", "start": "bigint",
+            "resource": "text", "payer": "text", "component": "text", "requests": "bigint",
+            "rest": "numeric", "quantity": "numeric", "amount": "numeric",
+        },
         ("org_id", "grain", "member", "start", "resource", "payer", "component"),
-        _added("requests, rest, quantity, amount"),
+        {name: f"kept.{name} + excluded.{name}" for name in _SUMS},
     ),
-)
+)  # fmt: skip
 
 
 class _Statements(NamedTuple):
     one: Statement
     many: Statement
     update: Statement | None
-    taken: Callable[[tuple[Value, ...]], Any]
+    taken: Callable[[Sequence[Value]], Any]
     """Which of a row's values the update takes."""
 
 

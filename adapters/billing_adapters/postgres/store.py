@@ -249,7 +249,11 @@ class PostgresStore(Reads):
 
 
 class _Transaction:
-    """Begun by its first load, or by a commit of what was decided from memory."""
+    """Begun by its first load, or by a commit of what was decided from memory.
+
+    What it decides on is its own: loaded, or copies that it has checked out of what the store
+    knows.  What is committed it checks in.
+    """
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
@@ -265,10 +269,10 @@ class _Transaction:
         self.end()
 
     def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
-        recalled = self._store._known.recall(wanted)
-        if recalled is None:
+        checked_out = self._store._known.check_out(wanted)
+        if checked_out is None:
             return None
-        states, self._bases = recalled
+        states, self._bases = checked_out
         return states
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
@@ -317,7 +321,7 @@ class _Transaction:
             store._known.distrust(changes)
             self._pause(error)
             raise Stale(str(error)) from error.__cause__
-        store._known.written(changes, self._bases)
+        store._known.check_in(changes, self._bases)
         self.end()
 
     def _commit(self, changes: Mapping[str, Changes]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 
 from attrs import define, field
 
+from billing_core.ports.state import Changes
 from billing_core.records.ledger import Account, Hold, Lot
 from billing_core.records.usage import Cell, CellKey, Counter, UsageRecord
 
@@ -24,8 +25,9 @@ class Known:
     """Records that need not be read again: orgs' accounts, their unspent lots by number, open
     holds, members, rollup cells, what these lack, and each resource's latest counter.
 
-    An account and its lots are ``lent`` to a decision, which changes them; only a commit gives
-    them back.
+    An account and its lots are of whoever has checked them out: a transaction, which lets
+    decisions change them.  It checks them in once they are committed; else nobody does, and they
+    are read again.  What else is here is copied for a decision.
 
     They are those of one connection, and hold for as long as its ``data_version`` stays:
     that changes when any other connection has committed.  Asked for inside a write
@@ -39,7 +41,6 @@ class Known:
     uses: bool = False
     version: int | None = None
     orgs: dict[str, AccountAndLots] = field(factory=dict)
-    lent: dict[str, AccountAndLots] = field(factory=dict)
     holds: dict[tuple[str, str], Hold] = field(factory=dict)
     members: dict[tuple[str, str], int] = field(factory=dict)
     cells: dict[tuple[str, CellKey], Cell] = field(factory=dict)
@@ -51,11 +52,24 @@ class Known:
         [version] = db.execute("PRAGMA data_version").fetchone()
         rows: tuple[Sized, ...] = (self.cells, self.counters, self.holds, self.members)
         many = len(self.orgs) > _ORGS or max(map(len, rows)) > _ROWS
-        self.lent.clear()  # what was decided on them was not committed
         if version != self.version or many:
             self.forget()
             self.version = version
             self.uses = _has_uses(db)
+
+    def check_out(self, org: str) -> AccountAndLots | None:
+        """Give away an org's account and lots, where they are known: they are known no more."""
+        return self.orgs.pop(org, None)
+
+    def check_in(
+        self, lent: Mapping[str, AccountAndLots], committed: Mapping[str, Changes]
+    ) -> None:
+        """Take back accounts and lots as they were committed, but for what whoever decided may
+        still change: an account that is none of those ``lent``."""
+        for org, changes in committed.items():
+            account_and_lots = lent.get(org)
+            if account_and_lots is not None and account_and_lots[0] is changes.account:
+                self.orgs[org] = account_and_lots
 
     @classmethod
     def nothing(cls, db: sqlite3.Connection) -> Known:
@@ -66,7 +80,6 @@ class Known:
         """Forget all."""
         self.version = None
         self.orgs = {}
-        self.lent = {}
         self.holds = {}
         self.members = {}
         self.cells = {}

@@ -5,100 +5,109 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
 
-from billing_adapters.json_rows import readable
-from billing_adapters.sqlite import runs as over_time
-from billing_adapters.sqlite import topups as topup_rows
-from billing_adapters.sqlite.cache import Known
-from billing_adapters.sqlite.inserts import inserted
-from billing_core.ports.state import Changes
-from billing_core.records.ledger import (
-    Account,
-    Charge,
-    Entry,
-    Hold,
-    LimitSet,
-    Lot,
-    Spend,
-    Transfer,
+from billing_adapters.columns import (
+    ACCOUNTS,
+    AUTO_TOPUPS,
+    CHARGES,
+    COUNTERS,
+    ENTRIES,
+    EVENTS,
+    HOLDS,
+    ITEMS,
+    LIMITS,
+    LOTS,
+    RUNS,
+    SIZES,
+    SPENDS,
+    STORAGES,
+    SUBSCRIPTIONS,
+    TOPUPS,
+    Column,
+    Kind,
+    Table,
+    form_of,
+    narrow,
 )
-from billing_core.records.usage import Cell, CellKey, Counter, Item, Line, UsageRecord
+from billing_adapters.json_rows import readable
+from billing_adapters.sqlite.cache import AccountAndLots, Known
+from billing_adapters.sqlite.inserts import inserted, put
+from billing_core.ports.state import Changes
+from billing_core.records.ledger import Account, Entry, Lot
+from billing_core.records.usage import Cell, CellKey
 from billing_core.values.money import MAX_NANOS
 from billing_core.values.text import compact
 
-__all__ = ["record", "write"]
+__all__ = [
+    "account", "cell", "charge", "counter", "entry", "hold", "hold_columns", "item", "limit", "lot",
+    "record", "spend", "write",
+]  # fmt: skip
 
-ACCOUNT = (
-    "org_id, currency, livemode, anchor, opened_at, seq, head, watermark, next_lapse, balance,"
-    " debt, granted, used, lots, members, closed_at, recorded_at, plan, paused, plan_since,"
-    " period, allowance, ahead, rolled, rolled_of, limited_since, low_balance, topup_below,"
-    " topup_from, topup_open, summed"
-)
-ENTRY = (
-    "seq, key, at, recorded_at, content, effects, amount, balance, transfers, usage,"
-    " member, occurred_at, hash"
-)
-LOT = "lot, seq, kind, priority, amount, remainder, reserved, expires_at, scope, period"
-HOLD = "key, resource, expires_at, state, parts, counted, member, project"
-CHARGE = "charge, resource, amount, unpaid, reversed, payments, period, priced"
-LIMIT = "subject, per, amount, alerts, blocks"
-SPEND = "subject, grain, start, amount"
+R = TypeVar("R")
 
 
 # -- rows to records ------------------------------------------------------------
 
 
-def account(row: Sequence[Any]) -> Account:
-    found = Account(*row)
-    found.livemode, found.paused = bool(found.livemode), bool(found.paused)
-    found.topup_open = bool(found.topup_open)
-    found.granted, found.used = int(found.granted), int(found.used)
-    return found
+def _read_of(column: Column) -> Callable[[Any], Any] | None:
+    """What makes the field of what SQLite has; None where that is it."""
+    read = column.read
+    if column.kind == "json":
+        return json.loads if read is None else lambda text: read(json.loads(text))
+    return {"wide": int, "truth": bool}.get(column.kind)
 
 
-def lot(row: Sequence[Any]) -> Lot:
-    found = Lot(*row)
-    if found.scope is not None:
-        found.scope = tuple(json.loads(row[8]))
-    return found
+def _values_of(table: Table[Any]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """What makes the values of a record's fields of a row of its columns."""
+    places = [
+        (place, read)
+        for place, column in enumerate(table.columns)
+        if (read := _read_of(column)) is not None
+    ]
+
+    def values(row: Sequence[Any]) -> Sequence[Any]:
+        found = list(row)
+        for place, read in places:
+            if found[place] is not None:
+                found[place] = read(found[place])
+        return found
+
+    return values if places else lambda row: row
 
 
-def hold(row: Sequence[Any]) -> Hold:
-    key, resource, expires_at, state, parts, counted, member, project, *used = row
-    counts = [] if counted == "[]" else [tuple(each) for each in json.loads(counted)]
-    found = Hold(key, resource, expires_at, state, json.loads(parts), counts, member, project)
-    found.read_used(used[0] if used else None)
-    return found
+def _record_of(table: Table[R]) -> Callable[[Sequence[Any]], R]:
+    values, make = _values_of(table), table.make
+    return lambda row: make(*values(row))
+
+
+lot, hold, charge = _record_of(LOTS), _record_of(HOLDS), _record_of(CHARGES)
+counter, item = _record_of(COUNTERS), _record_of(ITEMS)
+limit, spend = _record_of(LIMITS), _record_of(SPENDS)
+run, storage, topup = _record_of(RUNS), _record_of(STORAGES), _record_of(TOPUPS)
+size, auto = _record_of(SIZES), _record_of(AUTO_TOPUPS)
+subscription, event = _record_of(SUBSCRIPTIONS), _record_of(EVENTS)
+_account_values = _values_of(ACCOUNTS)
+
+
+def account(org: str, row: Sequence[Any]) -> Account:
+    return Account(org, *_account_values(row))
+
+
+def entry(org: str, row: Sequence[Any]) -> Entry:
+    return readable("entries", row[:1], lambda row: ENTRIES.make(org, *row), row)
+
+
+_HOLD_BEFORE = ", ".join(
+    "NULL" if column.name == "used" else column.name for column in HOLDS.columns
+)
 
 
 def hold_columns(known: Known) -> str:
-    """Those that the file has."""
-    return f"{HOLD}, used" if known.uses else HOLD
-
-
-def charge(row: Sequence[Any]) -> Charge:
-    return Charge(*row).read_payments(row[5])
-
-
-def counter(row: Sequence[Any]) -> Counter:
-    return Counter(row[0], row[1], json.loads(row[2]))
-
-
-def item(row: Sequence[Any]) -> Item:
-    return Item(row[0], row[1], json.loads(row[2]))
-
-
-def limit(row: Sequence[Any]) -> LimitSet:
-    subject, per, amount, alerts, blocks = row
-    return LimitSet(subject, per, amount, tuple(json.loads(alerts)), bool(blocks))
-
-
-def usage(text: str) -> UsageRecord:
-    occurred_at, member, resource, item_, requests, lines, project = json.loads(text)
-    parsed = tuple(Line(*line) for line in lines)
-    return UsageRecord(occurred_at, member, resource, item_, requests, parsed, project)
+    """Those of a hold, NULL for one that the file does not have yet."""
+    return HOLDS.selected if known.uses else _HOLD_BEFORE
 
 
 def cell(row: Sequence[Any]) -> tuple[CellKey, Cell]:
@@ -107,86 +116,50 @@ def cell(row: Sequence[Any]) -> tuple[CellKey, Cell]:
     return CellKey(*row[:5]), Cell(row[5], int(row[6]), components)
 
 
-def spend(row: Sequence[Any]) -> Spend:
-    subject, grain, start, amount = row
-    return Spend(subject, grain, start, int(amount))
-
-
 def wide(number: int) -> int | str:
     """A number as a wide column keeps it: a text where it passes SQLite's 64 bits."""
     return number if -MAX_NANOS <= number <= MAX_NANOS else str(number)
 
 
-def entry(org: str, row: Sequence[Any]) -> Entry:
-    return readable("entries", row[:1], lambda row: _entry(org, row), row)
-
-
-def _entry(org: str, row: Sequence[Any]) -> Entry:
-    seq, key, at, recorded_at, content, effects, amount, balance, moved, used, *filed, digest = row
-    transfers = () if moved is None else tuple(Transfer(*each) for each in json.loads(moved))
-    record = None if used is None else usage(used)
-    if filed != ([None, None] if record is None else [record.member, record.occurred_at]):
-        raise ValueError("filed under another member or time than its own")
-    read = Entry(
-        org, seq, key, at, recorded_at, content, effects, amount, balance, transfers, record, digest
-    )
-    return read.stored(moved, used)
-
-
 # -- writing --------------------------------------------------------------------
 
-_UPDATE_ACCOUNT = """
-UPDATE accounts SET seq = ?, head = ?, watermark = ?, next_lapse = ?, balance = ?, debt = ?,
-    granted = ?, used = ?, lots = ?, members = ?, closed_at = ?, recorded_at = ?, plan = ?,
-    paused = ?, plan_since = ?, period = ?, allowance = ?, ahead = ?, rolled = ?,
-    rolled_of = ?, limited_since = ?, low_balance = ?, topup_below = ?, topup_from = ?,
-    topup_open = ?, summed = ?
-WHERE org_id = ?
-"""
-_INSERT_ACCOUNT = inserted("accounts", ACCOUNT)
-# OR FAIL: see the triggers of the schema.
-_INSERT_ENTRY = inserted("entries", f"org_id, {ENTRY}", verb="INSERT OR FAIL")
-_INSERT_EVENT = inserted("events", "org_id, seq, n, kind, data")
+_WRITES: Mapping[Kind, Callable[[Any], Any]] = {"wide": wide, "narrow": narrow, "json": compact}
+
+
+class _Written(Generic[R]):
+    """How the rows of a table are written: the statement, and a row of an org's record."""
+
+    def __init__(self, table: Table[R], verb: str = "INSERT") -> None:
+        form = form_of(table, _WRITES)
+        self.names, self.row = form.names, form.row
+        self.put = put(table, form.names, verb=verb)
+
+
+_ACCOUNTS, _LOTS, _HOLDS = _Written(ACCOUNTS), _Written(LOTS), _Written(HOLDS)
+_COUNTERS, _ITEMS, _CHARGES = _Written(COUNTERS), _Written(ITEMS), _Written(CHARGES)
+_LIMITS, _SPENDS, _SUBSCRIPTIONS = _Written(LIMITS), _Written(SPENDS), _Written(SUBSCRIPTIONS)
+_RUNS, _STORAGES, _SIZES = _Written(RUNS), _Written(STORAGES), _Written(SIZES)
+_TOPUPS, _AUTO_TOPUPS, _EVENTS = _Written(TOPUPS), _Written(AUTO_TOPUPS), _Written(EVENTS)
+_ENTRIES = _Written(ENTRIES, "INSERT OR FAIL")  # see the triggers of the schema
 _INSERT_MEMBER = inserted("members", "org_id, member, name")
+_PLACES = {name: n for n, name in enumerate(_ACCOUNTS.names, 1)}
+_UPDATE_ACCOUNT = f"""
+UPDATE accounts SET {", ".join(f"{name} = ?{_PLACES[name]}" for name in ACCOUNTS.changing)}
+WHERE org_id = ?1
+"""
 # What stays unspent stays where it is in the index of unspent lots: most updates leave that alone.
-_UPDATE_LOT = """
-UPDATE lots SET remainder = ?, reserved = ? WHERE org_id = ? AND lot = ? AND spent = 0
+_LEFT = [name for name in LOTS.changing if name != "spent"]
+_UPDATE_LOT = f"""
+UPDATE lots SET {", ".join(f"{name} = ?" for name in _LEFT)} WHERE lot = ? AND org_id = ?
+    AND spent = 0
 """
-_PUT_LOT = f"""
-{inserted("lots", f"org_id, {LOT}, spent")} ON CONFLICT (org_id, lot) DO UPDATE SET
-    remainder = excluded.remainder, reserved = excluded.reserved, spent = excluded.spent
-"""
-_PUT_HOLD = f"""
-{inserted("holds", f"org_id, {HOLD}")} ON CONFLICT (org_id, key) DO UPDATE SET
-    expires_at = excluded.expires_at, state = excluded.state, parts = excluded.parts,
-    counted = excluded.counted
-"""
-_PUT_USED_HOLD = f"""
-{inserted("holds", f"org_id, {HOLD}, used")} ON CONFLICT (org_id, key) DO UPDATE SET
-    expires_at = excluded.expires_at, state = excluded.state, parts = excluded.parts,
-    counted = excluded.counted, used = excluded.used
-"""
-_PUT_COUNTER = f"""
-{inserted("counters", "org_id, resource, start, components")} ON CONFLICT (org_id, resource, start)
-DO UPDATE SET components = excluded.components
-"""
-_PUT_ITEM = f"""
-{inserted("items", "org_id, item, resource, components")} ON CONFLICT (org_id, item, resource)
-DO UPDATE SET components = excluded.components
-"""
-_PUT_CHARGE = f"""
-{inserted("charges", f"org_id, {CHARGE}")} ON CONFLICT (org_id, charge) DO UPDATE SET
-    amount = excluded.amount, unpaid = excluded.unpaid, reversed = excluded.reversed,
-    payments = excluded.payments, priced = excluded.priced
-"""
-_INSERT_SUBSCRIPTION = inserted("subscriptions", "org_id, seq, since, plan")
-_PUT_LIMIT = f"""
-{inserted("limits", f"org_id, {LIMIT}")} ON CONFLICT (org_id, subject, per) DO UPDATE SET
-    amount = excluded.amount, alerts = excluded.alerts, blocks = excluded.blocks
-"""
-_PUT_SPEND = f"""
-{inserted("spends", f"org_id, {SPEND}")} ON CONFLICT (org_id, subject, grain, start)
-DO UPDATE SET amount = excluded.amount
+_left = attrgetter(*_LEFT, "lot")
+# Of a file that does not say yet what was charged by a hold.
+_USED = _HOLDS.names.index("used")
+_PUT_HOLD_BEFORE = put(HOLDS, [name for name in _HOLDS.names if name != "used"])
+_PUT_WAITING = """
+INSERT INTO deliveries (org_id, seq, n, waiting, deliverer, until) VALUES (?, 0, 0, 1, '', 0)
+ON CONFLICT (org_id) DO UPDATE SET waiting = 1
 """
 _CELL = "org_id = ? AND grain = ? AND member = ? AND start = ? AND resource = ? AND payer = ?"
 _SELECT_CELL = f"SELECT requests, amount, components FROM cells WHERE {_CELL}"
@@ -197,50 +170,66 @@ _UPDATE_CELL = f"UPDATE cells SET requests = ?, amount = ?, components = ? WHERE
 
 # The order in which tables are written.
 _ORDER = (
-    _INSERT_ACCOUNT,
+    _ACCOUNTS.put,
     _UPDATE_ACCOUNT,
-    _INSERT_EVENT,
+    _EVENTS.put,
     _INSERT_MEMBER,
     _UPDATE_LOT,
-    _PUT_LOT,
-    _PUT_HOLD,
-    _PUT_USED_HOLD,
-    _PUT_COUNTER,
-    _PUT_ITEM,
-    _PUT_CHARGE,
-    _INSERT_SUBSCRIPTION,
-    _PUT_LIMIT,
-    _PUT_SPEND,
-    *over_time.STATEMENTS,
-    *topup_rows.STATEMENTS,
+    _LOTS.put,
+    _PUT_HOLD_BEFORE,
+    _HOLDS.put,
+    _COUNTERS.put,
+    _ITEMS.put,
+    _CHARGES.put,
+    _SUBSCRIPTIONS.put,
+    _LIMITS.put,
+    _SPENDS.put,
+    _RUNS.put,
+    _STORAGES.put,
+    _SIZES.put,
+    _TOPUPS.put,
+    _AUTO_TOPUPS.put,
+    _PUT_WAITING,
     _INSERT_CELL,
     _UPDATE_CELL,
 )
 
 _RANK = {statement: rank for rank, statement in enumerate(_ORDER)}
 
-_Rows = defaultdict[str, list[tuple[Any, ...]]]
+_Statements = defaultdict[str, list[Sequence[Any]]]
 """Rows to write, by statement."""
 
 
 def record(db: sqlite3.Connection, changes: Mapping[str, Changes]) -> None:
     """Write the journal: raises IntegrityError where a key is on record."""
-    db.executemany(_INSERT_ENTRY, _journal_rows(changes))
+    # One at a time: a batch may have many.
+    row = _ENTRIES.row
+    rows = (row(org, each) for org, change in changes.items() for each in change.entries)
+    db.executemany(_ENTRIES.put, rows)
 
 
-def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) -> None:
+def write(
+    db: sqlite3.Connection,
+    changes: Mapping[str, Changes],
+    known: Known,
+    lent: Mapping[str, AccountAndLots],
+) -> None:
     """What else :class:`billing_core.ports.state.Changes` promises, a table at a time for all orgs.
 
-    What it writes is ``known`` afterwards, and must be forgotten if this fails.
+    What it writes is ``known`` afterwards, and must be forgotten if this fails.  ``lent``: on
+    which accounts and lots it was decided; they are then as they are written.
     """
-    rows: _Rows = defaultdict(list)
+    rows: _Statements = defaultdict(list)
     for org, change in changes.items():
-        _account_rows(rows, org, change)
-        _lot_rows(rows, org, change, known)
-        _state_rows(rows, org, change, known)
+        account_row = _ACCOUNTS.row(org, change.account)
+        rows[_ACCOUNTS.put if change.opened else _UPDATE_ACCOUNT].append(account_row)
+        _lot_rows(rows, org, change, lent[org][1] if org in lent else {})
+        _hold_rows(rows, org, change, known)
         _counter_rows(rows, org, change, known)
-        over_time.put(rows, org, change)
-        topup_rows.put(rows, org, change)
+        _plain_rows(rows, org, change)
+        for number, name in change.members:
+            known.members[org, name] = number
+            rows[_INSERT_MEMBER].append((org, number, name))
         _cell_rows(db, rows, org, change, known)
         tail = change.tail(known.tails.get(org))
         if tail is not None:
@@ -253,108 +242,70 @@ def write(db: sqlite3.Connection, changes: Mapping[str, Changes], known: Known) 
             db.executemany(statement, values)
 
 
-def _account_rows(rows: _Rows, org: str, changes: Changes) -> None:
-    a = changes.account
-    row = (
-        a.seq, a.head, a.watermark, a.next_lapse, a.balance, a.debt, wide(a.granted), wide(a.used),
-        a.lots, a.members, a.closed_at, a.recorded_at, a.plan, a.paused, a.plan_since, a.period,
-        a.allowance, a.ahead, a.rolled, a.rolled_of, a.limited_since, a.low_balance,
-        a.topup_below, a.topup_from, a.topup_open, a.summed,
-    )  # fmt: skip
-    if changes.opened:
-        rows[_INSERT_ACCOUNT].append((org, a.currency, a.livemode, a.anchor, a.opened_at, *row))
-    else:
-        rows[_UPDATE_ACCOUNT].append((*row, org))
-
-
-def _journal_rows(changes: Mapping[str, Changes]) -> Iterator[tuple[Any, ...]]:
-    """One at a time: a batch may have many."""
-    for org, change in changes.items():
-        for each in change.entries:
-            transfers, used = each.texts
-            member = occurred_at = None
-            if each.usage is not None:
-                member, occurred_at = each.usage.member, each.usage.occurred_at
-            yield (
-                org, each.seq, each.key, each.at, each.recorded_at, each.content, each.effects,
-                each.amount, each.balance, transfers, used, member, occurred_at,
-                each.hash,
-            )  # fmt: skip
-
-
-def _lot_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
-    lent = known.lent.pop(org, None)
-    lots = {} if lent is None else lent[1]
-    if lent is not None and lent[0] is changes.account:
-        known.orgs[org] = lent
+def _lot_rows(rows: _Statements, org: str, changes: Changes, lots: dict[int, Lot]) -> None:
+    """``lots``: the unspent ones before, and then after."""
     for each in changes.lots.values():
         if each.lot in lots and each.remainder:
-            rows[_UPDATE_LOT].append((each.remainder, each.reserved, org, each.lot))
+            rows[_UPDATE_LOT].append((*_left(each), org))
         else:
-            rows[_PUT_LOT].append((org, *_lot(each), each.remainder == 0))
+            rows[_LOTS.put].append(_LOTS.row(org, each))
         if each.remainder:
             lots[each.lot] = each
         else:
             lots.pop(each.lot, None)
 
 
-def _lot(lot: Lot) -> tuple[Any, ...]:
-    scope = None if lot.scope is None else compact(lot.scope)
-    return (
-        lot.lot, lot.seq, lot.kind, lot.priority, lot.amount, lot.remainder, lot.reserved,
-        lot.expires_at, scope, lot.period,
-    )  # fmt: skip
-
-
-def _state_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
-    for number, name in changes.members:
-        known.members[org, name] = number
-        rows[_INSERT_MEMBER].append((org, number, name))
-    for event in changes.events:
-        rows[_INSERT_EVENT].append((org, *event))
+def _hold_rows(rows: _Statements, org: str, changes: Changes, known: Known) -> None:
     for held in changes.holds.values():
-        parts, counted = compact(held.parts), compact(held.counted)
-        row: tuple[Any, ...] = (
-            org, held.key, held.resource, held.expires_at, held.state, parts, counted,
-            held.member, held.project,
-        )  # fmt: skip
+        row = _HOLDS.row(org, held)
         if known.uses:
-            rows[_PUT_USED_HOLD].append((*row, held.used_text()))
+            rows[_HOLDS.put].append(row)
         else:
-            rows[_PUT_HOLD].append(row)
+            rows[_PUT_HOLD_BEFORE].append([*row[:_USED], *row[_USED + 1 :]])
         if held.state == "open":
             known.holds[org, held.key] = held
         else:
             known.holds.pop((org, held.key), None)
-    for run in changes.items.values():
-        rows[_PUT_ITEM].append((org, run.item, run.resource, compact(run.components)))
-    for story in changes.charges.values():
-        amount, returned, payments = story.to_columns()
-        put = (
-            org, story.charge, story.resource, amount, story.unpaid, returned,
-            payments, story.period, story.priced,
-        )  # fmt: skip
-        rows[_PUT_CHARGE].append(put)
-    for since in changes.subscriptions:
-        rows[_INSERT_SUBSCRIPTION].append((org, *since))
-    for each in changes.limits.values():
-        row = (org, each.subject, each.per, each.amount, compact(each.alerts), each.blocks)
-        rows[_PUT_LIMIT].append(row)
-    for spent in changes.spends.values():
-        row = (org, spent.subject, spent.grain, spent.start, wide(spent.amount))
-        rows[_PUT_SPEND].append(row)
 
 
-def _counter_rows(rows: _Rows, org: str, changes: Changes, known: Known) -> None:
+def _counter_rows(rows: _Statements, org: str, changes: Changes, known: Known) -> None:
     for each in changes.counters.values():
         latest = known.counters.get((org, each.resource))
         if latest is not None and latest.start <= each.start:
             known.counters[org, each.resource] = each
-        rows[_PUT_COUNTER].append((org, each.resource, each.start, compact(each.components)))
+        rows[_COUNTERS.put].append(_COUNTERS.row(org, each))
+
+
+def _plain_rows(rows: _Statements, org: str, changes: Changes) -> None:
+    """Of what is not remembered."""
+    for each in changes.events:
+        rows[_EVENTS.put].append(_EVENTS.row(org, each))
+    if changes.events:
+        rows[_PUT_WAITING].append((org,))
+    for item in changes.items.values():
+        rows[_ITEMS.put].append(_ITEMS.row(org, item))
+    for story in changes.charges.values():
+        rows[_CHARGES.put].append(_CHARGES.row(org, story))
+    for since in changes.subscriptions:
+        rows[_SUBSCRIPTIONS.put].append(_SUBSCRIPTIONS.row(org, since))
+    for limit in changes.limits.values():
+        rows[_LIMITS.put].append(_LIMITS.row(org, limit))
+    for spend in changes.spends.values():
+        rows[_SPENDS.put].append(_SPENDS.row(org, spend))
+    for run in changes.runs.values():
+        rows[_RUNS.put].append(_RUNS.row(org, run))
+    for storage in changes.storages.values():
+        rows[_STORAGES.put].append(_STORAGES.row(org, storage))
+    for size in changes.sizes.values():
+        rows[_SIZES.put].append(_SIZES.row(org, size))
+    for topup in changes.topups.values():
+        rows[_TOPUPS.put].append(_TOPUPS.row(org, topup))
+    if changes.auto is not None:
+        rows[_AUTO_TOPUPS.put].append(_AUTO_TOPUPS.row(org, changes.auto))
 
 
 def _cell_rows(
-    db: sqlite3.Connection, rows: _Rows, org: str, changes: Changes, known: Known
+    db: sqlite3.Connection, rows: _Statements, org: str, changes: Changes, known: Known
 ) -> None:
     # Added up here, not in SQL: that knows 64-bit integers only.
     for key, more in changes.cells.items():

@@ -6,8 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
-from billing_adapters.sqlite import codecs as rows
-from billing_adapters.sqlite import loader as loading
+from billing_adapters.sqlite import codecs, loader
 from billing_adapters.sqlite.cache import Known
 from billing_adapters.sqlite.errors import mapped
 from billing_adapters.sqlite.queries import Reads
@@ -71,12 +70,6 @@ class JoinedStore(Reads):
                             db.execute(f"ROLLBACK TO {_SAVEPOINT}")
                         db.execute(f"RELEASE {_SAVEPOINT}")
 
-    def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
-        with self._reader() as db:
-            return {
-                org: loading.load(db, org, want, Known.nothing(db)) for org, want in wanted.items()
-            }
-
     def within(self, connection: object) -> Store:
         return JoinedStore(connection, self.path)
 
@@ -117,11 +110,10 @@ class _JoinedTransaction:
             # Takes the write lock, or fails at once: what is read must not change before
             # the write.  A deferred transaction would find out too late.
             self._db.execute("DELETE FROM accounts WHERE 0")
-            known = Known.nothing(self._db)
-            return {org: loading.load(self._db, org, wanted[org], known) for org in sorted(wanted)}
+            return {org: loader.snapshot(self._db, org, wanted[org]) for org in sorted(wanted)}
 
     def commit(self, changes: Mapping[str, Changes]) -> None:
         with mapped(self._path):
-            rows.record(self._db, changes)
-            rows.write(self._db, changes, Known.nothing(self._db))
+            codecs.record(self._db, changes)
+            codecs.write(self._db, changes, Known.nothing(self._db), {})
         self.committed = True

@@ -6,9 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from billing_adapters.sqlite import codecs as rows
-from billing_adapters.sqlite import runs as over_time
-from billing_adapters.sqlite import topups as topup_rows
+from billing_adapters.columns import ACCOUNTS, CHARGES, ENTRIES, LIMITS, LOTS, SPENDS, usage
+from billing_adapters.sqlite import codecs, runs, topups
 from billing_adapters.sqlite.cache import AccountAndLots, Known
 from billing_core.ports.state import LOOK_BACK, NEWEST, OrgState, Wanted
 from billing_core.records import rollups
@@ -19,16 +18,25 @@ from billing_core.records.usage import Cell, CellKey, Counter, UsageRecord
 from billing_core.values.patterns import END
 from billing_core.values.times import Window, starts
 
-__all__ = ["cell_members", "entries", "load", "recall", "tail_cells", "used_by"]
+__all__ = [
+    "account_and_lots",
+    "cell_members",
+    "entries",
+    "load",
+    "recall",
+    "snapshot",
+    "tail_cells",
+    "used_by",
+]
 
-_BY_KEY = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND key = ?"
+_BY_KEY = f"SELECT {ENTRIES.selected} FROM entries WHERE org_id = ? AND key = ?"
 _AT_ONCE = 100
 _BY_KEYS = (
-    f"SELECT {rows.ENTRY} FROM entries INDEXED BY entries_key"
+    f"SELECT {ENTRIES.selected} FROM entries INDEXED BY entries_key"
     f" WHERE org_id = ? AND key IN ({', '.join('?' * _AT_ONCE)})"
 )
-_BY_ORG = f"SELECT {rows.ACCOUNT} FROM accounts WHERE org_id = ?"
-_LOTS_LEFT = f"SELECT {rows.LOT} FROM lots INDEXED BY lots_left WHERE org_id = ? AND spent = 0"
+_BY_ORG = f"SELECT {ACCOUNTS.selected} FROM accounts WHERE org_id = ?"
+_LOTS_LEFT = f"SELECT {LOTS.selected} FROM lots INDEXED BY lots_left WHERE org_id = ? AND spent = 0"
 _BY_NAME = "SELECT member FROM members WHERE org_id = ? AND name = ?"
 _COUNTERS_DOWN = (
     "SELECT resource, start, components FROM counters"
@@ -45,30 +53,35 @@ _FAMILY = (
     " ON c.org_id = :org AND c.resource = known.resource AND c.start = :start"
     " ORDER BY c.resource"
 )
-_BY_NUMBER = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND seq = ?"
+_BY_NUMBER = f"SELECT {ENTRIES.selected} FROM entries WHERE org_id = ? AND seq = ?"
 
 
 def entries(db: sqlite3.Connection, org: str, where: str, values: Sequence[Any]) -> list[Entry]:
     """Entries of an org that meet a condition, which may end in ORDER BY and LIMIT."""
-    query = f"SELECT {rows.ENTRY} FROM entries WHERE org_id = ? AND {where}"
-    return [rows.entry(org, row) for row in db.execute(query, (org, *values))]
+    query = f"SELECT {ENTRIES.selected} FROM entries WHERE org_id = ? AND {where}"
+    return [codecs.entry(org, row) for row in db.execute(query, (org, *values))]
 
 
-def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgState:
-    """What :class:`billing_core.ports.state.OrgState` promises."""
-    account_and_lots = known.orgs.pop(org, None) or _load_org(db, org)
+def load(
+    db: sqlite3.Connection,
+    org: str,
+    want: Wanted,
+    known: Known,
+    account_and_lots: AccountAndLots | None,
+) -> OrgState:
+    """What :class:`billing_core.ports.state.OrgState` promises, of an account and its lots."""
     if account_and_lots is None:
         return OrgState()
-    account, lots = known.lent[org] = account_and_lots
+    account, lots = account_and_lots
     state = OrgState(account, lots.copy())
     next_lapse, debt = account.next_lapse, account.debt
     for row in _by_keys(db, org, list(want.keys)):
-        found = rows.entry(org, row)
+        found = codecs.entry(org, row)
         state.entries[found.key] = found
     if want.members:
         _load_members(db, org, want, state, known)
     if want.runs or want.storages:
-        over_time.load(db, org, want, state)
+        runs.load(db, org, want, state)
     if want.holds or next_lapse is not None:
         _load_holds(db, org, want, state, known)
     if state.runs or state.storages:
@@ -80,7 +93,7 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
     state.windows = set(want.windows)
     state.families = {
         (prefix, start): [
-            rows.counter(row)
+            codecs.counter(row)
             for row in db.execute(
                 _FAMILY, {"org": org, "first": prefix, "beyond": prefix + END, "start": start}
             )
@@ -95,12 +108,19 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, known: Known) -> OrgSta
     for counter in want.newest:
         state.newest[counter[:2]] = _newest(db, org, counter, account.seq)
     if want.topups or want.auto:
-        topup_rows.load(db, org, want, state)
+        topups.load(db, org, want, state)
     return state
 
 
+def snapshot(db: sqlite3.Connection, org: str, want: Wanted) -> OrgState:
+    """The same, of what the file has: nothing is known before, or remembered."""
+    return load(db, org, want, Known.nothing(db), account_and_lots(db, org))
+
+
 def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
-    """What is wanted but for entries, as it is known; None where more is wanted than that."""
+    """What is wanted but for entries, as it is known; None where more is wanted than that.  The
+    account and its lots are those that are known: whoever lets a decision change them checks them
+    out."""
     account_and_lots = known.orgs.get(org)
     if account_and_lots is None or want.items:
         return None
@@ -127,7 +147,6 @@ def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
         state.tail = list(tail)
     if not _recall_counters(org, want, known, state):
         return None
-    known.lent[org] = known.orgs.pop(org)
     return state
 
 
@@ -162,12 +181,12 @@ def _by_keys(db: sqlite3.Connection, org: str, keys: list[str]) -> Iterator[tupl
         yield from db.execute(_BY_KEY, (org, key))
 
 
-def _load_org(db: sqlite3.Connection, org: str) -> AccountAndLots | None:
+def account_and_lots(db: sqlite3.Connection, org: str) -> AccountAndLots | None:
     row = db.execute(_BY_ORG, (org,)).fetchone()
     if row is None:
         return None
-    lots = {lot[0]: rows.lot(lot) for lot in db.execute(_LOTS_LEFT, (org,))}
-    return rows.account(row), lots
+    lots = {lot[0]: codecs.lot(lot) for lot in db.execute(_LOTS_LEFT, (org,))}
+    return codecs.account(org, row), lots
 
 
 def _load_members(
@@ -191,10 +210,11 @@ def _load_holds(
             state.holds[key] = hold.copy()
             continue
         row = db.execute(
-            f"SELECT {rows.hold_columns(known)} FROM holds WHERE org_id = ? AND key = ?", (org, key)
+            f"SELECT {codecs.hold_columns(known)} FROM holds WHERE org_id = ? AND key = ?",
+            (org, key),
         ).fetchone()
         if row is not None:
-            state.holds[key] = rows.hold(row)
+            state.holds[key] = codecs.hold(row)
     next_lapse = None if state.account is None else state.account.next_lapse
     state.next_hold = next_lapse
     due = next_lapse is not None and next_lapse <= want.until
@@ -202,12 +222,12 @@ def _load_holds(
         state.next_hold = None
         # Read in order, up to the first that is neither due nor known.
         for row in db.execute(
-            f"SELECT {rows.hold_columns(known)} FROM holds INDEXED BY holds_open"
+            f"SELECT {codecs.hold_columns(known)} FROM holds INDEXED BY holds_open"
             " WHERE org_id = ? AND state = 'open' ORDER BY expires_at",
             (org,),
         ):
             if want.all_holds or row[2] <= want.until:
-                state.holds.setdefault(row[0], rows.hold(row))
+                state.holds.setdefault(row[0], codecs.hold(row))
             elif row[0] not in state.holds:
                 state.next_hold = row[2]
                 break
@@ -223,9 +243,9 @@ def _counters(
         yield latest.copy()
         return
     for row in db.execute(_COUNTERS_DOWN, (org, resource)):
-        known.counters.setdefault((org, resource), rows.counter(row))
+        known.counters.setdefault((org, resource), codecs.counter(row))
         if row[1] <= last:
-            yield rows.counter(row)
+            yield codecs.counter(row)
         if row[1] <= first:
             return
 
@@ -248,7 +268,7 @@ def _load_counters(
                     " WHERE org_id = ? AND resource = ? AND start = ?",
                     (org, held.resource, start),
                 ).fetchone()
-                state.counters[row[0], row[1]] = rows.counter(row)
+                state.counters[row[0], row[1]] = codecs.counter(row)
     for name, resource in state.sought:
         row = db.execute(
             "SELECT item, resource, components FROM items"
@@ -256,10 +276,10 @@ def _load_counters(
             (org, name, resource),
         ).fetchone()
         if row is not None:
-            state.items[name, resource] = rows.item(row)
+            state.items[name, resource] = codecs.item(row)
 
 
-_STORY = f"SELECT {rows.CHARGE} FROM charges WHERE org_id = ? AND charge = ?"
+_STORY = f"SELECT {CHARGES.selected} FROM charges WHERE org_id = ? AND charge = ?"
 
 
 def _load_stories(db: sqlite3.Connection, org: str, state: OrgState) -> None:
@@ -268,7 +288,7 @@ def _load_stories(db: sqlite3.Connection, org: str, state: OrgState) -> None:
     for owner in owners:
         for tab in owner.tabs:
             for row in db.execute(_STORY, (org, tab.charge)):
-                state.charges[tab.charge] = rows.charge(row)
+                state.charges[tab.charge] = codecs.charge(row)
 
 
 def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
@@ -276,27 +296,27 @@ def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgStat
         row = db.execute(_BY_NUMBER, (org, number)).fetchone()
         if row is None:
             continue
-        subject = state.subjects[number] = rows.entry(org, row)
+        subject = state.subjects[number] = codecs.entry(org, row)
         payers = {t.debit for t in subject.transfers if t.debit.startswith("lot:")}
         lots = {int(name[4:]) for name in payers}
         row = db.execute(_STORY, (org, number)).fetchone()
         if row is not None:
-            story = state.charges[number] = state.charges.get(number) or rows.charge(row)
+            story = state.charges[number] = state.charges.get(number) or codecs.charge(row)
             lots |= {paid for paid, _ in story.payments}
         for paid in lots - state.lots.keys():
             row = db.execute(
-                f"SELECT {rows.LOT} FROM lots WHERE org_id = ? AND lot = ?", (org, paid)
+                f"SELECT {LOTS.selected} FROM lots WHERE org_id = ? AND lot = ?", (org, paid)
             ).fetchone()
-            state.lots[paid] = rows.lot(row)
+            state.lots[paid] = codecs.lot(row)
     if state.account is not None and state.account.debt:
         unpaid = db.execute(
-            f"SELECT {rows.CHARGE} FROM charges INDEXED BY charges_unpaid"
+            f"SELECT {CHARGES.selected} FROM charges INDEXED BY charges_unpaid"
             " WHERE org_id = ? AND unpaid > 0 ORDER BY charge LIMIT ?",
             (org, want.debts + 1),
         ).fetchall()
         state.all_debts = len(unpaid) <= want.debts
         for row in unpaid[: want.debts]:
-            state.debts.append(state.charges.get(row[0]) or rows.charge(row))
+            state.debts.append(state.charges.get(row[0]) or codecs.charge(row))
 
 
 _NEWEST = (
@@ -316,9 +336,9 @@ def _newest(
 
 
 _SUBSCRIBED_DOWN = "SELECT seq, since, plan FROM subscriptions WHERE org_id = ? ORDER BY seq DESC"
-_LIMITS = f"SELECT {rows.LIMIT} FROM limits WHERE org_id = ? AND subject = ?"
+_LIMITS = f"SELECT {LIMITS.selected} FROM limits WHERE org_id = ? AND subject = ?"
 _SPENDS = (
-    f"SELECT {rows.SPEND} FROM spends WHERE org_id = ? AND subject = ? AND grain = ?"
+    f"SELECT {SPENDS.selected} FROM spends WHERE org_id = ? AND subject = ? AND grain = ?"
     " AND start BETWEEN ? AND ?"
 )
 
@@ -344,7 +364,7 @@ def _load_terms(
     subjects |= {f"project:{each.project}" for each in owners if each.project is not None}
     for subject in sorted(subjects | {"member:*", "project:*"}):
         for row in db.execute(_LIMITS, (org, subject)):
-            state.limits[row[0], row[1]] = rows.limit(row)
+            state.limits[row[0], row[1]] = codecs.limit(row)
     spans = {"held": Window(0, 0)}
     if times:
         for grain in ("day", "period"):
@@ -352,20 +372,20 @@ def _load_terms(
     for subject in sorted(subjects):
         for grain, span in spans.items():
             for row in db.execute(_SPENDS, (org, subject, grain, *span)):
-                state.spends[row[0], row[1], row[2]] = rows.spend(row)
+                state.spends[row[0], row[1], row[2]] = codecs.spend(row)
     if want.windows:
         _load_windows(db, org, want, state)
 
 
 def _load_windows(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
     """What everybody has spent in windows, and all limits."""
-    for row in db.execute(f"SELECT {rows.LIMIT} FROM limits WHERE org_id = ?", (org,)):
-        state.limits[row[0], row[1]] = rows.limit(row)
+    for row in db.execute(f"SELECT {LIMITS.selected} FROM limits WHERE org_id = ?", (org,)):
+        state.limits[row[0], row[1]] = codecs.limit(row)
     query = "SELECT min(subject) FROM spends WHERE org_id = ? AND subject > ?"
     for subject in _skip(db, query, (org,), ""):
         for grain, start in want.windows:
             for row in db.execute(_SPENDS, (org, subject, grain, start, start)):
-                state.spends[row[0], row[1], row[2]] = rows.spend(row)
+                state.spends[row[0], row[1], row[2]] = codecs.spend(row)
 
 
 def _load_sums(
@@ -384,7 +404,7 @@ def _tail(db: sqlite3.Connection, org: str) -> list[UsageRecord]:
         "SELECT usage FROM entries WHERE org_id = ? AND usage IS NOT NULL"
         " AND seq > (SELECT summed FROM accounts WHERE org_id = ?) ORDER BY seq"
     )
-    return [rows.usage(text) for (text,) in db.execute(query, (org, org))]
+    return [usage(text) for (text,) in db.execute(query, (org, org))]
 
 
 def tail_cells(db: sqlite3.Connection, org: str) -> dict[CellKey, Cell]:

@@ -8,13 +8,26 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self, TypeVar
 
+from billing_adapters.columns import (
+    CHARGES,
+    COUNTERS,
+    HOLDS,
+    ITEMS,
+    LIMITS,
+    LOTS,
+    RUNS,
+    SIZES,
+    SPENDS,
+    STORAGES,
+    TOPUPS,
+    Table,
+    usage,
+)
 from billing_adapters.json_rows import FILED, misfiled, readable
-from billing_adapters.sqlite import codecs as rows
-from billing_adapters.sqlite import loader as loading
-from billing_adapters.sqlite import schema
+from billing_adapters.sqlite import codecs, loader, schema
 from billing_adapters.sqlite.cache import Known
 from billing_adapters.sqlite.errors import mapped
-from billing_adapters.sqlite.topups import TopUpReads, topup
+from billing_adapters.sqlite.topups import TopUpReads
 from billing_core.ports.state import Loaded, Wanted
 from billing_core.pricing.catalogue import Published
 from billing_core.records.events import Delivered, Event
@@ -49,18 +62,7 @@ _USED = (
 )
 _SUMS = _CELLS.format("resource, payer, requests, amount, components")
 _TEXTS = _USED.format("usage")
-
-
-def _run(row: Sequence[Any]) -> Run:
-    return Run.from_json(row[1])
-
-
-def _topup(row: Sequence[Any]) -> TopUp:
-    return topup(row[1:])
-
-
-def _storage(row: Sequence[Any]) -> Storage:
-    return Storage.from_json(row[1])
+_UNSETTLED = " AND state IN ('active', 'suspended', 'pending')"
 
 
 class Reads(TopUpReads):
@@ -80,9 +82,7 @@ class Reads(TopUpReads):
 
     def snapshot(self, wanted: Mapping[str, Wanted]) -> Loaded:
         with self._reader() as db:
-            return {
-                org: loading.load(db, org, want, Known.nothing(db)) for org, want in wanted.items()
-            }
+            return {org: loader.snapshot(db, org, want) for org, want in wanted.items()}
 
     def level(self) -> int:
         with self._reader() as db:
@@ -115,12 +115,12 @@ class Reads(TopUpReads):
 
     def entry(self, org: str, key: str) -> Entry | None:
         with self._reader() as db:
-            found = loading.entries(db, org, "key = ?", (key,))
+            found = loader.entries(db, org, "key = ?", (key,))
             return found[0] if found else None
 
     def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         with self._reader() as db:
-            return loading.entries(db, org, "seq > ? ORDER BY seq LIMIT ?", (after, limit))
+            return loader.entries(db, org, "seq > ? ORDER BY seq LIMIT ?", (after, limit))
 
     def history(
         self,
@@ -133,7 +133,7 @@ class Reads(TopUpReads):
         where = "transfers IS NOT NULL" + ("" if charges else f" AND {schema.NO_CHARGE}")
         with self._reader() as db:
             last = 2**63 - 1 if before is None else before
-            return loading.entries(
+            return loader.entries(
                 db, org, f"seq < ? AND {where} ORDER BY seq DESC LIMIT ?", (last, limit)
             )
 
@@ -143,11 +143,11 @@ class Reads(TopUpReads):
         columns = "grain, member, start, resource, payer, requests, amount, components"
         with self._reader() as db:
             found: dict[CellKey, Cell] = {}
-            for number in loading.cell_members(db, org, grain) if member is None else [member]:
+            for number in loader.cell_members(db, org, grain) if member is None else [member]:
                 # A range of the primary key for each member.
                 span = (org, grain, number, start, end)
-                found.update(map(rows.cell, db.execute(_CELLS.format(columns), span)))
-            for key, cell in begun(loading.tail_cells(db, org), grain, start, end, member):
+                found.update(map(codecs.cell, db.execute(_CELLS.format(columns), span)))
+            for key, cell in begun(loader.tail_cells(db, org), grain, start, end, member):
                 found.setdefault(key, Cell()).add(cell)
             return found
 
@@ -156,16 +156,16 @@ class Reads(TopUpReads):
     ) -> Sequence[tuple[int, UsageRecord]]:
         with self._reader() as db:
             found: list[tuple[int, int, str]] = []
-            for number in loading.used_by(db, org) if member is None else [member]:
+            for number in loader.used_by(db, org) if member is None else [member]:
                 query = _USED.format("occurred_at, seq, usage")
                 found += db.execute(query, (org, number, start, end))
             found.sort()
-            return [(seq, rows.usage(text)) for _, seq, text in found]
+            return [(seq, usage(text)) for _, seq, text in found]
 
     def usage_sums(self, org: str, spans: Sequence[Span], member: int | None = None) -> Sums:
         sums = Sums()
         with self._reader() as db:
-            for number in loading.used_by(db, org) if member is None else [member]:
+            for number in loader.used_by(db, org) if member is None else [member]:
                 # All of a member's texts are parsed as one: there can be very many.
                 found: list[tuple[Any, ...]] = []
                 texts: list[str] = []
@@ -180,7 +180,7 @@ class Reads(TopUpReads):
                 for row, components in zip(found, parts, strict=True):
                     resource, payer, requests, amount, _ = row
                     sums.of(number, resource, payer).add(Cell(requests, int(amount), components))
-            lacking = loading.tail_cells(db, org)
+            lacking = loader.tail_cells(db, org)
             for grain, start, end in spans:
                 for key, cell in begun(lacking, grain, start, end, member):
                     sums.add(key.member, key.resource, key.payer, cell)
@@ -197,51 +197,49 @@ class Reads(TopUpReads):
             "SELECT seq, n, kind, data FROM events WHERE org_id = ? AND seq > ?"
             " ORDER BY seq, n LIMIT ?",
             (org, after, limit),
-            lambda row: Event(*row),
+            codecs.event,
         )
 
     def lots(self, org: str) -> Iterator[Lot]:
-        return self._scan("lots", rows.LOT, ("lot",), org, rows.lot)
+        return self._scan(LOTS, org, codecs.lot)
 
     def holds(self, org: str) -> Iterator[Hold]:
         with self._reader() as db:
-            columns = rows.hold_columns(Known.nothing(db))
-        return self._scan("holds", columns, ("key",), org, rows.hold)
+            columns = codecs.hold_columns(Known.nothing(db))
+        return self._scan(HOLDS, org, codecs.hold, columns=columns)
 
     def counters(self, org: str) -> Iterator[Counter]:
-        columns = "resource, start, components"
-        return self._scan("counters", columns, ("resource", "start"), org, rows.counter)
+        return self._scan(COUNTERS, org, codecs.counter)
 
     def items(self, org: str) -> Iterator[Item]:
-        columns = "item, resource, components"
-        return self._scan("items", columns, ("item", "resource"), org, rows.item)
+        return self._scan(ITEMS, org, codecs.item)
 
     def charges(self, org: str) -> Iterator[Charge]:
-        return self._scan("charges", rows.CHARGE, ("charge",), org, rows.charge)
+        return self._scan(CHARGES, org, codecs.charge)
 
     def subscriptions(self, org: str) -> Iterator[Subscription]:
-        return self._scan("subscriptions", "seq, since, plan", ("seq",), org, Subscription._make)
+        return self._pages("subscriptions", "seq, since, plan", ("seq",), org, codecs.subscription)
 
     def limits(self, org: str) -> Iterator[LimitSet]:
-        return self._scan("limits", rows.LIMIT, ("subject", "per"), org, rows.limit)
+        return self._scan(LIMITS, org, codecs.limit)
 
     def spends(self, org: str) -> Iterator[Spend]:
-        key = ("subject", "grain", "start")
-        return self._scan("spends", rows.SPEND, key, org, rows.spend)
+        return self._scan(SPENDS, org, codecs.spend)
 
     def runs(self, org: str, *, unsettled: bool = False) -> Iterator[Run]:
-        which = " INDEXED BY runs_unsettled" if unsettled else ""
-        also = " AND state IN ('active', 'suspended', 'pending')" if unsettled else ""
-        return self._scan(f"runs{which}", "run, body", ("run",), org, _run, also)
+        if not unsettled:
+            return self._scan(RUNS, org, codecs.run)
+        table, also = "runs INDEXED BY runs_unsettled", _UNSETTLED
+        return self._pages(table, RUNS.selected, ("run",), org, codecs.run, also)
 
     def storages(self, org: str) -> Iterator[Storage]:
-        return self._scan("storages", "workspace, body", ("workspace",), org, _storage)
+        return self._scan(STORAGES, org, codecs.storage)
 
     def sizes(self, org: str) -> Iterator[Size]:
-        return self._scan("sizes", "workspace, at, size", ("workspace", "at"), org, Size._make)
+        return self._scan(SIZES, org, codecs.size)
 
     def topups(self, org: str) -> Iterator[TopUp]:
-        return self._scan("topups", "topup, asked, body", ("topup",), org, _topup)
+        return self._scan(TOPUPS, org, codecs.topup)
 
     def misfiled(self, org: str) -> Iterator[tuple[str, str]]:
         for kind, (table, columns) in FILED.items():
@@ -258,8 +256,8 @@ class Reads(TopUpReads):
         return found[0]._replace(waiting=bool(found[0].waiting)) if found else None
 
     def named(self, org: str) -> Iterator[tuple[int, str]]:
-        rows_ = self._scan("members", "name, member", ("name",), org, tuple)
-        return ((member, name) for name, member in rows_)
+        found = self._pages("members", "name, member", ("name",), org, tuple)
+        return ((member, name) for name, member in found)
 
     def silent_runs(self, before: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
         query = (
@@ -270,6 +268,11 @@ class Reads(TopUpReads):
         return self._read(query, (before, limit), lambda row: (row[0], row[1]))
 
     def _scan(
+        self, table: Table[_R], org: str, make: Callable[[Any], _R], columns: str | None = None
+    ) -> Iterator[_R]:
+        return self._pages(table.name, columns or table.selected, table.key or (), org, make)
+
+    def _pages(
         self,
         table: str,
         columns: str,

@@ -14,16 +14,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from billing_adapters.credentials import Unshown, is_connection_string
-from billing_adapters.sqlite import codecs as rows
-from billing_adapters.sqlite import loader as loading
-from billing_adapters.sqlite.cache import Known
+from billing_adapters.sqlite import codecs, loader
+from billing_adapters.sqlite.cache import AccountAndLots, Known
 from billing_adapters.sqlite.errors import DRIVERS, fail, mapped
 from billing_adapters.sqlite.host_transaction import JoinedStore
 from billing_adapters.sqlite.inserts import inserted
 from billing_adapters.sqlite.queries import DOCUMENT, Reads
 from billing_adapters.sqlite.topups import SET_MARK
 from billing_core.errors import InvalidCommand, StoreError
-from billing_core.ports.state import Changes, Loaded, Wanted
+from billing_core.ports.state import Changes, Loaded, OrgState, Wanted
 from billing_core.ports.store import PUBLISHED, Stale, Store, Transaction
 from billing_core.pricing.catalogue import Published
 from billing_core.values.times import seconds
@@ -309,13 +308,18 @@ os.register_at_fork(
 
 
 class _Transaction:
-    """One write transaction on the writer's connection, begun when it is first asked."""
+    """One write transaction on the writer's connection, begun when it is first asked.
+
+    The accounts and lots that it decides on are ``lent`` to it: checked out of what the store
+    knows, or read.  It checks them in when they are committed.
+    """
 
     def __init__(self, store: SqliteStore, db: sqlite3.Connection) -> None:
         self._store = store
         self._known = store._known
         self._db = db
         self._recalled = False
+        self._lent: dict[str, AccountAndLots] = {}
 
     def recall(self, wanted: Mapping[str, Wanted]) -> Loaded | None:
         """Of a single command: one refusal would have a whole batch decided again, which
@@ -329,21 +333,30 @@ class _Transaction:
             self._begin()
         except DRIVERS as error:
             fail(self._store.path, error, committing=False)
-        state = loading.recall(org, want, self._known)
+        state = loader.recall(org, want, self._known)
         if state is None:
             return None
+        account_and_lots = self._known.check_out(org)
+        if account_and_lots is not None:
+            self._lent[org] = account_and_lots
         self._recalled = True
         return {org: state}
 
     def load(self, wanted: Mapping[str, Wanted]) -> Loaded:
         self._recalled = False
-        db, known = self._db, self._known
         try:
-            if not db.in_transaction:
+            if not self._db.in_transaction:
                 self._begin()
-            return {org: loading.load(db, org, wanted[org], known) for org in sorted(wanted)}
+            return {org: self._load(org, wanted[org]) for org in sorted(wanted)}
         except DRIVERS as error:
             fail(self._store.path, error, committing=False)
+
+    def _load(self, org: str, want: Wanted) -> OrgState:
+        db, known = self._db, self._known
+        account_and_lots = known.check_out(org) or loader.account_and_lots(db, org)
+        if account_and_lots is not None:
+            self._lent[org] = account_and_lots
+        return loader.load(db, org, want, known, account_and_lots)
 
     def _begin(self) -> None:
         self._store._patiently(self._db, "BEGIN IMMEDIATE")
@@ -355,16 +368,17 @@ class _Transaction:
         committing = False
         try:
             try:
-                rows.record(self._db, changes)
+                codecs.record(self._db, changes)
             except sqlite3.IntegrityError:
                 if not self._recalled:
                     raise
                 self._db.execute("ROLLBACK")
                 known.version = version
                 raise Stale("its key is on record; load it") from None
-            rows.write(self._db, changes, known)
+            codecs.write(self._db, changes, known, self._lent)
             committing = True
             self._db.execute("COMMIT")
         except DRIVERS as error:
             fail(self._store.path, error, committing=committing)
+        known.check_in(self._lent, changes)
         known.version = version

@@ -1,44 +1,28 @@
-"""Top-ups and what waits for background work: rows to records and back, and the scans."""
+"""Top-ups and what waits for background work: loaded, and scanned for."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-import attrs
-
-from billing_adapters.sqlite.inserts import inserted
+from billing_adapters.columns import TOPUPS
+from billing_adapters.sqlite import codecs
 from billing_core.ports.due_topups import Due, due_in_rounds
-from billing_core.ports.state import Changes, OrgState, Wanted
+from billing_core.ports.state import OrgState, Wanted
 from billing_core.records.events import Event
-from billing_core.records.topups import AutoTopUp, TopUp
-from billing_core.values.text import compact
+from billing_core.records.topups import AutoTopUp
 
-__all__ = ["SET_MARK", "STATEMENTS", "TopUpReads", "load", "put", "topup"]
+__all__ = ["SET_MARK", "TopUpReads", "load"]
 
 _R = TypeVar("_R")
 
-_PUT_TOPUP = f"""
-{inserted("topups", "org_id, topup, due_at, asked, body")} ON CONFLICT (org_id, topup) DO UPDATE SET
-    due_at = excluded.due_at, asked = excluded.asked, body = excluded.body
-"""
-_PUT_AUTO = f"""
-{inserted("auto_topups", "org_id, customer, body")} ON CONFLICT (org_id) DO UPDATE SET
-    customer = excluded.customer, body = excluded.body
-"""
-_PUT_WAITING = """
-INSERT INTO deliveries (org_id, seq, n, waiting, deliverer, until) VALUES (?, 0, 0, 1, '', 0)
-ON CONFLICT (org_id) DO UPDATE SET waiting = 1
-"""
 SET_MARK = (
     "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name)"
     " DO UPDATE SET value = max(value, excluded.value)"
 )
-STATEMENTS = (_PUT_TOPUP, _PUT_AUTO, _PUT_WAITING)
-_TOPUP = "SELECT asked, body FROM topups WHERE org_id = ? AND topup = ?"
+_TOPUP = f"SELECT {TOPUPS.selected} FROM topups WHERE org_id = ? AND topup = ?"
 _AUTO = "SELECT body FROM auto_topups WHERE org_id = ?"
 # The indexes' expressions, as migration 2 has them: so rows of the version before are found too.
 # By their index, and no further: a backlog may be long.
@@ -73,37 +57,15 @@ UPDATE deliveries SET seq = ?, n = ?, waiting = EXISTS (
 """
 
 
-def topup(row: Sequence[Any]) -> TopUp:
-    asked, body = row
-    return TopUp(**json.loads(body), asked=asked)
-
-
-def _auto(row: Sequence[Any]) -> AutoTopUp:
-    return AutoTopUp(**json.loads(row[0]))
-
-
 def load(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
     """The wanted top-ups, and the automatic one."""
     for name in want.topups:
         row = db.execute(_TOPUP, (org, name)).fetchone()
         if row is not None:
-            state.topups[name] = topup(row)
+            state.topups[name] = codecs.topup(row)
     if want.auto:
         row = db.execute(_AUTO, (org,)).fetchone()
-        state.auto = None if row is None else _auto(row)
-
-
-def put(rows: dict[str, list[tuple[Any, ...]]], org: str, changes: Changes) -> None:
-    """Add the rows to write, by statement."""
-    for each in changes.topups.values():
-        body = attrs.asdict(each)
-        asked = body.pop("asked")
-        rows[_PUT_TOPUP].append((org, each.topup, each.due_at, asked, compact(body)))
-    if changes.auto is not None:
-        auto = compact(attrs.asdict(changes.auto))
-        rows[_PUT_AUTO].append((org, changes.auto.customer, auto))
-    if changes.events:
-        rows[_PUT_WAITING].append((org,))
+        state.auto = None if row is None else codecs.auto(row)
 
 
 class TopUpReads:
@@ -116,7 +78,7 @@ class TopUpReads:
         raise NotImplementedError
 
     def auto_topup(self, org: str) -> AutoTopUp | None:
-        found = self._read(_AUTO, (org,), _auto)
+        found = self._read(_AUTO, (org,), codecs.auto)
         return found[0] if found else None
 
     def due_topups(
@@ -169,7 +131,7 @@ class TopUpReads:
         return self._read(query, (now, limit), lambda row: row[0])
 
     def waiting_events(self, org: str, limit: int = 100) -> Sequence[Event]:
-        return self._read(_WAITING, (org, limit), Event._make)
+        return self._read(_WAITING, (org, limit), codecs.event)
 
     def lease_events(self, org: str, deliverer: str, now: int, until: int) -> bool:
         with self._writing() as db:

@@ -8,7 +8,7 @@ VERIFY = "billing_core/audit/verify.py"
 PROBLEMS = "adapters/billing_adapters/http/problems.py"
 ROUTES = "adapters/billing_adapters/http/internal.py"
 PG_TABLES = "adapters/billing_adapters/postgres/statements.py"
-SQLITE_ROWS = "adapters/billing_adapters/sqlite/codecs.py"
+SQLITE_INSERTS = "adapters/billing_adapters/sqlite/inserts.py"
 
 METERING = "billing_core/pricing/rating.py"
 HOLDING = "billing_core/charging/holds.py"
@@ -129,15 +129,15 @@ IN_HOLDS: list[Planted] = [
     (
         "PostgreSQL does not update what a hold was used for",
         PG_TABLES,
-        '_replaced("expires_at, state, parts, counted, used"),',
-        '_replaced("expires_at, state, parts, counted"),',
+        "put or _replaced(table.changing)",
+        "put or _replaced(name for name in table.changing if name != 'used')",
         (ENDED + "a_settled_hold_s_key_says_what_was_charged_and_is_not_to_be_tried_again",),
     ),
     (
         "SQLite does not update what a hold was used for",
-        SQLITE_ROWS,
-        "    counted = excluded.counted, used = excluded.used\n",
-        "    counted = excluded.counted\n",
+        SQLITE_INSERTS,
+        "for name in table.changing if name in names)",
+        "for name in table.changing if name != 'used')",
         (ENDED + "a_settled_hold_s_key_says_what_was_charged_and_is_not_to_be_tried_again",),
     ),
     (

@@ -93,8 +93,9 @@ IN_LIMITS: list[Planted] = [
     (
         "an alert for each is told to those with a limit of their own",
         SQLITE_LOADING,
-        '    for row in db.execute(f"SELECT {rows.LIMIT} FROM limits WHERE org_id = ?", (org,)):\n'
-        "        state.limits[row[0], row[1]] = rows.limit(row)\n",
+        '    for row in db.execute(f"SELECT {LIMITS.selected} FROM limits'
+        ' WHERE org_id = ?", (org,)):\n'
+        "        state.limits[row[0], row[1]] = codecs.limit(row)\n",
         "",
         (
             PLANS + "alerts_for_each_are_told_of_all_who_have_passed_them",

@@ -33,9 +33,9 @@ IN_MIGRATION: list[Planted] = [
     ),
     (
         "SQLite keeps a wide number as one of 64 bits",
-        "adapters/billing_adapters/sqlite/codecs.py",
-        "wide(spent.amount))",
-        "spent.amount)",
+        "adapters/billing_adapters/columns.py",
+        'kinds={"amount": "wide"}',
+        "kinds={}",
         (DEBTS + "what_only_counts_refuses_no_usage",),
     ),
     (

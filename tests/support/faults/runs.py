@@ -9,10 +9,9 @@ SPANS = "billing_core/charging/time_charges.py"
 STORING = "billing_core/storage/handlers.py"
 RUNTIME = "billing_core/runs/demand.py"
 METERING = "billing_core/pricing/rating.py"
-ROWS = "adapters/billing_adapters/sqlite/codecs.py"
+COLUMNS = "adapters/billing_adapters/columns.py"
 PG_LOADING = "adapters/billing_adapters/postgres/loader.py"
 PG_LOOKUPS = "adapters/billing_adapters/postgres/lookups.py"
-PG_TABLES = "adapters/billing_adapters/postgres/statements.py"
 PG_WORK = "adapters/billing_adapters/postgres/background.py"
 
 R = "tests/unit/runs/test_runs.py::test_"
@@ -239,9 +238,9 @@ RUNS: list[Planted] = [
     ),
     (
         "a store forgets what was granted ahead",
-        ROWS,
-        "a.allowance, a.ahead, a.rolled,",
-        "a.allowance, 0, a.rolled,",
+        COLUMNS,
+        'fixed="currency livemode anchor opened_at",',
+        'fixed="currency livemode anchor opened_at ahead",',
         (
             "tests/stores/test_sqlite_store.py::TestSqliteStore::test_rows_replace_those_of_the_same_key",
         ),
@@ -311,9 +310,9 @@ RUNS: list[Planted] = [
     ),
     (
         "SQLite forgets how a story grows",
-        ROWS,
-        "    amount = excluded.amount, unpaid",
-        "    unpaid",
+        COLUMNS,
+        'fixed="resource period",\n    kinds={"amount": "narrow"',
+        'fixed="resource period amount",\n    kinds={"amount": "narrow"',
         (DAY, STORE + "rows_replace_those_of_the_same_key"),
     ),
     (
@@ -410,9 +409,9 @@ RUNS: list[Planted] = [
     ),
     (
         "PostgreSQL keeps a run's first state",
-        PG_TABLES,
-        '_replaced("state, seen_at, body")',
-        '_replaced("seen_at, body")',
+        COLUMNS,
+        '("state", "seen_at", "body"),',
+        '("seen_at", "body"),',
         (POSTGRES + "a_run_that_ends_or_gives_a_sign_of_life_is_silent_no_more",),
     ),
     (

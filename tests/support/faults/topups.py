@@ -9,7 +9,7 @@ ENGINE = "billing_core/engine/topups.py"
 WORK = "billing_core/engine/background.py"
 ROWS = "adapters/billing_adapters/sqlite/topups.py"
 PG_LOADING = "adapters/billing_adapters/postgres/loader.py"
-PG_TABLES = "adapters/billing_adapters/postgres/statements.py"
+COLUMNS = "adapters/billing_adapters/columns.py"
 PG_WORK = "adapters/billing_adapters/postgres/background.py"
 
 TOPUPS = "tests/payments/test_topups.py::test_"
@@ -338,9 +338,9 @@ IN_TOPUPS: list[Planted] = [
     ),
     (
         "PostgreSQL keeps when a top-up was first due",
-        PG_TABLES,
-        '_replaced("due_at, asked, body")',
-        '_replaced("asked, body")',
+        COLUMNS,
+        '("due_at", "asked", "body"),',
+        '("asked", "body"),',
         (POSTGRES + "what_is_seen_to_is_due_no_more",),
     ),
     (

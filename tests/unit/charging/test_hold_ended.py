@@ -296,7 +296,7 @@ def test_what_an_earlier_version_did_with_a_hold_is_not_known() -> None:
 def test_what_is_kept_of_a_hold_is_not_believed_once_another_version_has_changed_it() -> None:
     hold = HoldRecord("k", None, 5, "open", [[1, 6]], [])
     hold.used = hold.used.and_charge(4, 2, (), more=True)
-    text = hold.used_text()
+    text = hold.used_text
     hold.read_used(text)
     assert hold.used == HoldUse(1, 2, (4,))
     for state, parts in (("open", [[1, 5]]), ("lapsed", []), ("settled", [[1, 6]])):
