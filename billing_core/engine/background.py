@@ -148,15 +148,38 @@ class Work(TopUps):
     # -- what lapses ------------------------------------------------------------
 
     def _lapse(self, run: Pass, limit: int) -> None:
+        """Orgs that fail come last, and those in which nothing is to be recorded yet: a lot of
+        theirs has ended, of which all is held.  No number of them keeps others waiting."""
         run.begins()
-        due = self.store.lapsing(self.clock(), limit + len(self._stuck))
-        stuck = self._stuck.intersection(due)
-        for org in run.each(sorted(due, key=stuck.__contains__)):  # those that failed come last
-            with run.failing(org, "lapses") as worked:
-                self._do(Lapse(org), Changed)
-                run.pending.lapsed += 1
-            (stuck.discard if worked.well else stuck.add)(org)
-        self._stuck = stuck
+        before = frozenset(self._stuck)
+        while True:
+            most = limit + len(self._stuck)
+            due = self.store.lapsing(self.clock(), most)
+            new = [org for org in due if org not in self._stuck]
+            for org in run.each(new):
+                self._lapse_of(run, org)
+            if not new or len(due) < most or run.pending.lapsed >= limit or not run.goes_on():
+                break
+        self._stuck.intersection_update(due)
+        for org in run.each(sorted(before & self._stuck)):
+            self._lapse_of(run, org)
+
+    def _lapse_of(self, run: Pass, org: str) -> None:
+        lapsed = False
+        with run.failing(org, "lapses"):
+            lapsed = self._has_lapsed(org)
+        run.pending.lapsed += lapsed
+        (self._stuck.discard if lapsed else self._stuck.add)(org)
+
+    def _has_lapsed(self, org: str) -> bool:
+        """Put on record what has lapsed; whether anything had."""
+        try:
+            self._do(Lapse(org), Changed)
+        except BillingError as error:
+            if refused_for(error, "not_due"):
+                return False
+            raise
+        return True
 
     # -- top-ups ----------------------------------------------------------------
 

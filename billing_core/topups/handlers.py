@@ -314,8 +314,12 @@ def lose_method(ledger: Ledger, decision: Decision[LoseMethod]) -> Outcome:
 
 
 def lapse_only(ledger: Ledger, decision: Decision[Lapse]) -> Outcome:
-    """Put on record what has lapsed."""
+    """Put on record what has lapsed.  Refused where nothing has to be: of a lot that has ended,
+    what is held expires with its hold."""
+    seq = ledger.account.seq
     lapse(ledger, decision)
+    if ledger.account.seq == seq:
+        return refuse(decision, "not_due")
     return _changed(ledger, decision, ledger.account.seq)
 
 

@@ -165,9 +165,23 @@ IN_BACKGROUND: list[Planted] = [
     (
         "an org that cannot lapse comes first again",
         WORK,
-        "limit + len(self._stuck))",
-        "limit)",
+        "most = limit + len(self._stuck)",
+        "most = limit",
         (TURNS + "orgs_that_cannot_lapse_do_not_keep_others_from_it",),
+    ),
+    (
+        "an org in which nothing lapses yet is work done",
+        "billing_core/topups/handlers.py",
+        '    if ledger.account.seq == seq:\n        return refuse(decision, "not_due")\n',
+        "",
+        (TURNS + "credit_that_has_ended_but_is_held_does_not_keep_others_from_lapsing",),
+    ),
+    (
+        "a pass ends with the orgs in which nothing lapses yet",
+        WORK,
+        "if not new or len(due) < most or",
+        "if True or",
+        (TURNS + "credit_that_has_ended_but_is_held_does_not_keep_others_from_lapsing",),
     ),
     (
         "a sweep begins anew with every pass",

@@ -291,6 +291,27 @@ def test_orgs_that_cannot_lapse_do_not_keep_others_from_it(kind) -> None:
 
 
 @STORES
+def test_credit_that_has_ended_but_is_held_does_not_keep_others_from_lapsing(kind) -> None:
+    """Until its hold ends, nothing of it is to be recorded: that is no work, for ever."""
+    with slow(kind) as t:
+        for org in ("aaa", "bbb", "ccc"):
+            t.billing.open_account(org, livemode=False)
+            t.billing.grant(org, "g", usd("1"), expires_at=t.clock.now + HOUR)
+            t.billing.hold(org, usd("1"), life=5 * HOUR, key="h")
+        t.clock.advance(2 * HOUR)
+        t.billing.grant("acme", "g", usd("1"), expires_at=t.clock.now + SECOND)
+        t.clock.advance(SECOND)
+        assert t.run(limit=1).lapsed == 1
+        assert t.billing.history("acme")[0].type == "expiry"
+        for billing in (t.billing, t.engine()):  # also one that makes a single pass
+            pending = billing.run_pending(limit=1)
+            assert (pending.done, pending.more) == (0, False), "a worker rests"
+        t.clock.advance(3 * HOUR)
+        assert t.run().lapsed == 3
+        assert {t.balance(org) for org in ("aaa", "bbb", "ccc")} == {"0.00 USD"}
+
+
+@STORES
 def test_news_that_takes_more_time_than_a_pass_is_read_to_its_end(kind) -> None:
     with slow(kind) as t:
         t.run()
