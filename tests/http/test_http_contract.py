@@ -21,6 +21,7 @@ from http_world import (
 from billing_adapters.http.public import _SAID
 from billing_adapters.http.routes import cursor_after
 from billing_core.reports.statements import HISTORY_TYPES
+from billing_core.values.times import DAY
 
 DATABASES = ("sqlite", "postgres")
 
@@ -512,6 +513,56 @@ def runtime(client, state, key=OTHER, **query):
     found = client.get("/v1/billing/my-usage", key, period="7d", **query).data
     row = found["sandboxRuntime"][state]
     return row["runs"], row["seconds"], row["amount"]
+
+
+@pytest.mark.parametrize("what", ["start", "heartbeat", "suspend", "resume", "stop"])
+def test_of_a_run_the_last_90_days_are_told(client, run, what) -> None:
+    if what != "start":
+        run("start", spec=run.spec, occurredAt=hours_ago(1))
+    spec = {"spec": run.spec} if what == "start" else {}
+    answer = run(what, **spec, occurredAt=hours_ago(24 * 90 + 1))
+    assert (answer.status, answer.code) == (422, "invalid_request")
+    assert answer.json["error"]["field"] == "occurredAt" and "90 days" in answer.body.decode()
+    if what == "start":
+        assert run("start", **spec, occurredAt=hours_ago(24 * 90 - 1)).status == 200
+
+
+def test_of_a_workspace_the_last_90_days_are_told(client) -> None:
+    said = {"orgId": "globex", "workspaceId": uuid4().hex, "bytes": "1"}
+    answer = client.post("/v1/internal/storage/size", said | {"occurredAt": hours_ago(24 * 91)})
+    assert (answer.status, answer.json["error"]["field"]) == (422, "occurredAt")
+    said["occurredAt"] = hours_ago(24 * 89)
+    assert client.post("/v1/internal/storage/size", said).status == 200
+
+
+@pytest.mark.parametrize("keyed", [True, False], ids=["with keys", "without"])
+def test_what_was_told_in_time_is_answered_again_long_after(tmp_path, keyed) -> None:
+    run, at = {"orgId": "acme", "runId": "late"}, {"occurredAt": hours_ago(1)}
+    spec = {"spec": {"sandbox": "small", "rates": {"vcpu": 1}}}
+    told = [
+        ("runs/start", run | spec | at),
+        *((f"runs/{what}", run | at) for what in ("heartbeat", "suspend", "resume", "stop")),
+        ("storage/size", {"orgId": "acme", "workspaceId": "late", "bytes": "7"} | at),
+    ]
+    with in_process("plain", tmp_path / "billing.db") as client:
+
+        def tell(path, body):
+            idem = f"again-{path}" if keyed else None
+            return client("POST", f"/v1/internal/{path}", SERVICE, body=body, idem=idem)
+
+        said = [tell(path, body).data for path, body in told]
+        billing = client.site.api.billing
+        later = billing.clock() + 120 * DAY
+        billing.clock = lambda: later
+        for (path, body), before in zip(told, said, strict=True):
+            answer = tell(path, body)
+            if path in ("runs/start", "runs/resume"):  # the run has stopped since
+                assert (answer.status, answer.code) == (409, "hold_ended"), answer.body
+            else:
+                assert answer.data == before | SAME, path
+            name = "workspaceId" if "bytes" in body else "runId"
+            other = client.post(f"/v1/internal/{path}", body | {name: "other"})
+            assert (other.status, other.json["error"]["field"]) == (422, "occurredAt"), path
 
 
 def test_a_run_from_its_quote_to_its_forgiveness(client, run) -> None:

@@ -10,6 +10,7 @@ our own (`steps.py`).
 import ast
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,41 @@ def test_a_header_that_comes_again_and_again_costs_little():
     assert twice.bytes <= 2.5 * once.bytes, (once.bytes, twice.bytes)
     again = Request("GET", "/", headers=Repeated([("A", "1"), ("a", "2"), ("B", "3")]))
     assert again.headers == {"a": "1, 2", "b": "3"}
+
+
+# -- time told late -------------------------------------------------------------
+
+
+def test_time_told_as_late_as_may_be_costs_little(client):
+    """Under limits by day of the org, of a member and of a project, each of which is looked at."""
+    for key, whose in (("o", {}), ("m", {"every": "member"}), ("p", {"every": "project"})):
+        client.site.api.billing.set_limit("acme", key, Money(10**14, "USD"), per="day", **whose)
+    spec = {"sandbox": "small", "rates": {"vcpu": 1}}
+
+    def costs(days):
+        then = {"occurredAt": (datetime.now(UTC) - timedelta(days=days)).isoformat()}
+        run = {"orgId": "acme", "runId": f"run-{days}"}
+        whose = {"memberId": "ana", "projectId": "site", "spec": spec}
+        workspace = {"orgId": "acme", "workspaceId": f"space-{days}"}
+        told = [
+            ("runs/start", run | whose | then),
+            ("runs/heartbeat", run),
+            ("runs/suspend", run | then | {"until": datetime.now(UTC).isoformat()}),
+            ("runs/stop", run | then),
+            ("storage/size", workspace | {"bytes": "1000"} | then),
+            ("storage/bill", workspace),
+            ("storage/size", workspace | {"bytes": "2000"} | then),
+        ]
+        found = []
+        for path, body in told:
+            with Counted() as calls:
+                answer = client.post(f"/v1/internal/{path}", body)
+            assert answer.status == 200, answer.body
+            found.append((path, calls.calls))
+        return found
+
+    for (path, now), (_, late) in zip(costs(0.001), costs(89.999), strict=True):
+        assert late <= MOST * now, f"{path}: {late:,} calls, {now:,} of now"
 
 
 # -- bodies of any kind ---------------------------------------------------------

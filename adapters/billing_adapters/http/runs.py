@@ -11,8 +11,10 @@ from attrs import frozen
 from billing_adapters.http.internal import Cost, For, Quantity, written
 from billing_adapters.http.routes import Call, Name, Route, Total
 from billing_adapters.http.shapes import Rule
-from billing_core import RunStands, StorageStands, Usage, sandbox
+from billing_core import InvalidCommand, RunStands, StorageStands, Usage, sandbox
+from billing_core.engine.runs import told_at
 from billing_core.values.money import Money
+from billing_core.values.times import moment
 from billing_core.values.usage import CUSTOMER
 
 __all__ = ["OVER_TIME"]
@@ -21,6 +23,19 @@ RunId = Annotated[str, Rule(min_length=1, max_length=150, description="The calle
 WorkspaceId = RunId
 Seconds = Annotated[int, Rule(minimum=1, maximum=3660 * 86_400)]
 Bytes = Annotated[str, Rule(pattern=r"^-?\d+$")]
+_TOLD_WITHIN = timedelta(days=90)
+
+
+def _occurred(call: Call, op: str, key: str, at: datetime | None) -> datetime | None:
+    """When what is told took place.  Time is charged by the billing period, so that what a
+    request costs grows with how long ago it was: a service tells of the last 90 days.  What was
+    told in time, under this key, is answered again at any later time."""
+    if at is not None:
+        earliest = moment(call.billing.clock()) - _TOLD_WITHIN
+        if at < earliest and call.billing.find(call.org, op, key) is None:
+            expected = f"{earliest.isoformat()} or later: what was 90 days ago is told in Python"
+            raise InvalidCommand("occurredAt", at.isoformat(), expected)
+    return at
 
 
 # -- sandbox runs ---------------------------------------------------------------
@@ -92,8 +107,10 @@ class OfRun:
     run_id: RunId
     occurred_at: datetime | None = None
 
-    def told(self, call: Call) -> dict[str, Any]:
-        return {"key": call.key_or_none, "occurred_at": self.occurred_at}
+    def told(self, call: Call, op: str) -> dict[str, Any]:
+        key, at = call.key_or_none, self.occurred_at
+        made = self.run_id if op == "stop" else told_at(self.run_id, at, call.billing.clock)
+        return {"key": key, "occurred_at": _occurred(call, op, key or made, at)}
 
 
 @frozen(kw_only=True)
@@ -162,27 +179,35 @@ def _start(call: Call, asked: StartBody) -> RunNow:
         asked.spec.usage(),
         ahead=timedelta(seconds=asked.ahead_seconds),
         least=timedelta(seconds=asked.least_seconds),
-        occurred_at=asked.occurred_at,
+        occurred_at=_occurred(call, "start", asked.run_id, asked.occurred_at),
         **asked.labels(),
     )
     return _run_now(call, made)
 
 
 def _heartbeat(call: Call, asked: OfRun) -> RunNow:
-    return _run_now(call, call.billing.heartbeat(call.org, asked.run_id, **asked.told(call)))
+    return _run_now(
+        call, call.billing.heartbeat(call.org, asked.run_id, **asked.told(call, "heartbeat"))
+    )
 
 
 def _suspend(call: Call, asked: SuspendBody) -> RunNow:
-    made = call.billing.suspend_run(call.org, asked.run_id, until=asked.until, **asked.told(call))
+    made = call.billing.suspend_run(
+        call.org, asked.run_id, until=asked.until, **asked.told(call, "suspend")
+    )
     return _run_now(call, made)
 
 
 def _resume(call: Call, asked: OfRun) -> RunNow:
-    return _run_now(call, call.billing.resume_run(call.org, asked.run_id, **asked.told(call)))
+    return _run_now(
+        call, call.billing.resume_run(call.org, asked.run_id, **asked.told(call, "resume"))
+    )
 
 
 def _stop(call: Call, asked: StopBody) -> RunNow:
-    made = call.billing.stop_run(call.org, asked.run_id, settle=asked.settle, **asked.told(call))
+    made = call.billing.stop_run(
+        call.org, asked.run_id, settle=asked.settle, **asked.told(call, "stop")
+    )
     return _run_now(call, made)
 
 
@@ -342,13 +367,10 @@ class Billed:
 
 
 def _size(call: Call, asked: SizeBody) -> WorkspaceNow:
-    made = call.billing.report_storage(
-        call.org,
-        asked.workspace_id,
-        int(asked.bytes),
-        key=call.key_or_none,
-        occurred_at=asked.occurred_at,
-    )
+    size, key = int(asked.bytes), call.key_or_none
+    name = told_at(asked.workspace_id, asked.occurred_at, call.billing.clock)
+    at = _occurred(call, "size", key or f"{name}:{size}", asked.occurred_at)
+    made = call.billing.report_storage(call.org, asked.workspace_id, size, key=key, occurred_at=at)
     return _workspace_now(call, made)
 
 

@@ -8,6 +8,7 @@ FINENESS = "billing_core/pricing/fraction_bounds.py"
 PATTERNS = "billing_core/values/patterns.py"
 DUE = "billing_core/ports/due_topups.py"
 STORE = "tests/properties/test_memory_store.py::TestMemoryStore::test_"
+ROUTES = "adapters/billing_adapters/http/runs.py"
 TOPUPS = "billing_core/engine/topups.py"
 TURNS = "tests/unit/engine/test_turns.py::test_"
 PUBLISHING = "tests/unit/pricing/test_publishing_cost.py::test_"
@@ -138,5 +139,32 @@ IN_COSTS_AND_TURNS: list[Planted] = [
         (
             "tests/stores/test_postgres.py::test_a_row_that_cannot_be_read_hides_nothing_else_of_its_org",
         ),
+    ),
+    (
+        "a run may be told of however long ago it was",
+        ROUTES,
+        "if at < earliest and",
+        "if False and",
+        (
+            "tests/http/test_http_contract.py::test_of_a_run_the_last_90_days_are_told",
+            "tests/http/test_http_contract.py::test_of_a_workspace_the_last_90_days_are_told",
+        ),
+    ),
+    (
+        "what was told in time is refused when it is sent again",
+        ROUTES,
+        " and call.billing.find(call.org, op, key) is None:",
+        ":",
+        (
+            "tests/http/test_http_contract.py"
+            "::test_what_was_told_in_time_is_answered_again_long_after",
+        ),
+    ),
+    (
+        "time told late costs more than may be",
+        ROUTES,
+        "_TOLD_WITHIN = timedelta(days=90)",
+        "_TOLD_WITHIN = timedelta(days=900)",
+        ("tests/http/test_http_contract.py::test_of_a_run_the_last_90_days_are_told",),
     ),
 ]
