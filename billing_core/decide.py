@@ -31,7 +31,7 @@ from billing_core.commands.outcomes import Closed, Outcome, Refusal
 from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, NotFound
 from billing_core.ledger.debts import repay
 from billing_core.ledger.inputs import Instant, Terms
-from billing_core.ledger.ledger import FOREVER, Ledger
+from billing_core.ledger.ledger import Ledger
 from billing_core.ledger.replay import check_loaded, check_stands
 from billing_core.ports.state import Changes, Loaded, OrgState, Wanted
 from billing_core.records.ledger import Account
@@ -41,7 +41,7 @@ from billing_core.storage import handlers as storage
 from billing_core.topups import handlers as topups
 from billing_core.topups.handlers import consider, in_flight
 from billing_core.values.money import Money
-from billing_core.values.times import DAY, billing_period, micros, moment, spanning
+from billing_core.values.times import DAY, FOREVER, billing_period, micros, moment, spanning
 from billing_core.values.usage import Usage
 
 __all__ = ["OPERATIONS", "decide", "project", "wanted", "widened"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
 
-from billing_core.ports import state as ports
+from billing_core.ports import required
 
 QUICK_EXAMPLES = 50
 
@@ -27,7 +27,7 @@ sys.path[:0] = [
 ]
 
 # Stories are short: with the real number, the rollup cells would never be written in them.
-ports.TAIL = 3
+required.TAIL = 3
 
 # Databases of tests live in memory where the machine offers that: thousands of small commits
 # would else measure the disk. What durability rests on is asserted, not timed.
@@ -114,7 +114,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def summed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit is added to the rollup cells."""
-    monkeypatch.setattr(ports, "TAIL", 1)
+    monkeypatch.setattr(required, "TAIL", 1)
 
 
 @pytest.fixture(autouse=True)

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from billing_core.records.ledger import Charge, Entry, Hold
 from billing_core.records.runs import Day, Run, Tab
 from billing_core.records.storage import Size, Storage
-from billing_core.values.times import DAY, billing_period
+from billing_core.values.times import DAY, FOREVER, billing_period
 
 if TYPE_CHECKING:
     from billing_core.audit.state import Audit
 
 __all__ = ["FOLLOW_TIME", "check_storage", "priced_late", "stored"]
 
-_FOREVER = 2**63 - 1
 _OWN = ("running", "forgiven")
 _STATES = ("active", "suspended", "pending", "settled", "forgiven")
 _LEADS = {
@@ -253,7 +252,7 @@ def _start(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     )  # fmt: skip
     audit.tables.runs[name] = run
     audit.tables.holds[run.item] = Hold(
-        run.item, resource, _FOREVER, "open", [], [], run.member, run.project
+        run.item, resource, FOREVER, "open", [], [], run.member, run.project
     )
     _held(audit, run, effects)
     _check_run(audit, entry, run, "", effects)
@@ -299,7 +298,7 @@ def _check_run(audit: Audit, entry: Entry, run: Run, before: str, effects: Any) 
 def _ran(run: Run) -> int:
     """Running time up to where it is settled, microsecond by microsecond of no span twice."""
     edges = {run.started_at, run.settled_to}
-    spans = [(begin or 0, _FOREVER if end is None else end) for begin, end in run.suspensions]
+    spans = [(begin or 0, FOREVER if end is None else end) for begin, end in run.suspensions]
     for span in spans:
         edges.update(at for at in span if run.started_at < at < run.settled_to)
     marks = sorted(edges)

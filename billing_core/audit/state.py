@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 from attrs import define, field, frozen
 
-from billing_core.charging.limits import had_begun, subjects
+from billing_core.charging.limits import had_begun
 from billing_core.errors import InvalidCommand
 from billing_core.pricing.catalogue import Catalogue
 from billing_core.records.ledger import (
@@ -23,6 +23,7 @@ from billing_core.records.ledger import (
     Lot,
     Spend,
     Subscription,
+    subjects,
 )
 from billing_core.records.runs import Run
 from billing_core.records.storage import Size, Storage

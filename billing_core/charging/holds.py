@@ -13,13 +13,13 @@ from billing_core.commands.holds import Extend, Hold, Release
 from billing_core.commands.outcomes import Extended, Held, Outcome, Released
 from billing_core.errors import Conflict, MoneyOverflow, NotFound, StoreError
 from billing_core.ledger.debts import repay
-from billing_core.ledger.ledger import FOREVER, Ledger, spending_order
+from billing_core.ledger.ledger import Ledger, spending_order
 from billing_core.ports.state import Wanted
 from billing_core.pricing.rating import Quote, billed
 from billing_core.records.ledger import Entry
 from billing_core.records.ledger import Hold as HoldRecord
 from billing_core.values.money import MAX_NANOS
-from billing_core.values.times import DAY, Window, duration, moment, spanning
+from billing_core.values.times import DAY, FOREVER, Window, duration, moment, spanning
 from billing_core.values.usage import PLATFORM, Payer, Usage
 
 __all__ = ["OPERATIONS", "QUOTES_ANEW", "announce", "made_for"]

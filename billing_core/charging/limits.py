@@ -14,7 +14,7 @@ from billing_core.ledger.inputs import NeedMore, of_each
 from billing_core.ledger.ledger import Ledger
 from billing_core.pricing.plan import Quota
 from billing_core.pricing.rating import NO_COUNTER
-from billing_core.records.ledger import Account, Entry, Hold, Spend
+from billing_core.records.ledger import Account, Entry, Hold, Spend, subjects
 from billing_core.values.patterns import fits
 from billing_core.values.times import DAY, Window
 
@@ -32,7 +32,6 @@ __all__ = [
     "quota_left",
     "quotas",
     "room",
-    "subjects",
     "tell_passed",
 ]
 
@@ -97,15 +96,6 @@ def limit_from(ledger: Ledger, time: int) -> None:
         account.limited_since = account.recorded_at = since
         for hold in ledger.state.holds.values():
             hold_spending(ledger, hold, sum(part[1] for part in hold.parts))
-
-
-def subjects(member: int, project: str | None) -> Iterator[str]:
-    """In whose windows a charge counts."""
-    yield "org"
-    if member:
-        yield f"member:{member}"
-    if project is not None:
-        yield f"project:{project}"
 
 
 def _window(ledger: Ledger, grain: str, at: int) -> Window:

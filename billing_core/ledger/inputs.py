@@ -12,14 +12,12 @@ from billing_core.ports.clock import IdSource
 from billing_core.ports.state import LEVEL, Wanted
 from billing_core.pricing.catalogue import Catalogue
 from billing_core.records.topups import TopUpRules
-from billing_core.values.times import moment
+from billing_core.values.times import FOREVER, moment
 
 __all__ = ["Instant", "NeedMore", "Terms", "When", "clock_ahead", "of_each"]
 
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
-
-_FOREVER = 2**63 - 1
 
 
 class When(Protocol):
@@ -161,16 +159,16 @@ class NeedMore(Exception):
     def _widen_looked_for(self, want: Wanted) -> None:
         if self.counter is not None:
             resource, start = self.counter
-            first, last = want.counters.get(resource, (_FOREVER, 0))
+            first, last = want.counters.get(resource, (FOREVER, 0))
             missing = not first <= start <= last
             # What a hold reaches, it mostly reaches in the periods after that, too.
-            want.counters[resource] = min(first, start), _FOREVER
+            want.counters[resource] = min(first, start), FOREVER
         elif self.item is not None:
             missing = self.item not in want.items
             want.items.add(self.item)
         else:
             time = self.time or 0
-            first, last = want.times or (_FOREVER, 0)
+            first, last = want.times or (FOREVER, 0)
             missing = not first <= time <= last
             want.times = min(first, time), max(last, time)
         if not missing:  # a store that does not say what it has loaded

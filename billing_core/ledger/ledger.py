@@ -34,7 +34,8 @@ from typing import cast
 from billing_core.errors import MoneyOverflow, StoreError
 from billing_core.ledger.hash_chain import TELLS, TOLD, chained, told
 from billing_core.ledger.inputs import NeedMore, Terms, When, clock_ahead
-from billing_core.ports.state import Changes, OrgState, to_be_summed
+from billing_core.ports.required import knows_counter, to_be_summed
+from billing_core.ports.state import Changes, OrgState
 from billing_core.pricing.plan import Plan
 from billing_core.pricing.rating import InForce
 from billing_core.records.events import Event
@@ -44,14 +45,13 @@ from billing_core.records.usage import Counter, Item, UsageRecord
 from billing_core.values.money import MAX_NANOS
 from billing_core.values.patterns import fits
 from billing_core.values.text import compact
-from billing_core.values.times import DAY, Window, billing_period
+from billing_core.values.times import DAY, FOREVER, Window, billing_period
 
 __all__ = ["CHARGES", "CLAWBACK", "WIDE_TOTALS", "Ledger", "covers", "spending_order"]
 
 CHARGES = ("settle", "deduct", "price", "piece")
 """The operations whose entries are charges; ``piece``: of a run's time, or of storage."""
 
-FOREVER = 2**63 - 1
 WIDE_TOTALS = 2
 """The schema whose columns of totals are wider than 64 bits."""
 _NEVER = Window(0, 0)
@@ -433,7 +433,7 @@ class Ledger:
         kept once it is touched.  Raises NeedMore where nobody has looked for one."""
         counter = self.state.counters.get((resource, start))
         if counter is None:
-            if not self.new and not self.state.covers(resource, self.period(start)):
+            if not self.new and not knows_counter(self.state, resource, self.period(start)):
                 raise NeedMore(self.org, counter=(resource, start))
             counter = Counter(resource, start)
         return counter

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 from attrs import define, field
 
 from billing_core.records.events import Event
@@ -21,9 +19,8 @@ from billing_core.records.runs import Run
 from billing_core.records.storage import Size, Storage
 from billing_core.records.topups import AutoTopUp, TopUp
 from billing_core.records.usage import Cell, CellKey, Counter, Item, UsageRecord
-from billing_core.values.times import Window
 
-__all__ = ["LEVEL", "Changes", "Loaded", "OrgState", "Wanted", "to_be_summed"]
+__all__ = ["LEVEL", "Changes", "Loaded", "OrgState", "Times", "Wanted"]
 
 LEVEL = 2
 """The newest schema, and so the newest kinds of commands, that this version of the library knows.
@@ -35,13 +32,9 @@ LOOK_BACK = 4096
 """Among so many of the latest entries the latest charges of a counter are looked for."""
 NEWEST = 128
 """So many of them are found."""
-TAIL = 32
-"""So many entries are added to the rollup cells at once: one write for all of them."""
 
-
-def to_be_summed(account: Account, more: int = 0) -> bool:
-    """Whether with so many more entries the rollup cells lack :data:`TAIL`."""
-    return account.seq + more - account.summed >= TAIL
+Times = tuple[int, int]
+"""The earliest and the latest of some times, both included."""
 
 
 @define
@@ -69,137 +62,63 @@ class Wanted:
     keys: set[str] = field(factory=set)
     holds: set[str] = field(factory=set)
     members: set[str] = field(factory=set)
-    counters: dict[str, tuple[int, int]] = field(factory=dict)
+    counters: dict[str, Times] = field(factory=dict)
     items: set[tuple[str, str]] = field(factory=set)
     charges: set[int] = field(factory=set)
     debts: int = DEBTS_AT_ONCE
     all_holds: bool = False
-    times: tuple[int, int] | None = None
+    times: Times | None = None
     projects: set[str] = field(factory=set)
     sums: set[tuple[int | None, str, int]] = field(factory=set)
     windows: set[tuple[str, int]] = field(factory=set)
     families: set[tuple[str, int]] = field(factory=set)
     topups: set[str] = field(factory=set)
     auto: bool = False
-    runs: dict[str, tuple[int, int]] = field(factory=dict)
-    storages: dict[str, tuple[int, int]] = field(factory=dict)
+    runs: dict[str, Times] = field(factory=dict)
+    storages: dict[str, Times] = field(factory=dict)
     newest: set[tuple[str, int, int]] = field(factory=set)
     lives: int = 0
     extended: dict[str, int] = field(factory=dict)
-
-    def tail(self, account: Account) -> bool:
-        """Whether :attr:`OrgState.tail` is wanted: where commands of so many keys may make
-        the cells lack too much, and with ``sums``."""
-        return to_be_summed(account, len(self.keys)) or bool(self.sums)
-
-    def plain(self, account: Account) -> bool:
-        """Whether nothing lapses, is owed, or was used before the plan, and nothing is wanted
-        of charges, all holds, sums, windows, families, runs, workspaces, top-ups or extensions:
-        so it is with most commands."""
-        due = account.next_lapse is not None and account.next_lapse <= self.until
-        late = self.times is not None and self.times[0] < account.plan_since
-        return not (
-            due
-            or late
-            or account.debt
-            or self.charges
-            or self.all_holds
-            or self.sums
-            or self.windows
-            or self.families
-            or self.runs
-            or self.storages
-            or self.topups
-            or self.auto
-            or self.extended
-        )
-
-    def counted(self, state: OrgState) -> Iterator[tuple[str, str | None, tuple[int, int]]]:
-        """``(resource, item, span)``: of which resources the counters are wanted, and of which
-        times, and the item with them, once the charges, runs and workspaces are loaded."""
-        for resource, span in self.counters.items():
-            yield resource, None, span
-        for subject in state.subjects.values():
-            used = subject.usage
-            if used is not None:
-                yield used.resource, used.item, (used.occurred_at, used.occurred_at)
-        yield from self.spans(state.runs, state.storages)
-
-    def dated(self, state: OrgState) -> tuple[int, int] | None:
-        """The earliest and latest of the times whose plans and spending are wanted, once the
-        charges, runs and workspaces are loaded."""
-        if not (state.subjects or self.runs or self.storages):
-            return self.times
-        times = list(self.times or ())
-        times += [each.usage.occurred_at for each in state.subjects.values() if each.usage]
-        for _, _, span in self.spans(state.runs, state.storages):
-            times += span
-        return (min(times), max(times)) if times else None
-
-    def spans(
-        self, runs: Mapping[str, Run], storages: Mapping[str, Storage]
-    ) -> Iterator[tuple[str, str, tuple[int, int]]]:
-        """``(resource, item, span)`` of the wanted runs and workspaces that a store found:
-        from where they are posted to, to the last time asked about, charged, or of their end, and
-        of an open run as far as it may be funded."""
-        for name, (first, last) in self.runs.items():
-            run = runs.get(name)
-            if run is not None:
-                begin = min(max(first, run.started_at), run.settled_to)
-                ends = [last, run.settled_to, run.ended_at or 0, *(tab.last for tab in run.tabs)]
-                if run.open:
-                    ends.append(max(run.until, max(last, run.settled_to) + run.ahead))
-                yield run.resource, run.item, (begin, max(ends))
-        for name, (first, last) in self.storages.items():
-            known = storages.get(name)
-            if known is not None:
-                span = (min(first, known.billed_to), max(last, known.billed_to))
-                yield known.resource, known.item, span
-            else:
-                yield f"storage:{name}", f"storage:{name}", (first, last)
 
 
 @define
 class OrgState:
     """What a store loaded for one org.  Everything here is the caller's to change.
 
+    Beside what is wanted by name there is what is required then: :mod:`billing_core.ports.required`
+    says what that is, and :class:`StoreConformance` proves that it is there.
+
     ``account``: None for an unknown org; then the rest is empty.
-    ``lots``: those with a remainder, in any order, and those that paid a wanted charge.
-    ``holds``: the wanted ones, and those open that expire at ``Wanted.until`` or before
-    (all open ones if ``all_holds``).
-    ``next_hold``: the earliest expiry of an open hold beyond ``until``; a store that
-    found nothing due by ``account.next_lapse`` may answer that instead.
-    ``counters``: for each wanted resource, those of the periods that any time in its
-    span may fall in; for each loaded hold, those that it is counted in.
-    ``items``: the wanted ones.  For a wanted charge: also the counter, as above, and the
-    item, of its usage.
+    ``lots``: those with a remainder, in any order, and the payers of wanted charges.
+    ``holds``: the wanted ones, and those open that expire until then.
+    ``next_hold``: the earliest expiry of an open hold beyond that; a store that found nothing due
+    by ``account.next_lapse`` may answer that instead.
+    ``counters``: by resource and start of the period, those of the periods that any required time
+    may fall in, and those in which a loaded hold is counted.
+    ``items``: the required ones that have begun.
+    ``members``: of the wanted ones the numbers, by name.
     ``entries``: by key, those on record for the wanted keys.  ``subjects``: by sequence
     number, those of the wanted charges.  ``charges``: by number, the stories of these,
-    where kept.
+    where kept, and those of loaded runs' and workspaces' tabs.
     ``debts``: the oldest charges with something unpaid, oldest first, at most
     ``Wanted.debts``, and among them those that are in ``charges`` as the same objects.
     ``all_debts``: whether that is all of them.
 
-    ``subscriptions``: in order, those that held at any time from the earliest of
-    ``Wanted.times``, or of a wanted charge's usage, where the account has ever had a plan.
-    Where ``account.limited_since`` is set: ``limits``, by subject and grain, those of the
-    org's own for it, for each member and project, and for those wanted; and ``spends``, by
-    subject, grain and start, those of the org and of every member and project that is
-    wanted or of a loaded hold or wanted charge: what is ``held``, and the days and periods
-    in which any of ``Wanted.times`` or a wanted charge's usage falls.  With ``windows``, all
-    of the org's limits, and everybody's spends in these.
+    ``subscriptions``: in order, those that held at any time from the one on from which they are
+    required.
+    ``limits``: by subject and grain, the org's own of those whose limits are required, where the
+    account has ``limited_since``; and ``spends``, by subject, grain and start, what they have spent
+    in the windows of required times, and what is ``held``.  With ``windows``, all limits, and
+    everybody's spends in these.
     ``windows``: the wanted ones.  ``sums``: the amounts of the wanted rollup cells, added up,
     as they are kept.
     ``families``: for each that is wanted the counters as they are kept, by resource; an empty
     list where there are none.
-    ``tail``: where :meth:`Wanted.tail`, the usage of the entries after ``account.summed``,
-    which the kept cells lack, by number; else None.
+    ``tail``: where required, the usage of the entries after ``account.summed``, which the kept
+    cells lack, by number; else None.
 
-    ``runs``, ``storages``: the wanted ones, and in ``charges`` the stories of their tabs; for
-    each span of :meth:`Wanted.spans` also the counters and the item, and its times count as
-    ``Wanted.times``.  A run counts as a hold whose member and project are wanted.
-    ``sizes``: by workspace and time, those of a wanted workspace from the last at or before
-    its span's start to the first after its end.
+    ``runs``, ``storages``: the wanted ones.
+    ``sizes``: by workspace and time, from the last at or before a required time to the first after.
 
     ``topups``: the wanted ones.  ``auto``: where wanted, and where the org has one.
 
@@ -209,7 +128,7 @@ class OrgState:
     settlements, deducts and what was priced later.
 
     What is not here is new only where it was looked for.  A store says where it has looked:
-    ``covered``: by resource, the spans of time whose ``counters`` are loaded.  ``sought``: the
+    ``covered``: by resource, the times whose ``counters`` are loaded.  ``sought``: the
     ``items`` that are, if there are any.  ``times``: from the earliest to the latest of those
     whose ``subscriptions`` and ``spends`` are.
     """
@@ -239,18 +158,9 @@ class OrgState:
     topups: dict[str, TopUp] = field(init=False, factory=dict)
     auto: AutoTopUp | None = field(init=False, default=None)
     newest: dict[tuple[str, int], list[int]] = field(init=False, factory=dict)
-    covered: dict[str, list[tuple[int, int]]] = field(init=False, factory=dict)
+    covered: dict[str, list[Times]] = field(init=False, factory=dict)
     sought: set[tuple[str, str]] = field(init=False, factory=set)
-    times: tuple[int, int] | None = field(init=False, default=None)
-
-    def cover(self, resource: str, span: tuple[int, int]) -> None:
-        """The counters of a span of time are loaded."""
-        self.covered.setdefault(resource, []).append(span)
-
-    def covers(self, resource: str, period: Window) -> bool:
-        """Whether the counter of a period would be here, if there were one."""
-        spans = self.covered.get(resource, ())
-        return any(first < period.end and period.start <= last for first, last in spans)
+    times: Times | None = field(init=False, default=None)
 
 
 Loaded = dict[str, OrgState]

@@ -7,6 +7,7 @@ Amounts are nanos, times microseconds since 1970, quantities unbounded integers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from json import loads
 from typing import Literal, NamedTuple
 
@@ -28,6 +29,7 @@ __all__ = [
     "Spend",
     "Subscription",
     "Transfer",
+    "subjects",
 ]
 
 
@@ -327,6 +329,15 @@ class LimitSet(NamedTuple):
     amount: int | None
     alerts: tuple[int, ...]
     blocks: bool
+
+
+def subjects(member: int, project: str | None) -> Iterator[str]:
+    """In whose windows a charge counts."""
+    yield "org"
+    if member:
+        yield f"member:{member}"
+    if project is not None:
+        yield f"project:{project}"
 
 
 @define

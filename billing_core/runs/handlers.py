@@ -39,7 +39,7 @@ from billing_core.commands.runs import (
 from billing_core.errors import Conflict, InvalidCommand, NotFound
 from billing_core.ledger.debts import repay
 from billing_core.ledger.inputs import NeedMore
-from billing_core.ledger.ledger import FOREVER, Ledger
+from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Wanted
 from billing_core.records.ledger import Entry, Hold
 from billing_core.records.runs import Run
@@ -47,7 +47,7 @@ from billing_core.records.usage import Item, Line, UsageRecord
 from billing_core.runs.demand import Demand, Measure, measure
 from billing_core.runs.funding import WHOLE, Funding, demand, fund, reserve, unfunded
 from billing_core.runs.states import OPEN, moved
-from billing_core.values.times import DAY, Window, duration, micros, moment
+from billing_core.values.times import DAY, FOREVER, Window, duration, micros, moment
 from billing_core.values.usage import Payer
 
 __all__ = ["OPERATIONS", "demand_of", "end_runs", "unposted"]

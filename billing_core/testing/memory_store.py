@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from attrs import define, evolve, field, fields
 
 from billing_core.errors import StoreError
+from billing_core.ports import required
 from billing_core.ports.due_topups import Due, due_in_rounds
 from billing_core.ports.state import (
     LEVEL,
@@ -40,7 +41,6 @@ from billing_core.records.runs import Run
 from billing_core.records.storage import Size, Storage
 from billing_core.records.topups import AutoTopUp, TopUp
 from billing_core.records.usage import Cell, CellKey, Counter, Item, UsageRecord
-from billing_core.values.times import Window, starts
 
 __all__ = ["MemoryStore"]
 
@@ -108,30 +108,23 @@ class MemoryStore:
             return OrgState()
         state = OrgState(account=org.account)
         open_holds = [hold for hold in org.holds.values() if hold.state == "open"]
-        due = [h for h in open_holds if want.all_holds or h.expires_at <= want.until]
+        until = required.holds_until(want, org.account)
+        due = [] if until is None else [hold for hold in open_holds if hold.expires_at <= until]
         state.holds = {hold.key: hold for hold in due}
         state.holds |= {key: org.holds[key] for key in want.holds if key in org.holds}
         later = [hold.expires_at for hold in open_holds if hold.key not in state.holds]
         state.next_hold = min(later, default=None)
         state.lots = {lot.lot: lot for lot in org.lots.values() if lot.remainder}
-        for number in want.charges:
-            if 0 < number <= len(org.entries):
-                state.subjects[number] = org.entries[number - 1]
-                self._load_payers(org, state, number)
-        self._load_time(org, state, want)
-        state.sought = set(want.items)
-        for resource, item, (first, last) in want.counted(state):
-            if item is not None:
-                state.sought.add((item, resource))
-            state.cover(resource, (first, last))
+        if want.charges or want.runs or want.storages:
+            self._load_charged(org, state, want)
+        state.covered, state.sought, state.times = required.reach(want, state)
+        for resource, spans in state.covered.items():
             begins = sorted(start for known, start in org.counters if known == resource)
-            begin = max(0, bisect_right(begins, first) - 1)
-            for start in begins[begin : bisect_right(begins, last)]:
-                state.counters[resource, start] = org.counters[resource, start]
-        for hold in state.holds.values():
-            for start, _, _ in hold.counted:
-                key = (hold.resource or "", start)
-                state.counters[key] = org.counters[key]
+            for first, last in spans:
+                for start in begins[_last_by(begins, first) : bisect_right(begins, last)]:
+                    state.counters[resource, start] = org.counters[resource, start]
+        state.counters |= {key: org.counters[key] for key in required.held_in(state)}
+        state.items = {key: org.items[key] for key in state.sought if key in org.items}
         state.families = {
             (prefix, start): [
                 counter
@@ -140,11 +133,9 @@ class MemoryStore:
             ]
             for prefix, start in want.families
         }
-        state.items = {key: org.items[key] for key in state.sought if key in org.items}
         state.members = {name: org.members[name] for name in want.members if name in org.members}
         state.entries = {key: org.by_key[key] for key in want.keys if key in org.by_key}
-        owing = [org.charges[number] for number in sorted(org.charges)]
-        owing = [charge for charge in owing if charge.unpaid]
+        owing = [charge for _, charge in sorted(org.charges.items()) if charge.unpaid]
         state.debts = owing[: want.debts]
         state.all_debts = len(owing) <= want.debts
         self._load_terms(org, state, want)
@@ -154,7 +145,7 @@ class MemoryStore:
                 for key, cell in org.cells.items()
                 if (key.grain, key.start) == (grain, start) and member in (None, key.member)
             )
-        if want.tail(org.account):
+        if required.tail(want, org.account):
             state.tail = _tail(org)
         for resource, start, end in want.newest:
             state.newest[resource, start] = _newest(org, resource, start, end)
@@ -162,67 +153,52 @@ class MemoryStore:
         state.auto = org.auto if want.auto else None
         return deepcopy(state)
 
-    def _load_time(self, org: _Org, state: OrgState, want: Wanted) -> None:
-        """The wanted runs and workspaces."""
-        state.runs = {name: org.runs[name] for name in want.runs if name in org.runs}
-        found = {name: org.storages[name] for name in want.storages if name in org.storages}
-        state.storages = found
-        owners: list[Run | Storage] = [*state.runs.values(), *found.values()]
-        numbers = [tab.charge for owner in owners for tab in owner.tabs]
-        state.charges |= {number: org.charges[number] for number in numbers}
-        for resource, _, span in want.spans(state.runs, found):
-            name = resource.removeprefix("storage:")
-            if name in found:
-                begins = sorted(at for known, at in org.sizes if known == name)
-                begin = max(0, bisect_right(begins, span[0]) - 1)
-                for at in begins[begin : bisect_right(begins, span[1]) + 1]:
-                    state.sizes[name, at] = org.sizes[name, at].size
+    def _load_charged(self, org: _Org, state: OrgState, want: Wanted) -> None:
+        """The wanted charges, runs and workspaces, and what became of them."""
+        for number in want.charges:
+            if 0 < number <= len(org.entries):
+                state.subjects[number] = org.entries[number - 1]
+                if number in org.charges:
+                    state.charges[number] = org.charges[number]
+        for name in want.runs.keys() & org.runs.keys():
+            state.runs[name] = org.runs[name]
+        for name in want.storages.keys() & org.storages.keys():
+            state.storages[name] = org.storages[name]
+        state.charges |= {number: org.charges[number] for number in required.stories(state)}
+        state.lots |= {lot: org.lots[lot] for lot in required.payers(state)}
+        for workspace, first, last in required.sizes(want, state):
+            begins = sorted(at for known, at in org.sizes if known == workspace)
+            for at in begins[_last_by(begins, first) : bisect_right(begins, last) + 1]:
+                state.sizes[workspace, at] = org.sizes[workspace, at].size
 
     def _load_terms(self, org: _Org, state: OrgState, want: Wanted) -> None:
         """The plans that the org had, its limits, and what counts towards them."""
         account = org.account
         state.windows = set(want.windows)
-        used = [subject.usage for subject in state.subjects.values() if subject.usage is not None]
-        times = state.times = want.dated(state)
-        if times is not None and times[0] < account.plan_since:
-            then = [each for each in org.subscriptions.values() if each.since <= times[0]]
-            later = [each for each in org.subscriptions.values() if each.since > times[0]]
+        since = required.plans_from(account, state.times)
+        if since is not None:
+            then = [each for each in org.subscriptions.values() if each.since <= since]
+            later = [each for each in org.subscriptions.values() if each.since > since]
             state.subscriptions = then[-1:] + later
         if account.limited_since is None:
             return
-        owners: list[UsageRecord | Hold | Run] = [*used, *state.holds.values()]
-        owners += state.runs.values()
-        subjects = {"org"} | {f"member:{number}" for number in state.members.values()}
-        subjects |= {f"project:{name}" for name in want.projects}
-        subjects |= {f"member:{each.member}" for each in owners if each.member}
-        subjects |= {f"project:{each.project}" for each in owners if each.project is not None}
+        whose = required.limited(want, state)
         state.limits = {
             key: limit
             for key, limit in org.limits.items()
-            if want.windows or key[0] in subjects | {"member:*", "project:*"}
+            if want.windows or key[0] in whose | required.EACH
         }
-        spans = {"held": Window(0, 0)}
-        if times is not None:
-            for grain in ("day", "period"):
-                spans[grain] = starts(account.anchor, grain, *times)
+        spans = required.windows(account.anchor, state.times)
         state.spends = {
             key: spend
             for key, spend in org.spends.items()
             if key[1:] in want.windows
             or (
-                key[0] in subjects
+                key[0] in whose
                 and key[1] in spans
                 and spans[key[1]][0] <= key[2] <= spans[key[1]][1]
             )
         }
-
-    def _load_payers(self, org: _Org, state: OrgState, number: int) -> None:
-        names = {transfer.debit for transfer in org.entries[number - 1].transfers}
-        payers = {int(name[4:]) for name in names if name.startswith("lot:")}
-        if number in org.charges:
-            state.charges[number] = org.charges[number]
-            payers |= {lot for lot, _ in org.charges[number].payments}
-        state.lots |= {lot: org.lots[lot] for lot in payers}
 
     def _commit(self, name: str, changes: Changes) -> None:
         org = self._orgs.get(name)
@@ -507,6 +483,11 @@ class MemoryStore:
                 return False
             self._orgs[org] = evolve(known, delivered=max(known.delivered, (seq, n)))
             return True
+
+
+def _last_by(times: Sequence[int], time: int) -> int:
+    """Where in sorted times the last is that is not after a time; 0 where there is none."""
+    return max(0, bisect_right(times, time) - 1)
 
 
 def _newest(org: _Org, resource: str, start: int, end: int) -> list[int]:

@@ -15,6 +15,7 @@ from billing_core.errors import InvalidCommand
 
 __all__ = [
     "DAY",
+    "FOREVER",
     "HOUR",
     "PeriodName",
     "Window",
@@ -29,6 +30,7 @@ __all__ = [
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
+FOREVER = 2**63 - 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

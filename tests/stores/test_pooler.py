@@ -19,7 +19,7 @@ from postgres_servers import QUICK, DisposableStore, Server
 from billing_adapters.postgres import PostgresStore
 from billing_adapters.postgres.wire import Line, Query, Row
 from billing_core import AsyncBilling, Billing, StoreError, Usage, usd
-from billing_core.ports import state as ports
+from billing_core.ports import required
 
 DIME = usd("0.10")
 DAY = timedelta(days=1)
@@ -252,7 +252,7 @@ def test_what_a_pooler_costs_is_statements_in_the_same_exchanges(
         return sent.copy()
 
     monkeypatch.setattr(Line, "_run", counting)
-    monkeypatch.setattr(ports, "TAIL", 100)
+    monkeypatch.setattr(required, "TAIL", 100)
     # A deduct from memory; then a snapshot, its end, and a page of history.
     assert counted(Billing(direct), "straight") == [5, 3, 1, 1]
     assert counted(Billing(store), "pooled") == [6, 4, 1, 4]

@@ -56,7 +56,7 @@ from billing_core import (
 )
 from billing_core.commands.topups import Lapse
 from billing_core.ledger.hash_chain import chained
-from billing_core.ports import state as ports
+from billing_core.ports import required
 from billing_core.testing import SettableClock
 
 DIME = usd("0.10")
@@ -761,7 +761,7 @@ def test_a_table_of_more_than_a_page_is_verified_whole(store: DisposableStore) -
 def test_a_limited_org_costs_no_round_trip_where_it_is_remembered(
     store: DisposableStore, exchanges: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ports, "TAIL", 100)
+    monkeypatch.setattr(required, "TAIL", 100)
     billing = limited(store)
     for key in ("new", "warm"):  # nothing is known of a new member's holds
         spend(billing, key)
@@ -822,7 +822,7 @@ def test_a_column_of_another_type_is_met_once(store: DisposableStore) -> None:
 def test_an_org_without_plan_or_limit_is_asked_about_none(
     store: DisposableStore, exchanges: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ports, "TAIL", 100)
+    monkeypatch.setattr(required, "TAIL", 100)
     billing = funded(store)
     store._known.distrust(["acme"])
     exchanges.clear()

@@ -39,6 +39,7 @@ from faults.packages import IN_PACKAGES
 from faults.payments import PAYMENTS
 from faults.prices import IN_PRICES
 from faults.providers import IN_PROVIDERS
+from faults.required import IN_REQUIRED
 from faults.runs import RUNS
 from faults.runs_long_ago import IN_RUNS_LONG_AGO
 from faults.secrets import IN_SECRETS
@@ -714,16 +715,23 @@ FAULTS = [
     ),
     fault(
         "a limit counts only what stands in the cells",
-        "ports/state",
-        "return to_be_summed(account, len(self.keys)) or bool(self.sums)",
-        "return to_be_summed(account, len(self.keys))",
+        "ports/required",
+        "    if want.sums:\n        return True\n",
+        "",
         PLANS + "what_was_spent_before_a_limit_was_set_counts",
     ),
     fault(
         "an engine never finds out that the cells lack much",
-        "ports/state",
-        "return account.seq + more - account.summed >= TAIL",
-        "return more >= TAIL",
+        "ports/required",
+        "return account.seq + len(want.keys) - account.summed >= TAIL",
+        "return len(want.keys) >= TAIL",
+        TAIL + "a_lone_command_writes_them_once_in_so_many[memory-5]",
+    ),
+    fault(
+        "an engine that knows what the cells lack never adds it to them",
+        "ports/required",
+        "return account.seq - account.summed >= TAIL",
+        "return account.seq >= TAIL + account.seq",
         TAIL + "a_lone_command_writes_them_once_in_so_many[memory-5]",
     ),
     sqlite_fault(
@@ -884,22 +892,22 @@ FAULTS = [
     ),
     fault(
         "decide from memory what has lapsed",
-        "ports/state",
-        "            due\n            or late\n",
-        "            late\n",
+        "ports/required",
+        "(account.next_lapse is not None and account.next_lapse <= want.until)",
+        "False",
         "sqlite.py::test_what_has_lapsed_is_not_decided_from_memory",
     ),
     fault(
         "decide from memory by the plan that was not yet in force",
-        "ports/state",
-        "            due\n            or late\n",
-        "            due\n",
+        "ports/required",
+        "(account.plan_since and want.times and want.times[0] < account.plan_since)",
+        "False",
         "postgres.py::test_what_was_used_under_an_earlier_plan_is_not_decided_from_memory",
     ),
     fault(
         "decide from memory what is owed",
-        "ports/state",
-        "            or account.debt\n",
+        "ports/required",
+        "        or account.debt\n",
         "",
         "sqlite.py::test_what_is_owed_is_not_decided_from_memory",
     ),
@@ -913,8 +921,8 @@ FAULTS = [
     sqlite_fault(
         "let a decision change a hold that is remembered",
         "loader",
-        "            return None\n        state.holds[key] = hold.copy()",
-        "            return None\n        state.holds[key] = hold",
+        "known.holds[org, key].copy()",
+        "known.holds[org, key]",
         "sqlite.py::test_a_refused_settlement_leaves_its_hold_as_it_is_known",
     ),
     sqlite_fault(
@@ -1144,6 +1152,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_ANNOUNCED),
     *(Fault(*each) for each in IN_AUDIT),
     *(Fault(*each) for each in IN_PROVIDERS),
+    *(Fault(*each) for each in IN_REQUIRED),
     *(Fault(*each) for each in IN_UNNAMED),
     *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),

@@ -19,7 +19,8 @@ from typing import Any
 from attrs import define, field, fields
 
 from billing_adapters.postgres.codecs import Standing
-from billing_adapters.postgres.loader import Found, Hint, concerned, spanned
+from billing_adapters.postgres.loader import Found, Hint
+from billing_core.ports import required
 from billing_core.ports.state import Changes, Loaded, OrgState, Wanted
 from billing_core.records.ledger import Account, Hold, LimitSet, Lot, Spend
 from billing_core.records.usage import CellKey, Counter, Item, UsageRecord
@@ -167,11 +168,11 @@ def _bounded(rows: dict[Any, Any], most: int) -> None:
 
 def _checked_out(known: _Org, want: Wanted) -> OrgState | None:
     account = known.account
-    if not want.plain(account):
+    if not required.plain(want, account):
         return None
     state = OrgState(_account(account))
-    state.times, state.sought = want.times, set(want.items)
-    if want.tail(account):
+    state.covered, state.sought, state.times = required.reach(want, state)
+    if required.tail(want, account):
         if known.tail is None:
             return None
         state.tail = list(known.tail)
@@ -181,14 +182,10 @@ def _checked_out(known: _Org, want: Wanted) -> OrgState | None:
             since, counters = known.counters[resource]
             if first < since:
                 return None
-            state.cover(resource, (first, last))
             for start in _spanned(counters, first, last):
                 state.counters[resource, start] = counters[start].copy()
-        for hold in state.holds.values():
-            for start, _, _ in hold.counted:
-                key = hold.resource or "", start
-                if key not in state.counters:
-                    state.counters[key] = known.counters[key[0]][1][start].copy()
+        for resource, start in required.held_in(state):
+            state.counters[resource, start] = known.counters[resource][1][start].copy()
         if account.limited_since is not None:
             _copy_terms(known, want, state)
     except KeyError:
@@ -215,8 +212,8 @@ def _copy_named(known: _Org, want: Wanted, state: OrgState) -> None:
 
 def _copy_terms(known: _Org, want: Wanted, state: OrgState) -> None:
     """Limits and what counts towards them; raises KeyError where not all is known."""
-    who = concerned(state, want)
-    for subject in who | {"member:*", "project:*"}:
+    who = required.limited(want, state)
+    for subject in who | required.EACH:
         for grain, limit in known.limits[subject].items():
             state.limits[subject, grain] = limit
     first, last = want.times or (0, 0)
@@ -230,7 +227,8 @@ def _copy_terms(known: _Org, want: Wanted, state: OrgState) -> None:
 
 def _windows(anchor: int, want: Wanted, who: Iterable[str]) -> list[tuple[str, str, int]]:
     """What counts towards limits at the times wanted: of windows, the first and the last."""
-    spans = [spanned(anchor, times) for times in ((), *((time,) for time in want.times or ()))]
+    spans = [required.windows(anchor, None)]
+    spans += [required.windows(anchor, (time, time)) for time in want.times or ()]
     starts = {(grain, span.start) for each in spans for grain, span in each.items()}
     return [(subject, grain, start) for subject in who for grain, start in starts]
 
@@ -268,8 +266,8 @@ def _add(known: _Org, found: Found, want: Wanted) -> None:
         kept = {counter.start: counter.copy() for counter in counters}
         known.counters[resource] = since, kept
     if state.account is not None and state.account.limited_since is not None:
-        who = concerned(state, want)
-        for subject in who | {"member:*", "project:*"}:
+        who = required.limited(want, state)
+        for subject in who | required.EACH:
             known.limits[subject] = {}
         for window in _windows(state.account.anchor, want, who):
             known.spends[window] = None

@@ -16,17 +16,14 @@ from billing_adapters.postgres.codecs import maybe, string, whole
 from billing_adapters.postgres.lookups import Lookup, Lookups
 from billing_adapters.postgres.statements import Value, joined, text
 from billing_adapters.postgres.wire import Query, Row
-from billing_core.charging.limits import subjects
+from billing_core.ports import required
 from billing_core.ports.state import LOOK_BACK, Loaded, OrgState, Wanted
-from billing_core.records.runs import Run
-from billing_core.records.storage import Storage
-from billing_core.records.usage import Counter, UsageRecord
+from billing_core.records.usage import Counter
 from billing_core.values.patterns import END
-from billing_core.values.times import Window, starts
+from billing_core.values.times import Window
 
-__all__ = ["Found", "Hint", "Loader", "concerned", "spanned"]
+__all__ = ["Found", "Hint", "Loader"]
 
-FOREVER = 2**63 - 1
 Send = Callable[[Sequence[Query]], list[list[Row]]]
 
 
@@ -49,27 +46,6 @@ class Hint(NamedTuple):
 
     anchor: int
     members: Mapping[str, int]
-
-
-def concerned(state: OrgState, want: Wanted) -> set[str]:
-    """Whose limits, and what counts towards them, a decision on the state may need."""
-    found = {"org"} | {f"member:{number}" for number in state.members.values()}
-    found |= {f"project:{name}" for name in want.projects}
-    for hold in state.holds.values():
-        found |= {*subjects(hold.member, hold.project)}
-    for run in state.runs.values():
-        found |= {*subjects(run.member, run.project)}
-    for used in _used(state):
-        found |= {*subjects(used.member, used.project)}
-    return found
-
-
-def spanned(anchor: int, times: Sequence[int]) -> dict[str, Window]:
-    """By grain, in which starts what is spent at these times counts."""
-    spans = {"held": Window(0, 0)}
-    for grain in ("day", "period") if times else ():
-        spans[grain] = starts(anchor, grain, min(times), max(times))
-    return spans
 
 
 class Loader:
@@ -186,10 +162,6 @@ class _Plan:
         for lookup, ids, take in by_id:
             named = [(org, [(each,) for each in ids(want)]) for org, want in wants.items()]
             asked += self._ask(lookup, named, take)
-        for org, want in wants.items():
-            self._found[org].state.sought |= want.items
-            for resource, span in want.counters.items():
-                self._found[org].state.cover(resource, span)
         starts_ = [(org, _starts(want)) for org, want in wants.items()]
         asked += self._ask(lookups.counters, starts_, self._counter)
         asked += self._ask(
@@ -299,22 +271,24 @@ class _Plan:
 
     def second(self) -> list[_Asked]:
         lookups = self._lookups
+        for org, state, _ in self._known():
+            for number in state.subjects:
+                if (org, number) in self._stories:
+                    state.charges[number] = self._stories[org, number]
         asked = self._over_time()
         for org, state, want in self._known():
             account = state.account
             assert account is not None
-            for number in state.subjects:
-                if (org, number) in self._stories:
-                    state.charges[number] = self._stories[org, number]
             state.next_hold = account.next_lapse
-            due = account.next_lapse is not None and account.next_lapse <= want.until
-            if due or want.all_holds:
+            until = required.holds_until(want, account)
+            if until is not None:
                 state.next_hold = None
-                until = text(FOREVER if want.all_holds else want.until)
-                asked.append((Query(lookups.due, [text(org), until]), self._hold))
+                asked.append((Query(lookups.due, [text(org), text(until)]), self._hold))
                 loaded_ = joined(sorted(state.holds))
-                asked.append((Query(lookups.next, [text(org), until, loaded_]), self._next_hold))
-            if want.tail(account):
+                asked.append(
+                    (Query(lookups.next, [text(org), text(until), loaded_]), self._next_hold)
+                )
+            if required.tail(want, account):
                 state.tail = []
                 span = [text(org), text(account.summed), text(account.seq)]
                 if account.summed < account.seq:
@@ -327,32 +301,25 @@ class _Plan:
             if account.debt:
                 limit = text(want.debts + 1)
                 asked.append((Query(lookups.debts, [text(org), limit]), self._debt))
-            state.times = want.dated(state)
-            first = account.plan_since if state.times is None else state.times[0]
-            if first < account.plan_since:
+            state.covered, state.sought, state.times = required.reach(want, state)
+            first = required.plans_from(account, state.times)
+            if first is not None:
                 since = Query(lookups.subscribed, [text(org), text(first)])
                 asked.append((since, self._subscription))
         known = self._moved()
-        asked += self._ask(
-            lookups.spent, ((org, _payers(state)) for org, state, _ in known), self._lot
-        )
-        asked += self._ask(
-            lookups.counters,
-            ((org, self._spans(org, state, want)) for org, state, want in known),
-            self._spanned_counter,
-        )
-        asked += self._ask(
-            lookups.items,
-            ((org, _run_items(state, want)) for org, state, want in known),
-            self._item,
-        )
+        payers = ((org, [(lot,) for lot in required.payers(state)]) for org, state, _ in known)
+        asked += self._ask(lookups.spent, payers, self._lot)
+        spans = ((org, self._spans(org, state, want)) for org, state, want in known)
+        asked += self._ask(lookups.counters, spans, self._spanned_counter)
+        items = ((org, state.sought - want.items) for org, state, want in known)
+        asked += self._ask(lookups.items, items, self._item)
         return [*asked, *self._owned()]
 
     def _over_time(self) -> list[_Asked]:
         """The stories of runs and of storage, and the sizes of this."""
         lookups, known = self._lookups, self._moved()
-        tabs = ((org, _tabs(state)) for org, state, _ in known)
-        sizes = ((org, _sized(state, want)) for org, state, want in known)
+        tabs = ((org, [(tab,) for tab in required.stories(state)]) for org, state, _ in known)
+        sizes = ((org, required.sizes(want, state)) for org, state, want in known)
         return [
             *self._ask(lookups.charges, tabs, self._own_story),
             *self._ask(lookups.sizes, sizes, self._size),
@@ -375,8 +342,8 @@ class _Plan:
         for org, state, want in self._known():
             account = state.account
             if account is not None and account.limited_since is not None:
-                spans = spanned(account.anchor, want.dated(state) or ())
-                limited.append((org, concerned(state, want), spans))
+                spans = required.windows(account.anchor, state.times)
+                limited.append((org, required.limited(want, state), spans))
         return [*self._counts(), *self._terms(limited)]
 
     def _terms(self, limited: Iterable[tuple[str, set[str], dict[str, Window]]]) -> list[_Asked]:
@@ -388,7 +355,7 @@ class _Plan:
             asked = self._limited.setdefault(org, set())
             before = self._spanned.get(org, spans)
             self._spanned[org] = spans
-            new = who | {"member:*", "project:*"}
+            new = who | required.EACH
             limits.append((org, [(subject,) for subject in new - asked]))
             # Charges that are wanted widen the spans.
             late = who if before != spans else who - asked
@@ -403,7 +370,7 @@ class _Plan:
 
     def _counts(self) -> list[_Asked]:
         """The counters that loaded holds are counted in."""
-        uncounted = [(org, _uncounted(state)) for org, state, _ in self._known() if state.holds]
+        uncounted = [(org, required.held_in(state)) for org, state, _ in self._known()]
         return self._ask(self._lookups.counted, uncounted, self._counted_counter)
 
     def _next_hold(self, row: Row) -> None:
@@ -416,11 +383,12 @@ class _Plan:
 
     def _spans(self, org: str, state: OrgState, want: Wanted) -> set[tuple[str, int]]:
         """From when on the counters of wanted charges, runs and storage are asked for."""
-        spans = [(each.resource, (each.occurred_at, each.occurred_at)) for each in _used(state)]
-        over_time = want.spans(state.runs, state.storages)
-        spans += [(resource, span) for resource, _, span in over_time]
-        for resource, span in spans:
-            state.cover(resource, span)
+        spans = [
+            (resource, span)
+            for resource, found in state.covered.items()
+            for span in found
+            if span != want.counters.get(resource)
+        ]
         for resource, (_, last) in spans:
             self._lasts[org, resource] = max(last, self._lasts.get((org, resource), last))
         return {(resource, first) for resource, (first, _) in spans}
@@ -456,51 +424,8 @@ def _starts(want: Wanted) -> list[tuple[str, int]]:
     return [(resource, first) for resource, (first, _) in want.counters.items()]
 
 
-def _payers(state: OrgState) -> set[tuple[int]]:
-    """The lots that paid the wanted charges, where nothing is left of them."""
-    payers: set[int] = set()
-    for subject in state.subjects.values():
-        payers |= {int(t.debit[4:]) for t in subject.transfers if t.debit.startswith("lot:")}
-    for story in state.charges.values():
-        payers |= {lot for lot, _ in story.payments}
-    return {(lot,) for lot in payers - state.lots.keys()}
-
-
-def _used(state: OrgState) -> list[UsageRecord]:
-    """The usage of the wanted charges."""
-    return [each.usage for each in state.subjects.values() if each.usage is not None]
-
-
 def _hinted(hint: Hint, want: Wanted) -> tuple[set[str], dict[str, Window]]:
     """What will be asked for of a limited org, as far as that is known beforehand."""
     expected = OrgState()
     expected.members.update(hint.members)
-    return concerned(expected, want), spanned(hint.anchor, want.times or ())
-
-
-def _run_items(state: OrgState, want: Wanted) -> set[tuple[str, str]]:
-    items = {(item, resource) for resource, item, _ in want.counted(state) if item is not None}
-    state.sought |= items
-    return items - state.items.keys()
-
-
-def _tabs(state: OrgState) -> set[tuple[int]]:
-    """The stories of runs and of storage, but for those that are wanted as charges."""
-    owners: list[Run | Storage] = [*state.runs.values(), *state.storages.values()]
-    charges = {tab.charge for owner in owners for tab in owner.tabs}
-    return {(charge,) for charge in charges - state.subjects.keys()}
-
-
-def _sized(state: OrgState, want: Wanted) -> list[tuple[str, int, int]]:
-    """The spans of the wanted workspaces."""
-    spans = want.spans({}, state.storages)
-    return [(resource.removeprefix("storage:"), *span) for resource, _, span in spans]
-
-
-def _uncounted(state: OrgState) -> set[tuple[str, int]]:
-    counted = {
-        (hold.resource or "", start)
-        for hold in state.holds.values()
-        for start, _, _ in hold.counted
-    }
-    return counted - state.counters.keys()
+    return required.limited(want, expected), required.windows(hint.anchor, want.times)

@@ -9,14 +9,12 @@ from typing import Any
 from billing_adapters.columns import ACCOUNTS, CHARGES, ENTRIES, LIMITS, LOTS, SPENDS, usage
 from billing_adapters.sqlite import codecs, runs, topups
 from billing_adapters.sqlite.cache import AccountAndLots, Known
+from billing_core.ports import required
 from billing_core.ports.state import LOOK_BACK, NEWEST, OrgState, Wanted
 from billing_core.records import rollups
-from billing_core.records.ledger import Account, Entry, Hold, Subscription
-from billing_core.records.runs import Run
-from billing_core.records.storage import Storage
+from billing_core.records.ledger import Account, Entry, Subscription
 from billing_core.records.usage import Cell, CellKey, Counter, UsageRecord
 from billing_core.values.patterns import END
-from billing_core.values.times import Window, starts
 
 __all__ = [
     "account_and_lots",
@@ -74,7 +72,6 @@ def load(
         return OrgState()
     account, lots = account_and_lots
     state = OrgState(account, lots.copy())
-    next_lapse, debt = account.next_lapse, account.debt
     for row in _by_keys(db, org, list(want.keys)):
         found = codecs.entry(org, row)
         state.entries[found.key] = found
@@ -82,14 +79,15 @@ def load(
         _load_members(db, org, want, state, known)
     if want.runs or want.storages:
         runs.load(db, org, want, state)
-    if want.holds or next_lapse is not None:
-        _load_holds(db, org, want, state, known)
-    if state.runs or state.storages:
-        _load_stories(db, org, state)
-    if want.charges or debt:
+    if want.holds or account.next_lapse is not None:
+        _load_holds(db, org, want, state, account, known)
+    if want.charges or state.runs or state.storages:
         _load_charges(db, org, want, state)
-    if want.counters or want.items or state.holds or state.subjects or want.runs or want.storages:
-        _load_counters(db, org, want, state, known)
+    if account.debt:
+        _load_debts(db, org, want, state)
+    state.covered, state.sought, state.times = required.reach(want, state)
+    if state.covered or state.sought or state.holds:
+        _load_counters(db, org, state, known)
     state.windows = set(want.windows)
     state.families = {
         (prefix, start): [
@@ -100,10 +98,9 @@ def load(
         ]
         for prefix, start in want.families
     }
-    state.times = want.dated(state)
     if account.plan_since or account.limited_since is not None:
         _load_terms(db, org, want, state, account)
-    if want.tail(account):
+    if required.tail(want, account):
         _load_sums(db, org, want, state, known)
     for counter in want.newest:
         state.newest[counter[:2]] = _newest(db, org, counter, account.seq)
@@ -121,53 +118,34 @@ def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
     """What is wanted but for entries, as it is known; None where more is wanted than that.  The
     account and its lots are those that are known: whoever lets a decision change them checks them
     out."""
-    account_and_lots = known.orgs.get(org)
-    if account_and_lots is None or want.items:
+    if want.items:
         return None
-    account, lots = account_and_lots
-    if account.limited_since is not None or not want.plain(account):
-        return None
-    state = OrgState(account, lots.copy())
-    state.next_hold = account.next_lapse
-    state.times = want.times
-    for key in want.holds:
-        hold = known.holds.get((org, key))
-        if hold is None:
+    try:
+        account, lots = known.orgs[org]
+        if account.limited_since is not None or not required.plain(want, account):
             return None
-        state.holds[key] = hold.copy()
-    for name in want.members:
-        number = known.members.get((org, name))
-        if number is None:
-            return None
-        state.members[name] = number
-    if want.tail(account):
-        tail = known.tails.get(org)
-        if tail is None:
-            return None
-        state.tail = list(tail)
-    if not _recall_counters(org, want, known, state):
+        state = OrgState(account, lots.copy())
+        state.next_hold = account.next_lapse
+        state.covered, state.sought, state.times = required.reach(want, state)
+        for key in want.holds:
+            state.holds[key] = known.holds[org, key].copy()
+        for name in want.members:
+            state.members[name] = known.members[org, name]
+        if required.tail(want, account):
+            state.tail = list(known.tails[org])
+        for resource, [(first, _)] in state.covered.items():
+            latest = known.counters[org, resource]
+            if latest.start > first:
+                return None
+            state.counters[resource, latest.start] = latest.copy()
+        for resource, start in required.held_in(state) if state.holds else ():
+            latest = known.counters[org, resource]
+            if latest.start != start:
+                return None
+            state.counters[resource, start] = latest.copy()
+    except KeyError:
         return None
     return state
-
-
-def _recall_counters(org: str, want: Wanted, known: Known, state: OrgState) -> bool:
-    """Those wanted, and those in which the holds are counted; whether all are known."""
-    for resource, span in want.counters.items():
-        latest = known.counters.get((org, resource))
-        if latest is None or latest.start > span[0]:
-            return False
-        state.counters[resource, latest.start] = latest.copy()
-        state.cover(resource, span)
-    for hold in state.holds.values():
-        for start, _, _ in hold.counted:
-            key = hold.resource or "", start
-            if key in state.counters:
-                continue
-            latest = known.counters.get((org, key[0]))
-            if latest is None or latest.start != start:
-                return False
-            state.counters[key] = latest.copy()
-    return True
 
 
 def _by_keys(db: sqlite3.Connection, org: str, keys: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -202,7 +180,7 @@ def _load_members(
 
 
 def _load_holds(
-    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
+    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account, known: Known
 ) -> None:
     for key in want.holds:
         hold = known.holds.get((org, key))
@@ -215,10 +193,9 @@ def _load_holds(
         ).fetchone()
         if row is not None:
             state.holds[key] = codecs.hold(row)
-    next_lapse = None if state.account is None else state.account.next_lapse
-    state.next_hold = next_lapse
-    due = next_lapse is not None and next_lapse <= want.until
-    if due or want.all_holds:
+    state.next_hold = account.next_lapse
+    until = required.holds_until(want, account)
+    if until is not None:
         state.next_hold = None
         # Read in order, up to the first that is neither due nor known.
         for row in db.execute(
@@ -226,7 +203,7 @@ def _load_holds(
             " WHERE org_id = ? AND state = 'open' ORDER BY expires_at",
             (org,),
         ):
-            if want.all_holds or row[2] <= want.until:
+            if row[2] <= until:
                 state.holds.setdefault(row[0], codecs.hold(row))
             elif row[0] not in state.holds:
                 state.next_hold = row[2]
@@ -250,25 +227,19 @@ def _counters(
             return
 
 
-def _load_counters(
-    db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, known: Known
-) -> None:
-    state.sought = set(want.items)
-    for resource, item, span in want.counted(state):
-        if item is not None:
-            state.sought.add((item, resource))
-        state.cover(resource, span)
-        for each in _counters(db, org, resource, span, known):
-            state.counters[resource, each.start] = each
-    for held in state.holds.values():
-        for start, _, _ in held.counted:
-            if (held.resource or "", start) not in state.counters:
-                row = db.execute(
-                    "SELECT resource, start, components FROM counters"
-                    " WHERE org_id = ? AND resource = ? AND start = ?",
-                    (org, held.resource, start),
-                ).fetchone()
-                state.counters[row[0], row[1]] = codecs.counter(row)
+def _load_counters(db: sqlite3.Connection, org: str, state: OrgState, known: Known) -> None:
+    """The counters that are required, and the items."""
+    for resource, spans in state.covered.items():
+        for span in spans:
+            for each in _counters(db, org, resource, span, known):
+                state.counters[resource, each.start] = each
+    for key in required.held_in(state):
+        row = db.execute(
+            "SELECT resource, start, components FROM counters"
+            " WHERE org_id = ? AND resource = ? AND start = ?",
+            (org, *key),
+        ).fetchone()
+        state.counters[key] = codecs.counter(row)
     for name, resource in state.sought:
         row = db.execute(
             "SELECT item, resource, components FROM items"
@@ -282,41 +253,30 @@ def _load_counters(
 _STORY = f"SELECT {CHARGES.selected} FROM charges WHERE org_id = ? AND charge = ?"
 
 
-def _load_stories(db: sqlite3.Connection, org: str, state: OrgState) -> None:
-    """The stories of runs and of storage."""
-    owners: list[Run | Storage] = [*state.runs.values(), *state.storages.values()]
-    for owner in owners:
-        for tab in owner.tabs:
-            for row in db.execute(_STORY, (org, tab.charge)):
-                state.charges[tab.charge] = codecs.charge(row)
-
-
 def _load_charges(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
+    """The wanted charges, the stories of these and of runs and workspaces, and who paid."""
     for number in want.charges:
-        row = db.execute(_BY_NUMBER, (org, number)).fetchone()
-        if row is None:
-            continue
-        subject = state.subjects[number] = codecs.entry(org, row)
-        payers = {t.debit for t in subject.transfers if t.debit.startswith("lot:")}
-        lots = {int(name[4:]) for name in payers}
-        row = db.execute(_STORY, (org, number)).fetchone()
-        if row is not None:
-            story = state.charges[number] = state.charges.get(number) or codecs.charge(row)
-            lots |= {paid for paid, _ in story.payments}
-        for paid in lots - state.lots.keys():
-            row = db.execute(
-                f"SELECT {LOTS.selected} FROM lots WHERE org_id = ? AND lot = ?", (org, paid)
-            ).fetchone()
-            state.lots[paid] = codecs.lot(row)
-    if state.account is not None and state.account.debt:
-        unpaid = db.execute(
-            f"SELECT {CHARGES.selected} FROM charges INDEXED BY charges_unpaid"
-            " WHERE org_id = ? AND unpaid > 0 ORDER BY charge LIMIT ?",
-            (org, want.debts + 1),
-        ).fetchall()
-        state.all_debts = len(unpaid) <= want.debts
-        for row in unpaid[: want.debts]:
-            state.debts.append(state.charges.get(row[0]) or codecs.charge(row))
+        for row in db.execute(_BY_NUMBER, (org, number)):
+            state.subjects[number] = codecs.entry(org, row)
+    for number in state.subjects.keys() | required.stories(state):
+        for row in db.execute(_STORY, (org, number)):
+            state.charges[number] = codecs.charge(row)
+    for lot in required.payers(state):
+        row = db.execute(
+            f"SELECT {LOTS.selected} FROM lots WHERE org_id = ? AND lot = ?", (org, lot)
+        ).fetchone()
+        state.lots[lot] = codecs.lot(row)
+
+
+def _load_debts(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> None:
+    unpaid = db.execute(
+        f"SELECT {CHARGES.selected} FROM charges INDEXED BY charges_unpaid"
+        " WHERE org_id = ? AND unpaid > 0 ORDER BY charge LIMIT ?",
+        (org, want.debts + 1),
+    ).fetchall()
+    state.all_debts = len(unpaid) <= want.debts
+    for row in unpaid[: want.debts]:
+        state.debts.append(state.charges.get(row[0]) or codecs.charge(row))
 
 
 _NEWEST = (
@@ -347,29 +307,20 @@ def _load_terms(
     db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account
 ) -> None:
     """The plans that the org had, its limits, and what counts towards them."""
-    used = [each.usage for each in state.subjects.values() if each.usage is not None]
-    times = state.times
-    if times and times[0] < account.plan_since:
+    since = required.plans_from(account, state.times)
+    if since is not None:
         for row in db.execute(_SUBSCRIBED_DOWN, (org,)):
             state.subscriptions.insert(0, Subscription(*row))
-            if row[1] <= times[0]:
+            if row[1] <= since:
                 break
     if account.limited_since is None:
         return
-    owners: list[UsageRecord | Hold | Run] = [*used, *state.holds.values()]
-    owners += state.runs.values()
-    subjects = {"org"} | {f"member:{number}" for number in state.members.values()}
-    subjects |= {f"project:{name}" for name in want.projects}
-    subjects |= {f"member:{each.member}" for each in owners if each.member}
-    subjects |= {f"project:{each.project}" for each in owners if each.project is not None}
-    for subject in sorted(subjects | {"member:*", "project:*"}):
+    whose = required.limited(want, state)
+    for subject in sorted(whose | required.EACH):
         for row in db.execute(_LIMITS, (org, subject)):
             state.limits[row[0], row[1]] = codecs.limit(row)
-    spans = {"held": Window(0, 0)}
-    if times:
-        for grain in ("day", "period"):
-            spans[grain] = starts(account.anchor, grain, *times)
-    for subject in sorted(subjects):
+    spans = required.windows(account.anchor, state.times)
+    for subject in sorted(whose):
         for grain, span in spans.items():
             for row in db.execute(_SPENDS, (org, subject, grain, *span)):
                 state.spends[row[0], row[1], row[2]] = codecs.spend(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from billing_core.ports import required
 from billing_core.ports.state import OrgState, Wanted
 from billing_core.records.runs import Run
 from billing_core.records.storage import Storage
@@ -28,8 +29,7 @@ def load(db: sqlite3.Connection, org: str, want: Wanted, state: OrgState) -> Non
     for name in want.storages:
         for (body,) in db.execute(_STORAGE, (org, name)):
             state.storages[name] = Storage.from_json(body)
-    for resource, _, (first, last) in want.spans({}, state.storages):
-        name = resource.removeprefix("storage:")
+    for name, first, last in required.sizes(want, state):
         for at, size in db.execute(_SIZES_DOWN, (org, name, last)):
             state.sizes[name, at] = size
             if at <= first:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from billing_core.ports import state as ports
+from billing_core.ports import required
 from billing_core.ports.state import OrgState, Wanted
 from billing_core.ports.store import Store
 from billing_core.records.events import Event
@@ -395,7 +395,7 @@ class ReadContract:
     def test_what_the_kept_cells_lack_is_loaded_where_it_is_to_be_added(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ports, "TAIL", 6)
+        monkeypatch.setattr(required, "TAIL", 6)
         draft = Draft()
         draft.entry(usage=usage(1))
         save(store, draft.changes())
@@ -409,11 +409,11 @@ class ReadContract:
         assert account is not None
         assert (account.seq, account.summed) == (5, 1)
         assert load(store).tail is None
-        many = {f"deduct:{number}" for number in range(ports.TAIL)}
+        many = {f"deduct:{number}" for number in range(required.TAIL)}
         assert load(store, want=Wanted(until=0, keys=many)).tail == used
         state = load(store, want=Wanted(until=0, sums={(None, "day", 0)}))
         assert (state.tail, state.sums) == (used, {(None, "day", 0): 0})  # not added twice
-        while draft.account.seq < account.summed + ports.TAIL:
+        while draft.account.seq < account.summed + required.TAIL:
             draft.entry()
             save(store, draft.changes())
         assert load(store).tail == used

@@ -99,6 +99,7 @@ class TimeContract:
         assert state.items.keys() == {("run:r1", "sandbox:a")}
         # Settled to 40: the periods from 35 on, as far as it may be funded from 60.
         assert {start for _, start in state.counters} == {35, 70}
+        assert [first for first, _ in state.covered["sandbox:a"]] == [40]
         early = load(store, "acme", Wanted(until=0, runs={"r1": (12, 80)}))
         assert {start for _, start in early.counters} == {0, 35, 70}
 

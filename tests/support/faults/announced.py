@@ -2,7 +2,7 @@
 
 HOLDING = "billing_core/charging/holds.py"
 LEDGER = "billing_core/ledger/ledger.py"
-PORTS = "billing_core/ports/state.py"
+REQUIRED = "billing_core/ports/required.py"
 RUNNING = "billing_core/runs/handlers.py"
 TERMS = "billing_core/ledger/inputs.py"
 MEMORY = "billing_core/testing/memory_store.py"
@@ -48,8 +48,8 @@ IN_ANNOUNCED: list[Planted] = [
     (
         "a counter that was not loaded is begun anew",
         LEDGER,
-        "            if not self.new and not self.state.covers(resource, self.period(start)):\n",
-        "            if False:\n",
+        "if not self.new and not knows_counter(self.state, resource, self.period(start)):\n",
+        "if False:\n",
         (ANNOUNCED + "what_was_not_loaded_is_asked_for_and_not_begun_anew",),
     ),
     (
@@ -75,7 +75,7 @@ IN_ANNOUNCED: list[Planted] = [
     ),
     (
         "a period beside the span that was loaded counts as loaded",
-        PORTS,
+        REQUIRED,
         "first < period.end and period.start <= last for",
         "True for",
         (ANNOUNCED + "what_is_loaded_covers_the_periods_of_its_times",),
@@ -97,22 +97,22 @@ IN_ANNOUNCED: list[Planted] = [
     (
         "memory does not say whose items it has looked for",
         MEMORY,
-        "                state.sought.add((item, resource))\n            state.cover",
-        "                pass\n            state.cover",
+        "for key in state.sought if key in org.items}\n",
+        "for key in state.sought if key in org.items}\n        state.sought = set()\n",
         ("tests/properties/test_memory_store.py::TestMemoryStore::test_" + LOOKED,),
     ),
     (
         "SQLite does not say which counters it has loaded",
         SQLITE,
-        "            state.sought.add((item, resource))\n        state.cover(resource, span)\n",
-        "            state.sought.add((item, resource))\n",
+        "                state.counters[resource, each.start] = each\n",
+        "                state.counters[resource, each.start] = each\n        state.covered = {}\n",
         ("tests/stores/test_sqlite_store.py::TestSqliteStore::test_" + LOOKED,),
     ),
     (
         "PostgreSQL does not say whose items it has looked for",
         PG_LOADING,
-        "    state.sought |= items\n",
-        "",
+        "            state.windows = set(want.windows)\n",
+        "            state.windows = set(want.windows)\n            state.sought = set()\n",
         ("tests/stores/test_postgres_store.py::TestPostgresStore::test_" + LOOKED,),
     ),
 ]

@@ -164,8 +164,8 @@ BY_MUTANTS: list[Planted] = [
     (
         "SQLite remembers the counter of another period for a hold",
         "adapters/billing_adapters/sqlite/loader.py",
-        "            if latest is None or latest.start != start:",
-        "            if latest is None and latest.start != start:",
+        "            if latest.start != start:\n                return None\n",
+        "",
         (
             "tests/stores/test_lookups.py::test_a_hold_over_periods_takes_back_what_it_announced_in_each",
             "tests/stores/test_lookups.py::"

@@ -389,22 +389,22 @@ RUNS: list[Planted] = [
     (
         "PostgreSQL loads a run without its stories",
         PG_LOADING,
-        "charges = {tab.charge for owner in owners for tab in owner.tabs}",
-        "charges: set[int] = {0 for owner in owners if False}",
+        "[(tab,) for tab in required.stories(state)]",
+        "[(tab,) for tab in required.stories(OrgState())]",
         (POSTGRES + "a_wanted_run_comes_with_what_charges_it",),
     ),
     (
         "PostgreSQL loads a run without its counters",
         PG_LOADING,
-        "spans += [(resource, span) for resource, _, span in over_time]",
-        "spans += []",
+        "if span != want.counters.get(resource)",
+        "if span in want.counters.values()",
         (POSTGRES + "a_wanted_run_comes_with_what_charges_it",),
     ),
     (
         "PostgreSQL loads a run without what was spent on its days",
         PG_LOADING,
-        "spanned(account.anchor, want.dated(state) or ())",
-        "spanned(account.anchor, want.times or ())",
+        "required.windows(account.anchor, state.times)",
+        "required.windows(account.anchor, want.times)",
         (FOUND + "forgiving_what_was_last_charged_after_the_runs_end_counts_in_that_day",),
     ),
     (

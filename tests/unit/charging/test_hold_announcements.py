@@ -26,6 +26,7 @@ from billing_core import (
 )
 from billing_core.decide import decide, wanted
 from billing_core.ledger.inputs import NeedMore, Terms
+from billing_core.ports.required import knows_counter
 from billing_core.ports.state import OrgState, Wanted
 from billing_core.testing import MemoryStore
 from billing_core.values.times import Window, micros
@@ -312,7 +313,7 @@ def test_spending_and_plans_of_a_time_that_was_not_loaded_are_asked_for() -> Non
 
 def test_what_is_loaded_covers_the_periods_of_its_times() -> None:
     state = OrgState()
-    state.cover("x", (100, 200))
+    state.covered["x"] = [(100, 200)]
     for period, known in (
         ((0, 100), False),
         ((0, 101), True),
@@ -320,10 +321,12 @@ def test_what_is_loaded_covers_the_periods_of_its_times() -> None:
         ((200, 300), True),
         ((201, 300), False),
     ):
-        assert state.covers("x", Window(*period)) is known, period
-        assert not state.covers("y", Window(*period))
-    state.cover("x", (500, 500))
-    assert state.covers("x", Window(450, 550)) and not state.covers("x", Window(300, 400))
+        assert knows_counter(state, "x", Window(*period)) is known, period
+        assert not knows_counter(state, "y", Window(*period))
+    state.covered["x"].append((500, 500))
+    assert knows_counter(state, "x", Window(450, 550)) and not knows_counter(
+        state, "x", Window(300, 400)
+    )
 
 
 class Forgetful(MemoryStore):

@@ -24,7 +24,8 @@ from billing_core import (
     Usage,
     usd,
 )
-from billing_core.ports import state as ports
+from billing_core.ports import required
+from billing_core.ports.state import Wanted
 from billing_core.ports.store import Store
 from billing_core.records.ledger import Account
 from billing_core.records.rollups import Sums
@@ -59,7 +60,7 @@ def engine(store: Store) -> Billing:
 
 
 def account(store: Store) -> Account:
-    found = store.snapshot({"acme": ports.Wanted(until=0)})["acme"].account
+    found = store.snapshot({"acme": Wanted(until=0)})["acme"].account
     assert found is not None
     return found
 
@@ -82,7 +83,7 @@ def right(store: Store) -> bool:
 def test_a_lone_command_writes_them_once_in_so_many(
     store: Store, monkeypatch: pytest.MonkeyPatch, tail: int
 ) -> None:
-    monkeypatch.setattr(ports, "TAIL", tail)
+    monkeypatch.setattr(required, "TAIL", tail)
     billing = engine(store)
     summed = {account(store).summed}
     for n in range(70):
@@ -110,7 +111,7 @@ def test_a_batch_writes_its_own_with_what_they_lack(store: Store) -> None:
 def test_the_first_batch_of_an_org_writes_its_own(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ports, "TAIL", 10)
+    monkeypatch.setattr(required, "TAIL", 10)
     billing = Billing(store)
     billing.publish(BOOK)
     billing.open_account("acme")
@@ -124,7 +125,7 @@ def test_more_entries_than_commands_lose_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who did not load what the cells lack leaves it for the next one."""
-    monkeypatch.setattr(ports, "TAIL", 10)
+    monkeypatch.setattr(required, "TAIL", 10)
     now = datetime(2026, 3, 1, tzinfo=UTC)
     clock = SettableClock(now)
     billing = Billing(store, clock=clock)
@@ -149,7 +150,7 @@ def test_several_engines_lose_none_and_count_none_twice(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What a process remembers of the tail is forgotten where another has written."""
-    monkeypatch.setattr(ports, "TAIL", 7)
+    monkeypatch.setattr(required, "TAIL", 7)
     others: list[Any] = [store]
     if isinstance(store, SqliteStore):
         others.append(SqliteStore(tmp_path / "a.db"))
@@ -175,7 +176,7 @@ def test_several_engines_lose_none_and_count_none_twice(
 
 def test_what_is_kept_stands_in_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is really written: not added up from the journal for ever."""
-    monkeypatch.setattr(ports, "TAIL", 4)
+    monkeypatch.setattr(required, "TAIL", 4)
     with SqliteStore(tmp_path / "a.db") as store:
         billing = engine(store)
         for n in range(9):
