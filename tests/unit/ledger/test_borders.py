@@ -4,7 +4,7 @@ They are where small changes of the code (see `mutants.py`) were noticed by no o
 """
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
@@ -52,7 +52,7 @@ from billing_core import (
     sandbox,
     usd,
 )
-from billing_core.commands.topups import ClaimTopUp, SetAutoTopUp
+from billing_core.commands.topups import AskRefund, ClaimTopUp, SetAutoTopUp
 from billing_core.engine.topups import _made_unnamed, refused_for
 from billing_core.ports.payments import ChargeAttempt, Checkout, Refund
 from billing_core.records.topups import AutoTopUp, TopUp
@@ -62,7 +62,7 @@ from billing_core.testing.payments.world import order
 from billing_core.topups.policy import attempt_ends, resumes
 from billing_core.values.currencies import to_minor, to_nanos
 from billing_core.values.money import MAX_NANOS
-from billing_core.values.times import moment
+from billing_core.values.times import micros, moment
 
 PER_US = Price(Flat(1), unit="microsecond")
 
@@ -1404,3 +1404,91 @@ def test_a_start_just_before_midnight_is_refused_for_the_limit_of_the_day_to_com
         "limit_reached",
         "org_limit",
     )
+
+
+@pytest.mark.every_store
+def test_at_one_moment_an_allowance_ends_before_a_hold_whatever_its_key() -> None:
+    """It was granted and ended since anybody asked for anything."""
+    world = World()
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, allowance=nanos(10)))
+    world.billing.set_plan("acme", "on", "p")
+    second_ends = datetime(2026, 5, 10, 12, 5, tzinfo=UTC)  # and the grace
+    world.hold(3, key="!", life=second_ends - world.clock.now)
+    world.clock.set(second_ends + DAY)
+    world.grant(1)
+    lapsed = [(each.at, each.key) for each in world.entries() if each.op == "lapse"]
+    at_once = [key for at, key in lapsed if at == micros("at", second_ends)]
+    assert [key.split(":")[1] for key in at_once] == ["lot", "hold"]
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_an_allowance_has_the_room_that_credit_leaves_whatever_is_owed() -> None:
+    """What there is may pay for other things than what is owed."""
+    world = World()
+    world.billing.publish(Plan("p-1", "p", LONG_AGO, allowance=nanos(50)))
+    world.grant(MAX_NANOS - 10, scope=["y"])
+    world.settle(100)
+    assert world.balance().debt == 100
+    assert world.billing.set_plan("acme", "on", "p").amount == 10
+    assert world.balance().debt == 90
+    assert world.wrong() == []
+
+
+def test_a_quote_of_as_long_as_credit_lasts_says_what_that_costs() -> None:
+    world = boxes(1000, grant=90_000)
+    quoted = world.billing.quote_run("acme", sandbox("box", {"second": 1}))
+    assert (quoted.amount, quoted.until, quoted.bound_by) == (90_000, T0 + 90 * SECOND, "balance")
+
+
+@pytest.mark.every_store
+def test_a_resumption_told_late_gives_back_what_suspended_time_cost() -> None:
+    world = World(priced=False)
+    prices = {
+        name: Price(Flat(nanos_, 1_000_000), unit="microsecond")
+        for name, nanos_ in (("second", 1000), ("suspended_second", 10))
+    }
+    world.publish({"sandbox:box": prices})
+    world.grant(10**9)
+    start(world)
+    world.billing.suspend_run("acme", "r1")
+    world.clock.advance(MINUTE)
+    assert beat(world).charged == 60 * 10
+    resumed = world.billing.resume_run("acme", "r1", occurred_at=T0 + 20 * SECOND)
+    assert resumed.charged == 40 * 1000 - 40 * 10
+    assert stop(world).charged == 0
+    assert spent(world) == 40 * 1000 + 20 * 10
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_run_is_funded_to_the_very_end_of_a_billing_period() -> None:
+    world = boxes(1000)
+    end = datetime(2026, 4, 10, 12, tzinfo=UTC)
+    world.clock.set(end - 2 * MINUTE)
+    started = start(world, ahead=2 * MINUTE)
+    assert (started.funded_until, started.bound_by) == (end, "asked")
+    world.clock.set(end)
+    assert stop(world).charged == 120 * 1000
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_run_that_ended_before_it_was_suspended_was_not_suspended() -> None:
+    world = boxes(1000)
+    start(world)
+    world.clock.advance(MINUTE)
+    world.billing.suspend_run("acme", "r1", occurred_at=T0 + 40 * SECOND)
+    stopped = stop(world, occurred_at=T0 + 30 * SECOND)
+    assert (stopped.charged, spent(world)) == (-10 * 1000, 30 * 1000)
+    (run,) = world.store.runs("acme")
+    assert run.suspensions == []
+    assert world.wrong() == []
+
+
+@pytest.mark.parametrize("name", ["", "\n", "x" * 201])
+def test_what_the_engine_asks_for_itself_has_names_too(name) -> None:
+    with pytest.raises(InvalidCommand, match="org"):
+        ClaimTopUp(name, "t1")
+    with pytest.raises(InvalidCommand, match="refund"):
+        AskRefund("acme", "k", topup="t1", refund=name, livemode=True)

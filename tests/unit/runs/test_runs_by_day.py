@@ -130,6 +130,9 @@ def test_a_correction_that_is_dearer_than_its_day_was_is_taken_from_the_others()
     assert spent(world) == [0, 0]
     assert world.billing.undo_forgiveness("acme", "u", "r1").charged == 16_000
     assert spent(world) == [0, 16_000]
+    used = [each.usage for each in world.entries() if each.usage is not None]
+    back = [line for each in used for line in each.lines if line.component == "reversed"]
+    assert {(line.quantity, line.billed) for line in back} == {(0, 0)}, "money, and no usage"
     assert world.wrong() == []
 
 
