@@ -128,6 +128,16 @@ def test_the_host_rolls_back_both(place, billing, host, charge, state) -> None:
     assert billing.verify().ok
 
 
+def test_a_name_is_erased_with_the_host_s_rows(place, billing, host) -> None:
+    billing.deduct("acme", "of-ann", DIME, resource="job", member="ann")
+    host.execute(place.begin)
+    inside = billing.within(host)
+    assert inside.erase_member("acme", "ann") and not inside.erase_member("acme", "ann")
+    host.execute("ROLLBACK")
+    assert billing.erase_member("acme", "ann")
+
+
+
 def test_a_savepoint_rolled_back_takes_its_charge_along(
     place, billing, host, charge, state
 ) -> None:
