@@ -137,7 +137,6 @@ def test_a_name_is_erased_with_the_host_s_rows(place, billing, host) -> None:
     assert billing.erase_member("acme", "ann")
 
 
-
 def test_a_savepoint_rolled_back_takes_its_charge_along(
     place, billing, host, charge, state
 ) -> None:

@@ -433,6 +433,26 @@ def test_who_is_alone_keeps_others_from_the_org() -> None:
     assert not any(met) and len(met) >= 2
 
 
+def test_what_has_no_room_in_a_batch_keeps_its_place_before_what_comes_later_of_its_org() -> None:
+    coalescer = Coalescer(lambda commands: [], width=1)
+
+    def call(org: str, count: int) -> coalescing._Call:
+        return coalescing._Call(
+            [Part([Deduct(org, str(n), cost=DIME, resource="x") for n in range(count)])]
+        )
+
+    leader, much, later, other = (
+        call("a", 1),
+        call("b", coalescing._MOST),
+        call("b", 1),
+        call("c", 1),
+    )
+    coalescer._waiting.extend([leader, much, later, other])
+    coalescer._take(leader)
+    assert leader.batch == [leader, other]
+    assert list(coalescer._waiting) == [much, later]
+
+
 @pytest.mark.parametrize(("orgs", "batches"), [(("a", "b"), 2), (("a", "a"), 1)])
 def test_one_let_lead_has_one_place_until_it_takes_its_own(
     orgs: tuple[str, str], batches: int
