@@ -11,9 +11,9 @@ All amounts are nanos of the org's currency; ``seq`` is the entry's number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 
@@ -50,6 +50,7 @@ __all__ = [
     "charged",
     "header",
     "moved",
+    "unwrapped",
 ]
 
 
@@ -281,6 +282,19 @@ class Refused(BillingError):
 
 
 Outcome = Success | Refusal | InvalidCommand | Conflict | NotFound
+
+_S = TypeVar("_S", bound=Success)
+
+
+def unwrapped(outcomes: Sequence[Outcome], kind: type[_S]) -> _S:
+    """The one success; raises what it is otherwise."""
+    [result] = outcomes
+    if isinstance(result, kind):
+        return result
+    if isinstance(result, Refusal):
+        raise Refused(result)
+    assert isinstance(result, BillingError)
+    raise result
 
 
 Header = tuple[str, str, int, datetime, int, bool]

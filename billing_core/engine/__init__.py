@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from billing_core.engine.billing import Billing, OpenHold
-from billing_core.engine.reads import Check
+from billing_core.engine.check import Check
 from billing_core.engine.system import SystemClock, system_clock, uuid7
 
 if TYPE_CHECKING:

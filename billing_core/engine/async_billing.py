@@ -19,11 +19,11 @@ from weakref import WeakKeyDictionary
 
 from billing_core.commands.base import Command
 from billing_core.commands.holds import Hold
-from billing_core.commands.outcomes import Held, Outcome, Success
+from billing_core.commands.outcomes import Held, Outcome, Success, unwrapped
 from billing_core.engine.async_threads import Threads
-from billing_core.engine.billing import Billing, check_batch_size, checked_batch, each_of
+from billing_core.engine.batch import check_batch_size, checked_batch, each_of
+from billing_core.engine.billing import Billing
 from billing_core.engine.hold_handles import AsyncHold, OpenHold
-from billing_core.engine.runs import unwrapped
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.engine.task_batches import Gatherer
 from billing_core.ports.clock import Clock, IdSource
@@ -173,7 +173,7 @@ class AsyncBilling:
         return await gatherer.submit(batch)
 
     async def _do(self, command: Command, kind: type[_S]) -> _S:
-        return unwrapped(await self._submit([command]), kind)
+        return unwrapped(await self.execute([command]), kind)
 
     async def _open_hold(self, command: Hold) -> AsyncHold:
         return AsyncHold(self, command, await self._do(command, Held))

@@ -5,25 +5,42 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from billing_core.commands.charges import Settle
 from billing_core.commands.holds import Hold
-from billing_core.commands.outcomes import Charged, Held, Outcome
-from billing_core.engine.runs import unwrapped
+from billing_core.commands.outcomes import Charged, Held, Outcome, unwrapped
 from billing_core.errors import Conflict
 from billing_core.values.usage import Usage, check_usage
 
 __all__ = ["AsyncHold", "OpenHold"]
 
 
-class MadeHold:
+class _Billing(Protocol):
+    """What a hold asks of the engine that made it."""
+
+    def release(self, org: str, hold: str) -> object: ...
+    def execute(self, commands: Sequence[Settle]) -> Sequence[Outcome]: ...
+
+
+class _AsyncBilling(Protocol):
+    """The same, awaited."""
+
+    def release(self, org: str, hold: str) -> Awaitable[object]: ...
+    def execute(self, commands: Sequence[Settle]) -> Awaitable[Sequence[Outcome]]: ...
+
+
+_B = TypeVar("_B")
+
+
+class MadeHold(Generic[_B]):
     """A hold that was made, and what was used of it so far."""
 
-    def __init__(self, command: Hold, held: Held) -> None:
+    def __init__(self, billing: _B, command: Hold, held: Held) -> None:
         self.held = held
         self.charges: list[Charged] = []
         """What leaving the ``with`` block charged."""
+        self._billing = billing
         self._command = command
         self._reported: list[Usage] = []
         self._left = False
@@ -56,27 +73,9 @@ class MadeHold:
         self._reported.append(usage)
 
 
-class _Billing(Protocol):
-    """What a hold asks of the engine that made it."""
-
-    def release(self, org: str, hold: str) -> object: ...
-    def execute(self, commands: Sequence[Settle]) -> Sequence[Outcome]: ...
-
-
-class _AsyncBilling(Protocol):
-    """The same, awaited."""
-
-    def release(self, org: str, hold: str) -> Awaitable[object]: ...
-    def execute(self, commands: Sequence[Settle]) -> Awaitable[Sequence[Outcome]]: ...
-
-
-class OpenHold(MadeHold):
+class OpenHold(MadeHold[_Billing]):
     """A hold that was made.  As a context manager it settles what was reported, releases
     itself only if nothing was, and on a StoreError is left to expire."""
-
-    def __init__(self, billing: _Billing, command: Hold, held: Held) -> None:
-        super().__init__(command, held)
-        self._billing = billing
 
     def __enter__(self) -> OpenHold:
         self._check_open()
@@ -91,12 +90,8 @@ class OpenHold(MadeHold):
             self.charges.append(unwrapped([result], Charged))
 
 
-class AsyncHold(MadeHold):
+class AsyncHold(MadeHold[_AsyncBilling]):
     """A hold that was made; see :class:`OpenHold`.  Use it in ``async with``."""
-
-    def __init__(self, billing: _AsyncBilling, command: Hold, held: Held) -> None:
-        super().__init__(command, held)
-        self._billing = billing
 
     async def __aenter__(self) -> AsyncHold:
         self._check_open()

@@ -1,8 +1,4 @@
-"""Top-ups: what callers ask, and one way to fulfil, whoever calls.
-
-The provider is called outside any transaction: what is to be asked is on record before,
-what it says is put on record after.
-"""
+"""Top-ups at the provider of payments: one way to fulfil, whoever calls."""
 
 from __future__ import annotations
 
@@ -10,69 +6,57 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import asdict, evolve, field, frozen
 
-from billing_core.commands.base import check_positive
+from billing_core.commands.base import Command
 from billing_core.commands.outcomes import (
-    AutoTopUpSet,
     Changed,
     Ordered,
     Recorded,
-    RefundAsked,
-    Refused,
+    Success,
 )
-from billing_core.commands.topups import (
-    AskRefund,
-    LoseMethod,
-    OrderTopUp,
-    RecordTopUp,
-    SetAutoTopUp,
-)
+from billing_core.commands.topups import LoseMethod, OrderTopUp, RecordTopUp
+from billing_core.engine.lookups import account_record, every_org, topup_record
 from billing_core.errors import (
-    BillingError,
     Conflict,
     IdempotencyConflict,
-    NotFound,
     Outdated,
     PaymentError,
 )
-from billing_core.ports.clock import IdSource
+from billing_core.ports.clock import Clock
 from billing_core.ports.state import Wanted
-from billing_core.records.topups import (
-    NEEDS_METHOD,
-    AutoTopUp,
-    TopUp,
-    TopUpRules,
-    reads_alike,
-)
+from billing_core.ports.store import Store
+from billing_core.records.ledger import Account
+from billing_core.records.topups import TopUp, reads_alike
 from billing_core.topups.policy import may_be
-from billing_core.values.currencies import to_minor, to_nanos
-from billing_core.values.money import Money
-from billing_core.values.text import checked_name
-from billing_core.values.times import micros, moment
+from billing_core.values.times import DAY
 
 if TYPE_CHECKING:
-    from billing_core.commands.base import Command
-    from billing_core.commands.outcomes import Success
     from billing_core.ports.payments import (
+        ChargeAttempt,
         Checkout,
         CheckoutOrder,
         Notice,
         Payment,
         PaymentProvider,
     )
+    from billing_core.topups.reconciliation import Reconciliation
 
-from billing_core.engine.provider_calls import InFlight
-from billing_core.engine.reads import Reads
+__all__ = ["AutoTopUpStatus", "Do", "TopUpPage", "TopUps"]
 
-__all__ = ["AutoTopUpStatus", "TopUpPage", "TopUps"]
-
-_S = TypeVar("_S", bound="Success")
+_S = TypeVar("_S", bound=Success)
 
 _TIMES = 10  # that an answer may be outdated in a row
-MARGIN = 15 * 60_000_000  # clocks differ, and requests take their time
+_DOUBTS = 10  # payments that are named, of those that may be one
+_MARGIN = 15 * 60_000_000  # clocks differ, and requests take their time
+
+
+class Do(Protocol):
+    """How an engine does one command: its success; raises what it is otherwise."""
+
+    def __call__(self, command: Command, kind: type[_S]) -> _S: ...
 
 
 @frozen
@@ -112,157 +96,56 @@ class AutoTopUpStatus:
     not_before: datetime | None
 
 
-class TopUps(Reads):
-    """How money comes in and goes back; :class:`Billing` adds the rest."""
+class TopUps:
+    """What an engine asks the provider about top-ups, and what it then puts on record.
 
-    ids: IdSource
-    payments: PaymentProvider | None
-    _topups: TopUpRules
+    The provider is called outside any transaction: what is to be asked is on record before,
+    what it says is put on record after.
+    """
 
-    def __init__(self) -> None:
-        self._in_flight = InFlight("calls")
-        self._heeding = InFlight("webhooks")
+    def __init__(self, store: Store, clock: Clock, do: Do, provider: PaymentProvider) -> None:
+        self.store = store
+        self.clock = clock
+        self.provider = provider
+        self._do = do
 
-    def _do(self, command: Command, kind: type[_S]) -> _S:
-        raise NotImplementedError
-
-    def _provider(self) -> PaymentProvider:
-        if self.payments is None:
-            raise PaymentError(
-                "no provider of payments; give Billing(store, payments=…)", kind="invalid_request"
-            )
-        return self.payments
-
-    def _topup(self, org: str, topup: str) -> TopUp:
-        """As it is on record; raises NotFound."""
-        wanted = Wanted(until=0, topups={checked_name("topup", topup)})
-        found = self.store.snapshot({checked_name("org", org): wanted})[org].topups.get(topup)
-        if found is None:
-            raise NotFound("top-up", topup, f"org {org!r} has none of this name")
-        return found
-
-    # -- top-ups ----------------------------------------------------------------
-
-    def top_up(
-        self,
-        org: str,
-        key: str,
-        amount: Money,
-        *,
-        success_url: str,
-        cancel_url: str,
-        save_method: bool = False,
-        receipt_email: str | None = None,
-        automatic_tax: bool = False,
-        description: str = "Prepaid credit",
-        at: datetime | None = None,
-    ) -> TopUpPage:
-        """Let a customer pay for credit, on the provider's page.
-
-        ``amount``: of credit, before tax.  ``save_method``: keep the card for automatic
-        top-ups.  ``{CHECKOUT_SESSION_ID}`` in ``success_url`` becomes the session's id, for
-        :meth:`confirm`.  The order is on record before the provider hears of it; the same
-        key again gives the same page, or IdempotencyConflict where another description or URL
-        comes with it.  Raises PaymentError too: ``rate_limited``, and nothing is ordered,
-        while four calls of the org wait for the provider.  So do ``confirm``, ``read_back``
-        and ``refund``.
-        """
+    def page(self, command: OrderTopUp) -> TopUpPage:
+        """The page on which a customer pays what is ordered, which is put on record first."""
         from billing_core.ports.payments import CheckoutOrder
 
-        provider = self._provider()
-        check_positive("amount", amount)
-        order = CheckoutOrder(
-            org=org, order=self.ids(), amount=to_minor(amount.nanos, amount.currency),
-            currency=amount.currency, description=description, success_url=success_url,
-            cancel_url=cancel_url, save_method=save_method, receipt_email=receipt_email,
-            automatic_tax=automatic_tax,
-        )  # fmt: skip
-        command = OrderTopUp(
-            org, key, amount=amount, order=order, livemode=provider.livemode, at=at
-        )
-        with self._in_flight.one(org):
-            ordered = self._do(command, Ordered)
-            topup = self._topup(org, ordered.topup)
-            if ordered.replayed and not reads_alike(topup.asked, asdict(order)):
-                raise IdempotencyConflict(org, key, ("success_url, cancel_url or description",))
-            if topup.checkout is not None:
-                page = provider.read_checkout(topup.checkout)
-            else:
-                self._check_fresh(provider, topup)
-                page = self._open(provider, CheckoutOrder(**json.loads(topup.asked)))
-                self._do(RecordTopUp(org, topup.topup, checkout=page), Recorded)
+        org, order = command.org, command.order
+        ordered = self._do(command, Ordered)
+        topup = topup_record(self.store, org, ordered.topup)
+        if ordered.replayed and not reads_alike(topup.asked, asdict(order)):
+            raise IdempotencyConflict(org, command.key, ("success_url, cancel_url or description",))
+        if topup.checkout is not None:
+            page = self.provider.read_checkout(topup.checkout)
+        else:
+            self._check_fresh(topup)
+            page = self._open(CheckoutOrder(**json.loads(topup.asked)))
+            self._do(RecordTopUp(org, topup.topup, checkout=page), Recorded)
         return TopUpPage(page.url, page.id, topup.topup, ordered.replayed)
 
-    def _open(self, provider: PaymentProvider, asked: CheckoutOrder) -> Checkout:
+    def _open(self, asked: CheckoutOrder) -> Checkout:
         """The page of an order; without its customer, if the provider has that one no more."""
         try:
-            return provider.create_checkout(asked, key=asked.order)
+            return self.provider.create_checkout(asked, key=asked.order)
         except PaymentError as error:
             if error.missing != "customer" or asked.customer is None:
                 raise
         self._do(LoseMethod(asked.org, asked.customer), Changed)
         # What was refused may be on record under its key, there, and this asks for another thing.
-        return provider.create_checkout(evolve(asked, customer=None), key=f"{asked.order}/anew")
+        return self.provider.create_checkout(
+            evolve(asked, customer=None), key=f"{asked.order}/anew"
+        )
 
-    def _check_fresh(self, provider: PaymentProvider, topup: TopUp) -> None:
+    def _check_fresh(self, topup: TopUp) -> None:
         """Once the provider may have forgotten the order, asking again could be a second."""
         first = topup.created if topup.started is None else topup.started
-        if topup.state != "ordered" or self.clock() > first + provider.keys_kept // 2:
+        if topup.state != "ordered" or self.clock() > first + self.provider.keys_kept // 2:
             raise Conflict(f"top-up {topup.topup!r} was ordered long ago; order with a new key")
 
-    def recover(
-        self, org: str, key: str, *, success_url: str, cancel_url: str, at: datetime | None = None
-    ) -> TopUpPage:
-        """The page by which a customer makes good what an automatic top-up could not charge:
-        a top-up of its amount that saves the method, after which it goes on.
-
-        The failed payment itself cannot be paid any more: nobody was given its secret.
-        """
-        status = self.auto_topup(org)
-        if status.stopped is None:
-            raise Conflict(f"the automatic top-up of org {org!r} is not stopped")
-        if status.stopped not in NEEDS_METHOD:
-            raise Conflict(
-                f"the automatic top-up of org {org!r} is stopped ({status.stopped}), which no "
-                "payment mends; enable it again"
-            )
-        amount = Money(status.amount, self._account(org).currency)
-        return self.top_up(
-            org, key, amount, success_url=success_url, cancel_url=cancel_url, save_method=True,
-            at=at,
-        )  # fmt: skip
-
-    def topup(self, org: str, topup: str) -> TopUp:
-        """A top-up as it is on record; raises NotFound."""
-        return self._topup(org, topup)
-
-    def confirm(self, org: str, session: str) -> Recorded:
-        """The customer is back: credit the session if it was paid and is not yet credited.
-
-        ``paid`` of the answer says whether it was; if not, it may still be.  Raises NotFound
-        for a session of another org, or one that is not on record: then the provider, who
-        would have to be waited for, is not asked.
-        """
-        self._provider()
-        known = self.store.topup_of(checkout=checked_name("session", session))
-        if known is None or known[0] != org:
-            raise NotFound("session", session, f"org {org!r} has none of this name")
-        with self._in_flight.one(org):
-            return self._fulfil(*known, checkout=session)
-
-    def webhook(self, body: bytes, signature: str | None) -> Notice:
-        """Verify what the provider posted, and do what follows from it.
-
-        ``body``: exactly as received.  Raises PaymentError of a kind ``bad_signature``,
-        ``bad_webhook`` or ``wrong_mode``, for which the answer is 400; for any other error
-        answer 5xx, and the provider delivers again.  So it does for the fifth of one org, or
-        of what is not on record yet, that would wait for the provider (``rate_limited``).
-        """
-        notice = self._provider().read_webhook(body, signature, now=self.clock())
-        self._heed(notice, self._heeding.one)
-        return notice
-
-    def _heed(
+    def heed(
         self,
         notice: Notice,
         waiting: Callable[[str | None], AbstractContextManager[object]] = nullcontext,
@@ -279,24 +162,24 @@ class TopUps(Reads):
             whose = self.store.topup_of(checkout=checkout)
             if whose is None:
                 with waiting(None):
-                    page = self._provider().read_checkout(checkout)
+                    page = self.provider.read_checkout(checkout)
                 whose = self._labelled(page.org, page.order)
         elif payment is not None:
             whose = self.store.topup_of(payment=payment)
             if whose is None:
                 with waiting(None):
-                    paid = self._provider().read_payment(payment)
-                whose = self._whose(paid)
+                    paid = self.provider.read_payment(payment)
+                whose = self.whose(paid)
         else:
             return None
         if whose is None:
             return None
         with waiting(whose[0]):
             if checkout is not None:
-                return self._fulfil(*whose, checkout=checkout)
-            return self._fulfil(*whose, payment=payment)
+                return self.fulfil(*whose, checkout=checkout)
+            return self.fulfil(*whose, payment=payment)
 
-    def _whose(self, payment: Payment) -> tuple[str, str] | None:
+    def whose(self, payment: Payment) -> tuple[str, str] | None:
         """The top-up of a payment that is not on record: by its checkout, if that is; else as its
         metadata say, which we wrote, but which anybody at the provider can have edited since."""
         known = None
@@ -313,7 +196,7 @@ class TopUps(Reads):
         that is."""
         if self.store.topup_of(payment=payment.id) is not None:
             return False
-        whose = self._whose(payment)
+        whose = self.whose(payment)
         if whose is not None and whose != (org, topup):
             wanted = Wanted(until=0, topups={whose[1]})
             if whose[1] in self.store.snapshot({whose[0]: wanted})[whose[0]].topups:
@@ -329,7 +212,7 @@ class TopUps(Reads):
 
     # -- the one function that fulfils ------------------------------------------
 
-    def _fulfil(
+    def fulfil(
         self,
         org: str,
         topup: str,
@@ -344,152 +227,51 @@ class TopUps(Reads):
         somebody else has recorded meanwhile is thrown away, and asked for again.
         """
 
-        def read(known: TopUp) -> RecordTopUp:
+        def read() -> RecordTopUp:
+            known = topup_record(self.store, org, topup)
             page, paid = self._read(known, checkout, payment)
             return RecordTopUp(
                 org, topup, version=known.changes, checkout=page, payment=paid, made=refund
             )
 
-        return self._settle_topup(org, topup, read)
-
-    def _settle_topup(self, org: str, topup: str, read: Callable[[TopUp], RecordTopUp]) -> Recorded:
         for _ in range(_TIMES):
             with suppress(Outdated):
-                return self._do(read(self._topup(org, topup)), Recorded)
-        return self._do(read(self._topup(org, topup)), Recorded)
+                return self._do(read(), Recorded)
+        return self._do(read(), Recorded)
 
     def _read(
         self, known: TopUp, checkout: str | None, payment: str | None
     ) -> tuple[Checkout | None, Payment | None]:
-        provider = self._provider()
         page = None
         if known.kind == "checkout":
             name = checkout or known.checkout
             if name is None and payment is not None:
-                name = provider.read_payment(payment).checkout
-            page = None if name is None else provider.read_checkout(name)
+                name = self.provider.read_payment(payment).checkout
+            page = None if name is None else self.provider.read_checkout(name)
         name = payment or (None if page is None else page.payment) or known.payment
-        return page, None if name is None else provider.read_payment(name)
+        return page, None if name is None else self.provider.read_payment(name)
 
-    def read_back(self, org: str, topup: str, *, payment: str | None = None) -> Recorded:
-        """Make the record of a top-up what the provider says of it now: for what ``reconcile``
-        names, should its news be lost.  Doing it again changes nothing.
-
-        ``payment``: the provider's id of the payment, as ``reconcile`` names it, for a top-up
-        whose record names neither page nor payment, since the provider's answer was lost.  Of
-        a payment that does not say whose it is, that is your word: it is taken where the
-        customer, amount and currency are those asked for.
-
-        Raises NotFound, and Conflict where there is nothing to read, or the payment is another's.
-        """
-        known = self._topup(org, topup)
-        unheard = known.checkout is None and known.payment is None
-        if unheard and payment is None:
-            raise Conflict(
-                f"top-up {topup!r} is {known.state}: there is nothing to read, as no page or "
-                "payment of it is on record. If reconcile names one, give that as payment="
-            )
-        with self._in_flight.one(org):
-            if not unheard or payment is None:
-                return self._fulfil(org, topup)
-            self._check_may_be(org, known, self._provider().read_payment(payment))
-            return self._fulfil(org, topup, payment=payment)
-
-    def _check_may_be(self, org: str, known: TopUp, payment: Payment) -> None:
+    def check_may_be(self, org: str, known: TopUp, payment: Payment) -> None:
         """A payment says that it is of a top-up; or says nothing, and can be."""
         said = f"payment {payment.id!r} is not of top-up {known.topup!r} of org {org!r}"
         if not self._is_open(payment, org, known.topup):
             raise Conflict(said)
-        if self._whose(payment) != (org, known.topup):
-            account = self._account(org)
+        if self.whose(payment) != (org, known.topup):
+            account = account_record(self.store, org)
             differs = may_be(known, payment, account.currency, account.livemode)
             if differs is not None:
                 raise Conflict(f"{said}: another {differs}")
 
-    # -- automatic top-up -------------------------------------------------------
-
-    def auto_topup(self, org: str, *, made: AutoTopUpSet | None = None) -> AutoTopUpStatus:
-        """How an org's automatic top-up stands; ``made``: how it stood when that was set."""
-        account = self._account(org)
-        if made is None:
-            auto, now = self.store.auto_topup(org) or AutoTopUp(), self.clock()
-        else:
-            auto, now = AutoTopUp(**made.auto), micros("at", made.at)
-            begun = self.store.entry(org, f"auto:{made.seq + 1}")  # the attempt that it began
-            if begun is not None and begun.at == now:
-                auto = AutoTopUp(**json.loads(begun.effects)["auto"])
-        currency = account.currency
-        least, most = self._topups.bounds(currency)
-        return AutoTopUpStatus(
-            enabled=auto.enabled,
-            threshold=auto.threshold,
-            amount=to_nanos(auto.amount, currency),
-            cap=None if auto.cap is None else to_nanos(auto.cap, currency),
-            times=auto.times,
-            has_saved_method=auto.method is not None,
-            stopped=auto.stopped,
-            failures=auto.failures,
-            topup=auto.open,
-            last_topup_at=None if auto.last is None else moment(auto.last),
-            least=to_nanos(least, currency),
-            most=to_nanos(most, currency),
-            not_before=moment(auto.not_before) if auto.not_before > now else None,
-        )
-
-    def set_auto_topup(
-        self,
-        org: str,
-        key: str,
-        *,
-        enabled: bool,
-        threshold: Money,
-        amount: Money,
-        cap: Money | None = None,
-        times: int | None = None,
-        at: datetime | None = None,
-    ) -> AutoTopUpSet:
-        """Set when and how much to top up by itself; see :class:`SetAutoTopUp`.  Raises
-        Refused (``no_saved_method``)."""
-        command = SetAutoTopUp(
-            org, key, enabled=enabled, threshold=threshold, amount=amount, cap=cap, times=times,
-            at=at,
-        )  # fmt: skip
-        return self._do(command, AutoTopUpSet)
-
     # -- refunds ----------------------------------------------------------------
 
-    def refund(
-        self,
-        org: str,
-        key: str,
-        *,
-        topup: str,
-        amount: Money | None = None,
-        at: datetime | None = None,
-    ) -> Recorded:
-        """Give back the money of a top-up, or ``amount`` of it, tax included; its credit is
-        taken back in proportion, and may leave debt.
-
-        It is on record before the provider hears of it, and background work goes on with
-        it where the answer is lost.  Raises Refused (``not_paid``) and PaymentError.
-        """
-        livemode = self._provider().livemode
-        command = AskRefund(
-            org, key, topup=topup, refund=self.ids(), livemode=livemode, amount=amount, at=at
-        )
-        with self._in_flight.one(org):
-            asked = self._do(command, RefundAsked)
-            return self._refund(org, topup, asked.refund)
-
-    def _refund(self, org: str, topup: str, refund: str) -> Recorded:
+    def refund(self, org: str, topup: str, refund: str) -> Recorded:
         """Make a refund that is on record, if it is not made yet."""
-        provider = self._provider()
-        known = self._topup(org, topup)
+        known = topup_record(self.store, org, topup)
         [asked] = [each for each in known.refunds if each[0] == refund]
         assert known.payment is not None
-        payment = provider.read_payment(known.payment)
+        payment = self.provider.read_payment(known.payment)
         made = any(each.key == refund for each in payment.refunds)
-        until = self.clock() - provider.keys_kept + MARGIN
+        until = self.clock() - self.provider.keys_kept + _MARGIN
         made = made or _made_unnamed(known, payment, asked, until)
         if asked[2] == "refused":
             raise PaymentError(
@@ -500,13 +282,151 @@ class TopUps(Reads):
             amount = asked[1]
             assert not isinstance(amount, str)
             try:
-                provider.refund(payment.id, key=refund, amount=amount)
+                self.provider.refund(payment.id, key=refund, amount=amount)
             except PaymentError as error:
                 if error.kind in ("invalid_request", "not_found", "declined"):
                     self._do(RecordTopUp(org, topup, refused=refund), Recorded)
                 raise
             made = True
-        return self._fulfil(org, topup, refund=refund if made else None)
+        return self.fulfil(org, topup, refund=refund if made else None)
+
+    # -- automatic top-up -------------------------------------------------------
+
+    def attempt(self, org: str, known: TopUp) -> None:
+        """Carry out an attempt, or find out what became of it."""
+        from billing_core.ports.payments import ChargeAttempt
+
+        attempt = ChargeAttempt(**json.loads(known.asked))
+        payment, final = None, None
+        if known.tries > 1:
+            payment, final = self._look(attempt, known)
+            if payment is None and final is not None:
+                if final:
+                    self._give_up(attempt, known)
+                return
+        if payment is None and known.why is not None:
+            return  # it is not wanted any more, and may have been made all the same
+        if payment is None:
+            try:
+                payment = self.provider.charge(attempt)
+            except PaymentError as error:
+                nothing = error.kind in ("invalid_request", "not_found", "declined")
+                # An earlier call may have charged, whatever this one says.
+                if nothing and known.tries == 1:
+                    failed = RecordTopUp(org, known.topup, failed=error.code or error.kind)
+                    self._do(failed, Recorded)
+                if error.missing is not None:
+                    gone = attempt.method if error.missing == "method" else attempt.customer
+                    self._do(LoseMethod(org, gone), Changed)
+                raise
+        try:
+            told = RecordTopUp(org, known.topup, version=known.changes, payment=payment)
+            self._do(told, Recorded)
+        except Outdated:
+            self.fulfil(org, known.topup, payment=payment.id)
+
+    def _look(self, attempt: ChargeAttempt, known: TopUp) -> tuple[Payment | None, bool | None]:
+        """What an attempt has led to.  Without a payment: True, there will be none; False,
+        one may yet come to light; None, it is safe to ask again."""
+        first = known.started or known.created
+        since = _first(known)
+        found = self.provider.find_charge(attempt.attempt, customer=attempt.customer, since=since)
+        if found is not None and self._of_another(found, attempt.org, known.topup):
+            found = None  # whatever it says by now
+        age = self.clock() - first
+        if age < self.provider.keys_kept - _MARGIN:
+            return found, None
+        return found, age > self.provider.keys_kept + _MARGIN
+
+    def _give_up(self, attempt: ChargeAttempt, known: TopUp) -> None:
+        """No payment says that it is of the attempt.  What we wrote on it may have been edited
+        away there: if any may be it, somebody has to look before the card is charged again."""
+        doubts = self._doubts(attempt, known)
+        failed = None if doubts else "never made"
+        told = RecordTopUp(
+            attempt.org, known.topup, version=known.changes, failed=failed, doubts=doubts
+        )
+        with suppress(Outdated):  # its news has come meanwhile
+            self._do(told, Recorded)
+
+    def _doubts(self, attempt: ChargeAttempt, known: TopUp) -> tuple[tuple[str | None, str], ...]:
+        doubts: list[tuple[str | None, str]] = []
+        account = account_record(self.store, attempt.org)
+        end = self.clock() + DAY + _MARGIN
+        cursor = None
+        while len(doubts) < _DOUBTS:
+            page = self.provider.payments(
+                _first(known), end, customer=attempt.customer, cursor=cursor
+            )
+            for payment in page.items:
+                differs = may_be(known, payment, account.currency, account.livemode)
+                if differs is None and self._is_open(payment, attempt.org, known.topup):
+                    doubts.append((payment.id, "no label"))
+            doubts += [(None, f"unreadable: {each}") for each in page.unreadable]
+            cursor = page.next
+            if cursor is None:
+                break
+        return tuple(doubts[:_DOUBTS])
+
+    # -- reconciliation ---------------------------------------------------------
+
+    def reconciliation(self, start: int, end: int) -> Reconciliation:
+        """The ledger's payments of a span of time held against the provider's."""
+        from billing_core.topups.reconciliation import (
+            Difference,
+            Reconciliation,
+            differences,
+            missing,
+            unnamed,
+        )
+
+        paid: dict[str | None, Difference] = {}
+        strays: dict[str, tuple[str, str]] = {}
+        waiting: dict[str, dict[str, list[TopUp]]] = {}
+        for org in every_org(self.store):
+            account, _ = self._known(org, None)
+            if account is None or account.livemode is not self.provider.livemode:
+                continue
+            for topup in self.store.topups(org):
+                strays |= dict.fromkeys(topup.strays, (org, topup.topup))
+                customer = _unpaid_customer(topup)
+                if customer is not None:
+                    waiting.setdefault(customer, {}).setdefault(org, []).append(topup)
+                if topup.paid_at is not None and start <= topup.paid_at < end:
+                    paid[topup.payment] = missing(org, topup)
+        found: list[Difference] = []
+        unreadable: list[str] = []
+        payments = foreign = 0
+        unlisted = dict(paid)
+        cursor = None
+        while True:
+            page = self.provider.payments(start, end, cursor=cursor)
+            for payment in page.items:
+                payments += 1
+                unlisted.pop(payment.id, None)
+                known = strays.get(payment.id) or self.store.topup_of(payment=payment.id)
+                whose = known or self.whose(payment) or _elsewhere(payment)
+                if whose is not None:
+                    found += differences(payment, *whose, *self._known(*whose))
+                    continue
+                orgs = waiting.get(payment.customer or "", {})
+                if payment.customer is not None:
+                    orgs = {org: [] for org in self.store.paying(payment.customer)} | orgs
+                foreign += not orgs
+                for org, topups in orgs.items():
+                    account, _ = self._known(org, None)
+                    found += unnamed(payment, org, account, topups)
+            unreadable += page.unreadable
+            cursor = page.next
+            if cursor is None:
+                break
+        found += unlisted.values()
+        return Reconciliation(payments, foreign, len(paid), tuple(found), tuple(unreadable))
+
+    def _known(self, org: str, topup: str | None) -> tuple[Account | None, TopUp | None]:
+        wanted = Wanted(until=0, topups=set() if topup is None else {topup})
+        state = self.store.snapshot({org: wanted})[org]
+        return state.account, state.topups.get(topup or "")
 
 
 def _made_unnamed(
@@ -528,6 +448,20 @@ def _made_unnamed(
     return unnamed > taken
 
 
-def refused_for(error: BillingError, reason: str) -> bool:
-    """Whether an error is a refusal for a reason."""
-    return isinstance(error, Refused) and error.refusal.reason == reason
+def _first(known: TopUp) -> int:
+    """Before which a top-up cannot have been paid.  By the provider's clock, which ours may
+    lead: it is a day at most (rule 3.8)."""
+    return (known.started or known.created) - DAY - _MARGIN
+
+
+def _unpaid_customer(topup: TopUp) -> str | None:
+    """Whom an automatic top-up charges, or did, of which no payment is on record."""
+    if topup.kind != "auto" or topup.payment is not None or topup.started is None:
+        return None
+    customer: str | None = json.loads(topup.asked or "{}").get("customer")
+    return customer
+
+
+def _elsewhere(payment: Payment) -> tuple[str, str] | None:
+    """Whose a payment says it is, though none of ours."""
+    return None if payment.org is None else (payment.org, payment.order or payment.attempt or "")

@@ -344,7 +344,7 @@ def test_a_worker_that_dies_after_charging_is_relieved(t) -> None:
     t.armed("10", threshold="5", amount="20")
     t.run()
     t.spend("6")
-    real, t.billing._settle_topup = t.billing._do, None
+    real = t.billing._do
 
     def dying(command, kind):
         if getattr(command, "payment", None) is not None:
@@ -383,7 +383,7 @@ def test_a_method_that_was_removed_unheard_of_fails_the_attempt(t) -> None:
     method = t.armed("10", threshold="5", amount="20")
     t.street.detach(method)
     t.street.deliveries()
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
     t.spend("6")
     t.run()
     assert t.attempts() == ["failed"]

@@ -106,7 +106,7 @@ def test_an_attempt_without_an_answer_is_found_though_its_customer_was_deleted(t
     assert t.attempts() == ["calling"]
     t.street.delete_customer(t.store.auto_topup("acme").customer)
     t.street.deliveries()
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
     t.wait(10 * MINUTE)
     assert t.attempts() == ["paid" if made else "calling"], "an earlier call may have charged"
     assert made or t.store.auto_topup("acme").customer is None

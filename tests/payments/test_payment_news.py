@@ -125,9 +125,9 @@ def test_the_marks_of_the_version_before_are_gone_on_from(t) -> None:
 
 def test_a_charge_whose_answer_was_lost_is_found_though_our_clock_leads(t) -> None:
     t.armed("10", threshold="5", amount="20")
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
     off(t, 20 * MINUTE)
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
     t.spend("6")
     t.street.fault("timeout_after")
     t.run()

@@ -430,7 +430,7 @@ def test_a_page_that_nobody_told_of_is_looked_at_once_it_has_closed(t) -> None:
     page = t.order()
     t.street.expire(page.session)
     t.street.deliveries()
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
     t.wait(26 * HOUR)
     assert t.state(page) == "expired"
     assert t.store.due_topups(2**60, livemode=False) == []
@@ -465,7 +465,7 @@ def test_an_address_is_kept_no_longer_than_it_serves(t) -> None:
 def test_an_unknown_type_of_event_changes_nothing(t) -> None:
     before = t.state_of_all()
     notice = Notice(event="evt", kind="ignored", word="invoice.paid", created=t.clock())
-    assert t.billing._heed(notice) is None
+    assert t.billing._at_provider().heed(notice) is None
     assert t.state_of_all() == before
 
 

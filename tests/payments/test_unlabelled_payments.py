@@ -204,7 +204,7 @@ def test_what_an_earlier_automatic_top_up_has_on_record_stops_nothing(t) -> None
     t.run()
     t.street.relabel(attempt(t).payment)
     t.street.deliveries()
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
     t.clock.advance(HOUR)
     t.spend("20")
     t.street.fault("timeout_before")
@@ -244,7 +244,7 @@ def test_another_of_our_orders_that_nobody_has_heard_of_is_credited_and_stops_no
     page = t.order("20")
     t.street.pay(page.session)
     t.street.deliveries()
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
     t.wait(25 * HOUR)
     assert t.attempts() == ["failed"]
     t.billing.confirm("acme", page.session)
@@ -316,7 +316,7 @@ def test_one_that_cannot_be_read_stops_them_and_is_told(t) -> None:
     [payment] = charged(t)
     t.street.garble(payment)
     t.street.deliveries()
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
     t.wait(27 * HOUR)
     assert t.attempts() == ["quarantined"]
     [event] = told(t, "payment_quarantined")
@@ -349,7 +349,7 @@ def test_what_the_provider_says_meanwhile_counts(t, state) -> None:
         t.billing.read_back("acme", name, payment=payment)
         return found
 
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
     t.billing.payments = Altered(t.provider, payments=payments)
     assert t.wait(27 * HOUR).failures == []
     t.billing.payments = t.provider
@@ -365,7 +365,7 @@ def test_what_the_provider_says_meanwhile_counts(t, state) -> None:
 def test_a_list_that_does_not_come_is_asked_for_again(t) -> None:
     unanswered(t)
     unlabelled(t)
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
 
     def payments(*asked, **named):
         raise PaymentError("no answer", kind="unavailable", retryable=True)
@@ -452,7 +452,7 @@ def test_a_payment_on_record_of_another_org_is_given_to_none_though_it_says_so(t
 
 def test_an_order_whose_answer_and_labels_are_lost_is_named_and_given_its_payment(t) -> None:
     t.armed("10")
-    t.billing._sweep = lambda run, provider: None
+    t.billing._work._sweep = lambda run, topups: None
     before = set(getattr(t.street, "sessions", None) or t.street._checkouts)
     t.street.fault("timeout_after")
     with pytest.raises(PaymentError):

@@ -1080,14 +1080,14 @@ FAULTS = [
     ),
     fault(
         "refuse from memory",
-        "engine/billing",
+        "engine/batch",
         "            if not isinstance(each, Success):\n                return None\n",
         "            if not changes:\n                return outcomes\n",
         "postgres.py::test_nothing_is_refused_from_memory",
     ),
     fault(
         "tell from memory that nothing was due",
-        "engine/billing",
+        "engine/batch",
         "        if changes.keys() != wants.keys():\n            return None\n",
         "",
         "postgres.py::test_that_nothing_was_due_is_not_told_from_memory",

@@ -15,7 +15,7 @@ from billing_adapters.http.problems import problem_of
 from billing_adapters.http.routes import Call, Id, Name, Route, charge_number
 from billing_adapters.http.shapes import Rule
 from billing_core import BillingError, Charged, Refusal, Refused, Settle, Usage
-from billing_core.engine.runs import unwrapped
+from billing_core.commands.outcomes import unwrapped
 from billing_core.values.money import Money
 from billing_core.values.usage import named, tokens
 

@@ -12,7 +12,7 @@ from billing_adapters.http.internal import Cost, For, Quantity, written
 from billing_adapters.http.routes import Call, Name, Route, Total
 from billing_adapters.http.shapes import Rule
 from billing_core import InvalidCommand, RunStands, StorageStands, Usage, sandbox
-from billing_core.engine.runs import told_at
+from billing_core.engine.default_keys import told_at
 from billing_core.values.money import Money
 from billing_core.values.times import moment
 from billing_core.values.usage import CUSTOMER

@@ -3,9 +3,8 @@
 WORK = "billing_core/engine/background.py"
 PASSES = "billing_core/engine/background_pass.py"
 IN_FLIGHT = "billing_core/engine/provider_calls.py"
-OVER_TIME = "billing_core/engine/runs.py"
+SILENT_RUNS = "billing_core/engine/silent_runs.py"
 POSTGRES = "adapters/billing_adapters/postgres/store.py"
-ENGINE = "billing_core/engine/topups.py"
 ROWS = "adapters/billing_adapters/sqlite/topups.py"
 PG_WORK = "adapters/billing_adapters/postgres/background.py"
 STRIPE = "adapters/billing_adapters/stripe_payments.py"
@@ -31,21 +30,21 @@ IN_BACKGROUND: list[Planted] = [
     ),
     (
         "runs that cannot be closed stand before all others for ever",
-        OVER_TIME,
+        SILENT_RUNS,
         "self._ended = all(_unanswered(part.error) for part in parts)",
         "self._ended = True",
         (TURNS + "runs_that_cannot_be_closed_keep_no_other_open",),
     ),
     (
         "one org's run that cannot be closed keeps everybody's open",
-        OVER_TIME,
+        SILENT_RUNS,
         "[Part(commands) for commands in some.values()]",
         "[Part([each for every in some.values() for each in every])] if some else []",
         (TURNS + "an_org_that_is_locked_elsewhere_keeps_no_other_s_run_open",),
     ),
     (
         "that a run cannot be closed is told to nobody",
-        OVER_TIME,
+        SILENT_RUNS,
         "if self._error is not None and not self.closed:",
         "if False:",
         (TURNS + "runs_that_cannot_be_closed_keep_no_other_open",),
@@ -220,9 +219,9 @@ IN_BACKGROUND: list[Planted] = [
     ),
     (
         "a session that was made up is asked for",
-        ENGINE,
+        "billing_core/engine/billing.py",
         "        if known is None or known[0] != org:\n",
-        "        self._provider().read_checkout(session)\n"
+        "        topups.provider.read_checkout(session)\n"
         "        if known is None or known[0] != org:\n",
         (TURNS + "a_session_that_somebody_made_up_never_reaches_the_provider",),
     ),

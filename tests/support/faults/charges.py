@@ -253,7 +253,7 @@ IN_CHARGES: list[Planted] = [
     ),
     (
         "closing leaves what is stored uncharged",
-        "billing_core/engine/runs.py",
+        "billing_core/engine/storage_bills.py",
         "    return [*bills, close]",
         "    return [close]",
         (
@@ -263,7 +263,7 @@ IN_CHARGES: list[Planted] = [
     ),
     (
         "closing a closed account charges storage",
-        "billing_core/engine/runs.py",
+        "billing_core/engine/storage_bills.py",
         "    if account is None or account.closed_at is not None:\n        return [close]",
         "    if account is None:\n        return [close]",
         (CLOSING + "a_closed_account_is_closed_again_without_a_charge",),

@@ -234,7 +234,7 @@ IN_CLOCK: list[Planted] = [
     ),
     (
         "what is back already is listed again",
-        "billing_core/engine/reports.py",
+        "billing_core/engine/billing.py",
         'if lots and self.store.entry(org, f"restore:{entry.seq}") is None:',
         "if lots:",
         (UNDO + "credit_that_a_wrong_clock_ended_comes_back_once",),
@@ -265,7 +265,7 @@ IN_CLOCK: list[Planted] = [
     ),
     (
         "a read ends an allowance before a write would",
-        "billing_core/engine/reads.py",
+        "billing_core/engine/billing.py",
         "Terms(catalogue, now, self._tolerance,",
         "Terms(catalogue, now, 0,",
         (

@@ -91,7 +91,7 @@ IN_COSTS_AND_TURNS: list[Planted] = [
     ),
     (
         "webhooks keep a customer who is back from the provider",
-        TOPUPS,
+        "billing_core/engine/billing.py",
         'self._heeding = InFlight("webhooks")',
         "self._heeding = self._in_flight",
         (TURNS + "webhooks_that_wait_for_the_provider_take_four_threads_of_an_org[fake]",),

@@ -163,7 +163,7 @@ IN_DOORS: list[Planted] = [
     ),
     (
         "all members are read for the usage of one",
-        "billing_core/engine/reports.py",
+        "billing_core/engine/billing.py",
         "names = {only: member}",
         "names = self.store.members(org)",
         (
@@ -172,8 +172,8 @@ IN_DOORS: list[Planted] = [
     ),
     (
         "whose charge it is is looked for among all members",
-        "billing_core/engine/reads.py",
-        "member = self._names(org, [entry.usage.member])",
+        "billing_core/engine/billing.py",
+        "member = member_names(self.store, org, [entry.usage.member])",
         "member = self.store.members(org)",
         (
             "tests/unit/charging/test_plans.py::test_who_looks_at_a_charge_a_run_or_an_event_reads_no_other_member_s_name",
@@ -181,8 +181,8 @@ IN_DOORS: list[Planted] = [
     ),
     (
         "whose run it is is looked for among all members",
-        "billing_core/engine/run_reads.py",
-        "names = self._names(org, [run.member for run in found])",
+        "billing_core/engine/billing.py",
+        "names = member_names(self.store, org, [run.member for run in found])",
         "names = self.store.members(org)",
         (
             "tests/unit/charging/test_plans.py::test_who_looks_at_a_charge_a_run_or_an_event_reads_no_other_member_s_name",

@@ -26,7 +26,7 @@ IN_LIMITS: list[Planted] = [
     ),
     (
         "a check by a clock behind looks at the window of that clock",
-        "billing_core/engine/reads.py",
+        "billing_core/engine/check.py",
         "until = ahead + 1 if ahead > now else None",
         "until = None",
         (
@@ -131,7 +131,7 @@ IN_LIMITS: list[Planted] = [
     ),
     (
         "a budget's event does not name its member",
-        "billing_core/engine/reads.py",
+        "billing_core/engine/lookups.py",
         "named[place] = events[place]._replace(data=text)",
         "named[place] = events[place]",
         (PLANS + "a_budget_names_its_member_until_the_name_is_erased",),
@@ -139,7 +139,7 @@ IN_LIMITS: list[Planted] = [
     (
         "deliveries do not name the member",
         "billing_core/engine/background.py",
-        "in self._named(org, self.store.waiting_events(org, limit)):",
+        "in events_with_names(self.store, org, self.store.waiting_events(org, limit)):",
         "in self.store.waiting_events(org, limit):",
         (PLANS + "a_budget_names_its_member_until_the_name_is_erased",),
     ),

@@ -46,7 +46,7 @@ IN_PROVIDERS: list[Planted] = [
     ),
     (
         "a card that the provider has no more is charged until it has failed often enough",
-        WORK,
+        ENGINE,
         "if error.missing is not None:",
         "if False:",
         (GONE + "a_card_that_was_removed_unheard_of_is_forgotten_at_the_first_charge",),
@@ -109,10 +109,10 @@ IN_PROVIDERS: list[Planted] = [
     ),
     (
         "who comes back from a page whose metadata were edited is not found",
-        ENGINE,
+        "billing_core/engine/billing.py",
         'known = self.store.topup_of(checkout=checked_name("session", session))',
-        "page = self.payments.read_checkout(session)\n"
-        "        known = self._labelled(page.org, page.order)",
+        "page = topups.provider.read_checkout(session)\n"
+        "        known = topups._labelled(page.org, page.order)",
         (NEWS + "what_is_edited_before_we_have_heard_is_credited_by_its_page",),
     ),
     (
@@ -124,14 +124,14 @@ IN_PROVIDERS: list[Planted] = [
     ),
     (
         "reconcile goes by metadata",
-        WORK,
+        ENGINE,
         "known = strays.get(payment.id) or self.store.topup_of(payment=payment.id)",
         "known = strays.get(payment.id)",
         (NEWS + "an_automatic_top_up_is_known_whatever_its_metadata_say",),
     ),
     (
         "reconcile overlooks a second payment whose metadata were edited",
-        WORK,
+        ENGINE,
         "known = strays.get(payment.id) or self.store",
         "known = self.store",
         (NEWS + "a_second_payment_is_a_difference_whatever_its_metadata_say",),
@@ -181,9 +181,9 @@ IN_PROVIDERS: list[Planted] = [
     ),
     (
         "a charge is looked for by our own clock",
-        WORK,
-        "return (known.started or known.created) - DAY - MARGIN",
-        "return (known.started or known.created) - MARGIN",
+        ENGINE,
+        "return (known.started or known.created) - DAY - _MARGIN",
+        "return (known.started or known.created) - _MARGIN",
         (NEWS + "a_charge_whose_answer_was_lost_is_found_though_our_clock_leads",),
     ),
     (

@@ -353,7 +353,7 @@ RUNS: list[Planted] = [
     ),
     (
         "a run that is settled up to now is not active",
-        "billing_core/engine/run_reads.py",
+        "billing_core/engine/billing.py",
         "run.started_at < span.end",
         "run.settled_to < span.end",
         (FOUND + "a_run_that_is_settled_up_to_now_counts_as_active",),

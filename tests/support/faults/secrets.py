@@ -13,7 +13,7 @@ DOCUMENTS = "adapters/billing_adapters/cli/documents.py"
 SHOW = "adapters/billing_adapters/cli/show.py"
 BACKGROUND = "adapters/billing_adapters/cli/background.py"
 TRACE = "adapters/billing_adapters/cli/trace.py"
-READS = "billing_core/engine/reads.py"
+BILLING = "billing_core/engine/billing.py"
 VERIFY = "billing_core/audit/verify.py"
 
 FOUND = "tests/cli/test_cli_odd_input.py::test_"
@@ -167,7 +167,7 @@ IN_SECRETS: list[Planted] = [
     ),
     (
         "verify keeps every checkpoint",
-        READS,
+        BILLING,
         "if checkpoint is None:",
         "if True:",
         (FOUND + "verify_keeps_no_checkpoint_that_somebody_else_takes",),

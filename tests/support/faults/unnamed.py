@@ -2,7 +2,6 @@
 
 DECIDE = "billing_core/topups/handlers.py"
 ENGINE = "billing_core/engine/topups.py"
-WORK = "billing_core/engine/background.py"
 POLICY = "billing_core/topups/policy.py"
 COMPARED = "billing_core/topups/reconciliation.py"
 STRIPE = "adapters/billing_adapters/stripe_payments.py"
@@ -19,8 +18,8 @@ Planted = tuple[str, str, str, str, tuple[str, ...]]
 IN_UNNAMED: list[Planted] = [
     (
         "a charge that lost its label is made again after a day",
-        WORK,
-        "doubts = self._doubts(provider, attempt, known)",
+        ENGINE,
+        "doubts = self._doubts(attempt, known)",
         "doubts = ()",
         (UNNAMED + "a_charge_whose_answer_and_label_are_lost_is_made_once",),
     ),
@@ -40,7 +39,7 @@ IN_UNNAMED: list[Planted] = [
     ),
     (
         "a payment without a label that cannot be read is nothing",
-        WORK,
+        ENGINE,
         '            doubts += [(None, f"unreadable: {each}") for each in page.unreadable]\n',
         "",
         (UNNAMED + "one_that_cannot_be_read_stops_them_and_is_told",),
@@ -117,42 +116,42 @@ IN_UNNAMED: list[Planted] = [
     ),
     (
         "what a look-up finds is believed though it is on record of another",
-        WORK,
+        ENGINE,
         "if found is not None and self._of_another(found, attempt.org, known.topup):",
         "if False:",
         (UNNAMED + "a_payment_on_record_is_no_other_s_whatever_it_says_by_now",),
     ),
     (
         "an answer that is older than what is on record stops automatic top-ups",
-        WORK,
+        ENGINE,
         "attempt.org, known.topup, version=known.changes, failed=failed, doubts=doubts",
         "attempt.org, known.topup, failed=failed, doubts=doubts",
         (UNNAMED + "what_the_provider_says_meanwhile_counts",),
     ),
     (
         "that news has come meanwhile is a failure",
-        WORK,
+        ENGINE,
         "with suppress(Outdated):  # its news",
         "with suppress():  # its news",
         (UNNAMED + "what_the_provider_says_meanwhile_counts",),
     ),
     (
         "hundreds of payments that may be it are told",
-        WORK,
+        ENGINE,
         "return tuple(doubts[:_DOUBTS])",
         "return tuple(doubts)",
         (UNNAMED + "of_very_many_that_may_be_it_ten_are_named",),
     ),
     (
         "reconcile counts what a customer of ours paid without a label as foreign",
-        WORK,
+        ENGINE,
         "orgs = {org: [] for org in self.store.paying(payment.customer)} | orgs",
         "pass",
         (UNNAMED + "an_order_whose_answer_and_labels_are_lost_is_named_and_given_its_payment",),
     ),
     (
         "reconcile counts what a customer who is gone paid without a label as foreign",
-        WORK,
+        ENGINE,
         "waiting.setdefault(customer, {}).setdefault(org, []).append(topup)",
         "pass",
         (UNNAMED + "a_charge_of_a_customer_who_was_deleted_since_is_looked_for_as_well",),

@@ -34,7 +34,7 @@ IN_USAGE: list[Planted] = [
     ),
     (
         "all time ends before what is dated ahead",
-        "billing_core/engine/reports.py",
+        "billing_core/engine/billing.py",
         "reached = span._replace(end=max(ends, default=now))",
         "pass",
         (
@@ -44,14 +44,14 @@ IN_USAGE: list[Planted] = [
     ),
     (
         "all time ends with the period of the clock",
-        "billing_core/engine/reports.py",
+        "billing_core/engine/billing.py",
         "billing_period(account.anchor, now).start, 2**62)",
         "billing_period(account.anchor, now).start, now)",
         (ALL_TIME + "all_time_has_what_a_clock_that_stepped_back_has_not_come_to",),
     ),
     (
         "all time by day ends before what is dated ahead",
-        "billing_core/engine/reports.py",
+        "billing_core/engine/billing.py",
         "account, _, span, only = self._asked_for(org, period, member)",
         "account, span, _, only = self._asked_for(org, period, member)",
         (ALL_TIME + "all_time_has_what_is_of_this_moment_and_dated_ahead",),
@@ -179,7 +179,7 @@ IN_USAGE: list[Planted] = [
     ),
     (
         "all time begins with the opening",
-        "billing_core/engine/reports.py",
+        "billing_core/engine/billing.py",
         'if period == "all_time":\n            # Usage',
         "if False:\n            # Usage",
         (

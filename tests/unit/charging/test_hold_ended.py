@@ -231,7 +231,7 @@ def test_keys_of_many_orgs_are_answered_together(monkeypatch) -> None:
         decisions.append(1)
         return decide(*given)
 
-    monkeypatch.setattr("billing_core.engine.billing.decide", counted)
+    monkeypatch.setattr("billing_core.engine.batch.decide", counted)
     again = world.billing.execute(holds)
     names = ["HoldEnded" if number % 2 == 0 else "Held" for number in range(6)]
     assert [type(each).__name__ for each in again] == names

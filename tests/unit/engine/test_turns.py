@@ -275,7 +275,7 @@ def test_orgs_that_cannot_lapse_do_not_keep_others_from_it(kind) -> None:
             t.billing.open_account(org, livemode=False)
             t.billing.grant(org, "g", usd("1"), expires_at=t.clock.now + (n + 1) * SECOND)
         t.clock.advance(MINUTE)
-        does = t.billing._do
+        does = t.billing._work._do
 
         def locked(command, kind):
             if isinstance(command, Lapse) and command.org != "zzz":
@@ -283,10 +283,10 @@ def test_orgs_that_cannot_lapse_do_not_keep_others_from_it(kind) -> None:
                 raise StoreError("the org's lock is held elsewhere", retryable=True)
             return does(command, kind)
 
-        t.billing._do = locked
+        t.billing._work._do = locked
         spent = worked(t, lambda: t.billing.history("zzz")[0].type == "expiry", limit=2)
         assert spent <= BOUND
-        t.billing._do = does
+        t.billing._work._do = does
         worked(t, lambda: all(t.billing.history(org)[0].type == "expiry" for org in orgs), limit=2)
 
 

@@ -53,7 +53,8 @@ from billing_core import (
     usd,
 )
 from billing_core.commands.topups import AskRefund, ClaimTopUp, SetAutoTopUp
-from billing_core.engine.topups import _made_unnamed, refused_for
+from billing_core.engine.background import refused_for
+from billing_core.engine.topups import _made_unnamed
 from billing_core.ports.payments import ChargeAttempt, Checkout, Refund
 from billing_core.records.topups import AutoTopUp, TopUp
 from billing_core.testing import MemoryStore
@@ -1038,7 +1039,7 @@ def test_that_no_payment_will_come_is_known_once_its_key_is_surely_forgotten() -
         said = []
         for age in (kept - 15 * MINUTE - US, US, 30 * MINUTE, US):
             t.clock.advance(age)
-            said.append(t.billing._look(t.provider, charge, attempt))
+            said.append(t.billing._at_provider()._look(charge, attempt))
         assert said == [(None, None), (None, False), (None, False), (None, True)]
 
 

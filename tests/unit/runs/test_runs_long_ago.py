@@ -7,7 +7,7 @@ from test_runs import boxes, start
 from world import DAY, LONG_AGO, SECOND, T0, World, nanos
 
 from billing_core import Plan, Quota, Usage
-from billing_core.engine import billing as engine
+from billing_core.engine import batch
 from billing_core.runs.demand import Part
 
 pytestmark = pytest.mark.every_store
@@ -35,7 +35,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(place, name, called)
 
-    counted(engine, "decide")
+    counted(batch, "decide")
     counted(Part, "_dearest")
     return found
 
