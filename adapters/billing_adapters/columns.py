@@ -21,6 +21,7 @@ from billing_core.records.events import Event
 from billing_core.records.ledger import (
     Account,
     Charge,
+    Draw,
     Entry,
     Hold,
     LimitSet,
@@ -218,6 +219,10 @@ def _charge(*values: Any) -> Charge:
     return found.read_payments(text)
 
 
+def _draws(data: list[list[int]]) -> list[Draw]:
+    return [Draw(*each) for each in data]
+
+
 def _tuples(data: list[list[Any]]) -> list[tuple[Any, ...]]:
     return [tuple(each) for each in data]
 
@@ -242,7 +247,7 @@ HOLDS = _table(
     Hold,
     "key",
     fixed="resource member project",
-    reads={"counted": _tuples},
+    reads={"parts": _draws, "counted": _tuples},
     texts={"used": "used_text"},
     make=_hold,
 )

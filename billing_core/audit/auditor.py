@@ -27,6 +27,7 @@ from billing_core.pricing.catalogue import Catalogue
 from billing_core.records.ledger import (
     Account,
     Charge,
+    Draw,
     Entry,
     Hold,
     HoldUse,
@@ -34,6 +35,7 @@ from billing_core.records.ledger import (
     Lot,
     Subscription,
     Transfer,
+    paid_by,
 )
 from billing_core.records.usage import UNCOUNTED, Item
 from billing_core.values.times import billing_period
@@ -122,9 +124,7 @@ class Auditor(Audit):
             self._check_alive(transfer, entry.at, where)
             if transfer.debit == "expired" and entry.op != "restore":
                 self.note(where, "what has expired comes back")
-            change += transfer.amount * transfer.credit.startswith(("lot:", "debt:"))
-            change -= transfer.amount * transfer.debit.startswith(("lot:", "debt:"))
-        # A repayment moves between the two sides of the balance and so cancels out.
+            change += transfer.change
         account.balance = before + change
         if account.balance != entry.balance:
             self.note(where, f"balance {entry.balance}; its transfers lead to {account.balance}")
@@ -143,7 +143,7 @@ class Auditor(Audit):
     def _check_alive(self, transfer: Transfer, at: int, where: str) -> None:
         """What a lot has left after its end is its holds' alone."""
         if transfer.kind in ("charge", "repayment"):
-            lot = self.tables.lots[int(transfer.debit[4:])]
+            lot = self.tables.lots[transfer.from_lot]
             if lot.expires_at is not None and lot.expires_at <= at:
                 self.note(where, f"lot {lot.lot} pays after its end")
 
@@ -152,13 +152,14 @@ class Auditor(Audit):
         debit, credit, amount, _ = transfer
         if amount <= 0:
             self.note(where, f"a transfer of {amount}")
-        if debit.startswith("lot:"):
-            lot = self.tables.lots[int(debit[4:])]
+        payer, gainer = transfer.from_lot, transfer.into_lot
+        if payer:
+            lot = self.tables.lots[payer]
             lot.remainder -= amount
             if lot.remainder < 0:
                 self.note(where, f"lot {lot.lot} pays {-lot.remainder} more than it has")
-        if credit.startswith("lot:"):
-            self.tables.lots[int(credit[4:])].remainder += amount
+        if gainer:
+            self.tables.lots[gainer].remainder += amount
         if debit.startswith("debt:"):
             account.debt += amount
         if credit.startswith("debt:"):
@@ -166,7 +167,7 @@ class Auditor(Audit):
             self.tables.charges[int(credit[5:])].unpaid -= amount
         if transfer.kind == "repayment":
             story = self.tables.charges[int(credit[5:])]
-            story.payments.append([int(debit[4:]), amount])
+            story.payments.append(Draw(payer, amount))
 
     def _after_moves(self, entry: Entry) -> None:
         """What an entry says of reservations must leave no lot over-reserved."""
@@ -178,8 +179,8 @@ class Auditor(Audit):
                 )
 
     def _lots_of(self, entry: Entry) -> Iterable[Lot]:
-        names = {t.debit for t in entry.transfers} | {t.credit for t in entry.transfers}
-        return [self.tables.lots[int(name[4:])] for name in names if name.startswith("lot:")]
+        found = {t.from_lot for t in entry.transfers} | {t.into_lot for t in entry.transfers}
+        return [self.tables.lots[lot] for lot in found if lot]
 
     # -- what each operation says -----------------------------------------------
 
@@ -344,11 +345,7 @@ class Auditor(Audit):
         if story is None:
             known = entry if entry is not None else self.subject(number)
             resource = used(known).resource
-            payments = [
-                [int(t.debit[4:]), t.amount]
-                for t in known.transfers
-                if t.kind in ("capture", "charge")
-            ]
+            payments = paid_by(known.transfers)
             anchor = self._account().anchor
             period = billing_period(anchor, used(known).occurred_at).start
             story = Charge(number, resource, known.amount, 0, 0, payments, period)
@@ -381,7 +378,7 @@ class Auditor(Audit):
         renamed: dict[int, int] = {}
         for lot, old in effects.get("lots", []):
             former = self.tables.lots[old]
-            amount = sum(t.amount for t in entry.transfers if t.credit == f"lot:{lot}")
+            amount = sum(t.amount for t in entry.transfers if t.into_lot == lot)
             renamed[lot] = old
             made = Lot(
                 lot, entry.seq, former.kind, former.priority, amount, 0, 0,
@@ -390,13 +387,11 @@ class Auditor(Audit):
             self.add_lot(made)
         for transfer in entry.transfers:
             if transfer.kind == "refill":
-                lot = int(transfer.credit[4:])
-                payment = story.payments[-1]
-                if payment[0] != renamed.get(lot, lot):
+                lot, (payer, paid) = transfer.into_lot, story.payments.pop()
+                if payer != renamed.get(lot, lot):
                     self.note(f"entry {entry.seq}", f"refills lot {lot}, which did not pay last")
-                payment[1] -= transfer.amount
-                if not payment[1]:
-                    story.payments.pop()
+                if paid != transfer.amount:
+                    story.payments.append(Draw(payer, paid - transfer.amount))
 
     def _restore(self, entry: Entry, content: Any, effects: Any) -> None:
         """What an expiry took comes back whole, and once: the key says which one."""
@@ -406,13 +401,13 @@ class Auditor(Audit):
         due: dict[int, int] = {}
         for transfer in self.subject(content["expiry"]).transfers:
             if transfer.credit == "expired":
-                lot = int(transfer.debit[4:])
+                lot = transfer.from_lot
                 due[lot] = due.get(lot, 0) + transfer.amount
         if entry.amount != sum(due.values()):
             self.note(where, f"amount {entry.amount}; what expired was {sum(due.values())}")
         for lot, old in effects["lots"]:
             former = self.tables.lots[old]
-            back = sum(t.amount for t in entry.transfers if t.credit == f"lot:{lot}")
+            back = sum(t.amount for t in entry.transfers if t.into_lot == lot)
             if back != due.pop(old, 0):
                 self.note(where, f"lot {lot} has {back} back, which is not what lot {old} lost")
             made = Lot(

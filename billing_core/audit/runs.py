@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from billing_core.records.ledger import Charge, Entry, Hold
+from billing_core.records.ledger import Charge, Draw, Entry, Hold
 from billing_core.records.runs import Day, Run, Tab
 from billing_core.records.storage import Size, Storage
 from billing_core.values.times import DAY, FOREVER, billing_period
@@ -171,11 +171,10 @@ def _charged(audit: Audit, entry: Entry, owner: Run | Storage, tab: Tab) -> None
         if transfer.kind == "debt":
             story.unpaid += transfer.amount
         elif transfer.kind in ("capture", "charge"):
-            lot = int(transfer.debit[4:])
-            if story.payments and story.payments[-1][0] == lot:
-                story.payments[-1][1] += transfer.amount
-            else:
-                story.payments.append([lot, transfer.amount])
+            lot, amount = transfer.from_lot, transfer.amount
+            if story.payments and story.payments[-1].lot == lot:
+                amount += story.payments.pop().amount
+            story.payments.append(Draw(lot, amount))
     _check_tab(audit, entry, tab, story)
 
 
@@ -188,12 +187,11 @@ def _back(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     story.reversed += entry.amount
     for transfer in entry.transfers:
         if transfer.kind == "refill":
-            payment = story.payments[-1]
-            if f"lot:{payment[0]}" != transfer.credit:
+            lot, paid = story.payments.pop()
+            if lot != transfer.into_lot:
                 audit.note(f"entry {entry.seq}", f"refills {transfer.credit}, which paid earlier")
-            payment[1] -= transfer.amount
-            if not payment[1]:
-                story.payments.pop()
+            if paid != transfer.amount:
+                story.payments.append(Draw(lot, paid - transfer.amount))
     audit.posted -= entry.amount
     _check_tab(audit, entry, tab, story)
 

@@ -16,6 +16,7 @@ from billing_core.pricing.catalogue import Catalogue
 from billing_core.records.ledger import (
     Account,
     Charge,
+    Draw,
     Entry,
     Hold,
     HoldUse,
@@ -171,10 +172,10 @@ class Tables:
             "published": self.published,
             "events": [self.events.since, self.events.entries, f"{self.events.total:x}"],
             "lots": [attrs.asdict(each) for each in self.lots.values()],
-            "holds": [attrs.asdict(each) | {"used": each.used} for each in self.holds.values()],
+            "holds": [attrs.asdict(each, recurse=False) for each in self.holds.values()],
             "counters": [attrs.asdict(each) for each in self.counters.values()],
             "items": [attrs.asdict(each) for each in self.items.values()],
-            "charges": [attrs.asdict(each) for each in self.charges.values()],
+            "charges": [attrs.asdict(each, recurse=False) for each in self.charges.values()],
             "cells": [[key, attrs.asdict(cell)] for key, cell in self.cells.items()],
             "subscriptions": list(self.subscriptions.values()),
             "limits": list(self.limits.values()),
@@ -209,6 +210,7 @@ class Tables:
             scope = row.pop("scope")
             tables.lots[row["lot"]] = Lot(**row, scope=None if scope is None else tuple(scope))
         for row in data["holds"]:
+            row["parts"] = [Draw(*each) for each in row["parts"]]
             row["counted"] = [tuple(each) for each in row["counted"]]
             known = row.pop("used", None)
             tables.holds[row["key"]] = Hold(**row, used=None if known is None else _use(*known))
@@ -217,7 +219,8 @@ class Tables:
         for row in data["items"]:
             tables.items[row["item"], row["resource"]] = Item(**row)
         for row in data["charges"]:
-            tables.charges[row["charge"]] = Charge(**row)
+            payments = [Draw(*each) for each in row.pop("payments")]
+            tables.charges[row["charge"]] = Charge(**row, payments=payments)
         for key, cell in data["cells"]:
             tables.cells[CellKey(*key)] = Cell(**cell)
         tables.subscriptions = {row[0]: Subscription(*row) for row in data["subscriptions"]}
@@ -320,7 +323,7 @@ class Audit:
         before = sum(amount for _, amount in hold.parts)
         for lot, amount in hold.parts:
             self.tables.lots[lot].reserved -= amount
-        hold.parts = [list(part) for part in parts]
+        hold.parts = [Draw(*part) for part in parts]
         for lot, amount in hold.parts:
             self.tables.lots[lot].reserved += amount
         self._held(hold, sum(amount for _, amount in hold.parts) - before)
@@ -356,16 +359,16 @@ class Audit:
         for transfer in entry.transfers:
             if transfer.kind != "capture":
                 continue
-            number, left = int(transfer.debit[4:]), transfer.amount
-            for part in hold.parts:
-                if part[0] == number:
-                    taken = min(part[1], left)
-                    part[1] -= taken
+            number, left = transfer.from_lot, transfer.amount
+            for place, part in enumerate(hold.parts):
+                if part.lot == number:
+                    taken = min(part.amount, left)
+                    hold.parts[place] = Draw(number, part.amount - taken)
                     left -= taken
                     self.tables.lots[number].reserved -= taken
             if left:
                 self.note(f"entry {entry.seq}", f"captures {left} more than hold {hold.key} has")
-        hold.parts = [part for part in hold.parts if part[1]]
+        hold.parts = [part for part in hold.parts if part.amount]
         captured = sum(t.amount for t in entry.transfers if t.kind == "capture")
         self._held(hold, -captured)
         if ended:

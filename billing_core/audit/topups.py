@@ -15,7 +15,7 @@ import attrs
 from billing_core.audit.state import UNKNOWN
 from billing_core.errors import BillingError
 from billing_core.ledger.ledger import CLAWBACK
-from billing_core.records.ledger import Charge, Entry, Lot
+from billing_core.records.ledger import Charge, Draw, Entry, Lot
 from billing_core.records.topups import AutoTopUp, TopUp, is_said
 from billing_core.topups.policy import arm
 from billing_core.values.text import compact
@@ -127,7 +127,7 @@ def _payment(audit: Audit, entry: Entry, content: Any, topup: TopUp, before: Top
         audit.note(f"entry {entry.seq}", f"takes back {taken}; its transfers take {moved}")
     if taken > 0:
         paid = [t for t in entry.transfers if t.kind == "clawback"]
-        payments = [[int(t.debit[4:]), t.amount] for t in paid if t.debit.startswith("lot:")]
+        payments = [Draw(t.from_lot, t.amount) for t in paid if t.from_lot]
         unpaid = sum(t.amount for t in paid if t.debit.startswith("debt:"))
         story = Charge(entry.seq, CLAWBACK, taken, unpaid, 0, payments, 0)
         audit.tables.charges[entry.seq] = story
@@ -163,7 +163,7 @@ _MONEY: dict[str, Callable[[Audit, Entry, Any, TopUp, TopUp | None], None]] = {
 
 def _undo(audit: Audit, entry: Entry, undone: list[list[int]]) -> None:
     """Clawbacks undone, newest first: what was owed, then the lots that paid."""
-    refills = [[int(t.credit[4:]), t.amount] for t in entry.transfers if t.kind == "refill"]
+    refills = [(t.into_lot, t.amount) for t in entry.transfers if t.kind == "refill"]
     for number, amount in undone:
         story = audit.tables.charges[number]
         story.reversed += amount
@@ -175,10 +175,9 @@ def _undo(audit: Audit, entry: Entry, undone: list[list[int]]) -> None:
         )
         while left > 0:
             lot, part = refills.pop(0)
-            payment = story.payments[-1]
-            if payment[0] != lot:
+            payer, paid = story.payments.pop()
+            if payer != lot:
                 audit.note(f"entry {entry.seq}", f"refills lot {lot}, which did not pay last")
-            payment[1] -= part
-            if not payment[1]:
-                story.payments.pop()
+            if paid != part:
+                story.payments.append(Draw(payer, paid - part))
             left -= part

@@ -42,7 +42,7 @@ from billing_core.pricing.rating import (
     meter,
     quote,
 )
-from billing_core.records.ledger import Charge, Entry
+from billing_core.records.ledger import Charge, Entry, paid_by
 from billing_core.records.ledger import Hold as HoldRecord
 from billing_core.records.usage import UNCOUNTED, Item, Line, UsageRecord
 from billing_core.values.times import micros, spanning
@@ -276,11 +276,7 @@ def pay(
     unpaid = ledger.pay(rest, record.resource, record.occurred_at) if rest else 0
     count_spending(ledger, record.member, record.project, record.occurred_at, amount, decision.time)
     if unpaid:
-        payments = [
-            [int(move.debit.removeprefix("lot:")), move.amount]
-            for move in ledger.moves
-            if move.kind in ("capture", "charge")
-        ]
+        payments = paid_by(ledger.moves)
         period = ledger.period(record.occurred_at).start
         charge = Charge(account.seq + 1, record.resource, amount, unpaid, 0, payments, period)
         owe(ledger, charge)

@@ -114,14 +114,14 @@ def extend(ledger: Ledger, decision: Decision[Extend]) -> Outcome:
         return refuse(decision, f"hold_{hold.state}")
     until = max(hold.expires_at, decision.now + duration("life", command.life))
     # Parts whose lot has ended cannot live on: live lots replace them, or nothing changes.
-    ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part[0]], decision)]
-    replaced = sum(part[1] for part in ended)
+    ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part.lot], decision)]
+    replaced = sum(part.amount for part in ended)
     added = 0 if command.add is None else command.add.nanos
     quoted = _quoted_anew(ledger, hold, until)
     counts: dict[str, int] = {}
     at = decision.at
     if quoted is not None:
-        added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))
+        added += max(0, _within_64_bits(quoted) - hold.reserved)
         counts = billed(quoted.lines)
         # Its clock may be behind that of the hold, which is used at no time before.
         at = max(at, ledger.state.entries[f"hold:{hold.key}"].at)
@@ -143,7 +143,7 @@ def extend(ledger: Ledger, decision: Decision[Extend]) -> Outcome:
         ledger.let_go(lot, amount, decision)
     if replaced + added:
         hold.parts += ledger.reserve(replaced + added, hold.resource, at)
-        hold.parts.sort(key=lambda part: spending_order(ledger.state.lots[part[0]]))
+        hold.parts.sort(key=lambda part: spending_order(ledger.state.lots[part.lot]))
     hold_spending(ledger, hold, added)
     hold.expires_at = until
     ledger.changes.holds[hold.key] = hold
@@ -154,7 +154,7 @@ def extend(ledger: Ledger, decision: Decision[Extend]) -> Outcome:
         _announce_anew(ledger, hold, counts, at)
         if hold.counted != before:
             effects["counted"] = hold.counted
-    return finish(ledger, decision, sum(part[1] for part in hold.parts), effects)
+    return finish(ledger, decision, hold.reserved, effects)
 
 
 def made_for(made: Entry) -> Usage | None:

@@ -95,7 +95,7 @@ def limit_from(ledger: Ledger, time: int) -> None:
         since = max(time, account.recorded_at, ledger.terms.now) + 1
         account.limited_since = account.recorded_at = since
         for hold in ledger.state.holds.values():
-            hold_spending(ledger, hold, sum(part[1] for part in hold.parts))
+            hold_spending(ledger, hold, hold.reserved)
 
 
 def _window(ledger: Ledger, grain: str, at: int) -> Window:

@@ -23,7 +23,7 @@ def expired_by(entry: Entry) -> dict[int, int]:
     found: dict[int, int] = {}
     for move in entry.transfers:
         if move.kind == "expiry":
-            lot = int(move.debit.removeprefix("lot:"))
+            lot = move.from_lot
             found[lot] = found.get(lot, 0) + move.amount
     return found
 

@@ -33,7 +33,7 @@ from billing_core.pricing.rating import (
     meter,
     take_out,
 )
-from billing_core.records.ledger import Charge, Hold
+from billing_core.records.ledger import Charge, Draw, Hold, paid_by
 from billing_core.records.runs import Day, Run, Tab
 from billing_core.records.storage import Storage
 from billing_core.records.usage import Line, UsageRecord
@@ -332,18 +332,16 @@ def _take(
     story = _story(ledger, owner, tab)
     story.amount += amount - story.reversed  # what came back is no part of it any more
     story.reversed = 0
-    for move in ledger.moves:
-        if move.kind in ("capture", "charge"):
-            _add_payment(story, int(move.debit.removeprefix("lot:")), move.amount)
+    for lot, paid in paid_by(ledger.moves):
+        _add_payment(story, lot, paid)
     if unpaid:
         owe_more(ledger, story, unpaid)
 
 
 def _add_payment(story: Charge, lot: int, amount: int) -> None:
-    if story.payments and story.payments[-1][0] == lot:
-        story.payments[-1][1] += amount
-    else:
-        story.payments.append([lot, amount])
+    if story.payments and story.payments[-1].lot == lot:
+        amount += story.payments.pop().amount
+    story.payments.append(Draw(lot, amount))
 
 
 def _record(

@@ -11,7 +11,7 @@ from bisect import insort
 
 from billing_core.ledger.inputs import NeedMore, When
 from billing_core.ledger.ledger import CLAWBACK, Ledger, covers
-from billing_core.records.ledger import Charge, Entry, Lot, Transfer
+from billing_core.records.ledger import Charge, Draw, Entry, Lot, Transfer, paid_by
 
 __all__ = [
     "give_back",
@@ -76,7 +76,7 @@ def repay(ledger: Ledger) -> None:
             account.debt -= part
             account.balance += part
             charge.unpaid -= part
-            charge.payments.append([lot.lot, part])
+            charge.payments.append(Draw(lot.lot, part))
             ledger.changes.charges[charge.charge] = charge
         usable = [lot for lot in usable if lot.remainder > lot.reserved]
         if not usable:
@@ -110,13 +110,12 @@ def give_back(
         amount -= forgiven
     made: list[list[int]] = []
     while amount:
-        payment = charge.payments[-1]
-        part = min(amount, payment[1])
-        payment[1] -= part
-        if not payment[1]:
-            charge.payments.pop()
+        number, paid = charge.payments.pop()
+        part = min(amount, paid)
+        if part < paid:
+            charge.payments.append(Draw(number, paid - part))
         amount -= part
-        lot = ledger.state.lots[payment[0]]
+        lot = ledger.state.lots[number]
         if expires_at is not None and ledger.ended(lot, when):
             made.append([account.lots + 1, lot.lot])
             lot = successor(ledger, lot, part, expires_at)
@@ -155,11 +154,7 @@ def is_of_time(charge: Entry) -> bool:
 
 def own_story(ledger: Ledger, subject: Entry) -> Charge:
     """What a charge's own entry tells."""
-    payments = [
-        [int(transfer.debit.removeprefix("lot:")), transfer.amount]
-        for transfer in subject.transfers
-        if transfer.kind in ("capture", "charge")
-    ]
+    payments = paid_by(subject.transfers)
     used = subject.usage
     assert used is not None, "a charge has a usage record"
     period = ledger.period(used.occurred_at).start

@@ -39,7 +39,7 @@ from billing_core.ports.state import Changes, OrgState
 from billing_core.pricing.plan import Plan
 from billing_core.pricing.rating import InForce
 from billing_core.records.events import Event
-from billing_core.records.ledger import Account, Entry, Hold, Lot, Transfer
+from billing_core.records.ledger import Account, Draw, Entry, Hold, Lot, Transfer
 from billing_core.records.rollups import Rollup
 from billing_core.records.usage import Counter, Item, UsageRecord
 from billing_core.values.money import MAX_NANOS
@@ -239,10 +239,10 @@ class Ledger:
         self.account.granted += lot.amount
         self.into_lot(lot, lot.amount, _SOURCES[lot.kind], "grant")
 
-    def reserve(self, amount: int, resource: str | None, at: int) -> list[list[int]]:
+    def reserve(self, amount: int, resource: str | None, at: int) -> list[Draw]:
         """Take ``amount``, which is available for a use at a time, out of circulation; its
         parts by lot."""
-        parts: list[list[int]] = []
+        parts: list[Draw] = []
         if not amount:
             return parts
         for lot in self.lots:
@@ -252,7 +252,7 @@ class Ledger:
             part = min(free, amount)
             lot.reserved += part
             self.changes.lots[lot.lot] = lot
-            parts.append([lot.lot, part])
+            parts.append(Draw(lot.lot, part))
             amount -= part
             if not amount:
                 return parts
@@ -264,20 +264,22 @@ class Ledger:
     def capture(self, hold: Hold, amount: int, resource: str, at: int) -> int:
         """Pay a charge for a use at a time from a hold; what it did not cover.  What a hold has
         of an allowance serves it to its end, be it in the next period; not the other way."""
-        for part in hold.parts:
-            if not amount:
-                break
-            lot = self.state.lots[part[0]]
-            if not part[1] or not (lot.scope is None or covers(lot.scope, resource)):
+        parts, hold.parts = hold.parts, []
+        for part in parts:
+            lot = self.state.lots[part.lot]
+            paid = min(part.amount, amount)
+            if (
+                not paid
+                or not (lot.scope is None or covers(lot.scope, resource))
+                or (lot.period is not None and lot.period > self.period(at).start)
+            ):
+                hold.parts.append(part)
                 continue
-            if lot.period is not None and lot.period > self.period(at).start:
-                continue
-            paid = min(part[1], amount)
-            part[1] -= paid
             lot.reserved -= paid
             self.out_of_lot(lot, paid, "revenue", "capture")
             amount -= paid
-        hold.parts = [part for part in hold.parts if part[1]]
+            if paid < part.amount:
+                hold.parts.append(Draw(part.lot, part.amount - paid))
         self.changes.holds[hold.key] = hold
         return amount
 

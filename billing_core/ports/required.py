@@ -82,10 +82,10 @@ def payers(state: OrgState) -> set[int]:
     """The lots that paid the loaded charges, but for those in which something is left."""
     found: set[int] = set()
     for number, subject in state.subjects.items():
-        found |= {int(t.debit[4:]) for t in subject.transfers if t.debit.startswith("lot:")}
+        found |= {transfer.from_lot for transfer in subject.transfers}
         if number in state.charges:
             found |= {lot for lot, _ in state.charges[number].payments}
-    return found - state.lots.keys()
+    return found - state.lots.keys() - {0}
 
 
 def reach(

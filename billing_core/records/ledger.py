@@ -7,7 +7,7 @@ Amounts are nanos, times microseconds since 1970, quantities unbounded integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from json import loads
 from typing import Literal, NamedTuple
 
@@ -20,6 +20,7 @@ from billing_core.values.text import compact
 __all__ = [
     "Account",
     "Charge",
+    "Draw",
     "Entry",
     "HistoryType",
     "Hold",
@@ -29,6 +30,7 @@ __all__ = [
     "Spend",
     "Subscription",
     "Transfer",
+    "paid_by",
     "subjects",
 ]
 
@@ -53,6 +55,44 @@ class Transfer(NamedTuple):
     credit: str
     amount: int
     kind: str
+
+    @property
+    def from_lot(self) -> int:
+        """The number of the lot that it takes from; 0 where that is none."""
+        return int(self.debit[4:]) if self.debit.startswith("lot:") else 0
+
+    @property
+    def into_lot(self) -> int:
+        """The number of the lot that it adds to; 0 where that is none."""
+        return int(self.credit[4:]) if self.credit.startswith("lot:") else 0
+
+    @property
+    def change(self) -> int:
+        """What it adds to the org's balance.  A repayment moves between the two sides of it."""
+        into, out = self.credit.startswith(_BALANCE), self.debit.startswith(_BALANCE)
+        return self.amount * (into - out)
+
+
+_BALANCE = ("lot:", "debt:")
+
+
+class Draw(NamedTuple):
+    """What is drawn on a lot: reserved by a hold, or paid for a charge."""
+
+    lot: int
+    amount: int
+
+    def __deepcopy__(self, _: object) -> Draw:
+        return self  # else it would be taken apart and made anew
+
+
+def paid_by(transfers: Iterable[Transfer]) -> list[Draw]:
+    """Which lots paid a charge that these transfers are of, in order."""
+    return [
+        Draw(transfer.from_lot, transfer.amount)
+        for transfer in transfers
+        if transfer.kind in ("capture", "charge")
+    ]
 
 
 @define(eq=True)
@@ -222,7 +262,7 @@ _UNUSED = HoldUse()
 
 @define
 class Hold:
-    """Reserved credit.  ``parts``: ``[lot, amount]`` in spending order, what is left of
+    """Reserved credit.  ``parts``: in spending order, what is left of
     it.  ``state``: open, settled, released or lapsed.  ``counted``: ``[period start,
     component, quantity]`` announced to counters, for tiered prices and quotas.
     ``member``: surrogate id, 0 for none; ``project``: those whose limits it counts in.
@@ -232,7 +272,7 @@ class Hold:
     resource: str | None
     expires_at: int
     state: str
-    parts: list[list[int]]
+    parts: list[Draw]
     counted: list[tuple[int, str, int]] = field(factory=list)
     member: int = 0
     project: str | None = None
@@ -240,11 +280,17 @@ class Hold:
 
     def copy(self) -> Hold:
         """One that may be changed apart from this."""
-        parts = [part[:] for part in self.parts]
         return Hold(
-            self.key, self.resource, self.expires_at, self.state, parts, self.counted[:],
+            self.key, self.resource, self.expires_at, self.state, self.parts[:], self.counted[:],
             self.member, self.project, self.used,
         )  # fmt: skip
+
+    @property
+    def reserved(self) -> int:
+        found = 0
+        for part in self.parts:  # each hold that is written asks: no generator
+            found += part.amount
+        return found
 
     @property
     def used_text(self) -> str | None:
@@ -252,7 +298,7 @@ class Hold:
         if self.used is None:
             return None
         settled, amount, charges, quantities = self.used
-        left = sum(part[1] for part in self.parts)
+        left = self.reserved
         if not settled:
             return f'["{self.state}",{left}]'
         return compact([self.state, left, settled, amount, charges, quantities])
@@ -264,7 +310,7 @@ class Hold:
         if text is None:
             return
         state, left, *used = loads(text)
-        if (state, left) == (self.state, sum(part[1] for part in self.parts)):
+        if (state, left) == (self.state, self.reserved):
             self.used = _UNUSED
             if used:
                 settled, amount, charges, quantities = used
@@ -275,7 +321,7 @@ class Hold:
 @define
 class Charge:
     """The story of a charge after its own entry: kept once it left debt, was repaid,
-    reversed or priced.  ``payments``: ``[lot, amount]`` in order, less what went back.
+    reversed or priced.  ``payments``: in order, less what went back.
     ``priced``: the entry that priced what was unpriced.  ``period``: the start of the
     billing period of its usage.
 
@@ -288,7 +334,7 @@ class Charge:
     amount: int
     unpaid: int
     reversed: int
-    payments: list[list[int]]
+    payments: list[Draw]
     period: int
     priced: int | None = None
 
@@ -308,7 +354,7 @@ class Charge:
         if isinstance(data, dict):
             self.amount, self.reversed = data["amount"], data["reversed"]
             data = data["payments"]
-        self.payments = data
+        self.payments = [Draw(*each) for each in data]
         return self
 
 

@@ -173,10 +173,7 @@ class HistoryPage(Sequence[HistoryRow]):
 
 def history_row(entry: Entry, operations: Mapping[str, Operation[Any]]) -> HistoryRow:
     """How an entry that moved money reads; ``operations``: by the name that keys begin with."""
-    change = 0
-    for transfer in entry.transfers:
-        change += transfer.amount * (transfer.credit.startswith(("lot:", "debt:")))
-        change -= transfer.amount * (transfer.debit.startswith(("lot:", "debt:")))
+    change = sum(transfer.change for transfer in entry.transfers)
     content = json.loads(entry.content)
     op, _, key = entry.key.partition(":")
     operation = operations.get(op)

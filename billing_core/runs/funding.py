@@ -16,7 +16,7 @@ from billing_core.errors import UnknownPrice
 from billing_core.ledger.inputs import NeedMore, When, of_each
 from billing_core.ledger.ledger import Ledger, covers, spending_order
 from billing_core.pricing.catalogue import Priced
-from billing_core.records.ledger import Hold, Lot
+from billing_core.records.ledger import Draw, Hold, Lot
 from billing_core.records.usage import Item
 from billing_core.runs.demand import Demand, Part
 from billing_core.values.times import Window
@@ -37,7 +37,7 @@ class Funding(NamedTuple):
     until: int
     bound_by: str
     want: Demand
-    parts: list[list[int]]
+    parts: list[Draw]
     ahead: Lot | None = None
 
 
@@ -114,7 +114,7 @@ class _Purse(NamedTuple):
     ahead: Lot | None  # the next period's allowance, if it is reached and was not granted yet
     costs: dict[int, int]  # what the time up to an edge costs: it is looked at again and again
 
-    def plan(self, until: int) -> list[list[int]] | None:
+    def plan(self, until: int) -> list[Draw] | None:
         """The lots that pay for the time up to ``until``, the latest of it first: what may
         pay late may also pay early, but for the next period's allowance, which so comes first."""
         start = self.use.at
@@ -138,7 +138,7 @@ class _Purse(NamedTuple):
                         break
             if need:
                 return None
-        return [[lot, amount] for lot, amount in taken.items() if amount]
+        return [Draw(lot, amount) for lot, amount in taken.items() if amount]
 
     def cost(self, until: int) -> int:
         if until not in self.costs:
@@ -151,7 +151,7 @@ class _Purse(NamedTuple):
     def funding(self, until: int, why: str) -> Funding:
         parts = self.plan(until) or [] if until > self.use.at else []
         ahead = self.ahead
-        granted = ahead is None or all(part[0] != ahead.lot for part in parts)
+        granted = ahead is None or all(part.lot != ahead.lot for part in parts)
         return Funding(until, why, self.want, parts, None if granted else ahead)
 
 
@@ -163,7 +163,7 @@ def _purse(
     reached = ledger.period(when.time).end < end
     ahead = next_allowance(ledger, when.time) if reached else None
     every = ledger.lots if ahead is None else sorted([*ledger.lots, ahead], key=spending_order)
-    own = {} if hold is None else {part[0]: part[1] for part in hold.parts}
+    own = {} if hold is None else {part.lot: part.amount for part in hold.parts}
     for lot in every:
         if not covers(lot.scope, use.resource):
             continue
@@ -217,7 +217,7 @@ def _stops(
 ) -> list[tuple[Callable[[int], bool], str]]:
     """What may stop a run after so many microseconds, and its name."""
     want = purse.want
-    own = 0 if hold is None else sum(part[1] for part in hold.parts)
+    own = 0 if hold is None else hold.reserved
     credit = sum(purse.free.values()) - ledger.account.debt
     early = ledger.period(use.at).end - use.at
     at_once = credit - sum(purse.free[lot.lot] for lot in purse.of_next_period())

@@ -181,7 +181,7 @@ class _Change:
 
     def _hold(self, hold: Hold, found: Funding) -> None:
         run, ledger = self.run, self.ledger
-        more = sum(part[1] for part in found.parts) - sum(part[1] for part in hold.parts)
+        more = sum(part.amount for part in found.parts) - hold.reserved
         if found.until > max(run.until, run.settled_to):
             run.until, run.bound_by = found.until, found.bound_by
         else:
@@ -309,7 +309,7 @@ def start(ledger: Ledger, decision: Decision[StartRun]) -> Outcome:
     change.was = {}
     ledger.will_lapse(FOREVER)
     change.fund(hold, funding)
-    return change.finish(sum(part[1] for part in hold.parts))
+    return change.finish(hold.reserved)
 
 
 def heartbeat(ledger: Ledger, decision: Decision[Heartbeat]) -> Outcome:

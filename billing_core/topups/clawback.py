@@ -11,7 +11,7 @@ from __future__ import annotations
 from billing_core.ledger.debts import give_back, keep_story, owe, repay
 from billing_core.ledger.inputs import NeedMore, When
 from billing_core.ledger.ledger import CLAWBACK, Ledger
-from billing_core.records.ledger import Charge
+from billing_core.records.ledger import Charge, Draw
 from billing_core.records.topups import TopUp
 
 __all__ = ["claw_back", "reinstate"]
@@ -25,7 +25,7 @@ def claw_back(ledger: Ledger, topup: TopUp, amount: int) -> None:
     if topup.lot is not None:
         part = ledger.withdraw(topup.lot, amount)
         if part:
-            story.payments.append([topup.lot, part])
+            story.payments.append(Draw(topup.lot, part))
             story.unpaid -= part
     keep_story(ledger, story)
     if story.unpaid:

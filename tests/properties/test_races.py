@@ -386,7 +386,7 @@ def audit_state(billing: Billing, model: Model) -> None:
         audits.reports([billing], model, org, now)
         kept = {each.key: (each.state, each.expires_at, each.parts) for each in store.holds(org)}
         assert kept == {
-            key: (each.state, each.expires_at, [[*part] for part in each.parts])
+            key: (each.state, each.expires_at, [(*part,) for part in each.parts])
             for key, each in facts.holds.items()
         }
         for counter in store.counters(org):

@@ -203,14 +203,14 @@ FAULTS = [
     fault(
         "capture more than the hold has",
         "ledger/ledger",
-        "paid = min(part[1], amount)",
+        "paid = min(part.amount, amount)",
         "paid = amount",
         DEBT + "4_a_charge_is_paid_from_its_hold_then_from_what_is_available_then_as_debt",
     ),
     fault(
         "an extension keeps the part of a lot that ended",
         "charging/holds",
-        "if ledger.ended(ledger.state.lots[part[0]], decision)]",
+        "if ledger.ended(ledger.state.lots[part.lot], decision)]",
         "if False]",
         LOTS + "3_a_later_extension_replaces_the_expired_part_from_live_lots",
     ),

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
+from attrs import evolve
+
 from billing_adapters.columns import (
     ACCOUNTS,
     AUTO_TOPUPS,
@@ -155,8 +157,9 @@ UPDATE lots SET {", ".join(f"{name} = ?" for name in _LEFT)} WHERE lot = ? AND o
 """
 _left = attrgetter(*_LEFT, "lot")
 # Of a file that does not say yet what was charged by a hold.
-_USED = _HOLDS.names.index("used")
-_PUT_HOLD_BEFORE = put(HOLDS, [name for name in _HOLDS.names if name != "used"])
+_HOLDS_BEFORE = _Written(
+    evolve(HOLDS, columns=tuple(each for each in HOLDS.columns if each.name != "used"))
+)
 _PUT_WAITING = """
 INSERT INTO deliveries (org_id, seq, n, waiting, deliverer, until) VALUES (?, 0, 0, 1, '', 0)
 ON CONFLICT (org_id) DO UPDATE SET waiting = 1
@@ -168,6 +171,19 @@ _INSERT_CELL = inserted(
 )
 _UPDATE_CELL = f"UPDATE cells SET requests = ?, amount = ?, components = ? WHERE {_CELL}"
 
+_BY_KIND: Mapping[str, _Written[Any]] = {
+    "items": _ITEMS,
+    "charges": _CHARGES,
+    "limits": _LIMITS,
+    "spends": _SPENDS,
+    "runs": _RUNS,
+    "storages": _STORAGES,
+    "sizes": _SIZES,
+    "topups": _TOPUPS,
+}
+"""Records that are not remembered, by what changes call them."""
+_by_kind = attrgetter(*_BY_KIND)
+
 # The order in which tables are written.
 _ORDER = (
     _ACCOUNTS.put,
@@ -176,7 +192,7 @@ _ORDER = (
     _INSERT_MEMBER,
     _UPDATE_LOT,
     _LOTS.put,
-    _PUT_HOLD_BEFORE,
+    _HOLDS_BEFORE.put,
     _HOLDS.put,
     _COUNTERS.put,
     _ITEMS.put,
@@ -256,12 +272,12 @@ def _lot_rows(rows: _Statements, org: str, changes: Changes, lots: dict[int, Lot
 
 
 def _hold_rows(rows: _Statements, org: str, changes: Changes, known: Known) -> None:
+    if not changes.holds:
+        return
+    written = _HOLDS if known.uses else _HOLDS_BEFORE
+    put, row = rows[written.put], written.row
     for held in changes.holds.values():
-        row = _HOLDS.row(org, held)
-        if known.uses:
-            rows[_HOLDS.put].append(row)
-        else:
-            rows[_PUT_HOLD_BEFORE].append([*row[:_USED], *row[_USED + 1 :]])
+        put.append(row(org, held))
         if held.state == "open":
             known.holds[org, held.key] = held
         else:
@@ -282,26 +298,16 @@ def _plain_rows(rows: _Statements, org: str, changes: Changes) -> None:
         rows[_EVENTS.put].append(_EVENTS.row(org, each))
     if changes.events:
         rows[_PUT_WAITING].append((org,))
-    for item in changes.items.values():
-        rows[_ITEMS.put].append(_ITEMS.row(org, item))
-    for story in changes.charges.values():
-        rows[_CHARGES.put].append(_CHARGES.row(org, story))
     for since in changes.subscriptions:
         rows[_SUBSCRIPTIONS.put].append(_SUBSCRIPTIONS.row(org, since))
-    for limit in changes.limits.values():
-        rows[_LIMITS.put].append(_LIMITS.row(org, limit))
-    for spend in changes.spends.values():
-        rows[_SPENDS.put].append(_SPENDS.row(org, spend))
-    for run in changes.runs.values():
-        rows[_RUNS.put].append(_RUNS.row(org, run))
-    for storage in changes.storages.values():
-        rows[_STORAGES.put].append(_STORAGES.row(org, storage))
-    for size in changes.sizes.values():
-        rows[_SIZES.put].append(_SIZES.row(org, size))
-    for topup in changes.topups.values():
-        rows[_TOPUPS.put].append(_TOPUPS.row(org, topup))
     if changes.auto is not None:
         rows[_AUTO_TOPUPS.put].append(_AUTO_TOPUPS.row(org, changes.auto))
+    by_kind = _by_kind(changes)
+    if not any(by_kind):
+        return
+    for written, records in zip(_BY_KIND.values(), by_kind, strict=True):
+        if records:
+            rows[written.put] += [written.row(org, each) for each in records.values()]
 
 
 def _cell_rows(

@@ -355,7 +355,7 @@ class TimeMachine(RuleBasedStateMachine):
             hold = holds[f"run:{name}"]
             assert (hold.state == "open") == (run.open or run.state == "pending")
             if run.state == "active" and run.until > run.posted:
-                held = sum(part[1] for part in hold.parts)
+                held = hold.reserved
                 us = run.until - run.posted
                 # Each settlement may bring a nano of the fractions that others left.
                 need = self.model.dearest(us, run.posted, run.until) - run.told

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from billing_core.ports.state import Changes, OrgState, Wanted
 from billing_core.ports.store import Store
-from billing_core.records.ledger import Account, Charge, Entry, Hold, Lot, Transfer
+from billing_core.records.ledger import Account, Charge, Draw, Entry, Hold, Lot, Transfer
 from billing_core.records.usage import Line, UsageRecord
 
 __all__ = ["Draft", "charge", "hold", "keyed", "load", "lot", "save", "usage"]
@@ -156,11 +156,11 @@ def hold(
     member: int = 0,
     project: str | None = None,
 ) -> Hold:
-    return Hold(key, "model:a", expires_at, state, [[1, 2]], list(counted), member, project)
+    return Hold(key, "model:a", expires_at, state, [Draw(1, 2)], list(counted), member, project)
 
 
 def charge(number: int, unpaid: int = 0, *payments: tuple[int, int], period: int = 0) -> Charge:
-    return Charge(number, "model:a", 50, unpaid, 0, [list(pair) for pair in payments], period)
+    return Charge(number, "model:a", 50, unpaid, 0, [Draw(*pair) for pair in payments], period)
 
 
 def usage(

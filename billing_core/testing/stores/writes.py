@@ -16,7 +16,7 @@ from billing_core.errors import StoreError
 from billing_core.ports.state import Changes, Wanted
 from billing_core.ports.store import Store
 from billing_core.records.events import Event
-from billing_core.records.ledger import Account, LimitSet, Spend, Subscription, Transfer
+from billing_core.records.ledger import Account, Draw, LimitSet, Spend, Subscription, Transfer
 from billing_core.records.usage import Cell, CellKey, Counter, Item
 from billing_core.testing.stores.drafts import (
     Draft,
@@ -243,7 +243,7 @@ class WriteContract:
             spends=[Spend("org", "period", MOST, -MOST), Spend("org", "period", -MOST, MOST)],
             cells={key: Cell(MOST, MOST, {"input": [HUGE, MOST], "output": [-HUGE, -MOST]})},
         )
-        _first(changes.holds).parts = [[1, MOST]]
+        _first(changes.holds).parts = [Draw(1, MOST)]
         save(store, changes)
         assert load(store).account == changes.account
         assert list(store.entries("acme")) == changes.entries
@@ -310,10 +310,10 @@ class WriteContract:
         for _ in range(2):
             changes.account.balance = 999
             _first(changes.lots).remainder = 999
-            _first(changes.holds).parts.append([9, 9])
+            _first(changes.holds).parts.append(Draw(9, 9))
             _first(changes.counters).components["input"][0] = 999
             _first(changes.items).components["input"][0] = 999
-            _first(changes.charges).payments[0][1] = 999
+            _first(changes.charges).payments.append(Draw(9, 999))
             _first(changes.spends).amount = 999
             changes.entries[0].amount = 999
             for cell in changes.cells.values():

@@ -83,8 +83,8 @@ IN_ANNOUNCED: list[Planted] = [
     (
         "a hold that is known is copied without what it announced",
         "billing_core/records/ledger.py",
-        "parts, self.counted[:],",
-        "parts, [],",
+        "self.parts[:], self.counted[:],",
+        "self.parts[:], [],",
         ("tests/stores/test_sqlite.py::test_a_hold_that_is_known_takes_back_what_it_announced",),
     ),
     (

@@ -17,22 +17,22 @@ IN_EXTENSIONS: list[Planted] = [
     (
         "an extension is not quoted anew",
         HOLDING,
-        "added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))",
+        "added += max(0, _within_64_bits(quoted) - hold.reserved)",
         "pass",
         (EXTENDED + "a_price_rise_within_the_longer_life_is_added_to_the_hold",),
     ),
     (
         "an extension adds its whole quote to what is held",
         HOLDING,
-        "added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))",
+        "added += max(0, _within_64_bits(quoted) - hold.reserved)",
         "added += _within_64_bits(quoted)",
         (EXTENDED + "a_price_rise_within_the_longer_life_is_added_to_the_hold",),
     ),
     (
         "an extension's quote swallows what the caller adds",
         HOLDING,
-        "added += max(0, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))",
-        "added = max(added, _within_64_bits(quoted) - sum(part[1] for part in hold.parts))",
+        "added += max(0, _within_64_bits(quoted) - hold.reserved)",
+        "added = max(added, _within_64_bits(quoted) - hold.reserved)",
         (EXTENDED + "what_is_added_by_the_caller_comes_on_top",),
     ),
     (

@@ -115,7 +115,7 @@ IN_HOLDS: list[Planted] = [
     (
         "what a version that does not keep it did with a hold is overlooked",
         RECORDS,
-        "if (state, left) == (self.state, sum(part[1] for part in self.parts)):",
+        "if (state, left) == (self.state, self.reserved):",
         "if state:",
         (ENDED + "what_is_kept_of_a_hold_is_not_believed_once_another_version_has_changed_it",),
     ),

@@ -37,8 +37,8 @@ IN_REQUIRED: list[Planted] = [
     (
         "who paid a charge when it was made is not required",
         REQUIRED,
-        't.debit.startswith("lot:")}',
-        't.debit == "lot:"}',
+        "found |= {transfer.from_lot for transfer in subject.transfers}",
+        "found |= {0}",
         (MEMORY + "lots_that_paid_a_wanted_charge_are_loaded_too",),
     ),
     (

@@ -176,15 +176,15 @@ RUNS: list[Planted] = [
     (
         "an allowance is granted ahead though nothing of it is held",
         FUNDING,
-        "granted = ahead is None or all(part[0] != ahead.lot for part in parts)",
+        "granted = ahead is None or all(part.lot != ahead.lot for part in parts)",
         "granted = ahead is None",
         (AHEAD + "what_does_not_reach_it_is_granted_nothing_ahead",),
     ),
     (
         "an allowance granted ahead pays for what was used before it began",
         LEDGER,
-        "if lot.period is not None and lot.period > self.period(at).start:",
-        "if lot.period is None and lot.kind == '':",
+        "or (lot.period is not None and lot.period > self.period(at).start)",
+        "or (lot.period is None and lot.kind == '')",
         (AHEAD + "each_period_s_time_is_paid_by_its_own_allowance",),
     ),
     (

@@ -12,7 +12,7 @@ from world import DAY, HOUR, LONG_AGO, MINUTE, T0, World, nanos, units
 from billing_core import Checkpoint, Flat, InvalidCommand, NotFound, Plan, Price, Settle, Usage
 from billing_core.ledger.hash_chain import chained
 from billing_core.records.events import Event
-from billing_core.records.ledger import Account, Entry, Hold, Lot
+from billing_core.records.ledger import Account, Draw, Entry, Hold, Lot
 from billing_core.records.usage import Cell, CellKey, Counter, Item, Line
 from billing_core.testing import MemoryStore
 
@@ -196,7 +196,10 @@ ROWS: dict[str, tuple[str, Callable[[World], object]]] = {
         lambda w: org(w).lots.update({9: Lot(9, 1, "purchased", 0, 5, 5, 0, None, None)}),
     ),
     "a lot less": ("lot 2: missing", lambda w: org(w).lots.pop(2)),
-    "a hold's parts": ("hold kept", lambda w: org(w).holds["kept"].parts[0].__setitem__(1, 1)),
+    "a hold's parts": (
+        "hold kept",
+        lambda w: org(w).holds["kept"].parts.__setitem__(0, Draw(1, 1)),
+    ),
     "a hold's state": ("hold", lambda w: setattr(org(w).holds["kept"], "state", "lapsed")),
     "a hold's expiry": ("hold kept", lambda w: setattr(org(w).holds["kept"], "expires_at", 9**15)),
     "a settled hold opened": (

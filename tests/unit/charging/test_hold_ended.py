@@ -25,8 +25,8 @@ from billing_core import (
     sandbox,
 )
 from billing_core.decide import decide
+from billing_core.records.ledger import Draw, HoldUse
 from billing_core.records.ledger import Hold as HoldRecord
-from billing_core.records.ledger import HoldUse
 
 BOX = sandbox("box", {"vcpu": 1})
 KEYS = {MEMBER: Caller("ana", org="acme", member="ana"), SERVICE: Caller("gateway", "service")}
@@ -294,12 +294,12 @@ def test_what_an_earlier_version_did_with_a_hold_is_not_known() -> None:
 
 
 def test_what_is_kept_of_a_hold_is_not_believed_once_another_version_has_changed_it() -> None:
-    hold = HoldRecord("k", None, 5, "open", [[1, 6]], [])
+    hold = HoldRecord("k", None, 5, "open", [Draw(1, 6)], [])
     hold.used = hold.used.and_charge(4, 2, (), more=True)
     text = hold.used_text
     hold.read_used(text)
     assert hold.used == HoldUse(1, 2, (4,))
-    for state, parts in (("open", [[1, 5]]), ("lapsed", []), ("settled", [[1, 6]])):
+    for state, parts in (("open", [Draw(1, 5)]), ("lapsed", []), ("settled", [Draw(1, 6)])):
         changed = HoldRecord("k", None, 5, state, parts, [])
         changed.read_used(text)
         assert changed.used is None

@@ -63,7 +63,7 @@ def test_6_1_a_hold_that_was_extended_is_captured_in_spending_order(billing: Bil
     billing.hold("acme", nanos(8), life=minutes(5), key="h2")
     assert [lot.lot for lot in billing.balance("acme").lots] == [soon.lot, 1]
     hold = next(each for each in billing.store.holds("acme") if each.key == "h2")
-    assert hold.parts == [[soon.lot, 3], [1, 5]]
+    assert hold.parts == [(soon.lot, 3), (1, 5)]
     billing.extend("acme", "e2", hold="h2", life=minutes(6))
     with pytest.raises(Refused):
         billing.extend("acme", "e3", hold="h2", life=minutes(6), add=nanos(1))
@@ -75,5 +75,5 @@ def test_6_1_parts_added_by_an_extension_take_their_place(billing: Billing) -> N
     soon = billing.grant("acme", "soon", nanos(3), expires_at=NOON + minutes(30))
     billing.extend("acme", "e", hold="h", life=minutes(5), add=nanos(3))
     [hold] = billing.store.holds("acme")
-    assert hold.parts == [[soon.lot, 3], [1, 5]]
+    assert hold.parts == [(soon.lot, 3), (1, 5)]
     assert billing.verify().ok

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from world import DAY, HOUR, MINUTE, T0, TICK, World, units
 
 from billing_core import Conflict, NotFound, Refused
+from billing_core.records.ledger import Draw
 
 
 def test_6_a_transfer_moves_an_amount_from_one_account_to_another_in_one_row() -> None:
@@ -204,7 +205,7 @@ def test_6_2_the_balance_is_live_lots_and_what_is_reserved_of_expired_ones_less_
 # -- 6.3 ------------------------------------------------------------------------
 
 
-def parts(world: World, key: str) -> list[list[int]]:
+def parts(world: World, key: str) -> list[Draw]:
     [hold] = [hold for hold in world.store.holds("acme") if hold.key == key]
     return hold.parts
 
@@ -213,8 +214,8 @@ def test_6_3_holds_reserve_named_lots_in_spending_order() -> None:
     world = World()
     last, first = world.grant(5), world.grant(5, priority=-1)
     one, two = world.hold(3), world.hold(4)
-    assert parts(world, one.key) == [[first, 3]]
-    assert parts(world, two.key) == [[first, 2], [last, 2]]
+    assert parts(world, one.key) == [(first, 3)]
+    assert parts(world, two.key) == [(first, 2), (last, 2)]
 
 
 def test_6_3_a_hold_of_nothing_reserves_nothing() -> None:
@@ -260,7 +261,7 @@ def test_6_3_a_later_extension_replaces_the_expired_part_from_live_lots() -> Non
     world.clock.advance(HOUR)
     extended = world.extend(hold, life=5 * HOUR)
     assert extended.amount == 4
-    assert parts(world, hold.key) == [[new, 4]]
+    assert parts(world, hold.key) == [(new, 4)]
     assert world.left() == {new: 10}
     assert [(move.debit, move.credit, move.amount) for move in world.moves(extended)] == [
         (f"lot:{old}", "expired", 4)
