@@ -329,3 +329,20 @@ def test_8_2_all_time_has_what_was_used_before_the_opening(anchor) -> None:
     days = world.billing.usage_by_day("acme", "all_time")
     assert [day.total for day in days if day.total] == [10000, 1000, 100, 10, 1]
     assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_8_2_history_may_be_asked_of_a_member_a_resource_or_both() -> None:
+    world = World()
+    world.grant(100)
+    for number, (resource, member) in enumerate([("x", "ann"), ("y", "ann"), ("x", "bob")], 1):
+        world.settle(units(number, resource), member=member)
+
+    def amounts(**of: str) -> list[int]:
+        return [row.amount for row in world.billing.history("acme", types=["usage"], **of)]
+
+    assert amounts() == [-3, -2, -1]
+    assert amounts(member="ann") == [-2, -1]
+    assert amounts(resource="x") == [-3, -1]
+    assert amounts(resource="x", member="ann") == [-1]
+    assert world.billing.history("acme", member="ann")[0].resource == "y"
