@@ -35,6 +35,7 @@ from faults.holds import IN_HOLDS
 from faults.http import IN_HTTP
 from faults.items import IN_ITEMS
 from faults.limits import IN_LIMITS
+from faults.loads import IN_LOADS
 from faults.migration import IN_MIGRATION
 from faults.mutants import BY_MUTANTS
 from faults.packages import IN_PACKAGES
@@ -1156,6 +1157,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_AUDIT),
     *(Fault(*each) for each in IN_PROVIDERS),
     *(Fault(*each) for each in IN_REQUIRED),
+    *(Fault(*each) for each in IN_LOADS),
     *(Fault(*each) for each in IN_UNNAMED),
     *(Fault(*each) for each in IN_TOPUP_SETTINGS),
     *(Fault(*each) for each in IN_HTTP),
