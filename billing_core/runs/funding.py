@@ -254,11 +254,18 @@ def _stops(
     return stops
 
 
-def unfunded(ledger: Ledger, use: Use, want: Demand, us: int) -> Bound:
-    """Why not even so many microseconds can be funded."""
+def unfunded(ledger: Ledger, use: Use, want: Demand, us: int, hold: Hold | None = None) -> Bound:
+    """Why not even so many microseconds of a use can be funded, beside what its ``hold`` has."""
     cost = want.cost(us)
-    asked = use._replace(billed=want.quantities(us).items())
-    return bound(ledger, asked, cost) or Bound("balance", cost)
+    own = 0 if hold is None else sum(part[1] for part in hold.parts)
+    counted = () if hold is None else hold.counted
+    asked = use._replace(until=use.at + us, billed=want.quantities(us).items(), counted=counted)
+    found = bound(ledger, asked, cost - own)
+    if found is None:  # but a window that it reaches later may be full
+        limit = room(ledger, use)
+        if limit is not None and cost > max(0, own - limit.shortfall):
+            found = limit._replace(shortfall=cost - own + limit.shortfall)
+    return found or Bound("balance", cost)
 
 
 def reserve(ledger: Ledger, hold: Hold, found: Funding, when: When) -> None:

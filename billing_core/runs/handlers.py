@@ -301,7 +301,6 @@ def start(ledger: Ledger, decision: Decision[StartRun]) -> Outcome:
     use = Use(decision.member, command.project, spec.resource, began, decision.time, until=end)
     funding = fund(ledger, use, want, end, why, None, decision)
     if funding.until < began + least:
-        use = use._replace(until=began + least)
         return refused(command.org, command.key, unfunded(ledger, use, want, least), decision.time)
     change = _Change(ledger, decision, run)
     hold = Hold(run.item, run.resource, FOREVER, "open", [], [], run.member, run.project)
@@ -377,10 +376,10 @@ def resume(ledger: Ledger, decision: Decision[ResumeRun]) -> Outcome:
     funding = _funding(ledger, decision, run, again, change.hold)
     if funding.until < again + _SECOND and funding.bound_by not in WHOLE:
         want = demand_of(ledger, run, Window(again, again + _SECOND))
-        use = Use(run.member, run.project, run.resource, again, decision.time)
-        return refused(
-            command.org, command.key, unfunded(ledger, use, want, _SECOND), decision.time
-        )
+        end, _ = _horizon(ledger, decision, run, again)
+        use = Use(run.member, run.project, run.resource, again, decision.time, until=end)
+        why = unfunded(ledger, use, want, _SECOND, change.hold)
+        return refused(command.org, command.key, why, decision.time)
     run.state = state
     run.seen_at = max(run.seen_at, again)
     change.settle(again)

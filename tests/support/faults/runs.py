@@ -316,6 +316,20 @@ RUNS: list[Planted] = [
         (DAY, STORE + "rows_replace_those_of_the_same_key"),
     ),
     (
+        "a start that a later day's limit forbids is told to want credit",
+        FUNDING,
+        "    if found is None:  # but a window",
+        "    if False:  # but a window",
+        (R + "a_start_is_refused_by_the_limit_of_a_day_that_it_reaches_later",),
+    ),
+    (
+        "a resume that is refused forgets what its hold has",
+        FUNDING,
+        "found = bound(ledger, asked, cost - own)",
+        "found = bound(ledger, asked, cost)",
+        (R + "a_resume_that_is_refused_lacks_what_its_hold_does_not_have",),
+    ),
+    (
         "a start looks for its funding twice",
         RUNNING,
         "    change.fund(hold, funding)\n",

@@ -382,6 +382,39 @@ def test_two_runs_never_promise_more_than_the_credit() -> None:
     assert events(world) == ["run_unfunded"]
 
 
+def test_a_start_is_refused_by_the_limit_of_a_day_that_it_reaches_later() -> None:
+    world = boxes()
+    world.billing.set_limit("acme", "daily", nanos(100 * 1000), per="day")
+    midnight = T0 + 12 * HOUR
+    world.clock.set(midnight + MINUTE)
+    world.deduct(nanos(40 * 1000), resource="x")
+    world.clock.set(midnight - 3 * MINUTE)
+    assert start(world, least=MINUTE).bound_by == "org_limit"
+    stop(world)
+    world.clock.set(midnight + MINUTE)
+    world.deduct(nanos(60 * 1000), resource="x")
+    world.clock.set(midnight - 3 * MINUTE)
+    with pytest.raises(Refused) as refused:
+        start(world, "r2", least=MINUTE)
+    refusal = refused.value.refusal
+    assert (refusal.reason, refusal.limit) == ("limit_reached", "org_limit")
+    assert refusal.shortfall == 60 * 1000
+
+
+def test_a_resume_that_is_refused_lacks_what_its_hold_does_not_have() -> None:
+    world = boxes(grant=1500)
+    start(world, least=SECOND)
+    world.clock.advance(SECOND)
+    world.billing.suspend_run("acme", "r1")
+    assert (world.balance().held, world.available()) == (500, 0)
+    with pytest.raises(Refused) as refused:
+        world.billing.resume_run("acme", "r1")
+    refusal = refused.value.refusal
+    assert (refusal.limit, refusal.shortfall) == ("balance", 500)
+    world.grant(500)
+    assert world.billing.resume_run("acme", "r1").state == "active"
+
+
 def test_a_start_looks_once_for_what_funds_it(monkeypatch) -> None:
     looked = []
 
