@@ -249,11 +249,11 @@ class Billing:
             self._prices.known(now),
             now,
             self._tolerance,
-            horizon=self._horizon,
             topups=self._topups,
             ids=self.ids,
             level=self._prices.level,
             certain=self._clock_check.certain(now, joined=self._joined),
+            horizon=self._horizon - self._clock_check.lead,  # of the look just taken
         )
         wants = wanted(batch, now)
         while True:
@@ -524,7 +524,7 @@ class Billing:
         if not isinstance(document, PriceBook | Plan):
             raise InvalidCommand("document", document, "a PriceBook or a Plan")
         self._clock_check.certain(self.clock())
-        return self._prices.publish(document)
+        return self._prices.publish(document, self._clock_check.lag)
 
     # -- sandbox runs -----------------------------------------------------------
 

@@ -67,15 +67,15 @@ class Prices:
         """The same terms, with what is on record by now."""
         return terms._replace(catalogue=self.load(), fresh=True, level=self.level)
 
-    def publish(self, document: PriceBook | Plan) -> str:
-        """See :meth:`Billing.publish`."""
+    def publish(self, document: PriceBook | Plan, lag: int = 0) -> str:
+        """See :meth:`Billing.publish`.  ``lag``: how far the clock may be behind others'."""
         told: tuple[str, ...] = ()
         while True:
             now = self._clock()
             catalogue = self.load()
             if not catalogue.has(document.version):
                 check_normal("document", json.loads(document.body()))
-            document = catalogue.checked(document, now=now, delay=self._delay)
+            document = catalogue.checked(document, now=now, delay=self._delay + lag)
             if catalogue.has(document.version):
                 for each in told:
                     warnings.warn(each, NameWarning, stacklevel=3)

@@ -38,6 +38,7 @@ class ClockCheck:
         self._exempt = not isinstance(clock, SystemClock)
         self._due: int | None = None
         self._certain: int | None = None
+        self.lead = self.lag = 0  # how far it was ahead of the store's own, or behind, at most
         self._believed = False  # once it was, it is: what passes since is no clock's word
 
     def certain(self, now: int, *, joined: bool = False) -> int | None:
@@ -73,7 +74,8 @@ class ClockCheck:
         there = self._store.clock()
         if there is None:
             return False
-        off = max(before - there, there - self._clock())
+        after = self._clock()
+        off = max(before - there, there - after)
         if off > self._tolerance:
             raise ClockDoubt(
                 f"this machine's clock says {moment(before).isoformat()}, the database's "
@@ -81,6 +83,8 @@ class ClockCheck:
                 f"may by {timedelta(microseconds=self._tolerance)}, the tolerance; set the wrong "
                 "one right and start this process again"
             )
+        self.lead = min(max(0, after - there), self._tolerance)
+        self.lag = min(max(0, there - before), self._tolerance)
         return True
 
     def _look(self, *, joined: bool) -> None:

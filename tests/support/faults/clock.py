@@ -135,15 +135,15 @@ IN_CLOCK: list[Planted] = [
     (
         "a clock behind PostgreSQL's is taken",
         CHECK,
-        "max(before - there, there - self._clock())",
+        "max(before - there, there - after)",
         "before - there",
         (CLOCK + "a_clock_that_is_not_postgresql_s_is_refused",),
     ),
     (
         "a clock ahead of PostgreSQL's is taken",
         CHECK,
-        "max(before - there, there - self._clock())",
-        "there - self._clock()",
+        "max(before - there, there - after)",
+        "there - after",
         (CLOCK + "a_clock_that_is_not_postgresql_s_is_refused",),
     ),
     (
@@ -271,5 +271,19 @@ IN_CLOCK: list[Planted] = [
         (
             "tests/unit/charging/test_plans.py::test_a_read_knows_the_same_end_of_an_allowance_as_a_write",
         ),
+    ),
+    (
+        "a run is funded as far as a clock that leads knows prices",
+        "billing_core/engine/billing.py",
+        "horizon=self._horizon - self._clock_check.lead,",
+        "horizon=self._horizon,",
+        (CLOCK + "no_run_is_funded_until_after_a_price_that_another_clock_may_yet_publish",),
+    ),
+    (
+        "a price takes effect as soon as a clock that lags says",
+        "billing_core/engine/catalogue_cache.py",
+        "delay=self._delay + lag)",
+        "delay=self._delay)",
+        (CLOCK + "no_run_is_funded_until_after_a_price_that_another_clock_may_yet_publish",),
     ),
 ]

@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -405,6 +405,23 @@ def test_a_clock_that_postgresql_s_agrees_with_may_be_far_ahead_of_the_record(po
     assert Billing(postgres).settle("acme", "s", units(1)).unpaid == 1
 
 
+def test_no_run_is_funded_until_after_a_price_that_another_clock_may_yet_publish(postgres) -> None:
+    """Clocks that may differ: what one promises by the prices that it knows, another keeps."""
+    world = World(postgres)
+    price = {"sandbox:s": {"cpu": Price(Flat(1), unit="second")}}
+    world.publish(price, version="sandbox")
+    world.grant(10**12)
+    ahead, behind = (Billing(postgres, clock=machine_clock(off * MINUTE)) for off in (4, -4))
+    before = datetime.now(UTC)
+    run = ahead.start_run("acme", "r", sandbox("s", {"cpu": 1}), ahead=HOUR)
+    assert run.bound_by == "horizon"
+    known = before + 9 * MINUTE - SECOND, datetime.now(UTC) + 9 * MINUTE
+    assert known[0] <= run.funded_until <= known[1]
+    with pytest.raises(InvalidCommand, match="effective_at"):
+        behind.publish(PriceBook("soon", datetime.now(UTC) + 8 * MINUTE, price))
+    behind.publish(PriceBook("later", datetime.now(UTC) + 10 * MINUTE + 9 * SECOND, price))
+
+
 def test_within_a_transaction_of_the_host_s_the_clock_is_checked_too(postgres, tmp_path) -> None:
     import psycopg
 
@@ -456,7 +473,6 @@ def test_a_worker_in_a_process_of_its_own_far_ahead_says_so_until_somebody_accep
     tmp_path,
 ) -> None:
     path = tmp_path / "billing.db"
-    from datetime import UTC, datetime
 
     with SqliteStore(path) as store:
         right = Billing(store)
