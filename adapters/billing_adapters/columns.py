@@ -321,13 +321,13 @@ ENTRIES = Table(
 
 
 def _topup_row(org: str, topup: TopUp) -> Sequence[Any]:
-    body = asdict(topup)
+    body = topup.to_data()
     asked = body.pop("asked")
     return org, topup.topup, asked, compact(body), topup.due_at
 
 
 def _topup(topup: str, asked: str, body: str) -> TopUp:
-    return TopUp(**json.loads(body), asked=asked)
+    return TopUp.from_data({**json.loads(body), "asked": asked})
 
 
 def _run(run: str, body: str) -> Run:

@@ -183,7 +183,7 @@ class Tables:
             "runs": [each.to_json() for each in self.runs.values()],
             "storages": [each.to_json() for each in self.storages.values()],
             "sizes": list(self.sizes.values()),
-            "topups": [attrs.asdict(each) for each in self.topups.values()],
+            "topups": [each.to_data() for each in self.topups.values()],
             "asked": self.asked,
             "auto": None if self.auto is None else attrs.asdict(self.auto),
         }
@@ -233,7 +233,7 @@ class Tables:
         for storage in map(Storage.from_json, data["storages"]):
             tables.storages[storage.workspace] = storage
         tables.sizes = {(row[0], row[1]): Size(*row) for row in data["sizes"]}
-        tables.topups = {row["topup"]: TopUp(**row) for row in data["topups"]}
+        tables.topups = {row["topup"]: TopUp.from_data(row) for row in data["topups"]}
         tables.asked = data.get("asked", dict.fromkeys(tables.topups, UNKNOWN))
         tables.auto = None if data["auto"] is None else AutoTopUp(**data["auto"])
         return tables

@@ -37,7 +37,7 @@ def follow_topup(audit: Audit, entry: Entry, content: Any, effects: Any) -> None
     assert account is not None
     where = f"entry {entry.seq}"
     if "topup" in effects:
-        topup = TopUp(**effects["topup"])
+        topup = TopUp.from_data(effects["topup"])
         before = audit.tables.topups.get(topup.topup)
         audit.tables.topups[topup.topup] = topup
         if topup.changes != (0 if before is None else before.changes) + 1:

@@ -184,7 +184,7 @@ class Work:
         else:
             topups.fulfil(org, topup)
         known = topup_record(self.store, org, topup)
-        asked = [str(each[0]) for each in known.refunds if each[2] == "asked"]
+        asked = [each.key for each in known.refunds if each.state == "asked"]
         turn = known.tries % max(1, len(asked))  # one that fails each time is not always first
         for refund in (*asked[turn:], *asked[:turn]):
             if run.asks():  # else when it is due again

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -29,7 +29,7 @@ from billing_core.ports.clock import Clock
 from billing_core.ports.state import Wanted
 from billing_core.ports.store import Store
 from billing_core.records.ledger import Account
-from billing_core.records.topups import TopUp, reads_alike
+from billing_core.records.topups import RefundOrder, TopUp, reads_alike
 from billing_core.topups.policy import may_be
 from billing_core.values.times import DAY
 
@@ -267,22 +267,20 @@ class TopUps:
     def refund(self, org: str, topup: str, refund: str) -> Recorded:
         """Make a refund that is on record, if it is not made yet."""
         known = topup_record(self.store, org, topup)
-        [asked] = [each for each in known.refunds if each[0] == refund]
+        [asked] = [each for each in known.refunds if each.key == refund]
         assert known.payment is not None
         payment = self.provider.read_payment(known.payment)
         made = any(each.key == refund for each in payment.refunds)
         until = self.clock() - self.provider.keys_kept + _MARGIN
         made = made or _made_unnamed(known, payment, asked, until)
-        if asked[2] == "refused":
+        if asked.state == "refused":
             raise PaymentError(
                 f"the provider has refused this refund of top-up {topup!r}; ask with a new key",
                 kind="invalid_request",
             )
-        if asked[2] == "asked" and not made:
-            amount = asked[1]
-            assert not isinstance(amount, str)
+        if asked.state == "asked" and not made:
             try:
-                self.provider.refund(payment.id, key=refund, amount=amount)
+                self.provider.refund(payment.id, key=refund, amount=asked.amount)
             except PaymentError as error:
                 if error.kind in ("invalid_request", "not_found", "declined"):
                     self._do(RecordTopUp(org, topup, refused=refund), Recorded)
@@ -429,21 +427,19 @@ class TopUps:
         return state.account, state.topups.get(topup or "")
 
 
-def _made_unnamed(
-    known: TopUp, payment: Payment, asked: Sequence[str | int | None], until: int
-) -> bool:
+def _made_unnamed(known: TopUp, payment: Payment, asked: RefundOrder, until: int) -> bool:
     """Whether a refund that got no answer is one that the provider lists without our key, which
     somebody may have edited away.  Only of those asked for before ``until``: for a later one, the
     provider knows the key, and to ask again is no second refund.  One that does not say when it
     was asked for, as before level 2, is asked for again.
     """
-    _, amount, state, *since = asked
-    if state != "asked" or not since or int(since[0] or 0) > until:
+    if asked.state != "asked" or asked.at is None or asked.at > until:
         return False
     ours = {each.key for each in payment.refunds}
-    unnamed = sum(each.key is None and each.amount == amount for each in payment.refunds)
+    unnamed = sum(each.key is None and each.amount == asked.amount for each in payment.refunds)
     taken = sum(
-        each[2] == "made" and each[1] == amount and each[0] not in ours for each in known.refunds
+        each.state == "made" and each.amount == asked.amount and each.key not in ours
+        for each in known.refunds
     )
     return unnamed > taken
 

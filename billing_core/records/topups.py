@@ -23,8 +23,9 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from hashlib import sha256
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 
 from billing_core.errors import InvalidCommand
 from billing_core.values.currencies import A_DOLLAR, minor_unit, to_minor, to_nanos
@@ -40,6 +41,7 @@ __all__ = [
     "MOVES",
     "NEEDS_METHOD",
     "AutoTopUp",
+    "RefundOrder",
     "TopUp",
     "TopUpRules",
     "is_said",
@@ -198,6 +200,17 @@ def _digest(order: Mapping[str, object]) -> str:
     return sha256(compact(said).encode()).hexdigest()[:32]
 
 
+class RefundOrder(NamedTuple):
+    """A refund that was asked for: ``key``, our id of it; ``amount`` in minor units, None for all;
+    ``state``: ``asked``, ``made`` or ``refused``; ``at``: when it was asked for, which is not
+    known of one from before level 2."""
+
+    key: str
+    amount: int | None
+    state: str
+    at: int | None = None
+
+
 @define
 class TopUp:
     """One top-up of an org, by a checkout or automatic.
@@ -213,8 +226,7 @@ class TopUp:
 
     ``lot``: what it granted; ``granted``, ``clawed``: nanos, so far.  ``taken``:
     minor units that refunds, failed ones too, and disputes have ever taken.  ``clawbacks``:
-    the entries that took credit back.  ``refunds``: ``[our id, minor units or None for all,
-    "asked", "made" or "refused", when it was asked for]``, the last from level 2 on.
+    the entries that took credit back.  ``refunds``: those asked of the provider.
     ``strays``: further payments for the same order.
     ``why``: of the state; of one that is ``calling``, why nobody is to be asked for it any
     more (:func:`misfit`); of one that is ``paid``, what the provider claims of its payment and
@@ -240,9 +252,22 @@ class TopUp:
     clawed: int = 0
     taken: int = 0
     clawbacks: list[int] = field(factory=list)
-    refunds: list[list[str | int | None]] = field(factory=list)
+    refunds: list[RefundOrder] = field(factory=list)
     strays: list[str] = field(factory=list)
     why: str | None = None
+
+    def to_data(self) -> dict[str, Any]:
+        """All of it as JSON data, which shares nothing with it."""
+        refunds = [[*order] if order.at is not None else [*order[:3]] for order in self.refunds]
+        lists = {"clawbacks": self.clawbacks[:], "refunds": refunds, "strays": self.strays[:]}
+        return asdict(self, recurse=False) | lists
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> TopUp:
+        """The top-up of a :meth:`to_data`."""
+        refunds = [RefundOrder(*order) for order in data.get("refunds", ())]
+        fields: dict[str, Any] = {**data, "refunds": refunds}
+        return cls(**fields)
 
     @property
     def in_flight(self) -> bool:

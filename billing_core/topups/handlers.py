@@ -39,7 +39,15 @@ from billing_core.ledger.inputs import NeedMore
 from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Wanted
 from billing_core.records.ledger import Lot
-from billing_core.records.topups import DATED, KEEPS, AutoTopUp, TopUp, TopUpRules, said_of
+from billing_core.records.topups import (
+    DATED,
+    KEEPS,
+    AutoTopUp,
+    RefundOrder,
+    TopUp,
+    TopUpRules,
+    said_of,
+)
 from billing_core.topups.clawback import claw_back, reinstate
 from billing_core.topups.policy import (
     allow,
@@ -74,7 +82,7 @@ def told(topup: TopUp | None = None, auto: AutoTopUp | None = None) -> dict[str,
     """What the journal says of them."""
     effects: dict[str, Any] = {}
     if topup is not None:
-        effects["topup"] = attrs.asdict(topup)
+        effects["topup"] = topup.to_data()
         del effects["topup"]["asked"]
     if auto is not None:
         effects["auto"] = attrs.asdict(auto)
@@ -184,8 +192,8 @@ def ask_refund(ledger: Ledger, decision: Decision[AskRefund]) -> Outcome:
     if topup.payment is None or topup.paid_at is None:
         return refuse(decision, "not_paid")
     lapse(ledger, decision)
-    asked = [command.refund, minor, "asked"]
-    topup.refunds.append([*asked, ledger.terms.now] if ledger.terms.level >= DATED else asked)
+    asked_at = ledger.terms.now if ledger.terms.level >= DATED else None
+    topup.refunds.append(RefundOrder(command.refund, minor, "asked", asked_at))
     topup.due_at = ledger.terms.now + duration("lease", ledger.terms.topups.lease)
     auto = _auto(ledger)
     auto.refunds += 1
@@ -339,7 +347,7 @@ def record(ledger: Ledger, decision: Decision[RecordTopUp]) -> Outcome:
         raise Outdated(f"top-up {topup.topup!r} has changed since the provider was asked")
     lapse(ledger, decision)
     auto = _auto(ledger)
-    before, auto_before = attrs.asdict(topup), copy(auto)
+    before, auto_before = topup.to_data(), copy(auto)
     payment = command.payment
     _see(ledger, topup, auto, command)
     key, amount, effects = "", 0, cast(dict[str, Any], {})
@@ -359,7 +367,7 @@ def record(ledger: Ledger, decision: Decision[RecordTopUp]) -> Outcome:
         ledger.untold.append(("auto_topup_stopped", data))
     topup.due_at = _due(ledger, topup)
     seq = ledger.account.seq
-    if attrs.asdict(topup) != before or auto != auto_before:
+    if topup.to_data() != before or auto != auto_before:
         effects |= told(_keep(ledger, topup), _keep_auto(ledger, auto))
         key = key or f"payment:{topup.topup}/{topup.changes}"
         seq = _post(ledger, decision, key, _content(topup, payment), amount, effects)
@@ -409,14 +417,14 @@ def _see(ledger: Ledger, topup: TopUp, auto: AutoTopUp, command: RecordTopUp) ->
         topup.move("failed", command.failed)
     if command.doubts:
         topup.move("quarantined", command.doubts[0][1])
-    for refund in topup.refunds:
-        listed = payment is not None and any(each.key == refund[0] for each in payment.refunds)
-        made = listed or refund[0] == command.made
-        if refund[2] == "asked" and (made or refund[0] == command.refused):
-            refund[2] = "made" if made else "refused"
+    for place, refund in enumerate(topup.refunds):
+        listed = payment is not None and any(each.key == refund.key for each in payment.refunds)
+        made = listed or refund.key == command.made
+        if refund.state == "asked" and (made or refund.key == command.refused):
+            topup.refunds[place] = refund._replace(state="made" if made else "refused")
             auto.refunds -= 1
             if not made:
-                data = {"topup": topup.topup, "refund": refund[0]}
+                data = {"topup": topup.topup, "refund": refund.key}
                 ledger.untold.append(("refund_failed", data))
 
 
@@ -508,7 +516,7 @@ def _tell(
 
 def _due(ledger: Ledger, topup: TopUp) -> int | None:
     """When a worker is to look at it again."""
-    if any(refund[2] == "asked" for refund in topup.refunds):
+    if any(refund.state == "asked" for refund in topup.refunds):
         return topup.due_at
     if topup.state in ("ordered", "open", "due", "calling"):
         return topup.due_at

@@ -330,7 +330,7 @@ def test_a_refund_that_was_made_is_made_once_though_its_key_is_edited_away(t) ->
     t.billing.refund("acme", "r", topup=page.topup, amount=usd("4"))
     for _ in range(4):
         t.wait(10 * HOUR)
-    assert t.billing.topup("acme", page.topup).refunds[0][2] == "made"
+    assert t.billing.topup("acme", page.topup).refunds[0].state == "made"
     assert t.payment(page).refunded == 400
     assert t.balance() == "6.00 USD"
     t.check()
@@ -366,7 +366,7 @@ def test_a_refund_whose_answer_was_lost_is_made_once_though_its_key_is_edited_aw
         t.wait(2 * HOUR)
     assert [each.amount for each in t.payment(page).refunds] == [300]
     [known] = t.billing.topup("acme", page.topup).refunds
-    assert known[2] == "made"
+    assert known.state == "made"
     assert t.balance() == "7.00 USD"
     t.billing.refund("acme", "r2", topup=page.topup, amount=usd("3"))
     assert t.balance() == "4.00 USD", "another of as much is another"

@@ -60,7 +60,7 @@ def test_a_refund_that_the_provider_will_not_make_is_given_up(t) -> None:
     with pytest.raises(PaymentError):
         t.billing.refund("acme", "r", topup=page.topup, amount=usd("11"))
     assert t.billing.auto_topup("acme").stopped is None, "no money was taken back"
-    assert t.billing.topup("acme", page.topup).refunds[0][2] == "refused"
+    assert t.billing.topup("acme", page.topup).refunds[0].state == "refused"
     assert t.store.due_topups(2**60, livemode=False) == []
     assert t.events()[-1] == "refund_failed"
     t.check()
@@ -366,7 +366,7 @@ def test_a_refund_that_the_provider_fails_at_delays_no_other(t) -> None:
             t.billing.refund("acme", key, topup=page.topup, amount=usd(amount))
     for _ in range(6):
         t.wait(HOUR)
-    assert t.billing.topup("acme", page.topup).refunds[1][2] == "made"
+    assert t.billing.topup("acme", page.topup).refunds[1].state == "made"
     for _ in range(30):
         t.wait(HOUR)
     assert t.balance() == "7.00 USD"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from billing_core.ports.state import Wanted
 from billing_core.ports.store import Store
 from billing_core.records.events import Event
-from billing_core.records.topups import AutoTopUp, TopUp
+from billing_core.records.topups import AutoTopUp, RefundOrder, TopUp
 from billing_core.testing.stores.drafts import Draft, save
 
 __all__ = ["TopUpContract"]
@@ -18,7 +18,7 @@ def _topup(name: str = "t-1", due_at: int | None = 50, **more: object) -> TopUp:
         "amount": 1000,
         "created": 7,
         "asked": '{"org":"ü"}',
-        "refunds": [["r-1", None, "asked"], ["r-2", 5, "made"]],
+        "refunds": [RefundOrder("r-1", None, "asked"), RefundOrder("r-2", 5, "made", 7)],
         "clawbacks": [3, 4],
         "strays": ["pi_2"],
         **more,

@@ -118,7 +118,7 @@ IN_PROVIDERS: list[Planted] = [
     (
         "a refund counts as made by its metadata alone",
         DECIDE,
-        "made = listed or refund[0] == command.made",
+        "made = listed or refund.key == command.made",
         "made = listed",
         (NEWS + "a_refund_that_was_made_is_made_once_though_its_key_is_edited_away",),
     ),
@@ -324,8 +324,8 @@ IN_PROVIDERS: list[Planted] = [
     (
         "a refund by hand is taken for one that does not say when it was asked for",
         "billing_core/engine/topups.py",
-        'if state != "asked" or not since or int(since[0] or 0) > until:',
-        'if state != "asked" or (since and int(since[0] or 0) > until):',
+        'if asked.state != "asked" or asked.at is None or asked.at > until:',
+        'if asked.state != "asked" or (asked.at or 0) > until:',
         ("tests/payments/test_payment_news.py::test_a_refund_by_hand_of_as_much_is_another",),
     ),
 ]

@@ -94,7 +94,7 @@ IN_TOPUPS: list[Planted] = [
     (
         "a refund is made at each call",
         ENGINE,
-        'if asked[2] == "asked" and not made:',
+        'if asked.state == "asked" and not made:',
         "if True:",
         (REFUNDS + "a_refund_is_made_once_per_key",),
     ),
@@ -208,7 +208,7 @@ IN_TOPUPS: list[Planted] = [
     (
         "a refused refund is answered as if it were done",
         ENGINE,
-        'if asked[2] == "refused":',
+        'if asked.state == "refused":',
         "if False:",
         (REFUNDS + "a_refund_that_was_refused_is_refused_again_under_its_key",),
     ),

@@ -56,7 +56,7 @@ from billing_core.commands.topups import AskRefund, ClaimTopUp, SetAutoTopUp
 from billing_core.engine.background import refused_for
 from billing_core.engine.topups import _made_unnamed
 from billing_core.ports.payments import ChargeAttempt, Checkout, Refund
-from billing_core.records.topups import AutoTopUp, TopUp
+from billing_core.records.topups import AutoTopUp, RefundOrder, TopUp
 from billing_core.testing import MemoryStore
 from billing_core.testing.machines.ledger import FewDebts
 from billing_core.testing.payments.world import order
@@ -857,21 +857,21 @@ def test_a_refund_without_our_key_is_ours_where_no_other_of_as_much_is() -> None
     with till("fake") as t:
         paid = attrs.evolve(t.payment(t.paid("20")), refunds=())
     known = TopUp("t", "checkout", 1, "paid", 2000, 1)
-    asked: list[str | int | None] = ["ours", 300, "asked", 5]
+    asked = RefundOrder("ours", 300, "asked", 5)
 
-    def taken(*made: list, of=asked, until=5) -> bool:
+    def taken(*made: RefundOrder, of=asked, until=5) -> bool:
         lists = {"id": "re", "payment": "pi", "state": "succeeded"}
         refunds = [Refund(**lists, amount=300, key=None), Refund(**lists, amount=200, key="other")]
         known.refunds = [*made, of]
         return _made_unnamed(known, attrs.evolve(paid, refunds=tuple(refunds)), of, until)
 
     assert taken()
-    assert taken(["earlier", 200, "made", 1])
-    assert not taken(["earlier", 300, "made", 1]), "it may be that one"
+    assert taken(RefundOrder("earlier", 200, "made", 1))
+    assert not taken(RefundOrder("earlier", 300, "made", 1)), "it may be that one"
     assert not taken(until=4)
-    assert not taken(of=["ours", 200, "asked", 5]), "that one has another's key"
-    assert not taken(of=["ours", 300, "asked"])
-    assert not taken(of=["ours", 300, "made", 5])
+    assert not taken(of=RefundOrder("ours", 200, "asked", 5)), "that one has another's key"
+    assert not taken(of=RefundOrder("ours", 300, "asked"))
+    assert not taken(of=RefundOrder("ours", 300, "made", 5))
 
 
 def test_a_refusal_is_known_by_its_reason() -> None:
@@ -900,7 +900,7 @@ def test_a_refund_whose_answer_was_lost_is_made_once_its_news_has_come() -> None
             t.billing.refund("acme", "r", topup=page.topup, amount=usd("3"))
         t.deliver()
         [known] = t.store.topups("acme")
-        assert [each[1:3] for each in known.refunds] == [[300, "made"]]
+        assert [each[1:3] for each in known.refunds] == [(300, "made")]
         assert (t.store.auto_topup("acme").refunds, t.balance()) == (0, "17.00 USD")
         t.check()
 
