@@ -26,7 +26,6 @@ __all__ = [
     "had_begun",
     "had_counted",
     "hold_spending",
-    "know_days",
     "limit_from",
     "marks",
     "quota_left",
@@ -165,15 +164,6 @@ def count_spending(
             spend = _spend(ledger, subject, grain, start)
             _alert(ledger, subject, spend, amount, time)
             _keep(ledger, spend, amount)
-
-
-def know_days(ledger: Ledger, times: Iterable[int]) -> None:
-    """What was spent in the days of these times is known; raises NeedMore."""
-    if ledger.account.limited_since is None or ledger.new:
-        return
-    windows = frozenset(("day", time - time % DAY) for time in times)
-    if not windows <= ledger.state.windows:
-        raise NeedMore(ledger.org, windows=windows)
 
 
 def _alert(ledger: Ledger, subject: str, spend: Spend, more: int, time: int) -> None:

@@ -18,7 +18,6 @@ from billing_core.charging.limits import (
     count_spending,
     had_counted,
     hold_spending,
-    know_days,
 )
 from billing_core.errors import MoneyOverflow
 from billing_core.ledger.debts import give_back, owe_more
@@ -475,7 +474,6 @@ def _give_back_elsewhere(
     tab = next(tab for tab in owner.tabs if tab.period == start)
     _refundable(ledger, owner, tab)
     metered = take_out(less, ledger.count(owner.resource, start), -tab.amount)
-    know_days(ledger, [tab.last])
     nothing = Piece(tab.last, (), 0)
     advance(ledger, Correction(owner.resource, (), owner.item, 0), tab.last, metered)
     return _cost_less(ledger, whose, tab, -metered.amount, nothing, metered.lines, ())
@@ -561,7 +559,6 @@ def _take_of_others(
     """Give back of a tab's other days, latest first, what the day that is corrected counts too
     little for; ``moved``: how much of the price of its time was more than that day was charged."""
     others = [day for day in reversed(tab.days or ()) if day is not but and day.amount]
-    know_days(ledger, [day.last for day in others])
     shares: list[tuple[Day, int, int]] = []
     for day in others:
         part = min(given, day.amount - day.forgiven)
