@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -55,4 +56,6 @@ def make_app(site: Site) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(make_app(open_site()), port=int(PORT))
+    logging.basicConfig(level=logging.INFO)
+    # The API logs each request, without its query: a key may be there by mistake.
+    uvicorn.run(make_app(open_site()), port=int(PORT), access_log=False)

@@ -84,4 +84,6 @@ def make_app(billing: Billing) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(make_app(open_billing()), port=int(os.environ.get("PORT", "8000")))
+    # The access log would say whole addresses: a key may be there by mistake.
+    port = int(os.environ.get("PORT", "8000"))
+    uvicorn.run(make_app(open_billing()), port=port, access_log=False)

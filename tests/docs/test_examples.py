@@ -172,3 +172,19 @@ def test_an_upload_that_is_broken_off_is_no_traceback(site) -> None:
     time.sleep(0.5)
     assert site("GET", "/billing", "", {}, b"").status == 200  # it has seen them by now
     assert "Traceback" not in "".join(site.said)
+
+
+def test_a_key_in_the_address_is_not_written_to_the_log(site) -> None:
+    for path in ("/v1/billing/credits", "/billing", "/nothing"):
+        site("GET", path, "api_key=sent-in-the-address", {"X-API-Key": "key-ana"}, b"")
+    time.sleep(0.5)
+    printed = "".join(site.said)
+    assert "credits 422" in printed  # the request is there
+    assert "sent-in-the-address" not in printed
+
+
+def test_a_key_in_the_gateway_s_address_is_not_written_to_the_log(tmp_path) -> None:
+    with served("model_gateway.py", tmp_path / "billing.db") as client:
+        assert client("POST", "/chat", "none", query="api_key=sent-in-the-address").status == 401
+        time.sleep(0.5)
+        assert "sent-in-the-address" not in "".join(client.send.said)

@@ -276,6 +276,15 @@ def test_credentials_are_one_key_or_none() -> None:
         assert credential(headers) is None
 
 
+@pytest.mark.parametrize("odd", ["\xa0", "\x85", "\x1c", "\x0b", "\u2003"])
+def test_a_key_with_a_character_too_many_is_no_key(odd) -> None:
+    for key in (odd + "k", "k" + odd):
+        assert credential({"x-api-key": key}) is None
+        assert credential({"authorization": f"Bearer {key}"}) is None
+    assert credential({"authorization": odd + "Bearer k"}) is None
+    assert credential({"x-api-key": "\tk \t", "authorization": "Bearer \tk "}) == "k"
+
+
 def test_keys_of_two_callers_or_routes_never_meet() -> None:
     ana, bo = (Caller(name, org="acme", member=name) for name in ("ana", "bo"))
     made = {namespaced_key(who, route, key) for who in (ana, bo)

@@ -55,6 +55,9 @@ class Caller:
         return self.role in _MAY[who]
 
 
+_BLANK = " \t"
+"""What may stand around a header's value; `str.strip` takes other characters away too."""
+
 PROVIDER = Caller("provider", "provider")
 """Whoever posts to a webhook: the signature is looked at there."""
 
@@ -63,10 +66,10 @@ def credential(headers: Mapping[str, str]) -> str | None:
     """The API key of a request, or None.  Two that differ are no key."""
     found: set[str] = set()
     if "x-api-key" in headers:
-        found.add(headers["x-api-key"].strip())
+        found.add(headers["x-api-key"].strip(_BLANK))
     if "authorization" in headers:
-        scheme, _, token = headers["authorization"].strip().partition(" ")
-        found.add(token.strip() if scheme.lower() == "bearer" else "")
+        scheme, _, token = headers["authorization"].strip(_BLANK).partition(" ")
+        found.add(token.strip(_BLANK) if scheme.lower() == "bearer" else "")
     if len(found) != 1:
         return None
     [key] = found

@@ -148,6 +148,27 @@ IN_HTTP: list[Planted] = [
         (EXAMPLES + "an_upload_that_is_broken_off_is_no_traceback",),
     ),
     (
+        "a key in the address is written to the log",
+        "examples/fastapi_app.py",
+        ", access_log=False)",
+        ")",
+        (EXAMPLES + "a_key_in_the_address_is_not_written_to_the_log",),
+    ),
+    (
+        "a key in the gateway's address is written to the log",
+        "examples/model_gateway.py",
+        ", access_log=False)",
+        ")",
+        (EXAMPLES + "a_key_in_the_gateway_s_address_is_not_written_to_the_log",),
+    ),
+    (
+        "a key may have characters around it that no header leaves out",
+        HTTP + "access.py",
+        '_BLANK = " \\t"',
+        "_BLANK = None",
+        (ACCESS + "::test_a_key_with_a_character_too_many_is_no_key",),
+    ),
+    (
         "the page says of a key that it cannot send that the server is away",
         HTTP + "page/client.js",
         "if (!/^[ -~]*$/.test(key))",
