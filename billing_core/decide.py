@@ -20,11 +20,11 @@ from billing_core.charging import (
     subscriptions,
     unpriced_usage,
 )
-from billing_core.charging.allowances import keep_ahead
+from billing_core.charging.allowances import expire_excess_ahead
 from billing_core.charging.expiry import free, lapse
 from billing_core.charging.holds import QUOTES_ANEW, made_for
 from billing_core.charging.operations import Decision, Operation, check_level, finish
-from billing_core.charging.subscriptions import renew, subscribe
+from billing_core.charging.subscriptions import subscribe, tell_plan_alerts
 from billing_core.commands.accounts import Close, OpenAccount
 from billing_core.commands.base import Command
 from billing_core.commands.outcomes import Closed, Outcome, Refusal
@@ -39,12 +39,12 @@ from billing_core.runs import handlers as runs
 from billing_core.runs.handlers import end_runs
 from billing_core.storage import handlers as storage
 from billing_core.topups import handlers as topups
-from billing_core.topups.handlers import consider, in_flight
+from billing_core.topups.handlers import begin_topup_if_low, retryable_while_topup_open
 from billing_core.values.money import Money
 from billing_core.values.times import DAY, FOREVER, billing_period, micros, moment, spanning
 from billing_core.values.usage import Usage
 
-__all__ = ["OPERATIONS", "decide", "project", "wanted", "widened"]
+__all__ = ["OPERATIONS", "decide", "ledger_now", "wanted", "widened"]
 
 
 def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
@@ -70,11 +70,15 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
 
 
 def widened(wants: Mapping[str, Wanted], loaded: Loaded, terms: Terms) -> bool:
-    """Whether more must be loaded now that the orgs' accounts are known: windows of limits that
-    holds reach by the time of decision, where the clock is behind that; and for the extensions of
-    holds, now that what these were made for is known, its item, the plans since, and the counters
-    where it is to live beyond the periods in which it is announced: those are loaded with it.
-    What is overlooked here is asked for by NeedMore, one after the other."""
+    """Add to ``wants`` what only the loaded accounts show to be needed; True if anything was
+    added: then load again.
+
+    - A hold reaches later windows of limits where the org's watermark is ahead of the clock.
+    - Of a hold that is extended, the entry that made it names its usage: its item, the plans
+      since then, and the counters of billing periods in which it was not announced yet.
+
+    What is missed here is raised as NeedMore while deciding, one load for each.
+    """
     more = False
     for org, want in wants.items():
         if want.lives:
@@ -171,23 +175,26 @@ def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
         check_level(type(command).__name__, command.level, terms)
     time, doubted = _time_of_decision(account, at, terms)
     decision = Decision(operation, command, key, content, at, time, doubted, member or 0)
-    renew(ledger, decision)
+    tell_plan_alerts(ledger, decision)  # of a new version of the plan
     result = operation.handle(ledger, decision)
     if account.ahead:
-        keep_ahead(ledger, time)
+        expire_excess_ahead(ledger, time)
     if account.topup_below is not None and (
         operation.tops_up == "use" or (terms.topups.on_expiry and operation.tops_up == "expiry")
     ):
-        consider(ledger, time)
+        begin_topup_if_low(ledger, time)
     if isinstance(result, Refusal):
-        result = in_flight(result, open=account.topup_open)
+        result = retryable_while_topup_open(result, open=account.topup_open)
     return result
 
 
 def _time_of_decision(account: Account, at: int, terms: Terms) -> tuple[int, int]:
-    """Of a command of a time: the time of decision, and the clock's where that is in doubt, else
-    0.  By a clock in doubt it is no later than is certain: it never goes back, and what right
-    clocks decide from then on would end credit by it."""
+    """The time of decision of a command dated ``at``, and the clock's time if that is in doubt.
+
+    Normally the later of ``at`` and the watermark, and 0.  Where ``at`` is later than the latest
+    certain time of a clock in doubt: the later of that certain time and the watermark, and ``at``.
+    A wrong time must not become the watermark, which never goes back: credit would end by it.
+    """
     if terms.certain is None or at <= terms.certain:
         return max(at, account.watermark), 0
     return max(terms.certain, account.watermark), at
@@ -264,9 +271,9 @@ OPERATIONS: Mapping[str, Operation[Any]] = {
 """Every operation, by the name that the keys of its entries begin with."""
 
 
-def project(org: str, state: OrgState, terms: Terms) -> Ledger:
-    """The org as it stands at the terms' time, with what has lapsed by then applied: for
-    reads.  Raises NeedMore."""
+def ledger_now(org: str, state: OrgState, terms: Terms) -> Ledger:
+    """The org's ledger as of the terms' time, for reads: what has lapsed by then is applied, and
+    nothing of it is stored.  Raises NeedMore."""
     ledger = Ledger(org, state, terms)
     if state.account is not None:
         lapse(ledger, Instant(max(terms.now, state.account.watermark)))

@@ -14,9 +14,9 @@ __all__ = [
     "allowance_lot",
     "begin_period",
     "count_rolled",
+    "expire_excess_ahead",
     "grant_ahead",
     "grant_allowance",
-    "keep_ahead",
     "next_allowance",
     "next_period",
     "rollover_room",
@@ -124,7 +124,7 @@ def grant_ahead(ledger: Ledger, lot: Lot, time: int) -> None:
     ledger.post(f"ahead:{lot.lot}", time, content, lot.amount, told_of(lot))
 
 
-def keep_ahead(ledger: Ledger, time: int) -> None:
+def expire_excess_ahead(ledger: Ledger, time: int) -> None:
     """What was granted ahead, and the plan as it is now will not include, expires as soon as
     it is not held."""
     account, start = ledger.account, ledger.period(ledger.account.period).end

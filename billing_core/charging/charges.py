@@ -10,7 +10,7 @@ from attrs import evolve
 from billing_core.charging.expiry import free, lapse
 from billing_core.charging.limits import (
     Use,
-    bound,
+    binding_limit,
     count_spending,
     had_counted,
     hold_spending,
@@ -20,9 +20,9 @@ from billing_core.charging.operations import (
     Operation,
     check_future,
     finish,
+    limit_refusal,
     occurred_at,
-    refuse,
-    refused,
+    refusal,
 )
 from billing_core.commands.charges import Deduct, Reverse, Settle
 from billing_core.commands.holds import Hold
@@ -51,14 +51,14 @@ from billing_core.values.usage import PLATFORM, Usage
 __all__ = [
     "OPERATIONS",
     "advance",
-    "estimate",
+    "credit_back",
     "item_of",
+    "item_period",
     "pay",
-    "place_of",
     "price_usage",
+    "quote_usage",
     "reverse_money",
     "subject_of",
-    "take_back",
     "versions",
     "want_use",
 ]
@@ -76,19 +76,20 @@ def want_use(want: Wanted, command: Settle | Deduct | Hold, at: int, now: int) -
             want.items.add((usage.item, usage.resource))
 
 
-def estimate(
+def quote_usage(
     ledger: Ledger, usage: Usage, at: int, until: int | None = None, own: HoldRecord | None = None
 ) -> Quote:
     """The most that a usage can cost the org at a time, or at any time from then ``until``: at
     whatever price is published for it, in every billing period that begins meanwhile (rule 5.4).
     Raises UnknownPrice where something has no price at first.
 
-    ``own``: the hold that is quoted anew: what it announced is not another's, and what has no
-    price by now settles as unpriced.
+    ``own``: the hold that is quoted again, as it is extended.  What it announced itself does not
+    count against it, and a component that has no price any more is left out: it would settle as
+    unpriced.
     """
-    turns = [] if until is None else _turns(ledger, usage.resource, at, until)
+    turns = [] if until is None else _price_change_times(ledger, usage.resource, at, until)
     if not turns and own is None:
-        return _estimate(ledger, usage, at)
+        return _quote_at(ledger, usage, at)
     quotes = []
     for turn in (at, *turns):
         then = usage
@@ -98,11 +99,11 @@ def estimate(
             if not priced:
                 continue
             then = evolve(usage, parts=tuple(priced))
-        quotes.append((ledger.period(turn).start, _estimate(ledger, then, turn, own, parts=True)))
+        quotes.append((ledger.period(turn).start, _quote_at(ledger, then, turn, own, parts=True)))
     return dearest_of(quotes)
 
 
-def _turns(ledger: Ledger, resource: str, at: int, until: int) -> list[int]:
+def _price_change_times(ledger: Ledger, resource: str, at: int, until: int) -> list[int]:
     """When, after a time, what a usage costs may change, as far as that is known."""
     account = ledger.account
     turns = set(ledger.catalogue.changes(account.currency, resource, account.org, at, until))
@@ -112,7 +113,7 @@ def _turns(ledger: Ledger, resource: str, at: int, until: int) -> list[int]:
     return sorted(turns)
 
 
-def _estimate(
+def _quote_at(
     ledger: Ledger, usage: Usage, at: int, own: HoldRecord | None = None, *, parts: bool = False
 ) -> Quote:
     counter = ledger.count(usage.resource, ledger.period(at).start)
@@ -151,7 +152,7 @@ def price_usage(ledger: Ledger, usage: Usage | Correction, occurred: int) -> Met
     prices = ledger.prices(resource, occurred)
     version_of = versions(ledger, resource)
     item = item_of(ledger, usage)
-    period = place_of(ledger, occurred)
+    period = item_period(ledger, occurred)
     metered = meter(usage, prices.__getitem__, version_of, counter, item, period)
     if not ledger.terms.fresh and None in [line.version for line in metered.lines]:
         raise NeedMore(None)
@@ -159,9 +160,9 @@ def price_usage(ledger: Ledger, usage: Usage | Correction, occurred: int) -> Met
     return metered
 
 
-def place_of(ledger: Ledger, occurred: int) -> int | None:
-    """The start of the billing period that an item keeps with what it is billed; None while the
-    version before, which cannot read that, may run."""
+def item_period(ledger: Ledger, occurred: int) -> int | None:
+    """The start of the billing period, which an item keeps with what it is billed; None until an
+    upgrade is finished, as the version before cannot read it."""
     return ledger.period(occurred).start if ledger.terms.level >= 2 else None
 
 
@@ -172,7 +173,7 @@ def versions(ledger: Ledger, resource: str) -> Callable[[str, str], Priced | Non
         currency = ledger.account.currency
         priced = ledger.catalogue.priced_by(version, currency, resource, component)
         if priced is None and not ledger.terms.fresh:
-            raise NeedMore(None)  # on record by who knew more
+            raise NeedMore(None)  # recorded by a process that has read a newer catalogue
         return priced
 
     return price_of
@@ -193,9 +194,9 @@ def advance(ledger: Ledger, usage: Usage | Correction, occurred: int, metered: M
         ledger.state.items[key] = ledger.changes.items[key] = item
 
 
-def _begin_item(ledger: Ledger, usage: Usage, effects: dict[str, object] | None) -> object:
-    """An item is on record from its first part on, also where that is the customer's own to pay
-    or has no price yet: so all of its parts are one request.  What the entry's effects say then."""
+def _record_item(ledger: Ledger, usage: Usage, effects: dict[str, object] | None) -> object:
+    """Record an item with its first part, even if that costs nothing, so that all of its parts
+    count as one request.  Returns the entry's effects, with ``item`` where it is new."""
     if usage.item is None or ledger.terms.level < 2:
         return effects
     key = (usage.item, usage.resource)
@@ -247,7 +248,7 @@ def settle(ledger: Ledger, decision: Decision[Settle]) -> Outcome:
         metered.lines,
         command.project,
     )
-    said = _begin_item(ledger, usage, effects)
+    said = _record_item(ledger, usage, effects)
     return pay(ledger, decision, metered.amount, rest, record, said, freed=freed)
 
 
@@ -297,7 +298,7 @@ def deduct(ledger: Ledger, decision: Decision[Deduct]) -> Outcome:
     counts: dict[str, int] = {}
     if isinstance(cost, Usage):
         resource = cost.resource
-        estimate(ledger, cost, occurred)  # refuses what has no price
+        quote_usage(ledger, cost, occurred)  # refuses what has no price
         metered = price_usage(ledger, cost, occurred)
         amount, lines, item = metered.amount, metered.lines, cost.item
         counts = billed(lines)
@@ -309,14 +310,14 @@ def deduct(ledger: Ledger, decision: Decision[Deduct]) -> Outcome:
         ledger.check_room(used=amount)
     lapse(ledger, decision)
     use = Use(decision.member, command.project, resource, occurred, decision.time, counts.items())
-    no = bound(ledger, use, amount)
-    if no is not None:
-        return refused(command.org, command.key, no, decision.time)
+    binding = binding_limit(ledger, use, amount)
+    if binding is not None:
+        return limit_refusal(command.org, command.key, binding, decision.time)
     requests, said = 1, None
     if metered is not None:
         requests = _requests(ledger, cast(Usage, cost))
         advance(ledger, cast(Usage, cost), occurred, metered)
-        said = _begin_item(ledger, cast(Usage, cost), None)
+        said = _record_item(ledger, cast(Usage, cost), None)
     record = UsageRecord(
         occurred, decision.member, resource, item, requests, lines, command.project
     )
@@ -343,17 +344,18 @@ def reverse_money(ledger: Ledger, decision: Decision[Reverse]) -> Outcome:
     left = story.amount - story.reversed
     amount = left if command.amount is None else command.amount.nanos
     if amount > left or not left:
-        return refuse(decision, "over_reversal", amount - left, "charge")
+        return refusal(decision, "over_reversal", amount - left, "charge")
     ledger.check_room(returned=max(0, amount - story.unpaid))
-    made, record = take_back(ledger, subject, story, amount, expires_at, decision)
+    made, record = credit_back(ledger, subject, story, amount, expires_at, decision)
     repay(ledger)
     return finish(ledger, decision, amount, {"lots": made} if made else None, record)
 
 
-def take_back(
+def credit_back(
     ledger: Ledger, subject: Entry, story: Charge, amount: int, expires_at: int | None, when: When
 ) -> tuple[list[list[int]], UsageRecord]:
-    """Give back an amount of a charge: the lots made for ended ones, and what is recorded."""
+    """Return an amount of a charge to the customer.  Returns the lots that were made in place of
+    ended ones, and the usage to record."""
     made = give_back(ledger, story, amount, expires_at, when)
     usage = cast(UsageRecord, subject.usage)
     project = usage.project if had_counted(ledger.account, subject) else None

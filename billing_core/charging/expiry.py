@@ -108,7 +108,7 @@ def _expect_next(ledger: Ledger) -> None:
 
 
 def free(ledger: Ledger, hold: Hold, when: When) -> int:
-    """Return what is left of a hold, which ends, to its lots; how much."""
+    """Give what is left of a hold, which ends, back to its lots.  Returns how much that was."""
     amount = ledger.free(hold, when)
     hold_spending(ledger, hold, -amount)
     return amount

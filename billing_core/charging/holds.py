@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from billing_core.charging.charges import estimate, want_use
+from billing_core.charging.charges import quote_usage, want_use
 from billing_core.charging.expiry import free, lapse
-from billing_core.charging.limits import Use, bound, hold_spending
-from billing_core.charging.operations import Decision, Operation, finish, refuse, refused
+from billing_core.charging.limits import Use, binding_limit, hold_spending
+from billing_core.charging.operations import Decision, Operation, finish, limit_refusal, refusal
 from billing_core.commands.holds import Extend, Hold, Release
 from billing_core.commands.outcomes import Extended, Held, Outcome, Released
 from billing_core.errors import Conflict, MoneyOverflow, NotFound, StoreError
@@ -35,9 +35,9 @@ def hold(ledger: Ledger, decision: Decision[Hold]) -> Outcome:
     quoted = None
     if isinstance(cost, Usage):
         resource: str | None = cost.resource
-        quoted = estimate(ledger, cost, decision.at, expires_at)
+        quoted = quote_usage(ledger, cost, decision.at, expires_at)
         if lapse(ledger, decision):  # what it announced is no longer to be used
-            quoted = estimate(ledger, cost, decision.at, expires_at)
+            quoted = quote_usage(ledger, cost, decision.at, expires_at)
         amount = _within_64_bits(quoted)
     else:
         resource, amount = command.resource, cost.nanos
@@ -52,9 +52,9 @@ def hold(ledger: Ledger, decision: Decision[Hold]) -> Outcome:
         counts.items(),
         expires_at,
     )
-    no = bound(ledger, use, amount)
-    if no is not None:
-        return refused(command.org, command.key, no, decision.time)
+    binding = binding_limit(ledger, use, amount)
+    if binding is not None:
+        return limit_refusal(command.org, command.key, binding, decision.time)
     parts = ledger.reserve(amount, resource, decision.at)
     hold = HoldRecord(
         command.key, resource, expires_at, "open", parts, [], decision.member, command.project
@@ -111,7 +111,7 @@ def extend(ledger: Ledger, decision: Decision[Extend]) -> Outcome:
     lapse(ledger, decision)
     hold = _open_hold(ledger, decision)
     if hold.state != "open":
-        return refuse(decision, f"hold_{hold.state}")
+        return refusal(decision, f"hold_{hold.state}")
     until = max(hold.expires_at, decision.now + duration("life", command.life))
     # Parts whose lot has ended cannot live on: live lots replace them, or nothing changes.
     ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part.lot], decision)]
@@ -135,9 +135,9 @@ def extend(ledger: Ledger, decision: Decision[Extend]) -> Outcome:
         until,
         hold.counted,
     )
-    no = bound(ledger, use, added, replaced=replaced)
-    if no is not None:
-        return refused(command.org, command.key, no, decision.time)
+    binding = binding_limit(ledger, use, added, replaced=replaced)
+    if binding is not None:
+        return limit_refusal(command.org, command.key, binding, decision.time)
     hold.parts = [part for part in hold.parts if part not in ended]
     for lot, amount in ended:
         ledger.let_go(lot, amount, decision)
@@ -167,9 +167,9 @@ def made_for(made: Entry) -> Usage | None:
 
 
 def _quoted_anew(ledger: Ledger, hold: HoldRecord, until: int) -> Quote | None:
-    """The most that can be charged yet by a hold that lives ``until`` then: what it was made for,
-    less what was settled of it.  It may have been used at any time of its life so far, too.
-    None where it is held by an amount alone."""
+    """The most that can still be charged to a hold that lives ``until`` then: the usage that it was
+    made for, less what was settled of it, at the prices since it was made, as its usage may be
+    told late.  None for a hold of a plain amount."""
     if ledger.terms.level < QUOTES_ANEW:
         return None
     made = ledger.state.entries.get(f"hold:{hold.key}")
@@ -187,7 +187,7 @@ def _quoted_anew(ledger: Ledger, hold: HoldRecord, until: int) -> Quote | None:
         for component, quantity, payer in usage.parts
         if payer == PLATFORM and quantity > settled.get(component, 0)
     )
-    return estimate(ledger, Usage(usage.resource, left, usage.item), made.at, until, hold)
+    return quote_usage(ledger, Usage(usage.resource, left, usage.item), made.at, until, hold)
 
 
 def _announce_anew(ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at: int) -> None:
@@ -245,7 +245,7 @@ OPERATIONS = (
         _want_extension,
         ("add",),
         tops_up="use",
-        history="release",
+        history="release",  # parts of ended lots are let go and expire: that moves the balance
     ),
     Operation(
         Release,

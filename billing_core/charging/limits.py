@@ -19,9 +19,9 @@ from billing_core.values.patterns import fits
 from billing_core.values.times import DAY, Window
 
 __all__ = [
-    "Bound",
+    "BindingLimit",
     "Use",
-    "bound",
+    "binding_limit",
     "count_spending",
     "had_begun",
     "had_counted",
@@ -53,7 +53,7 @@ class Use(NamedTuple):
     counted: Sequence[tuple[int, str, int]] = ()
 
 
-class Bound(NamedTuple):
+class BindingLimit(NamedTuple):
     """What bound: ``limit`` is ``org_limit``, ``member_limit``, ``project_limit``, ``quota``
     or ``balance``; ``shortfall`` in nanos; ``until``: when its window ends, if it has one."""
 
@@ -62,7 +62,9 @@ class Bound(NamedTuple):
     until: int | None = None
 
 
-def bound(ledger: Ledger, use: Use, amount: int, *, replaced: int = 0) -> Bound | None:
+def binding_limit(
+    ledger: Ledger, use: Use, amount: int, *, replaced: int = 0
+) -> BindingLimit | None:
     """What forbids to charge or hold an amount for a use: a limit, the plan's quota, or the
     balance.  ``replaced``: what a hold has already, but must get from other lots.  What
     costs nothing passes no limit."""
@@ -75,11 +77,11 @@ def bound(ledger: Ledger, use: Use, amount: int, *, replaced: int = 0) -> Bound 
     if found is None:
         available = ledger.available(use.resource, use.at)
         if amount + replaced > max(0, available):
-            found = Bound("balance", amount + replaced - available)
+            found = BindingLimit("balance", amount + replaced - available)
     return found
 
 
-def room(ledger: Ledger, use: Use) -> Bound | None:
+def room(ledger: Ledger, use: Use) -> BindingLimit | None:
     """How much more may be charged or held for a use before a limit binds: a negative
     ``shortfall`` is what is left; None: no limit."""
     return _limit(ledger, use, 0, always=True)
@@ -301,9 +303,9 @@ def _set(ledger: Ledger, subject: str, grain: str) -> _InForce | None:
     return _InForce(found.amount, found.alerts, found.blocks)
 
 
-def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bound | None:
+def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> BindingLimit | None:
     """The first limit that an amount would exceed; ``always``: the closest one, anyhow."""
-    found: Bound | None = None
+    found: BindingLimit | None = None
     if ledger.account.limited_since is None:
         return None
     for subject in subjects(use.member, use.project):
@@ -316,7 +318,7 @@ def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bo
             for window, spent in _spent(ledger, subject, grain, _reached(ledger, use, grain)):
                 over = spent + held + amount - min(each.amount for each in blocking)
                 if over > 0 or always:
-                    one = Bound(f"{subject.partition(':')[0]}_limit", over, window.end)
+                    one = BindingLimit(f"{subject.partition(':')[0]}_limit", over, window.end)
                     if not always:
                         return one
                     if found is None or over > found.shortfall:
@@ -347,18 +349,18 @@ def _reached(ledger: Ledger, use: Use, grain: str) -> Iterator[Window]:
         yield window
 
 
-def _quota(ledger: Ledger, use: Use) -> Bound | None:
+def _quota(ledger: Ledger, use: Use) -> BindingLimit | None:
     if use.resource is None:
         return None
     resource = use.resource
 
-    def over(period: Window) -> Bound | None:
+    def over(period: Window) -> BindingLimit | None:
         counted = {name: quantity for start, name, quantity in use.counted if start == period.start}
         more = {name: quantity - counted.get(name, 0) for name, quantity in use.billed}
         wished = {name: quantity for name, quantity in more.items() if quantity > 0}
         left = quota_left(ledger, resource, wished, period.start, use.time)
         if any(wished[name] > most for name, most in left.items()):
-            return Bound("quota", 0, period.end)
+            return BindingLimit("quota", 0, period.end)
         return None
 
     bounds = of_each(over, ledger.periods(use.at, use.until))

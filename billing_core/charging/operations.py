@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from attrs import frozen
 
-from billing_core.charging.limits import Bound
+from billing_core.charging.limits import BindingLimit
 from billing_core.commands.base import Command
 from billing_core.commands.outcomes import Header, Outcome, Refusal, Success, header
 from billing_core.errors import Conflict, InvalidCommand
@@ -26,9 +26,9 @@ __all__ = [
     "check_future",
     "check_level",
     "finish",
+    "limit_refusal",
     "occurred_at",
-    "refuse",
-    "refused",
+    "refusal",
 ]
 
 _C = TypeVar("_C", bound=Command)
@@ -36,27 +36,29 @@ _C = TypeVar("_C", bound=Command)
 
 @frozen(eq=False)
 class Operation(Generic[_C]):
-    """What there is to know of a kind of command: all of it is said here, once.
-
-    ``command``: its class.  ``handle``: decides one.  ``outcome``: makes the success of its
-    entry, from what every success says and the entry's effects; None where the handler makes
-    it itself and callers cannot ask for it again.  ``wants``: adds to what a store loads what a
-    command needs beyond its key, member, project and hold; it is given the command's time and
-    the clock's, in microseconds.  ``money``: its fields that may be an amount, which is in the
-    account's currency.  ``after_closing``: whether it may follow the closing of its account,
-    beside what was measured.  ``tops_up``: whether an automatic top-up may begin with it: of
-    ``use``, of ``expiry`` alone, where the platform has that begin one, or ``never``.
-    ``history``: what a customer's history calls its entries, where they move the balance.
-    """
+    """What there is to know of a kind of command: all of it is said here, once."""
 
     command: type[_C]
+    """Its class."""
     handle: Callable[[Ledger, Decision[_C]], Outcome]
+    """Decides one."""
     outcome: Callable[[Entry, Header, Any], Success] | None
+    """Builds the success from the command's entry, at first and at every replay: from what every
+    success says, and the entry's effects.  None: the handler builds it, and callers cannot look it
+    up again."""
     wants: Callable[[Wanted, _C, int, int], None] | None = None
+    """Adds what a store must load for it, beside its key, member, project and hold; is given the
+    command's time and the clock's, in microseconds."""
     money: tuple[str, ...] = ()
+    """Its fields that may be an amount of money: in the account's currency."""
     after_closing: bool = False
+    """Whether it is taken after its account was closed, as what was measured always is."""
     tops_up: Literal["use", "expiry", "never"] = "expiry"
+    """When an automatic top-up may begin with it.  ``use``: always, whether refused or not.
+    ``expiry``: only where ``TopUpRules.on_expiry`` is set, as nothing but expired credit can have
+    made one due.  ``never``: money comes or goes already."""
     history: HistoryType | None = None
+    """What a customer's history calls its entries, where they move the balance."""
 
     def success(self, entry: Entry, effects: object, *, replayed: bool) -> Success:
         """The success that an entry is the record of."""
@@ -71,10 +73,10 @@ class Operation(Generic[_C]):
 class Decision(NamedTuple, Generic[_C]):
     """A command that is being decided.
 
-    ``key`` and ``content``: as the journal has them.  ``at``: the command's own time; ``time``:
-    the time of decision, which is before ``at`` only by a clock in doubt; ``doubted``: that
-    clock's time, else 0 (both as in :class:`When`).  ``member``: the number of whoever it is for,
-    0 for nobody.
+    ``key`` and ``content``: as the journal has them.  ``member``: the number of the member that it
+    is for, 0 for nobody.  Of times there are three.  ``at``: when it was sent, by the caller's word
+    or the clock's.  ``time``: of decision: never before the org's watermark, and before ``at`` only
+    while the clock is in doubt.  ``doubted``: then that clock's time, else 0; see :class:`When`.
     """
 
     operation: Operation[_C]
@@ -88,7 +90,7 @@ class Decision(NamedTuple, Generic[_C]):
 
     @property
     def now(self) -> int:
-        """From when something is to live that this command begins."""
+        """From when the life of a hold, run or lot that this command makes is measured."""
         return max(self.at, self.time)
 
 
@@ -116,13 +118,13 @@ def finish(
     return decision.operation.success(entry, effects or {}, replayed=False)
 
 
-def refuse(
+def refusal(
     decision: Decision[Any], reason: str, shortfall: int = 0, limit: str | None = None
 ) -> Refusal:
     return Refusal(decision.command.org, decision.command.key, reason, shortfall, limit)
 
 
-def refused(org: str, key: str, bound: Bound, time: int) -> Refusal:
+def limit_refusal(org: str, key: str, bound: BindingLimit, time: int) -> Refusal:
     """The refusal of what something bound, decided at a time."""
     if bound.until is None:
         return Refusal(org, key, "insufficient_credit", bound.shortfall, bound.limit)

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, cast
 
 from billing_core.charging.charges import (
     advance,
+    credit_back,
     item_of,
-    place_of,
+    item_period,
     reverse_money,
     subject_of,
-    take_back,
     versions,
 )
 from billing_core.charging.expiry import lapse
@@ -108,7 +108,7 @@ def _undo(ledger: Ledger, decision: Decision[Reverse]) -> Outcome:
         take(each.parts, each.back)
     rest = back - min(back, own.left)
     amount = back - take(parts[1:], rest)
-    made, record = take_back(ledger, subject, own.story, amount, expires_at, decision)
+    made, record = credit_back(ledger, subject, own.story, amount, expires_at, decision)
     repay(ledger)
     effects: dict[str, object] = {}
     if made:
@@ -154,7 +154,7 @@ def _unmeter(ledger: Ledger, usage: UsageRecord, lines: Sequence[Line], least: i
         return priced
 
     counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
-    item, period = item_of(ledger, _correction(usage)), place_of(ledger, usage.occurred_at)
+    item, period = item_of(ledger, _correction(usage)), item_period(ledger, usage.occurred_at)
     return unmeter(lines, price_of, counter, item, least, period)
 
 
@@ -261,7 +261,7 @@ def _take_other(
 ) -> list[int]:
     """Give back of another charge, whose own usage costs so much less now: it is not one that
     was reversed.  How much of it went where."""
-    made, record = take_back(ledger, part.entry, part.story, amount, expires_at, decision)
+    made, record = credit_back(ledger, part.entry, part.story, amount, expires_at, decision)
     part.story.amount -= amount
     part.story.reversed -= amount
     moved = [

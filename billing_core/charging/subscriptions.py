@@ -18,7 +18,7 @@ from billing_core.pricing.plan import Plan
 from billing_core.records.ledger import LimitSet, Subscription
 from billing_core.values.text import compact
 
-__all__ = ["OPERATIONS", "renew", "subscribe", "want_holds"]
+__all__ = ["OPERATIONS", "subscribe", "tell_plan_alerts", "want_holds"]
 
 
 def set_plan(ledger: Ledger, decision: Decision[SetPlan]) -> Outcome:
@@ -62,7 +62,7 @@ def _alerted(plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
-def renew(ledger: Ledger, when: When) -> None:
+def tell_plan_alerts(ledger: Ledger, when: When) -> None:
     """Where a new version of the org's plan has taken effect since it last decided anything, the
     alerts that came with it and whose mark has been passed are told, in an entry of its own."""
     account = ledger.account

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
-from billing_core.charging.charges import advance, item_of, place_of, price_usage, versions
+from billing_core.charging.charges import advance, item_of, item_period, price_usage, versions
 from billing_core.charging.limits import (
     count_spending,
     had_counted,
@@ -548,7 +548,7 @@ def _price_correction(
         return price_usage(ledger, correction, occurred)
     version_of = versions(ledger, correction.resource)
     counter = ledger.count(correction.resource, ledger.period(occurred).start)
-    item, period = item_of(ledger, correction), place_of(ledger, occurred)
+    item, period = item_of(ledger, correction), item_period(ledger, occurred)
     price_of = partial(version_of, version)
     return meter(correction, price_of, version_of, counter, item, period)
 
@@ -620,7 +620,7 @@ def _parts(tab: Tab) -> list[tuple[int, Day | None]]:
 
 
 def forgive(ledger: Ledger, whose: Whose, amount: int | None) -> int:
-    """Give back an amount of a run's charges, newest first, or (None) all; how much."""
+    """Give back an amount of a run's charges, newest first, or (None) all.  Returns how much."""
     total = 0
     for tab in reversed(whose.owner.tabs):
         for when in reversed(_parts(tab)):
@@ -642,7 +642,7 @@ def forgive(ledger: Ledger, whose: Whose, amount: int | None) -> int:
 
 
 def repost(ledger: Ledger, whose: Whose) -> int:
-    """Charge again all that was forgiven; how much."""
+    """Charge again all that was forgiven.  Returns how much that is."""
     total = 0
     for tab in whose.owner.tabs:
         for occurred, day in _parts(tab):

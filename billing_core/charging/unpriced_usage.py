@@ -9,8 +9,8 @@ from typing import cast
 from billing_core.charging.charges import (
     advance,
     item_of,
+    item_period,
     pay,
-    place_of,
     subject_of,
     versions,
 )
@@ -59,7 +59,7 @@ def price(ledger: Ledger, decision: Decision[PriceUnpriced]) -> Outcome:
     unpriced = Correction(usage.resource, parts, usage.item, 0)
     counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
     version_of = versions(ledger, usage.resource)
-    item, period = item_of(ledger, unpriced), place_of(ledger, usage.occurred_at)
+    item, period = item_of(ledger, unpriced), item_period(ledger, usage.occurred_at)
     metered = meter(unpriced, price_of, version_of, counter, item, period)
     ledger.check_room(used=metered.amount)
     lapse(ledger, decision)

@@ -45,13 +45,14 @@ def awaited(method: _Method[_P, _R]) -> _Twin[_P, _R]: ...
 @overload
 def awaited(method: _Method[_P, OpenHold], answer: type[_R]) -> _Twin[_P, _R]: ...
 def awaited(method: _Method[_P, Any], answer: type[Any] | None = None) -> _Twin[_P, Any]:
-    """The twin of a method that asks for one command: Billing's code runs on an AsyncBilling,
-    so that it ends with what that one's ``_do`` returns, which is awaited.  ``answer``: what it
-    then is, if not what Billing's returns."""
-    asked: Callable[..., Any] = method
+    """The twin of a method that sends one command.  Billing's own function is called with the
+    AsyncBilling as its ``self``: its last step, ``self._do`` or ``self._open_hold``, then returns
+    what is awaited here.  So such a method may use nothing else of a Billing's but ``ids`` and
+    ``clock``.  ``answer``: the type of the answer, if not Billing's."""
+    function: Callable[..., Any] = method
 
     async def twin(self: AsyncBilling, /, *args: _P.args, **kwargs: _P.kwargs) -> Any:
-        return await asked(self, *args, **kwargs)
+        return await function(self, *args, **kwargs)
 
     return _told_as(method, twin, answer)
 

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from billing_core.charging.charges import estimate
+from billing_core.charging.charges import quote_usage
 from billing_core.charging.limits import Use
 from billing_core.commands.accounts import (
     Close,
@@ -61,7 +61,7 @@ from billing_core.commands.runs import (
 )
 from billing_core.commands.storage import ReportStorage
 from billing_core.commands.topups import AskRefund, OrderTopUp, SetAutoTopUp
-from billing_core.decide import OPERATIONS, project, wanted, widened
+from billing_core.decide import OPERATIONS, ledger_now, wanted, widened
 from billing_core.engine.background import Deliver, Pending, Work
 from billing_core.engine.batch import check_batch_size, checked_batch, decide_within, each_of
 from billing_core.engine.catalogue_cache import Prices
@@ -141,13 +141,13 @@ class Billing:
     """The billing engine over a store.  Safe to share between threads.
 
     ``clock``, ``ids``: where time and ids come from.  The machine's own clock, the default, is
-    checked before anything ends by it (ClockDoubt); another is the caller's word.
+    checked before anything ends by it (ClockDoubt); a clock that you pass is trusted.
     ``tolerance``: how far ahead of the clock a command may be dated, and how far the machine's
-    clock may be from the database's, where that has one.  ``publication_delay``: how long
-    before it takes effect a change of price is published; no shorter than ``tolerance`` and
-    ``catalogue_age``, for which a loaded catalogue is trusted, together.  All services on
-    one store use the same.  ``payments``: moves the money of top-ups, within the limits of
-    ``topups``.
+    clock may be from the database's, where that has one.  ``catalogue_age``: how long a loaded
+    catalogue is used before it is read again.  ``publication_delay``: how long before it takes
+    effect a change of price must be published: at least ``tolerance`` and ``catalogue_age``
+    together.  All services on one store use the same values.  ``payments``: moves the money of
+    top-ups, within the limits of ``topups``.
 
     Methods that write raise Refused, InvalidCommand, Conflict, NotFound or StoreError;
     after a StoreError whose ``outcome_unknown`` is true, send the same again.
@@ -354,7 +354,8 @@ class Billing:
     def release(
         self, org: str, hold: str, *, key: str | None = None, at: datetime | None = None
     ) -> Released:
-        """End a hold of which nothing was used; its key serves as this one's."""
+        """End a hold of which nothing was used.  Without a ``key``, the hold's is this command's
+        too."""
         return self._do(Release(org, hold if key is None else key, hold=hold, at=at), Released)
 
     def settle(
@@ -505,16 +506,16 @@ class Billing:
         return self.store.erase_member(checked_name("org", org), checked_name("member", member))
 
     def accept_clock(self) -> datetime:
-        """Say, as an operator, that this machine's clock is right although nobody used the
-        store for more than a day before the time that it says; that time.  Look at it first:
-        what has ended by then ends for good.
+        """Confirm, as an operator, that this machine's clock is right after the store was unused
+        for more than a day.  Look at the clock first: what has ended by then ends for good.
+        Returns the time that was accepted.
 
         Raises ClockDoubt where the store has a clock of its own and that differs.
         """
         return moment(self._clock_check.accept())
 
     def publish(self, document: PriceBook | Plan) -> str:
-        """Publish a price book or a version of a plan; its full name.  The same one again is
+        """Publish a price book or a version of a plan.  Returns its full name.  The same again is
         a no-op.
 
         Raises InvalidCommand where it would change terms sooner than the publication
@@ -601,7 +602,7 @@ class Billing:
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> RunStands:
-        """The run has ended; see :class:`StopRun`.  The run's key serves as this one's."""
+        """The run has ended; see :class:`StopRun`.  Without a ``key``, the run's serves."""
         command = StopRun(
             org, run if key is None else key, run=run, settle=settle, occurred_at=occurred_at,
             at=at,
@@ -732,10 +733,10 @@ class Billing:
     def recover(
         self, org: str, key: str, *, success_url: str, cancel_url: str, at: datetime | None = None
     ) -> TopUpPage:
-        """The page by which a customer makes good what an automatic top-up could not charge:
-        a top-up of its amount that saves the method, after which it goes on.
+        """A payment page for a customer whose automatic top-up failed.  Paying there buys as much
+        credit, saves the new card, and lets automatic top-ups go on.
 
-        The failed payment itself cannot be paid any more: nobody was given its secret.
+        The payment that failed cannot be completed itself.
         """
         status = self.auto_topup(org)
         if status.stopped is None:
@@ -897,11 +898,15 @@ class Billing:
         What fails is told in the answer, disturbs nothing else, and is tried again later.
 
         Orgs take turns, and a provider that has not answered is asked for nothing else in the
-        same pass.  So, with one worker that calls it again and again: what lapses, and an
-        event, wait 25 seconds and the last piece of each kind at most, however much other orgs
-        have waiting, which is no longer than one call that hangs takes to give up (with Stripe,
-        as it comes, about a minute) if the provider hangs; a top-up waits so long for each org
-        that also has one due.  More workers wait less.  ``deliver`` is waited for.
+        same pass.  With one worker that calls it again and again, however much other orgs have
+        waiting:
+
+        - what lapses, and an event, wait 25 seconds at most, and the last piece of each kind,
+          which takes no longer than a call to a provider that hangs (Stripe's gives up after
+          about a minute, as it comes);
+        - a top-up waits so long for each org that has one due as well.
+
+        More workers wait less.  ``deliver`` is waited for.
 
         While the clock is in doubt (ClockDoubt, among the failures) it does no more than what
         has lapsed for certain.
@@ -952,7 +957,7 @@ class Billing:
             if state.account is None:
                 raise NotFound("org", org, "it has no account; open it first")
             try:
-                return answer(project(org, state, terms))
+                return answer(ledger_now(org, state, terms))
             except NeedMore as need:
                 need.widen(wants)
                 if need.org is None:
@@ -976,7 +981,7 @@ class Billing:
         now = self.clock()
         time = now if at is None else micros("at", at)
         command = Settle(org, "quote", usage=usage, at=moment(time))
-        return self._ask(command, now, lambda ledger: estimate(ledger, usage, time))
+        return self._ask(command, now, lambda ledger: quote_usage(ledger, usage, time))
 
     def pricing(
         self, org: str, *, at: datetime | None = None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from billing_core.charging.charges import estimate
-from billing_core.charging.limits import Use, bound
-from billing_core.charging.operations import refused
+from billing_core.charging.charges import quote_usage
+from billing_core.charging.limits import Use, binding_limit
+from billing_core.charging.operations import limit_refusal
 from billing_core.commands.holds import Hold
 from billing_core.commands.outcomes import Refusal
 from billing_core.errors import InvalidCommand
 from billing_core.ledger.ledger import Ledger
 from billing_core.pricing.rating import billed
-from billing_core.topups.handlers import in_flight
+from billing_core.topups.handlers import retryable_while_topup_open
 from billing_core.values.usage import Usage
 
 __all__ = ["Check", "check"]
@@ -39,7 +39,7 @@ def check(ledger: Ledger, hold: Hold, now: int) -> Check:
     ahead = ledger.account.watermark
     until = ahead + 1 if ahead > now else None
     if isinstance(cost, Usage):
-        quoted = estimate(ledger, cost, now)
+        quoted = quote_usage(ledger, cost, now)
         needed, resource, counts = quoted.amount, cost.resource, billed(quoted.lines)
     else:
         needed = cost.nanos
@@ -48,11 +48,11 @@ def check(ledger: Ledger, hold: Hold, now: int) -> Check:
     name, members = hold.member, ledger.state.members
     member = 0 if name is None else members.get(name, ledger.account.members + 1)
     use = Use(member, hold.project, resource, now, max(now, ahead), counts.items(), until)
-    no = bound(ledger, use, needed)
+    binding = binding_limit(ledger, use, needed)
     refusal = None
     if ledger.account.closed_at is not None:
         refusal = Refusal(hold.org, hold.key, "closed")
-    elif no is not None:
-        no_credit = refused(hold.org, hold.key, no, now)
-        refusal = in_flight(no_credit, open=ledger.account.topup_open)
+    elif binding is not None:
+        no_credit = limit_refusal(hold.org, hold.key, binding, now)
+        refusal = retryable_while_topup_open(no_credit, open=ledger.account.topup_open)
     return Check(needed, ledger.available(resource, now), refusal)

@@ -262,7 +262,7 @@ class Ledger:
         )
 
     def capture(self, hold: Hold, amount: int, resource: str, at: int) -> int:
-        """Pay a charge for a use at a time from a hold; what it did not cover.  What a hold has
+        """Pay a charge for a use at a time from a hold.  Returns what is left.  What a hold has
         of an allowance serves it to its end, be it in the next period; not the other way."""
         parts, hold.parts = hold.parts, []
         for part in parts:
@@ -495,7 +495,7 @@ class Ledger:
         self.changes.lots[into.lot] = into
 
     def expire(self, lot: Lot, most: int = MAX_NANOS) -> int:
-        """Let what is unreserved of a lot expire, up to ``most``; how much."""
+        """Let what is unreserved of a lot expire, up to ``most``.  Returns how much."""
         amount = min(lot.remainder - lot.reserved, most)
         if amount:
             self.out_of_lot(lot, amount, "expired", "expiry")

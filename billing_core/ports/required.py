@@ -17,15 +17,15 @@ from billing_core.records.usage import UsageRecord
 from billing_core.values.times import FOREVER, Window, starts
 
 __all__ = [
-    "EACH",
+    "EVERYBODY",
     "held_in",
     "holds_until",
     "knows_counter",
-    "limited",
+    "limited_subjects",
+    "needs_only_named",
     "payers",
-    "plain",
     "plans_from",
-    "reach",
+    "required_spans",
     "sizes",
     "stories",
     "tail",
@@ -34,16 +34,17 @@ __all__ = [
 ]
 
 TAIL = 32
-"""So many entries are added to the rollup cells at once: one write for all of them."""
+"""Rollup cells are written once for so many entries.  Those that are not in them yet are the
+org's tail."""
 
-EACH = frozenset(("member:*", "project:*"))
+EVERYBODY = frozenset(("member:*", "project:*"))
 """Whose limits are those of each member and of each project."""
 
 
-def plain(want: Wanted, account: Account) -> bool:
-    """Whether nothing lapses, is owed, or was used before the plan, and nothing is wanted of
-    charges, all holds, sums, windows, families, runs, workspaces, top-ups or extensions: so it is
-    with most commands, and what they name is all that is required, with the counters of holds."""
+def needs_only_named(want: Wanted, account: Account) -> bool:
+    """Whether what the commands name is enough, with the counters of their holds, as it is with
+    most: nothing lapses, nothing is owed or was used before the present plan, and nothing is
+    wanted of charges, all holds, sums, windows, families, runs, workspaces or top-ups."""
     return not (
         (account.next_lapse is not None and account.next_lapse <= want.until)
         or (account.plan_since and want.times and want.times[0] < account.plan_since)
@@ -88,7 +89,7 @@ def payers(state: OrgState) -> set[int]:
     return found - state.lots.keys() - {0}
 
 
-def reach(
+def required_spans(
     want: Wanted, state: OrgState
 ) -> tuple[dict[str, list[Times]], set[tuple[str, str]], Times | None]:
     """Which counters and items are required, and of which times the plans and spending:
@@ -131,7 +132,7 @@ def plans_from(account: Account, dated: Times | None) -> int | None:
     return None if dated is None or dated[0] >= account.plan_since else dated[0]
 
 
-def limited(want: Wanted, state: OrgState) -> set[str]:
+def limited_subjects(want: Wanted, state: OrgState) -> set[str]:
     """Whose limits, besides :data:`EACH`, are required where the org has any, and what they have
     spent and held."""
     found = {"org"} | {f"member:{number}" for number in state.members.values()}
@@ -152,15 +153,15 @@ def windows(anchor: int, dated: Times | None) -> dict[str, Window]:
 
 
 def tail(want: Wanted, account: Account) -> bool:
-    """Whether :attr:`OrgState.tail` is required: where commands of so many keys may make the cells
-    lack too much, and with sums of them."""
+    """Whether :attr:`OrgState.tail` is required: where sums are wanted, or these commands may
+    bring the tail to :data:`TAIL` entries."""
     if want.sums:
         return True
     return account.seq + len(want.keys) - account.summed >= TAIL
 
 
 def to_be_summed(account: Account) -> bool:
-    """Whether the rollup cells lack :data:`TAIL`."""
+    """Whether the tail has :data:`TAIL` entries, which then go into the cells."""
     return account.seq - account.summed >= TAIL
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from billing_core.charging.allowances import grant_ahead, next_allowance
-from billing_core.charging.limits import Bound, Use, bound, quota_left, room
+from billing_core.charging.limits import BindingLimit, Use, binding_limit, quota_left, room
 from billing_core.errors import UnknownPrice
 from billing_core.ledger.inputs import NeedMore, When, of_each
 from billing_core.ledger.ledger import Ledger, covers, spending_order
@@ -254,18 +254,20 @@ def _stops(
     return stops
 
 
-def unfunded(ledger: Ledger, use: Use, want: Demand, us: int, hold: Hold | None = None) -> Bound:
+def unfunded(
+    ledger: Ledger, use: Use, want: Demand, us: int, hold: Hold | None = None
+) -> BindingLimit:
     """Why not even so many microseconds of a use can be funded, beside what its ``hold`` has."""
     cost = want.cost(us)
     own = 0 if hold is None else sum(part[1] for part in hold.parts)
     counted = () if hold is None else hold.counted
     asked = use._replace(until=use.at + us, billed=want.quantities(us).items(), counted=counted)
-    found = bound(ledger, asked, cost - own)
+    found = binding_limit(ledger, asked, cost - own)
     if found is None:  # but a window that it reaches later may be full
         limit = room(ledger, use)
         if limit is not None and cost > max(0, own - limit.shortfall):
             found = limit._replace(shortfall=cost - own + limit.shortfall)
-    return found or Bound("balance", cost)
+    return found or BindingLimit("balance", cost)
 
 
 def reserve(ledger: Ledger, hold: Hold, found: Funding, when: When) -> None:

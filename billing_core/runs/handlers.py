@@ -17,9 +17,9 @@ from billing_core.charging.operations import (
     Decision,
     Operation,
     finish,
+    limit_refusal,
     occurred_at,
-    refuse,
-    refused,
+    refusal,
 )
 from billing_core.charging.time_charges import Piece, Whose, forgive, post, repost, windows
 from billing_core.commands.accounts import Close
@@ -301,7 +301,9 @@ def start(ledger: Ledger, decision: Decision[StartRun]) -> Outcome:
     use = Use(decision.member, command.project, spec.resource, began, decision.time, until=end)
     funding = fund(ledger, use, want, end, why, None, decision)
     if funding.until < began + least:
-        return refused(command.org, command.key, unfunded(ledger, use, want, least), decision.time)
+        return limit_refusal(
+            command.org, command.key, unfunded(ledger, use, want, least), decision.time
+        )
     change = _Change(ledger, decision, run)
     hold = Hold(run.item, run.resource, FOREVER, "open", [], [], run.member, run.project)
     change.hold = ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
@@ -379,7 +381,7 @@ def resume(ledger: Ledger, decision: Decision[ResumeRun]) -> Outcome:
         end, _ = _horizon(ledger, decision, run, again)
         use = Use(run.member, run.project, run.resource, again, decision.time, until=end)
         why = unfunded(ledger, use, want, _SECOND, change.hold)
-        return refused(command.org, command.key, why, decision.time)
+        return limit_refusal(command.org, command.key, why, decision.time)
     run.state = state
     run.seen_at = max(run.seen_at, again)
     change.settle(again)
@@ -456,7 +458,7 @@ def sweep(ledger: Ledger, decision: Decision[CloseSilentRun]) -> Outcome:
     lapse(ledger, decision)
     since = micros("since", command.since)
     if not run.open or run.seen_at >= since:
-        return refuse(decision, "not_silent")
+        return refusal(decision, "not_silent")
     ledger.believe(since)
     return _close_silent(change)
 
@@ -485,7 +487,7 @@ def forgive_run(ledger: Ledger, decision: Decision[ForgiveRun]) -> Outcome:
     lapse(ledger, decision)
     left = sum(tab.amount - tab.forgiven for tab in run.tabs)
     if amount is not None and amount > left:
-        return refuse(decision, "over_reversal", amount - left, "charge")
+        return refusal(decision, "over_reversal", amount - left, "charge")
     ledger.check_room(returned=left if amount is None else amount)
     pending = run.state == "pending"
     if pending:

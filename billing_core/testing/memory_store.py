@@ -117,7 +117,7 @@ class MemoryStore:
         state.lots = {lot.lot: lot for lot in org.lots.values() if lot.remainder}
         if want.charges or want.runs or want.storages:
             self._load_charged(org, state, want)
-        state.covered, state.sought, state.times = required.reach(want, state)
+        state.covered, state.sought, state.times = required.required_spans(want, state)
         for resource, spans in state.covered.items():
             begins = sorted(start for known, start in org.counters if known == resource)
             for first, last in spans:
@@ -182,11 +182,11 @@ class MemoryStore:
             state.subscriptions = then[-1:] + later
         if account.limited_since is None:
             return
-        whose = required.limited(want, state)
+        whose = required.limited_subjects(want, state)
         state.limits = {
             key: limit
             for key, limit in org.limits.items()
-            if want.windows or key[0] in whose | required.EACH
+            if want.windows or key[0] in whose | required.EVERYBODY
         }
         spans = required.windows(account.anchor, state.times)
         state.spends = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 
 from billing_core.charging.expiry import lapse
-from billing_core.charging.operations import Decision, Operation, finish, refuse
+from billing_core.charging.operations import Decision, Operation, finish, refusal
 from billing_core.commands.outcomes import (
     AutoTopUpSet,
     Changed,
@@ -72,7 +72,7 @@ from billing_core.values.times import DAY, HOUR, duration, moment
 if TYPE_CHECKING:
     from billing_core.ports.payments import Checkout, CheckoutOrder, Payment
 
-__all__ = ["OPERATIONS", "consider", "in_flight"]
+__all__ = ["OPERATIONS", "begin_topup_if_low", "retryable_while_topup_open"]
 
 _RETRY_AFTER = 5.0  # seconds in which an attempt in flight has mostly ended
 _LOOK_AGAIN = DAY + HOUR  # when a page has surely closed
@@ -173,7 +173,7 @@ def set_auto(ledger: Ledger, decision: Decision[SetAutoTopUp]) -> Outcome:
     lapse(ledger, decision)
     auto = _auto(ledger)
     if command.enabled and auto.method is None:
-        return refuse(decision, "no_saved_method")
+        return refusal(decision, "no_saved_method")
     auto.enabled, auto.threshold, auto.amount = command.enabled, command.threshold.nanos, amount
     auto.cap = None if command.cap is None else to_minor(command.cap.nanos, currency)
     auto.times = command.times
@@ -190,7 +190,7 @@ def ask_refund(ledger: Ledger, decision: Decision[AskRefund]) -> Outcome:
     currency = ledger.account.currency
     minor = None if command.amount is None else to_minor(command.amount.nanos, currency)
     if topup.payment is None or topup.paid_at is None:
-        return refuse(decision, "not_paid")
+        return refusal(decision, "not_paid")
     lapse(ledger, decision)
     asked_at = ledger.terms.now if ledger.terms.level >= DATED else None
     topup.refunds.append(RefundOrder(command.refund, minor, "asked", asked_at))
@@ -204,7 +204,7 @@ def ask_refund(ledger: Ledger, decision: Decision[AskRefund]) -> Outcome:
 # -- automatic top-up -----------------------------------------------------------
 
 
-def consider(ledger: Ledger, time: int) -> None:
+def begin_topup_if_low(ledger: Ledger, time: int) -> None:
     """Begin an automatic top-up if what is available is below the threshold."""
     account = ledger.account
     if account.topup_below is None or time < account.topup_from or account.closed_at is not None:
@@ -255,7 +255,7 @@ def _attempt(ledger: Ledger, auto: AutoTopUp, name: str, amount: int) -> str:
     )
 
 
-def in_flight(refusal: Refusal, *, open: bool) -> Refusal:
+def retryable_while_topup_open(refusal: Refusal, *, open: bool) -> Refusal:
     """The refusal, retryable where an automatic top-up is under way."""
     if not open or refusal.reason != "insufficient_credit":
         return refusal
@@ -267,7 +267,7 @@ def claim(ledger: Ledger, decision: Decision[ClaimTopUp]) -> Outcome:
     topup = _topup(ledger, decision.command.key)
     now = ledger.terms.now
     if topup.due_at is None or topup.due_at > now:
-        return refuse(decision, "not_due")
+        return refusal(decision, "not_due")
     lapse(ledger, decision)
     auto = _auto(ledger)
     before = topup.state
@@ -293,7 +293,7 @@ def claim(ledger: Ledger, decision: Decision[ClaimTopUp]) -> Outcome:
     effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
     content |= {"topup": topup.topup, "tries": topup.tries}
     seq = _post(ledger, decision, f"call:{topup.topup}/{topup.changes}", content, 0, effects)
-    return refuse(decision, "dropped") if dropped else _recorded(ledger, decision, topup, seq)
+    return refusal(decision, "dropped") if dropped else _recorded(ledger, decision, topup, seq)
 
 
 def _misfit(ledger: Ledger, auto: AutoTopUp, topup: TopUp, available: int, time: int) -> str | None:
@@ -324,10 +324,9 @@ def lose_method(ledger: Ledger, decision: Decision[LoseMethod]) -> Outcome:
 def lapse_only(ledger: Ledger, decision: Decision[Lapse]) -> Outcome:
     """Put on record what has lapsed.  Refused where nothing has to be: of a lot that has ended,
     what is held expires with its hold."""
-    seq = ledger.account.seq
     lapse(ledger, decision)
-    if ledger.account.seq == seq:
-        return refuse(decision, "not_due")
+    if not ledger.changes.entries:
+        return refusal(decision, "not_due")
     return _changed(ledger, decision, ledger.account.seq)
 
 
@@ -374,7 +373,7 @@ def record(ledger: Ledger, decision: Decision[RecordTopUp]) -> Outcome:
     if payment is not None and topup.lot is not None and payment.id == topup.payment:
         seq = _balance(ledger, decision, topup, payment) or seq
     if auto.method != auto_before.method and awaits_method(auto_before):
-        consider(ledger, decision.time)  # what the card before could not pay for
+        begin_topup_if_low(ledger, decision.time)  # what the card before could not pay for
     return _recorded(ledger, decision, topup, seq)
 
 
@@ -475,7 +474,7 @@ def _see_excess(ledger: Ledger, topup: TopUp, payment: Payment) -> None:
 
 
 def _credit(ledger: Ledger, topup: TopUp, payment: Payment) -> int:
-    """The payment becomes credit; how much."""
+    """The payment becomes credit.  Returns how much."""
     amount = to_nanos(topup.amount, payment.currency)
     ledger.check_room(granted=amount)
     account = ledger.account

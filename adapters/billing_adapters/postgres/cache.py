@@ -168,10 +168,10 @@ def _bounded(rows: dict[Any, Any], most: int) -> None:
 
 def _checked_out(known: _Org, want: Wanted) -> OrgState | None:
     account = known.account
-    if not required.plain(want, account):
+    if not required.needs_only_named(want, account):
         return None
     state = OrgState(_account(account))
-    state.covered, state.sought, state.times = required.reach(want, state)
+    state.covered, state.sought, state.times = required.required_spans(want, state)
     if required.tail(want, account):
         if known.tail is None:
             return None
@@ -212,8 +212,8 @@ def _copy_named(known: _Org, want: Wanted, state: OrgState) -> None:
 
 def _copy_terms(known: _Org, want: Wanted, state: OrgState) -> None:
     """Limits and what counts towards them; raises KeyError where not all is known."""
-    who = required.limited(want, state)
-    for subject in who | required.EACH:
+    who = required.limited_subjects(want, state)
+    for subject in who | required.EVERYBODY:
         for grain, limit in known.limits[subject].items():
             state.limits[subject, grain] = limit
     first, last = want.times or (0, 0)
@@ -266,8 +266,8 @@ def _add(known: _Org, found: Found, want: Wanted) -> None:
         kept = {counter.start: counter.copy() for counter in counters}
         known.counters[resource] = since, kept
     if state.account is not None and state.account.limited_since is not None:
-        who = required.limited(want, state)
-        for subject in who | required.EACH:
+        who = required.limited_subjects(want, state)
+        for subject in who | required.EVERYBODY:
             known.limits[subject] = {}
         for window in _windows(state.account.anchor, want, who):
             known.spends[window] = None

@@ -301,7 +301,7 @@ class _Plan:
             if account.debt:
                 limit = text(want.debts + 1)
                 asked.append((Query(lookups.debts, [text(org), limit]), self._debt))
-            state.covered, state.sought, state.times = required.reach(want, state)
+            state.covered, state.sought, state.times = required.required_spans(want, state)
             first = required.plans_from(account, state.times)
             if first is not None:
                 since = Query(lookups.subscribed, [text(org), text(first)])
@@ -343,7 +343,7 @@ class _Plan:
             account = state.account
             if account is not None and account.limited_since is not None:
                 spans = required.windows(account.anchor, state.times)
-                limited.append((org, required.limited(want, state), spans))
+                limited.append((org, required.limited_subjects(want, state), spans))
         return [*self._counts(), *self._terms(limited)]
 
     def _terms(self, limited: Iterable[tuple[str, set[str], dict[str, Window]]]) -> list[_Asked]:
@@ -355,7 +355,7 @@ class _Plan:
             asked = self._limited.setdefault(org, set())
             before = self._spanned.get(org, spans)
             self._spanned[org] = spans
-            new = who | required.EACH
+            new = who | required.EVERYBODY
             limits.append((org, [(subject,) for subject in new - asked]))
             # Charges that are wanted widen the spans.
             late = who if before != spans else who - asked
@@ -428,4 +428,4 @@ def _hinted(hint: Hint, want: Wanted) -> tuple[set[str], dict[str, Window]]:
     """What will be asked for of a limited org, as far as that is known beforehand."""
     expected = OrgState()
     expected.members.update(hint.members)
-    return required.limited(want, expected), required.windows(hint.anchor, want.times)
+    return required.limited_subjects(want, expected), required.windows(hint.anchor, want.times)

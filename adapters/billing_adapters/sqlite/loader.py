@@ -85,7 +85,7 @@ def load(
         _load_charges(db, org, want, state)
     if account.debt:
         _load_debts(db, org, want, state)
-    state.covered, state.sought, state.times = required.reach(want, state)
+    state.covered, state.sought, state.times = required.required_spans(want, state)
     if state.covered or state.sought or state.holds:
         _load_counters(db, org, state, known)
     state.windows = set(want.windows)
@@ -99,7 +99,7 @@ def load(
         for prefix, start in want.families
     }
     if account.plan_since or account.limited_since is not None:
-        _load_terms(db, org, want, state, account)
+        _load_plans_and_limits(db, org, want, state, account)
     if required.tail(want, account):
         _load_sums(db, org, want, state, known)
     for counter in want.newest:
@@ -122,11 +122,11 @@ def recall(org: str, want: Wanted, known: Known) -> OrgState | None:
         return None
     try:
         account, lots = known.orgs[org]
-        if account.limited_since is not None or not required.plain(want, account):
+        if account.limited_since is not None or not required.needs_only_named(want, account):
             return None
         state = OrgState(account, lots.copy())
         state.next_hold = account.next_lapse
-        state.covered, state.sought, state.times = required.reach(want, state)
+        state.covered, state.sought, state.times = required.required_spans(want, state)
         for key in want.holds:
             state.holds[key] = known.holds[org, key].copy()
         for name in want.members:
@@ -303,7 +303,7 @@ _SPENDS = (
 )
 
 
-def _load_terms(
+def _load_plans_and_limits(
     db: sqlite3.Connection, org: str, want: Wanted, state: OrgState, account: Account
 ) -> None:
     """The plans that the org had, its limits, and what counts towards them."""
@@ -315,8 +315,8 @@ def _load_terms(
                 break
     if account.limited_since is None:
         return
-    whose = required.limited(want, state)
-    for subject in sorted(whose | required.EACH):
+    whose = required.limited_subjects(want, state)
+    for subject in sorted(whose | required.EVERYBODY):
         for row in db.execute(_LIMITS, (org, subject)):
             state.limits[row[0], row[1]] = codecs.limit(row)
     spans = required.windows(account.anchor, state.times)
@@ -333,7 +333,7 @@ def _load_windows(db: sqlite3.Connection, org: str, want: Wanted, state: OrgStat
     for row in db.execute(f"SELECT {LIMITS.selected} FROM limits WHERE org_id = ?", (org,)):
         state.limits[row[0], row[1]] = codecs.limit(row)
     query = "SELECT min(subject) FROM spends WHERE org_id = ? AND subject > ?"
-    for subject in _skip(db, query, (org,), ""):
+    for subject in _distinct_by_index(db, query, (org,), ""):
         for grain, start in want.windows:
             for row in db.execute(_SPENDS, (org, subject, grain, start, start)):
                 state.spends[row[0], row[1], row[2]] = codecs.spend(row)
@@ -378,7 +378,7 @@ def _sum(db: sqlite3.Connection, org: str, member: int | None, grain: str, start
 def cell_members(db: sqlite3.Connection, org: str, grain: str) -> list[int]:
     """The members that have cells."""
     query = "SELECT min(member) FROM cells WHERE org_id = ? AND grain = ? AND member > ?"
-    return _skip(db, query, (org, grain))
+    return _distinct_by_index(db, query, (org, grain))
 
 
 def used_by(db: sqlite3.Connection, org: str) -> list[int]:
@@ -387,10 +387,10 @@ def used_by(db: sqlite3.Connection, org: str) -> list[int]:
         "SELECT min(member) FROM entries INDEXED BY entries_usage"
         " WHERE org_id = ? AND member > ? AND occurred_at IS NOT NULL"
     )
-    return _skip(db, query, (org,))
+    return _distinct_by_index(db, query, (org,))
 
 
-def _skip(
+def _distinct_by_index(
     db: sqlite3.Connection, query: str, values: tuple[Any, ...], least: Any = -1
 ) -> list[Any]:
     """What a column has, by skipping from each to the next through an index."""

@@ -171,7 +171,7 @@ IN_BACKGROUND: list[Planted] = [
     (
         "an org in which nothing lapses yet is work done",
         "billing_core/topups/handlers.py",
-        '    if ledger.account.seq == seq:\n        return refuse(decision, "not_due")\n',
+        '    if not ledger.changes.entries:\n        return refusal(decision, "not_due")\n',
         "",
         (TURNS + "credit_that_has_ended_but_is_held_does_not_keep_others_from_lapsing",),
     ),

@@ -148,7 +148,7 @@ IN_CHARGES: list[Planted] = [
     (
         "a plan's new version tells nothing",
         "billing_core/decide.py",
-        "    renew(ledger, decision)\n",
+        "    tell_plan_alerts(ledger, decision)  # of a new version of the plan\n",
         "",
         (
             TERMS + "an_alert_that_a_plans_new_version_brings_is_told_at_the_next_decision",
@@ -223,7 +223,7 @@ IN_CHARGES: list[Planted] = [
     (
         "each part on the customer's own key is a request",
         CHARGING,
-        "    said = _begin_item(ledger, usage, effects)",
+        "    said = _record_item(ledger, usage, effects)",
         "    said = effects",
         (
             ITEM + "parts_on_the_customers_own_key_are_one_request",
@@ -233,7 +233,7 @@ IN_CHARGES: list[Planted] = [
     (
         "each deducted part on the customer's own key is a request",
         CHARGING,
-        "        said = _begin_item(ledger, cast(Usage, cost), None)\n",
+        "        said = _record_item(ledger, cast(Usage, cost), None)\n",
         "",
         (ITEM + "parts_on_the_customers_own_key_are_one_request",),
     ),

@@ -157,8 +157,8 @@ IN_HOLDS: list[Planted] = [
     (
         "a hold is quoted for its first moment alone",
         HOLDING,
-        "        quoted = estimate(ledger, cost, decision.at, expires_at)\n        if",
-        "        quoted = estimate(ledger, cost, decision.at)\n        if",
+        "        quoted = quote_usage(ledger, cost, decision.at, expires_at)\n        if",
+        "        quoted = quote_usage(ledger, cost, decision.at)\n        if",
         (LIFE + "a_price_rise_that_is_published_is_held_from_before",),
     ),
     (

@@ -208,8 +208,8 @@ BY_MUTANTS: list[Planted] = [
     (
         "forgiving too much says a wrong excess",
         "billing_core/runs/handlers.py",
-        'refuse(decision, "over_reversal", amount - left, "charge")',
-        'refuse(decision, "over_reversal", amount + left, "charge")',
+        'refusal(decision, "over_reversal", amount - left, "charge")',
+        'refusal(decision, "over_reversal", amount + left, "charge")',
         (FOUND + "forgiving_more_than_a_run_cost_says_by_how_much",),
     ),
     (

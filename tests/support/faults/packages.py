@@ -12,7 +12,7 @@ IN_PACKAGES: list[Planted] = [
         "debts know what limits are",
         "billing_core/ledger/debts.py",
         "from billing_core.ledger.inputs import NeedMore, When\n",
-        "from billing_core.charging.limits import Bound  # noqa: F401\n"
+        "from billing_core.charging.limits import BindingLimit  # noqa: F401\n"
         "from billing_core.ledger.inputs import NeedMore, When\n",
         TESTS,
     ),

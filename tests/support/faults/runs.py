@@ -204,7 +204,7 @@ RUNS: list[Planted] = [
     (
         "what a run gives back of an allowance granted ahead stays",
         DECIDE,
-        "    if account.ahead:\n        keep_ahead(ledger, time)\n",
+        "    if account.ahead:\n        expire_excess_ahead(ledger, time)\n",
         "",
         (AHEAD + "what_a_run_gives_back_of_it_is_taken_back_as_well",),
     ),
@@ -325,8 +325,8 @@ RUNS: list[Planted] = [
     (
         "a resume that is refused forgets what its hold has",
         FUNDING,
-        "found = bound(ledger, asked, cost - own)",
-        "found = bound(ledger, asked, cost)",
+        "found = binding_limit(ledger, asked, cost - own)",
+        "found = binding_limit(ledger, asked, cost)",
         (R + "a_resume_that_is_refused_lacks_what_its_hold_does_not_have",),
     ),
     (
