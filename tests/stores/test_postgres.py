@@ -480,6 +480,26 @@ def test_idle_connections_that_were_hung_up_on_are_replaced_unseen(
     assert billing.verify().ok
 
 
+def test_after_a_restart_nobody_waits_for_each_idle_connection(
+    store: DisposableStore,
+) -> None:
+    size = 8
+    with PostgresStore(store.dsn, schema=store.schema, pool_size=size, pool_seconds=5) as small:
+        billing = funded(small)
+        for key in "ab":
+            taken = [small._lines.take() for _ in range(size)]
+            for line in taken:
+                small._lines.give(line)
+            with psycopg.connect(store.dsn, autocommit=True) as admin:
+                for line in taken:
+                    admin.execute("SELECT pg_terminate_backend(%s)", [line.info.backend_pid])
+            for line in taken:
+                select.select([line.pgconn.socket], [], [], 10)
+            deduct(billing, key)
+            assert all(line.closed for line in taken)
+        assert billing.verify().ok
+
+
 def test_callers_of_a_locked_org_do_not_wait_one_after_another(store: DisposableStore) -> None:
     funded(store, ["acme", "bolt"])
     with PostgresStore(store.dsn, schema=store.schema, lock_seconds=0.5) as mine:

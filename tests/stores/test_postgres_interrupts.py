@@ -176,9 +176,9 @@ def test_a_thread_of_the_pool_that_is_interrupted_until_nobody_waits_any_more(
 
 
 def test_who_is_interrupted_while_a_connection_is_looked_at(lines, monkeypatch) -> None:
-    interrupts = Interrupts(monkeypatch, pool, "_check_alive")
+    monkeypatch.setattr(pool, "_RESTS", 0.0)  # the pool is asked for each
     lent(lines, SIZE)
-    each_time(interrupts, lambda: lent(lines, SIZE))
+    each_time(Interrupts(monkeypatch, pool, "_dropped"), lambda: lent(lines, SIZE))
     assert all_places(lines) == SIZE
 
 

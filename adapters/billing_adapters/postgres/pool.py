@@ -154,7 +154,6 @@ class Lines:
                         timeout=self._wait,
                         reconnect_timeout=self._wait,
                         configure=self._configure,
-                        check=_check_alive,
                         name="billing",
                     )
         return pool
@@ -239,8 +238,12 @@ class Lines:
     def _asked(self) -> Line:
         try:
             self._give_lost()
-            pool = self._opened()
-            line = _taken(pool)
+            pool, until = self._opened(), time.monotonic() + self._wait
+            line = _taken(pool, until)
+            # All that were idle may be of no use, as after a restart of the server. The pool's own
+            # check would pause before each, ever longer.
+            while self._is_dropped(line):
+                line = _taken(pool, until)
         except PoolTimeout as error:
             raise error from self._failed
         finally:
@@ -250,7 +253,7 @@ class Lines:
         return line
 
     def _is_dropped(self, line: Line) -> bool:
-        """Whether one that rested is of no use any more; then it is given back."""
+        """Whether one that was idle is of no use any more; then it is given back."""
         dropped = True
         try:
             dropped = _dropped(line)
@@ -324,9 +327,9 @@ def _back(line: Line) -> None:
         raise
 
 
-def _taken(pool: ConnectionPool[Line]) -> Line:
+def _taken(pool: ConnectionPool[Line], until: float) -> Line:
     try:
-        return pool.getconn()
+        return pool.getconn(until - time.monotonic())
     except Exception:
         raise
     except BaseException as error:
@@ -365,12 +368,6 @@ def _dropped(line: Line) -> bool:
         line.pgconn.finish()
         return True
     return False
-
-
-def _check_alive(line: Line) -> None:
-    if _dropped(line):
-        line._pool = None  # the pool has another made for it: it is not lost
-        raise psycopg.OperationalError("the server has closed the connection")
 
 
 def _millis(seconds: float) -> int:

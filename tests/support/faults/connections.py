@@ -4,6 +4,7 @@ POSTGRES = "adapters/billing_adapters/postgres/"
 
 DATABASE = "tests/stores/test_host_database.py::test_"
 POOLER = "tests/stores/test_pooler.py::test_"
+IDLE = "tests/stores/test_postgres.py::test_after_a_restart_nobody_waits_for_each_idle_connection"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -56,6 +57,20 @@ IN_CONNECTIONS: list[Planted] = [
         '"BEGIN READ WRITE;"',
         '"BEGIN;"',
         (DATABASE + "what_owns_the_schema_works_where_transactions_only_read_by_default",),
+    ),
+    (
+        "who finds idle connections of no use waits before each",
+        POSTGRES + "pool.py",
+        "            while self._is_dropped(line):\n",
+        "            while self._is_dropped(line):\n                time.sleep(1)\n",
+        (IDLE,),
+    ),
+    (
+        "an idle connection is used that the server has hung up on",
+        POSTGRES + "pool.py",
+        "            while self._is_dropped(line):\n",
+        "            while False:\n",
+        (IDLE,),
     ),
     (
         "a pooler is taken for the server",
