@@ -63,7 +63,7 @@ def wanted(commands: Iterable[Command], now: int) -> dict[str, Wanted]:
             want.projects.add(command.project)
         if command.hold is not None:
             want.holds.add(command.hold)
-        more = OPERATIONS[command.op].wants
+        more = _OF[type(command)].wants
         if more is not None:
             more(want, command, at, now)
     return wants
@@ -145,7 +145,7 @@ def decide(
 def _decide(ledger: Ledger, command: Command, terms: Terms) -> Outcome:
     at = terms.now if command.at is None else micros("at", command.at)
     key = f"{command.op}:{command.key}"
-    operation = OPERATIONS[command.op]
+    operation = _OF[type(command)]
     account = ledger.state.account
     if account is None:
         if not isinstance(command, OpenAccount):
@@ -245,30 +245,29 @@ def _close(ledger: Ledger, decision: Decision[Close]) -> Outcome:
     return finish(ledger, decision, amount, {"released": released})
 
 
-OPERATIONS: Mapping[str, Operation[Any]] = {
-    operation.command.op: operation
-    for operation in (
-        *accounts.OPERATIONS,
-        *holds.OPERATIONS,
-        *charges.OPERATIONS,
-        *unpriced_usage.OPERATIONS,
-        *reversals.OPERATIONS,
-        *restoration.OPERATIONS,
-        *subscriptions.OPERATIONS,
-        Operation(
-            Close,
-            _close,
-            lambda entry, base, _: Closed(*base, entry.amount),
-            subscriptions.want_holds,
-            tops_up="never",
-            history="close",
-        ),
-        *runs.OPERATIONS,
-        *storage.OPERATIONS,
-        *topups.OPERATIONS,
-    )
-}
+_ROWS: tuple[Operation[Any], ...] = (
+    *accounts.OPERATIONS,
+    *holds.OPERATIONS,
+    *charges.OPERATIONS,
+    *unpriced_usage.OPERATIONS,
+    *reversals.OPERATIONS,
+    *restoration.OPERATIONS,
+    *subscriptions.OPERATIONS,
+    Operation(
+        Close,
+        _close,
+        lambda entry, base, _: Closed(*base, entry.amount),
+        subscriptions.want_holds,
+        tops_up="never",
+        history="close",
+    ),
+    *runs.OPERATIONS,
+    *storage.OPERATIONS,
+    *topups.OPERATIONS,
+)
+OPERATIONS: Mapping[str, Operation[Any]] = {row.command.op: row for row in _ROWS}
 """Every operation, by the name that the keys of its entries begin with."""
+_OF: Mapping[type[Command], Operation[Any]] = {row.command: row for row in _ROWS}
 
 
 def ledger_now(org: str, state: OrgState, terms: Terms) -> Ledger:

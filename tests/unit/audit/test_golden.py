@@ -9,7 +9,7 @@ from postgres_servers import DisposableStore
 
 from billing_adapters.sqlite import SqliteStore
 from billing_core import Billing
-from billing_core.decide import OPERATIONS
+from billing_core.decide import _ROWS, OPERATIONS
 from billing_core.testing import CountingIds, MemoryStore
 
 KEPT = golden.ENTRIES.read_text(encoding="utf-8").splitlines()
@@ -35,6 +35,11 @@ def kept(request, tmp_path) -> Iterator:
 def test_every_operation_happens_in_it() -> None:
     sent = {each.op for batch in golden.live(MemoryStore()).batches for each in batch}
     assert {op for op, each in OPERATIONS.items() if each.outcome is not None} <= sent
+
+
+def test_no_two_commands_have_one_name() -> None:
+    """By which the keys of their entries begin."""
+    assert len(OPERATIONS) == len(_ROWS)
 
 
 def test_the_same_life_leaves_the_same_entries(store) -> None:
