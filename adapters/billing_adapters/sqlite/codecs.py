@@ -144,10 +144,15 @@ _RUNS, _STORAGES, _SIZES = _Written(RUNS), _Written(STORAGES), _Written(SIZES)
 _TOPUPS, _AUTO_TOPUPS, _EVENTS = _Written(TOPUPS), _Written(AUTO_TOPUPS), _Written(EVENTS)
 _ENTRIES = _Written(ENTRIES, "INSERT OR FAIL")  # see the triggers of the schema
 _INSERT_MEMBER = inserted("members", "org_id, member, name")
-_PLACES = {name: n for n, name in enumerate(_ACCOUNTS.names, 1)}
+_CHANGING = form_of(
+    evolve(
+        ACCOUNTS,
+        columns=tuple(each for each in ACCOUNTS.columns if each.name in ACCOUNTS.changing),
+    ),
+    _WRITES,
+)
 _UPDATE_ACCOUNT = f"""
-UPDATE accounts SET {", ".join(f"{name} = ?{_PLACES[name]}" for name in ACCOUNTS.changing)}
-WHERE org_id = ?1
+UPDATE accounts SET {", ".join(f"{name} = ?" for name in _CHANGING.names[1:])} WHERE org_id = ?
 """
 # What stays unspent stays where it is in the index of unspent lots: most updates leave that alone.
 _LEFT = [name for name in LOTS.changing if name != "spent"]
@@ -237,8 +242,10 @@ def write(
     """
     rows: _Statements = defaultdict(list)
     for org, change in changes.items():
-        account_row = _ACCOUNTS.row(org, change.account)
-        rows[_ACCOUNTS.put if change.opened else _UPDATE_ACCOUNT].append(account_row)
+        if change.opened:
+            rows[_ACCOUNTS.put].append(_ACCOUNTS.row(org, change.account))
+        else:
+            rows[_UPDATE_ACCOUNT].append((*_CHANGING.row(org, change.account)[1:], org))
         _lot_rows(rows, org, change, lent[org][1] if org in lent else {})
         _hold_rows(rows, org, change, known)
         _counter_rows(rows, org, change, known)
