@@ -125,7 +125,7 @@ def refusal(
 
 
 def limit_refusal(org: str, key: str, bound: BindingLimit, time: int) -> Refusal:
-    """The refusal of what something bound, decided at a time."""
+    """The refusal that a limit, a quota or the balance makes, at a time of decision."""
     if bound.until is None:
         return Refusal(org, key, "insufficient_credit", bound.shortfall, bound.limit)
     reason = "quota_reached" if bound.limit == "quota" else "limit_reached"

@@ -161,7 +161,7 @@ IN_COSTS_AND_TURNS: list[Planted] = [
         ),
     ),
     (
-        "time told late costs more than may be",
+        "a run may be told of 900 days late",
         ROUTES,
         "_TOLD_WITHIN = timedelta(days=90)",
         "_TOLD_WITHIN = timedelta(days=900)",
