@@ -91,7 +91,7 @@ def widened(wants: Mapping[str, Wanted], loaded: Loaded, terms: Terms) -> bool:
                 hold = state.holds.get(name)
                 if usage is not None and hold is not None:
                     begun = billing_period(state.account.anchor, until).start
-                    beyond = all(start != begun for start, _, _ in hold.counted)
+                    beyond = all(held.period != begun for held in hold.counted)
                     more |= _want_quote(want, state.account, usage, made.at, beyond)
     return more
 

@@ -15,7 +15,7 @@ from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Generic, Literal, TypeVar, get_args, get_type_hints
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from billing_core.records.events import Event
 from billing_core.records.ledger import (
@@ -33,7 +33,7 @@ from billing_core.records.ledger import (
 from billing_core.records.runs import Run
 from billing_core.records.storage import Size, Storage
 from billing_core.records.topups import AutoTopUp, TopUp
-from billing_core.records.usage import Counter, Item, Line, UsageRecord
+from billing_core.records.usage import Count, Counter, HeldQuantity, Item, Line, UsageRecord
 from billing_core.values.money import MAX_NANOS
 from billing_core.values.text import compact
 
@@ -223,8 +223,12 @@ def _draws(data: list[list[int]]) -> list[Draw]:
     return [Draw(*each) for each in data]
 
 
-def _tuples(data: list[list[Any]]) -> list[tuple[Any, ...]]:
-    return [tuple(each) for each in data]
+def _held(data: list[list[Any]]) -> list[HeldQuantity]:
+    return [HeldQuantity(*each) for each in data]
+
+
+def _counts(data: dict[str, list[int]]) -> dict[str, Count]:
+    return {component: Count(*each) for component, each in data.items()}
 
 
 ACCOUNTS = _table(
@@ -247,11 +251,11 @@ HOLDS = _table(
     Hold,
     "key",
     fixed="resource member project",
-    reads={"parts": _draws, "counted": _tuples},
+    reads={"parts": _draws, "counted": _held},
     texts={"used": "used_text"},
     make=_hold,
 )
-COUNTERS = _table("counters", Counter, "resource start")
+COUNTERS = _table("counters", Counter, "resource start", reads={"components": _counts})
 ITEMS = _table("items", Item, "item resource")
 CHARGES = _table(
     "charges",
@@ -339,7 +343,7 @@ def _storage(workspace: str, body: str) -> Storage:
 
 
 def _auto(body: str) -> AutoTopUp:
-    return AutoTopUp(**json.loads(body))
+    return AutoTopUp.from_data(json.loads(body))
 
 
 _BODY = Column("body", "text")
@@ -378,5 +382,5 @@ AUTO_TOPUPS = Table(
     (),
     ("customer", "body"),
     _auto,
-    lambda org, auto: (org, compact(asdict(auto)), auto.customer),
+    lambda org, auto: (org, compact(auto.to_data()), auto.customer),
 )

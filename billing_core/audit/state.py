@@ -29,7 +29,15 @@ from billing_core.records.ledger import (
 from billing_core.records.runs import Run
 from billing_core.records.storage import Size, Storage
 from billing_core.records.topups import AutoTopUp, TopUp
-from billing_core.records.usage import Cell, CellKey, Counter, Item, UsageRecord
+from billing_core.records.usage import (
+    Cell,
+    CellKey,
+    Count,
+    Counter,
+    HeldQuantity,
+    Item,
+    UsageRecord,
+)
 from billing_core.values.text import compact
 from billing_core.values.times import DAY, billing_period
 
@@ -173,7 +181,7 @@ class Tables:
             "events": [self.events.since, self.events.entries, f"{self.events.total:x}"],
             "lots": [attrs.asdict(each) for each in self.lots.values()],
             "holds": [attrs.asdict(each, recurse=False) for each in self.holds.values()],
-            "counters": [attrs.asdict(each) for each in self.counters.values()],
+            "counters": [attrs.asdict(each, recurse=False) for each in self.counters.values()],
             "items": [attrs.asdict(each) for each in self.items.values()],
             "charges": [attrs.asdict(each, recurse=False) for each in self.charges.values()],
             "cells": [[key, attrs.asdict(cell)] for key, cell in self.cells.items()],
@@ -185,7 +193,7 @@ class Tables:
             "sizes": list(self.sizes.values()),
             "topups": [each.to_data() for each in self.topups.values()],
             "asked": self.asked,
-            "auto": None if self.auto is None else attrs.asdict(self.auto),
+            "auto": None if self.auto is None else self.auto.to_data(),
         }
         return compact(state)
 
@@ -211,11 +219,12 @@ class Tables:
             tables.lots[row["lot"]] = Lot(**row, scope=None if scope is None else tuple(scope))
         for row in data["holds"]:
             row["parts"] = [Draw(*each) for each in row["parts"]]
-            row["counted"] = [tuple(each) for each in row["counted"]]
+            row["counted"] = [HeldQuantity(*each) for each in row["counted"]]
             known = row.pop("used", None)
             tables.holds[row["key"]] = Hold(**row, used=None if known is None else _use(*known))
         for row in data["counters"]:
-            tables.counters[row["resource"], row["start"]] = Counter(**row)
+            counts = {name: Count(*each) for name, each in row.pop("components").items()}
+            tables.counters[row["resource"], row["start"]] = Counter(**row, components=counts)
         for row in data["items"]:
             tables.items[row["item"], row["resource"]] = Item(**row)
         for row in data["charges"]:
@@ -235,7 +244,7 @@ class Tables:
         tables.sizes = {(row[0], row[1]): Size(*row) for row in data["sizes"]}
         tables.topups = {row["topup"]: TopUp.from_data(row) for row in data["topups"]}
         tables.asked = data.get("asked", dict.fromkeys(tables.topups, UNKNOWN))
-        tables.auto = None if data["auto"] is None else AutoTopUp(**data["auto"])
+        tables.auto = None if data["auto"] is None else AutoTopUp.from_data(data["auto"])
         return tables
 
 
@@ -331,11 +340,16 @@ class Audit:
     def announce(self, hold: Hold, counted: list[list[Any]]) -> None:
         """What an open hold may use, in place of what it announced before."""
         resource = hold.resource or ""
-        for start, part, quantity in hold.counted:
-            self.part(resource, start, part)[3] -= quantity
-        hold.counted = [(start, part, quantity) for start, part, quantity in counted]
-        for start, part, quantity in hold.counted:
-            self.part(resource, start, part)[3] += quantity
+        for start, component, quantity in hold.counted:
+            self._hold_quantity(resource, start, component, -quantity)
+        hold.counted = [HeldQuantity(*each) for each in counted]
+        for start, component, quantity in hold.counted:
+            self._hold_quantity(resource, start, component, quantity)
+
+    def _hold_quantity(self, resource: str, start: int, component: str, more: int) -> None:
+        counter = self.counter(resource, start)
+        count = counter.of(component)
+        counter.components[component] = count._replace(held=count.held + more)
 
     def end(self, hold: Hold, state: str) -> None:
         self.reserve(hold, [])
@@ -343,9 +357,8 @@ class Audit:
         self.announce(hold, [])
         self.tables.ended.add(self.tables.holds.pop(hold.key))
 
-    def part(self, resource: str, start: int, component: str) -> list[int]:
-        counter = self.tables.counters.setdefault((resource, start), Counter(resource, start))
-        return counter.components.setdefault(component, [0, 0, 1, 0])
+    def counter(self, resource: str, start: int) -> Counter:
+        return self.tables.counters.setdefault((resource, start), Counter(resource, start))
 
     def count(self, usage: UsageRecord, amount: int) -> None:
         account, at = self._account(), usage.occurred_at

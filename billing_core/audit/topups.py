@@ -44,12 +44,14 @@ def follow_topup(audit: Audit, entry: Entry, content: Any, effects: Any) -> None
             audit.note(where, f"top-up {topup.topup} has changed {topup.changes} times")
         _MONEY.get(entry.op, _no_money)(audit, entry, content, topup, before)
         if "available" in content:
-            _check_wanted(audit, entry, content["available"], topup, AutoTopUp(**effects["auto"]))
+            _check_wanted(
+                audit, entry, content["available"], topup, AutoTopUp.from_data(effects["auto"])
+            )
         _ask(audit, entry, content, topup, before, effects.get("auto"))
         if "undone" in effects:
             _undo(audit, entry, effects["undone"])
     if "auto" in effects:
-        audit.tables.auto = AutoTopUp(**effects["auto"])
+        audit.tables.auto = AutoTopUp.from_data(effects["auto"])
         arm(account, audit.tables.auto)
 
 
@@ -60,7 +62,7 @@ def _ask(
     account, name = audit.account, topup.topup
     assert account is not None
     asked = audit.tables.asked
-    auto = told or (attrs.asdict(audit.tables.auto) if audit.tables.auto is not None else {})
+    auto = told or (audit.tables.auto.to_data() if audit.tables.auto is not None else {})
     what: dict[str, Any] = {
         "org": audit.org, "amount": topup.amount, "currency": account.currency,
     }  # fmt: skip

@@ -8,7 +8,7 @@ from billing_core.charging.limits import had_counted
 from billing_core.ledger.ledger import CHARGES
 from billing_core.pricing.functions import Price, charge
 from billing_core.records.ledger import Entry
-from billing_core.records.usage import UNCOUNTED, Cell, CellKey, Item, Line, UsageRecord
+from billing_core.records.usage import UNCOUNTED, Cell, CellKey, Count, Item, Line, UsageRecord
 from billing_core.values.times import DAY, HOUR, billing_period, micros
 from billing_core.values.usage import CUSTOMER
 
@@ -78,9 +78,11 @@ def _check_line(
 ) -> None:
     account = audit.account
     assert account is not None
-    part = audit.part(usage.resource, start, line.component)
-    if line.counter != part[0] or line.carry * part[2] != part[1] * line.carry_of:
-        audit.note(where, f"{line.component} counts from {line.counter}, not from {part[0]}")
+    counter = audit.counter(usage.resource, start)
+    count = counter.of(line.component)
+    same_fraction = line.carry * count.carry_of == count.carry * line.carry_of
+    if line.counter != count.quantity or not same_fraction:
+        audit.note(where, f"{line.component} counts from {line.counter}, not from {count.quantity}")
     version = line.version or ""
     priced = audit.catalogue.priced_by(version, account.currency, usage.resource, line.component)
     if priced is None:
@@ -99,7 +101,7 @@ def _check_line(
     )  # fmt: skip
     if amount != line.amount:
         audit.note(where, f"{line.component} charges {line.amount}; its price says {amount}")
-    part[:3] = [line.counter + line.billed, *rest]
+    counter.components[line.component] = Count(line.counter + line.billed, *rest, count.held)
     if not exempt and not _billed_right(usage, line, priced.price):
         audit.note(where, f"{line.component} bills {line.billed} for {line.quantity}")
 

@@ -45,7 +45,7 @@ from billing_core.records.ledger import (
 from billing_core.records.runs import Run
 from billing_core.records.storage import Size, Storage
 from billing_core.records.topups import AutoTopUp, TopUp
-from billing_core.records.usage import Cell, CellKey, Counter, Item
+from billing_core.records.usage import Cell, CellKey, Count, Counter, Item
 from billing_core.values.times import DAY, billing_period
 
 __all__ = ["Progress", "Verification", "check_marks", "compare", "read_documents", "verify_org"]
@@ -166,13 +166,14 @@ def _is_short(state: Any) -> bool:
 
 def _lowest(counter: Counter) -> Counter:
     """A counter whose carried fractions are in lowest terms; one that is none stays as it is."""
-    lowest: dict[str, list[int]] = {}
-    for name, standing in counter.components.items():
+    lowest: dict[str, Count] = {}
+    for name, count in counter.components.items():
         try:
-            quantity, carry, of, held = standing
-            lowest[name] = [quantity, *Fraction(carry, of).as_integer_ratio(), held]
+            carry, carry_of = Fraction(count.carry, count.carry_of).as_integer_ratio()
         except (TypeError, ValueError, ZeroDivisionError):
-            lowest[name] = standing  # and so it is found to differ
+            lowest[name] = count  # and so it is found to differ
+        else:
+            lowest[name] = count._replace(carry=carry, carry_of=carry_of)
     return Counter(counter.resource, counter.start, lowest)
 
 

@@ -119,9 +119,9 @@ def _quote_at(
     counter = ledger.count(usage.resource, ledger.period(at).start)
     if own is not None and own.counted:
         counter = counter.copy()
-        for start, component, quantity in own.counted:
-            if start == counter.start:
-                counter.components[component][3] -= quantity
+        for held in own.counted:
+            if held.period == counter.start:
+                counter.let_go(held)
     prices = ledger.prices(usage.resource, at)
     try:
         return quote(
@@ -183,9 +183,10 @@ def advance(ledger: Ledger, usage: Usage | Correction, occurred: int, metered: M
     """Counters and items become what metering made of them."""
     if metered.counters:
         counter = ledger.count(usage.resource, ledger.period(occurred).start)
-        for component, standing in metered.counters.items():
-            # What open holds announced stays, as lapses may just have left it.
-            counter.components.setdefault(component, [0, 0, 1, 0])[:3] = standing
+        for component, count in metered.counters.items():
+            # What open holds may use stays, as lapses may just have left it.
+            held = counter.of(component).held
+            counter.components[component] = count._replace(held=held)
         ledger.keep(counter)
     if metered.items:
         item = cast(Item, item_of(ledger, usage))

@@ -18,6 +18,7 @@ from billing_core.ports.state import Wanted
 from billing_core.pricing.rating import Quote, billed
 from billing_core.records.ledger import Entry
 from billing_core.records.ledger import Hold as HoldRecord
+from billing_core.records.usage import HeldQuantity
 from billing_core.values.money import MAX_NANOS
 from billing_core.values.times import DAY, FOREVER, Window, duration, moment, spanning
 from billing_core.values.usage import PLATFORM, Payer, Usage
@@ -91,8 +92,9 @@ def announce(
             continue
         counter = ledger.count(hold.resource or "", period.start)
         for component, quantity in used:
-            counter.components.setdefault(component, [0, 0, 1, 0])[3] += quantity
-            hold.counted.append((counter.start, component, quantity))
+            held = HeldQuantity(counter.start, component, quantity)
+            counter.hold(held)
+            hold.counted.append(held)
         ledger.keep(counter)
 
 
@@ -193,8 +195,8 @@ def _quoted_anew(ledger: Ledger, hold: HoldRecord, until: int) -> Quote | None:
 def _announce_anew(ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at: int) -> None:
     """What a hold may use from now on, in place of what it announced for that time."""
     now = ledger.period(at).start
-    past = [each for each in hold.counted if each[0] < now]
-    hold.counted = [each for each in hold.counted if each[0] >= now]
+    past = [each for each in hold.counted if each.period < now]
+    hold.counted = [each for each in hold.counted if each.period >= now]
     ledger.uncount(hold)
     announce(ledger, hold, [(each, counts) for each in ledger.periods(at, hold.expires_at)])
     hold.counted = past + hold.counted

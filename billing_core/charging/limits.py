@@ -13,8 +13,8 @@ from typing import NamedTuple
 from billing_core.ledger.inputs import NeedMore, of_each
 from billing_core.ledger.ledger import Ledger
 from billing_core.pricing.plan import Quota
-from billing_core.pricing.rating import NO_COUNTER
 from billing_core.records.ledger import Account, Entry, Hold, Spend, subjects
+from billing_core.records.usage import HeldQuantity
 from billing_core.values.patterns import fits
 from billing_core.values.times import DAY, Window
 
@@ -50,7 +50,7 @@ class Use(NamedTuple):
     time: int
     billed: Iterable[tuple[str, int]] = ()
     until: int | None = None
-    counted: Sequence[tuple[int, str, int]] = ()
+    counted: Sequence[HeldQuantity] = ()
 
 
 class BindingLimit(NamedTuple):
@@ -355,7 +355,9 @@ def _quota(ledger: Ledger, use: Use) -> BindingLimit | None:
     resource = use.resource
 
     def over(period: Window) -> BindingLimit | None:
-        counted = {name: quantity for start, name, quantity in use.counted if start == period.start}
+        counted = {
+            held.component: held.quantity for held in use.counted if held.period == period.start
+        }
         more = {name: quantity - counted.get(name, 0) for name, quantity in use.billed}
         wished = {name: quantity for name, quantity in more.items() if quantity > 0}
         left = quota_left(ledger, resource, wished, period.start, use.time)
@@ -391,7 +393,7 @@ def quota_left(
             continue
         used = 0
         for counter in ledger.family(quota.resource, start):
-            standing = counter.components.get(name, NO_COUNTER)
-            used += standing[0] + standing[3]
+            count = counter.of(name)
+            used += count.quantity + count.held
         left[name] = min(quota.quantity - used, left.get(name, quota.quantity))
     return left

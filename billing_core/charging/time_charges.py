@@ -25,7 +25,6 @@ from billing_core.ledger.inputs import NeedMore, When
 from billing_core.ledger.ledger import Ledger
 from billing_core.pricing.catalogue import Priced
 from billing_core.pricing.rating import (
-    NO_COUNTER,
     Correction,
     Metered,
     by_period,
@@ -35,7 +34,7 @@ from billing_core.pricing.rating import (
 from billing_core.records.ledger import Charge, Draw, Hold, paid_by
 from billing_core.records.runs import Day, Run, Tab
 from billing_core.records.storage import Storage
-from billing_core.records.usage import Line, UsageRecord
+from billing_core.records.usage import Count, Line, UsageRecord
 from billing_core.values.money import MAX_NANOS
 from billing_core.values.text import compact
 from billing_core.values.times import DAY, Window
@@ -122,13 +121,18 @@ def _most_back(ledger: Ledger, owner: Run | Storage, pieces: Iterable[Piece]) ->
     for piece in pieces:
         period = ledger.period(piece.occurred).start
         if period not in most:
-            standing = ledger.count(owner.resource, period).components.values()
-            most[period] = sum(max(0, -carry // of) + 1 for _, carry, of, _ in standing)
+            counts = ledger.count(owner.resource, period).components.values()
+            most[period] = sum(_carried(count) + 1 for count in counts)
         most[period] += _most_cost(ledger, owner, piece)
         for start, cost in _most_elsewhere(ledger, owner, piece):
             most[start] = most.get(start, 0) + cost
     left = {tab.period: tab.amount - tab.forgiven for tab in owner.tabs}
     return sum(min(amount, left.get(period, 0)) for period, amount in most.items())
+
+
+def _carried(count: Count) -> int:
+    """The nanos that earlier corrections could not give back, and the next one may."""
+    return max(0, -count.carry // count.carry_of)
 
 
 def _most_cost(ledger: Ledger, owner: Run | Storage, piece: Piece) -> int:
@@ -166,10 +170,9 @@ def _most_elsewhere(
         first = None if begun is None else version_of(str(begun[2]), component)
         for start, billed in by_period(begun).items():
             if start != own and first is not None:
-                standing = ledger.count(owner.resource, start).components
-                _, carry, of, _ = standing.get(component, NO_COUNTER)
+                count = ledger.count(owner.resource, start).of(component)
                 nanos, per = first.price.function.most(billed)
-                yield start, -(-nanos // per) + 2 + max(0, -carry // of)
+                yield start, -(-nanos // per) + 2 + _carried(count)
 
 
 def _most_late(

@@ -814,10 +814,10 @@ class Billing:
         if made is None:
             auto, now = self.store.auto_topup(org) or AutoTopUp(), self.clock()
         else:
-            auto, now = AutoTopUp(**made.auto), micros("at", made.at)
+            auto, now = AutoTopUp.from_data(made.auto), micros("at", made.at)
             begun = self.store.entry(org, f"auto:{made.seq + 1}")  # the attempt that it began
             if begun is not None and begun.at == now:
-                auto = AutoTopUp(**json.loads(begun.effects)["auto"])
+                auto = AutoTopUp.from_data(json.loads(begun.effects)["auto"])
         currency = account.currency
         least, most = self._topups.bounds(currency)
         return AutoTopUpStatus(

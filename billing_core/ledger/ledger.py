@@ -537,9 +537,9 @@ class Ledger:
     def uncount(self, hold: Hold) -> None:
         """A hold that ends takes back what it announced to the counters."""
         counter = None
-        for start, component, quantity in hold.counted:
-            if counter is None or counter.start != start:
-                counter = self.count(hold.resource or "", start)
+        for held in hold.counted:
+            if counter is None or counter.start != held.period:
+                counter = self.count(hold.resource or "", held.period)
                 self.keep(counter)
-            counter.components[component][3] -= quantity
+            counter.let_go(held)
         hold.counted = []

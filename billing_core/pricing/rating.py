@@ -8,7 +8,7 @@ from typing import NamedTuple
 from billing_core.errors import UnknownPrice
 from billing_core.pricing.catalogue import Catalogue, Priced
 from billing_core.pricing.functions import Price, bound_text, charge, dearest, parted
-from billing_core.records.usage import Counter, Item, Line
+from billing_core.records.usage import Count, Counter, Item, Line
 from billing_core.values.usage import CUSTOMER, PLATFORM, Payer, Usage
 
 __all__ = [
@@ -33,7 +33,6 @@ PriceOf = Callable[[str], Priced | None]
 _Pieces = tuple[tuple[int, int, Priced], ...]
 """``(raw, billed, price)``"""
 
-NO_COUNTER = [0, 0, 1, 0]
 _NOWHERE: dict[int, int] = {}
 
 
@@ -44,7 +43,7 @@ class Metered(NamedTuple):
 
     lines: tuple[Line, ...]
     amount: int
-    counters: dict[str, list[int]]
+    counters: dict[str, Count]
     items: dict[str, list[int | str]]
     elsewhere: dict[int, list[tuple[str, int, Priced]]]
 
@@ -64,7 +63,7 @@ def meter(
     usage: Usage | Correction,
     price_of: PriceOf,
     version_of: Callable[[str, str], Priced | None],
-    counter: Counter | None,
+    counter: Counter,
     item: Item | None,
     period: int | None,
 ) -> Metered:
@@ -80,8 +79,7 @@ def meter(
     lines: list[Line] = []
     total = 0
     least = usage.least if isinstance(usage, Correction) else 0
-    standing = {} if counter is None else counter.components
-    counters: dict[str, list[int]] = {}
+    counters: dict[str, Count] = {}
     items: dict[str, list[int | str]] = {}
     elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
     for component, quantity, payer in usage.parts:
@@ -101,7 +99,7 @@ def meter(
             if item is not None:
                 items[component] = become
                 _spread(elsewhere, component, others)
-        at, carry, carry_of, _ = standing.get(component, NO_COUNTER)
+        at, carry, carry_of, held = counter.of(component)
         for raw, billed, by in pieces:
             amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
             if amount < 0:
@@ -112,14 +110,14 @@ def meter(
             at += billed
             carry, carry_of = rest
             total += amount
-        counters[component] = [at, carry, carry_of]
+        counters[component] = Count(at, carry, carry_of, held)
     return Metered(tuple(lines), total, counters, items, elsewhere)
 
 
 def unmeter(
     lines: Iterable[Line],
     price_of: Callable[[str, str], Priced],
-    counter: Counter | None,
+    counter: Counter,
     item: Item | None,
     least: int,
     period: int | None,
@@ -139,8 +137,7 @@ def unmeter(
         else:
             found.append(_opposite(line))
             least += line.amount
-    standing = {} if counter is None else counter.components
-    counters: dict[str, list[int]] = {}
+    counters: dict[str, Count] = {}
     items: dict[str, list[int | str]] = {}
     elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
     for component, some in priced.items():
@@ -158,7 +155,7 @@ def unmeter(
                 period,
             )
             _spread(elsewhere, component, others)
-        at, carry, carry_of, _ = standing.get(component, NO_COUNTER)
+        at, carry, carry_of, held = counter.of(component)
         for raw, billed, by in pieces:
             amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
             least -= min(0, amount)
@@ -167,26 +164,22 @@ def unmeter(
             )
             at += billed
             carry, carry_of = rest
-        counters[component] = [at, carry, carry_of]
+        counters[component] = Count(at, carry, carry_of, held)
     amount = sum(line.amount for line in found)
     return Metered(tuple(found), amount, counters, items, elsewhere)
 
 
-def take_out(
-    parts: Iterable[tuple[str, int, Priced]], counter: Counter | None, least: int
-) -> Metered:
+def take_out(parts: Iterable[tuple[str, int, Priced]], counter: Counter, least: int) -> Metered:
     """Take what an item is billed no more out of the counter of another period than the one in
     which it is corrected.  ``least``: as of :func:`unmeter`."""
     lines: list[Line] = []
-    standing = {} if counter is None else counter.components
-    counters: dict[str, list[int]] = {}
+    counters: dict[str, Count] = {}
     for component, billed, by in parts:
-        found = counters.get(component) or standing.get(component, NO_COUNTER)
-        at, carry, carry_of = found[:3]
+        at, carry, carry_of, held = counters.get(component) or counter.of(component)
         amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
         least -= min(0, amount)
         lines.append(Line(component, 0, billed, PLATFORM, amount, by.version, at, carry, carry_of))
-        counters[component] = [at + billed, *rest]
+        counters[component] = Count(at + billed, *rest, held)
     return Metered(tuple(lines), sum(line.amount for line in lines), counters, {}, {})
 
 
@@ -291,7 +284,7 @@ def quote(
     usage: Usage,
     price_of: PriceOf,
     version_of: Callable[[str, str], Priced | None],
-    counter: Counter | None,
+    counter: Counter,
     item: Item | None,
     expected: Callable[[], str],
     *,
@@ -304,7 +297,6 @@ def quote(
     in its message which are.  ``parts``: say also what it can cost in part.
     """
     lines: list[QuoteLine] = []
-    standing = {} if counter is None else counter.components
     for component, quantity, payer in usage.parts:
         priced = price_of(component)
         if payer == CUSTOMER:
@@ -319,7 +311,7 @@ def quote(
             pieces, _, _ = _by_item(quantity, priced, started, component, version_of)
             if all(by.version == priced.version for _, _, by in pieces):
                 pieces = ((quantity, sum(billed for _, billed, _ in pieces), priced),)
-        at, _, _, held = standing.get(component, NO_COUNTER)
+        at, _, _, held = counter.of(component)
         amount = more = most = 0
         for _, billed, by in pieces:
             amount += dearest(by.price.function, at + more, at + more + held, billed)

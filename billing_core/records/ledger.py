@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from attrs import define, field
 
-from billing_core.records.usage import Line, UsageRecord, usage_text
+from billing_core.records.usage import HeldQuantity, Line, UsageRecord, usage_text
 from billing_core.values.money import MAX_NANOS
 from billing_core.values.text import compact
 
@@ -263,8 +263,8 @@ _UNUSED = HoldUse()
 @define
 class Hold:
     """Reserved credit.  ``parts``: in spending order, what is left of
-    it.  ``state``: open, settled, released or lapsed.  ``counted``: ``[period start,
-    component, quantity]`` announced to counters, for tiered prices and quotas.
+    it.  ``state``: open, settled, released or lapsed.  ``counted``: what it may use, by which
+    tiered prices and quotas go.
     ``member``: surrogate id, 0 for none; ``project``: those whose limits it counts in.
     ``used``: what was charged by it; None: not known."""
 
@@ -273,7 +273,7 @@ class Hold:
     expires_at: int
     state: str
     parts: list[Draw]
-    counted: list[tuple[int, str, int]] = field(factory=list)
+    counted: list[HeldQuantity] = field(factory=list)
     member: int = 0
     project: str | None = None
     used: HoldUse | None = _UNUSED

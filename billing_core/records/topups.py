@@ -296,8 +296,8 @@ class AutoTopUp:
     flight.
     ``period``: the billing period in which ``spent`` minor units were or may yet be
     charged, in ``begun`` attempts.  ``last``: when one was last paid.  ``saved_by``: the
-    ``seq`` of the top-up whose page saved the method.  ``refunds``: how many were asked for
-    and are neither made nor refused yet.
+    ``seq`` of the top-up whose page saved the method.  ``refunds_open``: how many were asked
+    for and are neither made nor refused yet.
     """
 
     customer: str | None = None
@@ -316,4 +316,16 @@ class AutoTopUp:
     begun: int = 0
     last: int | None = None
     saved_by: int = 0
-    refunds: int = 0
+    refunds_open: int = 0
+
+    def to_data(self) -> dict[str, Any]:
+        """All of it as JSON data, where ``refunds_open`` is ``refunds`` (rule 3.9)."""
+        data = asdict(self)
+        return data | {"refunds": data.pop("refunds_open")}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> AutoTopUp:
+        """The automatic top-up of a :meth:`to_data`."""
+        fields = dict(data)
+        open_ = fields.pop("refunds", 0)
+        return cls(**fields, refunds_open=open_)

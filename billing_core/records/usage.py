@@ -13,7 +13,18 @@ from attrs import define, field
 
 from billing_core.values.text import quoted
 
-__all__ = ["UNCOUNTED", "Cell", "CellKey", "Counter", "Item", "Line", "UsageRecord", "usage_text"]
+__all__ = [
+    "UNCOUNTED",
+    "Cell",
+    "CellKey",
+    "Count",
+    "Counter",
+    "HeldQuantity",
+    "Item",
+    "Line",
+    "UsageRecord",
+    "usage_text",
+]
 
 
 class Line(NamedTuple):
@@ -62,22 +73,61 @@ def usage_text(usage: UsageRecord) -> str:
     )
 
 
+class Count(NamedTuple):
+    """What is counted of a component of a resource in one billing period.
+
+    ``quantity``: what was billed so far.  ``carry``/``carry_of``: the fraction of a nano that the
+    last charge left over.  ``held``: the quantity that open holds may yet use.
+    """
+
+    quantity: int = 0
+    carry: int = 0
+    carry_of: int = 1
+    held: int = 0
+
+    def __deepcopy__(self, _: object) -> Count:
+        return self  # else it would be taken apart and made anew
+
+
+_NOTHING = Count()
+
+
+class HeldQuantity(NamedTuple):
+    """What a hold may use of a component in one billing period, named by its start."""
+
+    period: int
+    component: str
+    quantity: int
+
+    def __deepcopy__(self, _: object) -> HeldQuantity:
+        return self
+
+
 @define
 class Counter:
-    """Cumulative quantities of a resource in one billing period.
-
-    ``components``: name → ``[quantity, carry, carry_of, held]``; ``held`` is what open
-    holds announced.
-    """
+    """What is counted of a resource in one billing period, by component."""
 
     resource: str
     start: int
-    components: dict[str, list[int]] = field(factory=dict)
+    components: dict[str, Count] = field(factory=dict)
 
     def copy(self) -> Counter:
         """One that may be changed apart from this."""
-        components = {name: standing[:] for name, standing in self.components.items()}
-        return Counter(self.resource, self.start, components)
+        return Counter(self.resource, self.start, self.components.copy())
+
+    def of(self, component: str) -> Count:
+        """What is counted of a component, which may be nothing."""
+        return self.components.get(component, _NOTHING)
+
+    def hold(self, held: HeldQuantity) -> None:
+        """Count what a hold may use."""
+        count = self.of(held.component)
+        self.components[held.component] = count._replace(held=count.held + held.quantity)
+
+    def let_go(self, held: HeldQuantity) -> None:
+        """Count it no more.  Raises KeyError where it was not counted."""
+        count = self.components[held.component]
+        self.components[held.component] = count._replace(held=count.held - held.quantity)
 
 
 @define

@@ -239,7 +239,7 @@ def _stops(
     if any(bounded):
         mine: dict[tuple[int, str], int] = {}
         if hold is not None:
-            mine = {(start, part): quantity for start, part, quantity in hold.counted}
+            mine = {(held.period, held.component): held.quantity for held in hold.counted}
         starts = [period.start for period in ledger.periods(use.at, use.until)]
 
         def over(us: int) -> bool:
@@ -259,7 +259,7 @@ def unfunded(
 ) -> BindingLimit:
     """Why not even so many microseconds of a use can be funded, beside what its ``hold`` has."""
     cost = want.cost(us)
-    own = 0 if hold is None else sum(part[1] for part in hold.parts)
+    own = 0 if hold is None else hold.reserved
     counted = () if hold is None else hold.counted
     asked = use._replace(until=use.at + us, billed=want.quantities(us).items(), counted=counted)
     found = binding_limit(ledger, asked, cost - own)

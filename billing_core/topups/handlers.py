@@ -85,7 +85,7 @@ def told(topup: TopUp | None = None, auto: AutoTopUp | None = None) -> dict[str,
         effects["topup"] = topup.to_data()
         del effects["topup"]["asked"]
     if auto is not None:
-        effects["auto"] = attrs.asdict(auto)
+        effects["auto"] = auto.to_data()
     return effects
 
 
@@ -196,7 +196,7 @@ def ask_refund(ledger: Ledger, decision: Decision[AskRefund]) -> Outcome:
     topup.refunds.append(RefundOrder(command.refund, minor, "asked", asked_at))
     topup.due_at = ledger.terms.now + duration("lease", ledger.terms.topups.lease)
     auto = _auto(ledger)
-    auto.refunds += 1
+    auto.refunds_open += 1
     effects = told(_keep(ledger, topup), _keep_auto(ledger, auto))
     return finish(ledger, decision, 0, effects | {"refund": command.refund})
 
@@ -421,7 +421,7 @@ def _see(ledger: Ledger, topup: TopUp, auto: AutoTopUp, command: RecordTopUp) ->
         made = listed or refund.key == command.made
         if refund.state == "asked" and (made or refund.key == command.refused):
             topup.refunds[place] = refund._replace(state="made" if made else "refused")
-            auto.refunds -= 1
+            auto.refunds_open -= 1
             if not made:
                 data = {"topup": topup.topup, "refund": refund.key}
                 ledger.untold.append(("refund_failed", data))

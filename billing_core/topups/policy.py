@@ -46,7 +46,7 @@ _LONGEST = 30 * DAY  # a back-off
 
 
 def _goes_on(auto: AutoTopUp) -> bool:
-    return auto.enabled and auto.stopped is None and not auto.refunds
+    return auto.enabled and auto.stopped is None and not auto.refunds_open
 
 
 def armed(auto: AutoTopUp) -> bool:
@@ -95,7 +95,7 @@ def misfit(
     """
     if not auto.enabled:
         return "disabled"
-    if auto.refunds:
+    if auto.refunds_open:
         return "refund"
     if auto.stopped is not None:
         return auto.stopped

@@ -209,7 +209,7 @@ def announced(store: Any) -> Billing:
 def free_of(store: Any) -> bool:
     """Nothing is announced any more."""
     counters = list(store.counters("acme"))
-    return len(counters) == 2 and all(each.components["unit"][3] == 0 for each in counters)
+    return len(counters) == 2 and all(each.of("unit").held == 0 for each in counters)
 
 
 def test_a_hold_over_periods_takes_back_what_it_announced_in_each(tmp_path: Path) -> None:

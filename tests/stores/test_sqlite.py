@@ -394,9 +394,9 @@ def test_a_hold_that_is_known_takes_back_what_it_announced(store: SqliteStore) -
     use = tokens("m", output=900)
     for number in range(3):
         held = billing.hold("acme", use, life=timedelta(hours=1), key=f"h{number}")
-        assert [each.components["output"][3] for each in store.counters("acme")] == [900]
+        assert [each.of("output").held for each in store.counters("acme")] == [900]
         billing.release("acme", held.key)
-        assert [each.components["output"][3] for each in store.counters("acme")] == [0]
+        assert [each.of("output").held for each in store.counters("acme")] == [0]
     assert billing.verify().ok
 
 

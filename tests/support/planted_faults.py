@@ -335,8 +335,8 @@ FAULTS = [
     fault(
         "metering forgets what open holds announced",
         "charging/charges",
-        "setdefault(component, [0, 0, 1, 0])[:3] = standing",
-        "update({component: [*standing, 0]})",
+        "held = counter.of(component).held",
+        "held = 0",
         PRICES + "4_usage_in_between_forgets_no_open_hold",
     ),
     fault(
@@ -598,8 +598,8 @@ FAULTS = [
     fault(
         "quotas that ignore open holds",
         "charging/limits",
-        "used += standing[0] + standing[3]",
-        "used += standing[0]",
+        "used += count.quantity + count.held",
+        "used += count.quantity",
         PLANS + "a_quota_bounds_what_is_used",
     ),
     fault(

@@ -115,7 +115,7 @@ class World:
         """The quantities counted, one for each billing period, in order."""
         known = [each for each in self.store.counters(org) if each.resource == resource]
         known.sort(key=lambda each: each.start)
-        return [each.components[component][0] for each in known if component in each.components]
+        return [each.of(component).quantity for each in known if component in each.components]
 
     def entries(self, org="acme"):
         return list(self.store.entries(org))

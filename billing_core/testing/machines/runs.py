@@ -311,7 +311,9 @@ class TimeMachine(RuleBasedStateMachine):
             charged += shelf.amount
             exact += model.shelf_cost(shelf.workspace)
         counters = list(store.counters("acme"))
-        carried = [Fraction(c[1], c[2]) for each in counters for c in each.components.values()]
+        carried = [
+            Fraction(c.carry, c.carry_of) for each in counters for c in each.components.values()
+        ]
         assert all(each < 1 for each in carried)
         assert charged + sum(carried) == exact, (charged, carried, exact)
         balance = engine.balance("acme")

@@ -13,7 +13,7 @@ from attrs import define, field
 from billing_core.ports.state import Changes, OrgState, Wanted
 from billing_core.ports.store import Store
 from billing_core.records.ledger import Account, Charge, Draw, Entry, Hold, Lot, Transfer
-from billing_core.records.usage import Line, UsageRecord
+from billing_core.records.usage import HeldQuantity, Line, UsageRecord
 
 __all__ = ["Draft", "charge", "hold", "keyed", "load", "lot", "save", "usage"]
 
@@ -156,7 +156,8 @@ def hold(
     member: int = 0,
     project: str | None = None,
 ) -> Hold:
-    return Hold(key, "model:a", expires_at, state, [Draw(1, 2)], list(counted), member, project)
+    held = [HeldQuantity(*each) for each in counted]
+    return Hold(key, "model:a", expires_at, state, [Draw(1, 2)], held, member, project)
 
 
 def charge(number: int, unpaid: int = 0, *payments: tuple[int, int], period: int = 0) -> Charge:

@@ -10,7 +10,7 @@ from billing_core.ports.store import Store
 from billing_core.records.events import Event
 from billing_core.records.ledger import LimitSet, Spend, Subscription, Transfer
 from billing_core.records.rollups import Span
-from billing_core.records.usage import Cell, CellKey, Counter, Item
+from billing_core.records.usage import Cell, CellKey, Count, Counter, Item
 from billing_core.testing.stores.drafts import Draft, charge, hold, load, lot, save, usage
 from billing_core.values.times import HOUR, billing_period
 
@@ -140,10 +140,8 @@ class LoadContract:
     def test_counters_of_a_span_of_time(self, store: Store) -> None:
         """Those that begin in it, and the one in whose period it begins."""
         starts = (100, 200, 300)
-        counters = {
-            start: Counter("model:a", start, {"input": [start, 0, 1, 0]}) for start in starts
-        }
-        other = Counter("model:b", 100, {"input": [1, 0, 1, 0]})
+        counters = {start: Counter("model:a", start, {"input": Count(start)}) for start in starts}
+        other = Counter("model:b", 100, {"input": Count(1)})
         save(store, Draft().changes(counters=[*counters.values(), other]))
         for first, last, begun in (
             (100, 100, {100}),
@@ -182,7 +180,7 @@ class LoadContract:
         """In one period, whatever others there are: ``families``."""
         names = ("tool", "tool:", "tool:a", "tool:b", "tool:\uffee", "toolbox", "too", "x")
         counters = [
-            Counter(name, start, {"call": [start, 0, 1, 0]})
+            Counter(name, start, {"call": Count(start)})
             for name in names
             for start in (100, 200, 300)
         ]
@@ -197,7 +195,7 @@ class LoadContract:
             ("tool:a", 300): ["tool:a"],
         }
         assert all(
-            each.components["call"][0] == start
+            each.of("call").quantity == start
             for (_, start), found in state.families.items()
             for each in found
         )
@@ -205,8 +203,8 @@ class LoadContract:
 
     def test_counters_of_loaded_holds(self, store: Store) -> None:
         """Wherever they are counted in, so that their end can take it back."""
-        counters = [Counter("model:a", start, {"input": [0, 0, 1, 5]}) for start in (100, 200)]
-        elsewhere = Counter("model:b", 100, {"input": [0, 0, 1, 5]})
+        counters = [Counter("model:a", start, {"input": Count(held=5)}) for start in (100, 200)]
+        elsewhere = Counter("model:b", 100, {"input": Count(held=5)})
         held = hold("h", 50, counted=[(100, "input", 5), (200, "input", 5)])
         save(store, Draft().changes(counters=[*counters, elsewhere], holds=[held]))
         expected = {("model:a", 100): counters[0], ("model:a", 200): counters[1]}

@@ -8,7 +8,7 @@ from billing_core.ports.state import Wanted
 from billing_core.ports.store import Store
 from billing_core.records.runs import Day, Run, Tab
 from billing_core.records.storage import Size, Storage
-from billing_core.records.usage import Counter, Item
+from billing_core.records.usage import Count, Counter, Item
 from billing_core.testing.stores.drafts import Draft, charge, hold, load, lot, save
 
 __all__ = ["TimeContract"]
@@ -79,9 +79,7 @@ class TimeContract:
         draft = Draft()
         for _ in range(3):
             draft.entry("grant:x" + str(_))
-        counters = [
-            Counter("sandbox:a", start, {"vcpu": [start, 0, 1, 0]}) for start in (0, 35, 70)
-        ]
+        counters = [Counter("sandbox:a", start, {"vcpu": Count(start)}) for start in (0, 35, 70)]
         rows = {
             "runs": [run("r1", tabs=[Tab(0, 2, 39), Tab(35, 3, 39)]), run("r2")],
             "charges": [charge(2, 0, (1, 3)), charge(3, 4)],

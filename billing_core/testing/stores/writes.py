@@ -17,7 +17,7 @@ from billing_core.ports.state import Changes, Wanted
 from billing_core.ports.store import Store
 from billing_core.records.events import Event
 from billing_core.records.ledger import Account, Draw, LimitSet, Spend, Subscription, Transfer
-from billing_core.records.usage import Cell, CellKey, Counter, Item
+from billing_core.records.usage import Cell, CellKey, Count, Counter, Item
 from billing_core.testing.stores.drafts import (
     Draft,
     charge,
@@ -49,7 +49,7 @@ def _everything(draft: Draft) -> Changes:
             lot(3, expires_at=900, period=-5),
         ],
         holds=[hold("h", 700, counted=[(1000, "input", 5)], member=1, project="prøject")],
-        counters=[Counter("model:a", 1000, {"input": [3, 1, 3, 5]})],
+        counters=[Counter("model:a", 1000, {"input": Count(3, 1, 3, 5)})],
         items=[Item("run-1", "model:a", {"input": [3, 5, "v1#00"]})],
         charges=[charge(seq, 4, (1, 3), (2, 1), period=1000)],
         subscriptions=[Subscription(seq, 30, "plän")],
@@ -127,7 +127,7 @@ class WriteContract:
         changes = draft.changes(
             lots=[lot(1, 3, reserved=2, scope=("model:*", "tööl"), expires_at=900)],
             holds=[closed],
-            counters=[Counter("model:a", 1000, {"input": [9, 0, 1, 0], "output": [1, 1, 2, 0]})],
+            counters=[Counter("model:a", 1000, {"input": Count(9), "output": Count(1, 1, 2, 0)})],
             items=[Item("run-1", "model:a", {"input": [4, 5, "v1#00"]})],
             charges=[story],
             limits=[LimitSet("project:prøject", "day", None, (), True)],
@@ -236,7 +236,7 @@ class WriteContract:
         changes = draft.changes(
             lots=[lot(1, MOST, reserved=MOST)],
             holds=[hold("h", counted=[(0, "input", HUGE)])],
-            counters=[Counter("model:a", 0, {"input": [HUGE, HUGE - 1, HUGE, HUGE]})],
+            counters=[Counter("model:a", 0, {"input": Count(HUGE, HUGE - 1, HUGE, HUGE)})],
             items=[Item("i", "model:a", {"input": [HUGE, HUGE, "v"]})],
             charges=[charge(1, MOST, (1, MOST))],
             limits=[LimitSet("org", "period", MOST, (1000,), True)],
@@ -274,7 +274,7 @@ class WriteContract:
         changes = draft.changes(
             members=[(1, name)],
             holds=[held],
-            counters=[Counter(name, 0, {name: [1, 0, 1, 0]})],
+            counters=[Counter(name, 0, {name: Count(1)})],
             items=[Item(name, name, {name: [1, 1, name]})],
             lots=[lot(1, scope=(name,))],
             subscriptions=[Subscription(1, 5, name)],
@@ -311,7 +311,7 @@ class WriteContract:
             changes.account.balance = 999
             _first(changes.lots).remainder = 999
             _first(changes.holds).parts.append(Draw(9, 9))
-            _first(changes.counters).components["input"][0] = 999
+            _first(changes.counters).components["input"] = Count(999)
             _first(changes.items).components["input"][0] = 999
             _first(changes.charges).payments.append(Draw(9, 999))
             _first(changes.spends).amount = 999

@@ -42,8 +42,8 @@ IN_ITEMS: list[Planted] = [
     (
         "what leaves another period stays in its counter",
         METERING,
-        "        counters[component] = [at + billed, *rest]",
-        "        counters[component] = [at, *rest]",
+        "        counters[component] = Count(at + billed, *rest, held)",
+        "        counters[component] = Count(at, *rest, held)",
         (LEAVES,),
     ),
     (

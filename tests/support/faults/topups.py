@@ -159,22 +159,22 @@ IN_TOPUPS: list[Planted] = [
     (
         "an automatic top-up begins while a refund is under way",
         POLICY,
-        "auto.enabled and auto.stopped is None and not auto.refunds",
+        "auto.enabled and auto.stopped is None and not auto.refunds_open",
         "auto.enabled and auto.stopped is None",
         (REFUNDS + "who_asks_for_a_refund_begins_no_automatic_top_up",),
     ),
     (
         "an attempt goes on while a refund is under way",
         POLICY,
-        "    if auto.refunds:\n",
+        "    if auto.refunds_open:\n",
         "    if False:\n",
         (REFUNDS + "a_refund_drops_an_attempt_that_nobody_was_asked_for",),
     ),
     (
         "a refused refund counts as under way for ever",
         DECIDE,
-        "            auto.refunds -= 1\n",
-        "            auto.refunds -= made\n",
+        "            auto.refunds_open -= 1\n",
+        "            auto.refunds_open -= made\n",
         (REFUNDS + "once_a_refund_is_refused_automatic_top_ups_go_on",),
     ),
     (

@@ -122,7 +122,7 @@ IN_USAGE: list[Planted] = [
     (
         "undone usage stays in its counter",
         METERING,
-        "        counters[component] = [at, carry, carry_of]\n    amount = sum(",
+        "        counters[component] = Count(at, carry, carry_of, held)\n    amount = sum(",
         "    amount = sum(",
         (UNDO + "a_quota_gets_back_what_a_failed_call_took",),
     ),

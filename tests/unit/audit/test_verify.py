@@ -13,7 +13,7 @@ from billing_core import Checkpoint, Flat, InvalidCommand, NotFound, Plan, Price
 from billing_core.ledger.hash_chain import chained
 from billing_core.records.events import Event
 from billing_core.records.ledger import Account, Draw, Entry, Hold, Lot
-from billing_core.records.usage import Cell, CellKey, Counter, Item, Line
+from billing_core.records.usage import Cell, CellKey, Count, Counter, Item, Line
 from billing_core.testing import MemoryStore
 
 LATE = {"late": {"unit": Price(Flat(2))}}
@@ -183,6 +183,10 @@ def first(rows: dict):
     return next(iter(rows.values()))
 
 
+def recount(counter: Counter, component: str, **changed: int) -> None:
+    counter.components[component] = counter.of(component)._replace(**changed)
+
+
 ROWS: dict[str, tuple[str, Callable[[World], object]]] = {
     "a lot's remainder": ("lot 1", lambda w: setattr(org(w).lots[1], "remainder", 1)),
     "a lot's reserved part": ("lot 1", lambda w: setattr(org(w).lots[1], "reserved", 0)),
@@ -213,19 +217,17 @@ ROWS: dict[str, tuple[str, Callable[[World], object]]] = {
     "a hold less": ("hold kept: missing", lambda w: org(w).holds.pop("kept")),
     "a counter": (
         "counter",
-        lambda w: first(org(w).counters).components["unit"].__setitem__(0, 1),
+        lambda w: recount(first(org(w).counters), "unit", quantity=1),
     ),
     "a carried fraction": (
         "counter run",
-        lambda w: (
-            next(c for c in org(w).counters.values() if c.resource == "run")
-            .components["second"]
-            .__setitem__(1, 7)
+        lambda w: recount(
+            next(c for c in org(w).counters.values() if c.resource == "run"), "second", carry=7
         ),
     ),
     "a counter more": (
         "counter z",
-        lambda w: org(w).counters.update({("z", 1): Counter("z", 1, {"unit": [1, 0, 1, 0]})}),
+        lambda w: org(w).counters.update({("z", 1): Counter("z", 1, {"unit": Count(1)})}),
     ),
     "a counter less": ("counter ", lambda w: org(w).counters.popitem()),
     "an item": (

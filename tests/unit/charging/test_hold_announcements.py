@@ -61,7 +61,7 @@ def subscribe(world: World, *, key: str = "p", plan: str = "six", quotas=()) -> 
 def announced(world: World, component: str = "call") -> list[int]:
     """What open holds have announced, by billing period."""
     known = sorted(world.store.counters("acme"), key=lambda each: each.start)
-    return [each.components[component][3] for each in known if component in each.components]
+    return [each.of(component).held for each in known if component in each.components]
 
 
 def refused_by_quota(world: World, quantity: int, life=HOUR) -> bool:
@@ -285,7 +285,7 @@ def test_what_was_not_loaded_is_asked_for_and_not_begun_anew() -> None:
     assert missing.value.item == ("i", "x")
     missing.value.widen(wants)
     _, changes = decide(world.store.snapshot(wants), [command], terms)
-    assert changes["acme"].counters["x", now].components["unit"][0] == 8
+    assert changes["acme"].counters["x", now].of("unit").quantity == 8
     assert changes["acme"].items["i", "x"].components["unit"][0] == 8
 
 

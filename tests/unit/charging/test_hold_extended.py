@@ -21,6 +21,7 @@ from billing_core import (
     Usage,
 )
 from billing_core.ports.state import OrgState, Wanted
+from billing_core.records.usage import HeldQuantity
 
 TIERS = Graduated([Tier(100, 10), Tier(None, 1)])
 """The first 100 of a month cost ten, and what follows one."""
@@ -34,7 +35,7 @@ def held(world: World, key: str):
 def announced(world: World) -> list[int]:
     """What open holds have announced of ``x``, by billing period."""
     known = [each for each in world.store.counters("acme") if each.resource == "x"]
-    return [each.components["unit"][3] for each in sorted(known, key=lambda each: each.start)]
+    return [each.of("unit").held for each in sorted(known, key=lambda each: each.start)]
 
 
 @pytest.mark.every_store
@@ -386,7 +387,7 @@ def test_the_audit_finds_what_an_extension_did_not_announce() -> None:
     world.extend(hold, life=32 * DAY)
     [org] = world.store._orgs.values()
     (_, last) = sorted(org.counters)
-    org.counters[last].components["unit"][3] -= 1
+    org.counters[last].hold(HeldQuantity(last[1], "unit", -1))
     assert any("counter" in each for each in world.wrong())
 
 

@@ -57,7 +57,7 @@ def late_in_the_month(**terms) -> World:
 def announced(world: World) -> list[int]:
     """Seconds, by billing period."""
     known = sorted(world.store.counters("acme"), key=lambda each: each.start)
-    return [each.components["second"][3] // 10**6 for each in known]
+    return [each.of("second").held // 10**6 for each in known]
 
 
 def test_a_run_is_announced_in_each_period_that_it_is_funded_into() -> None:

@@ -901,7 +901,7 @@ def test_a_refund_whose_answer_was_lost_is_made_once_its_news_has_come() -> None
         t.deliver()
         [known] = t.store.topups("acme")
         assert [each[1:3] for each in known.refunds] == [(300, "made")]
-        assert (t.store.auto_topup("acme").refunds, t.balance()) == (0, "17.00 USD")
+        assert (t.store.auto_topup("acme").refunds_open, t.balance()) == (0, "17.00 USD")
         t.check()
 
 
@@ -1347,7 +1347,7 @@ def test_a_hold_announces_the_most_that_any_price_in_its_life_counts() -> None:
     world.grant(1000)
     world.hold(units(5, item="job"))
     [counter] = world.store.counters("acme")
-    assert counter.components["unit"][3] == 100
+    assert counter.of("unit").held == 100
 
 
 @pytest.mark.every_store
