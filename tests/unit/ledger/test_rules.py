@@ -1,20 +1,8 @@
 """Each numbered rule that applies so far has a test that names it.
 
-The rules are those of the design's sections 3 and 5 to 8.  3.4 to 3.6 (concurrent callers
-in one commit, ``within``, cancelled awaits) have test modules of their own,
-``test_concurrency`` and ``test_within``.  Not yet built, and so not in the table:
-
-=========  =====================================================================
-6.5        clawbacks
-6.6        corrections of what was measured
-7.1        keys that arrive over HTTP
-8.1        spans of time, cut at period ends and changes of price
-8.3        sandbox runtime
-8.4        storage
-8.6        plans' allowances
-8.7        limits of members, keys and orgs
-13         SQL that scales out
-=========  =====================================================================
+The pages of ``docs/rules`` have all of them, and name the tests of each; those of the rules that
+are not in the table here are in test modules of their own, such as ``test_concurrency`` (3.4),
+``test_within`` (3.5) and ``test_runs`` (8.3).
 """
 
 import importlib
