@@ -35,7 +35,7 @@ from billing_core import Plan, PriceBook, TopUpRules
 
 DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[2]).absolute()
 NAMED = [DOCS / name for name in ("README.md", "DESIGN.md", "CHANGELOG.md")]
-DOCUMENTS = [path for path in NAMED if path.is_file()] + sorted(DOCS.glob("docs/*.md"))
+DOCUMENTS = [path for path in NAMED if path.is_file()] + sorted(DOCS.glob("docs/**/*.md"))
 
 
 def run_billing_commands(example: Example) -> None:
@@ -64,7 +64,7 @@ def parse(path: Path) -> Document:
     return document
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(DOCS).as_posix())
 def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     document = parse(path)
