@@ -183,10 +183,13 @@ def advance(ledger: Ledger, usage: Usage | Correction, occurred: int, metered: M
     """Counters and items become what metering made of them."""
     if metered.counters:
         counter = ledger.count(usage.resource, ledger.period(occurred).start)
-        for component, count in metered.counters.items():
+        before = counter.components.copy()
+        counter.components.update(metered.counters)
+        for component, count in before.items():
             # What open holds may use stays, as lapses may just have left it.
-            held = counter.of(component).held
-            counter.components[component] = count._replace(held=held)
+            if count.held != counter.components[component].held:
+                left = counter.components[component]._replace(held=count.held)
+                counter.components[component] = left
         ledger.keep(counter)
     if metered.items:
         item = cast(Item, item_of(ledger, usage))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from billing_core.errors import UnknownPrice
 from billing_core.pricing.catalogue import Catalogue, Priced
 from billing_core.pricing.functions import Price, bound_text, charge, dearest, parted
-from billing_core.records.usage import Count, Counter, Item, Line
+from billing_core.records.usage import NO_COUNT, Count, Counter, Item, Line
 from billing_core.values.usage import CUSTOMER, PLATFORM, Payer, Usage
 
 __all__ = [
@@ -80,6 +80,7 @@ def meter(
     total = 0
     least = usage.least if isinstance(usage, Correction) else 0
     counters: dict[str, Count] = {}
+    counted = counter.components  # looked up here, as every charge passes
     items: dict[str, list[int | str]] = {}
     elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
     for component, quantity, payer in usage.parts:
@@ -99,7 +100,7 @@ def meter(
             if item is not None:
                 items[component] = become
                 _spread(elsewhere, component, others)
-        at, carry, carry_of, held = counter.of(component)
+        at, carry, carry_of, held = counted.get(component, NO_COUNT)
         for raw, billed, by in pieces:
             amount, rest = charge(by.price.function, at, billed, (carry, carry_of), least)
             if amount < 0:

@@ -14,6 +14,7 @@ from attrs import define, field
 from billing_core.values.text import quoted
 
 __all__ = [
+    "NO_COUNT",
     "UNCOUNTED",
     "Cell",
     "CellKey",
@@ -89,7 +90,8 @@ class Count(NamedTuple):
         return self  # else it would be taken apart and made anew
 
 
-_NOTHING = Count()
+NO_COUNT = Count()
+"""Of a component that was not counted yet."""
 
 
 class HeldQuantity(NamedTuple):
@@ -117,17 +119,17 @@ class Counter:
 
     def of(self, component: str) -> Count:
         """What is counted of a component, which may be nothing."""
-        return self.components.get(component, _NOTHING)
+        return self.components.get(component, NO_COUNT)
 
     def hold(self, held: HeldQuantity) -> None:
         """Count what a hold may use."""
-        count = self.of(held.component)
-        self.components[held.component] = count._replace(held=count.held + held.quantity)
+        billed, carry, carry_of, before = self.of(held.component)
+        self.components[held.component] = Count(billed, carry, carry_of, before + held.quantity)
 
     def let_go(self, held: HeldQuantity) -> None:
         """Count it no more.  Raises KeyError where it was not counted."""
-        count = self.components[held.component]
-        self.components[held.component] = count._replace(held=count.held - held.quantity)
+        billed, carry, carry_of, before = self.components[held.component]
+        self.components[held.component] = Count(billed, carry, carry_of, before - held.quantity)
 
 
 @define
