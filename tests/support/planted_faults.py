@@ -335,8 +335,8 @@ FAULTS = [
     fault(
         "metering forgets what open holds announced",
         "charging/charges",
-        "held = counter.of(component).held",
-        "held = 0",
+        "if count.held != counter.components[component].held:",
+        "if False:",
         PRICES + "4_usage_in_between_forgets_no_open_hold",
     ),
     fault(
