@@ -2,6 +2,7 @@
 
 Rules are cited as "rule 6.7", "rules 3.7 and 3.9", "rules 5.4, 5.7 to 5.12", "Section 6.2's", or,
 behind the word, in brackets; names of tests cite them too: ``test_rules_6_…``, ``test_6_7_…``.
+The glossary's words are linked to, and in order.
 """
 
 import os
@@ -193,3 +194,30 @@ def test_each_link_to_a_rule_leads_to_it(texts: dict[Path, str], pages: dict[str
         page = ROOT / path.parent / where if where else ROOT / path
         assert page.resolve().parent == (ROOT / "docs/rules").resolve(), (path, where)
         assert (page.name, anchor) in anchors, (path, where, anchor)
+
+
+def slug(heading: str) -> str:
+    """Where a link to a heading leads."""
+    return re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-"))
+
+
+def test_the_glossary_has_each_word_once_in_order(texts: dict[Path, str]) -> None:
+    glossary = texts[Path("docs/glossary.md")]
+    _, *lists = re.split(r"^## (?=When )", glossary, flags=re.M)
+    assert len(lists) == 2
+    for each in lists:
+        words = re.findall(r"^### (.+)$", each, re.M)
+        assert len(words) > 20
+        assert words == sorted(set(words), key=str.lower)
+    assert not re.search(r"^### .+\n\n(?:#|\Z)", glossary, re.M)  # none without an explanation
+
+
+def test_each_link_to_a_word_leads_to_it(texts: dict[Path, str]) -> None:
+    glossary = texts[Path("docs/glossary.md")]
+    known = {slug(heading) for heading in re.findall(r"^##+ (.+)$", glossary, re.M)}
+    links = re.findall(r"\]\(#([\w-]+)\)", glossary)
+    for path, text in texts.items():
+        if path.suffix == ".md":
+            links += re.findall(r"\]\([\w./-]*glossary\.md#([\w-]+)\)", text)
+    assert links
+    assert [link for link in links if link not in known] == []
