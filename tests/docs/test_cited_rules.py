@@ -23,7 +23,7 @@ KINDS = {".py", ".md", ".sql", ".toml", ".js", ".html", ".css", ".yml"}
 NUMBER = r"(?:rule )?\d+\.\d+(?!\.?\d)"
 JOINT = r"(?:,|,? and|,? or|,? to|\s?[–-])\s?"
 SEVERAL = re.compile(rf"\b(?:rules?|sections?)\s+({NUMBER}(?:{JOINT}{NUMBER})*)", re.I)
-BRACKETED = re.compile(r"\brules?\b[^.()]{0,60}\(\"?(\d+\.\d+)(?!\.?\d)\"?\)", re.I)
+BRACKETED = re.compile(rf"\brules?\b[^.()]{{0,60}}\(\"?({NUMBER}(?:{JOINT}{NUMBER})*)\"?\)", re.I)
 LINK = re.compile(r"\[([^\[\]]*)\]\([^()\s]*\)")
 LINE_END = re.compile(r"\s*\n[ \t]*(?:#[ \t]*|>[ \t]*|--[ \t]*)?")  # in a comment, too
 HEADING = re.compile(r"^## (\d+)\.(\d+) \S.* \{#(\d+)-(\d+)\}$", re.M)
@@ -35,7 +35,7 @@ Rule = tuple[int, int]
 def cited(text: str) -> Iterator[Rule]:
     """The rules that a text cites, those in between of a range too."""
     text = LINE_END.sub(" ", LINK.sub(r"\1", text))
-    for found in SEVERAL.finditer(text):
+    for found in (*SEVERAL.finditer(text), *BRACKETED.finditer(text)):
         before: Rule | None = None
         for joint, number in re.findall(r"([^\d.]*)(\d+\.\d+)", found[1]):
             rule = _rule(number)
@@ -43,7 +43,6 @@ def cited(text: str) -> Iterator[Rule]:
                 yield from ((rule[0], each) for each in range(before[1] + 1, rule[1]))
             yield rule
             before = rule
-    yield from (_rule(found[1]) for found in BRACKETED.finditer(text))
 
 
 def _rule(number: str) -> Rule:
@@ -118,6 +117,7 @@ def texts() -> dict[Path, str]:
         ("[rule 6.3](rules/6-ledger.md#6-3) makes", ["6.3"]),
         ("rules [3.2](a.md#3-2), [3.6](#3-6) and\n[7.2](#7-2)", ["3.2", "3.6", "7.2"]),
         ('rules are cited by number ("6.7")', ["6.7"]),
+        ("the [rules](rules/index.md) of holds (5.4, 6.3 and 6.4)", ["5.4", "6.3", "6.4"]),
         ("the rule for it ([5.4](a.md#5-4))", ["5.4"]),
         ("version 0.1.0, or 6.7 of something; rule 3.8.", ["3.8"]),
     ],
