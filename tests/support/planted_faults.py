@@ -335,9 +335,17 @@ FAULTS = [
     fault(
         "metering forgets what open holds announced",
         "charging/charges",
+        "if count.held != counter.components[component].held:\n"
+        "                left = counter.components[component]._replace(held=count.held)",
+        "if True:\n                left = counter.components[component]._replace(held=0)",
+        PRICES + "4_usage_in_between_forgets_no_open_hold",
+    ),
+    fault(
+        "metering keeps what a hold announced that lapses meanwhile",
+        "charging/charges",
         "if count.held != counter.components[component].held:",
         "if False:",
-        PRICES + "4_usage_in_between_forgets_no_open_hold",
+        PRICES + "4_a_hold_that_lapses_as_usage_settles_makes_nothing_dearer",
     ),
     fault(
         "one counter for all periods",
