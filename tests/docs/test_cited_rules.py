@@ -27,6 +27,7 @@ BRACKETED = re.compile(rf"\brules?\b[^.()]{{0,60}}\(\"?({NUMBER}(?:{JOINT}{NUMBE
 LINK = re.compile(r"\[([^\[\]]*)\]\([^()\s]*\)")
 LINE_END = re.compile(r"\s*\n[ \t]*(?:#[ \t]*|>[ \t]*|--[ \t]*)?")  # in a comment, too
 HEADING = re.compile(r"^## (\d+)\.(\d+) \S.* \{#(\d+)-(\d+)\}$", re.M)
+TITLE = re.compile(r"^## (.+) \{#(.+)\}\n\n(Not built yet\.)?", re.M)
 ANCHOR = re.compile(r"([\w./-]*)#(\d+-\d+)\)")
 
 Rule = tuple[int, int]
@@ -161,7 +162,18 @@ def test_a_section_s_rules_are_numbered_without_a_gap(pages: dict[str, str]) -> 
             (section, item) for item in range(1, len(headings) + 1)
         ]
         assert all((one, two) == (three, four) for one, two, three, four in headings)
-        assert f"]({name})" in pages["index.md"], name
+
+
+def test_the_index_has_every_rule(pages: dict[str, str]) -> None:
+    listed = [
+        f"- [{title}]({name}#{anchor})" + (" (not built yet)" if missing else "")
+        for name, text in pages.items()
+        for title, anchor, missing in TITLE.findall(text)
+    ]
+    assert len(listed) > 50
+    found = re.findall(r"^- .*$", pages["index.md"], re.M)
+    assert sorted(found) == sorted(listed)
+    assert all(f"]({name})" in pages["index.md"] for name in pages if name != "index.md")
 
 
 def test_each_rule_names_what_holds_it_or_is_not_built(pages: dict[str, str]) -> None:
