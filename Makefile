@@ -5,9 +5,9 @@ WORKERS ?= 2
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help demo test lint types mypy pyright bench mutants clean
+.PHONY: help demo test lint types mypy pyright docs bench mutants clean
 help:
-	@echo 'make demo | test | lint | types | bench | mutants | clean   (ARGS="..." goes to all but lint, types and clean)'
+	@echo 'make demo | test | lint | types | docs | bench | mutants | clean   (ARGS="..." goes to all but lint, types, docs and clean)'
 
 demo: .venv/demo.stamp
 	$(BIN)/billing demo $(ARGS)
@@ -31,6 +31,10 @@ mypy: .venv/dev.stamp
 pyright: .venv/dev.stamp
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
+# The site, in site/index.html. The theme would advertise its successor.
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: .venv/dev.stamp
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -39,7 +43,7 @@ mutants: .venv/dev.stamp
 	$(BIN)/python tests/support/mutants.py $(ARGS)
 
 clean:
-	rm -rf .venv build dist .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist site .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv installs: where it is, the environment is whole.
@@ -63,3 +67,7 @@ clean:
 	$(BIN)/python tests/support/browser.py
 	$(BIN)/python tests/support/pooler.py
 	@touch $@ .venv/demo.stamp
+
+.venv/docs.stamp: pyproject.toml | .venv/bin/pip
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[docs]'
+	@touch $@

@@ -1360,8 +1360,8 @@ class Billing:
         checkpoint: Callable[[Checkpoint], object] | None = None,
     ) -> Verification:
         """Re-derive every balance, lot, hold, counter and rollup from the journal, and hold each
-        row of each table against it, what is published included; ``docs/verify.md`` has every
-        column, and what finds an edit of it.
+        row of each table against it, what is published included;
+        ``docs/reference/verify.md`` has every column, and what finds an edit of it.
 
         For one org or all; from the start, or, for orgs that ``checkpoints`` name, from
         there on (the entry at the checkpoint must be the one that it was).

@@ -13,6 +13,9 @@ import sys
 import tomllib
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import reduce
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import attrs
@@ -35,6 +38,7 @@ from billing_core import Plan, PriceBook, TopUpRules
 
 DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[2]).absolute()
 NAMED = [DOCS / name for name in ("README.md", "DESIGN.md", "CHANGELOG.md")]
+REFERENCE = DOCS / "docs" / "reference"
 DOCUMENTS = [path for path in NAMED if path.is_file()] + sorted(DOCS.glob("docs/**/*.md"))
 
 
@@ -80,6 +84,41 @@ def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                     value.close()
 
 
+def test_every_public_name_has_a_reference_entry() -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("python/*.md"))
+    entries = re.findall(r"^::: ([\w.]+)$", pages, re.M)
+    assert len(entries) == len(set(entries))
+    public = {f"billing_core.{name}" for name in billing_core.__all__}
+    assert public - set(entries) == set(), "public names that docs/reference/python does not have"
+    for entry in entries:  # as Python knows it, too
+        home = next(end for end in range(len(entry), 0, -1) if importable(entry[:end]))
+        reduce(getattr, filter(None, entry[home:].split(".")), import_module(entry[:home]))
+
+
+def importable(name: str) -> bool:
+    try:
+        return not name.endswith(".") and find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def test_every_module_that_the_pages_name_has_a_reference_entry() -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("python/*.md"))
+    entries = re.findall(r"^::: ([\w.]+)$", pages, re.M)
+    read = [path for path in DOCUMENTS if path.name not in ("DESIGN.md", "CHANGELOG.md")]
+    text = "".join(path.read_text(encoding="utf-8") for path in read)
+    named = set(re.findall(r"billing_adapters\.[a-z]\w*", text))
+    named |= {
+        f"billing_adapters.{each}" for each in re.findall(r"billing_adapters import (\w+)", text)
+    }
+    named |= set(re.findall(r"^(?:from|import) (billing_core\.[\w.]+)", text, re.M))
+    assert {"billing_adapters.sqlite", "billing_adapters.http", "billing_core.testing"} <= named
+    missing = {
+        each for each in named if not any(f"{entry}.".startswith(f"{each}.") for entry in entries)
+    }
+    assert missing == set(), "modules that docs/reference/python does not have"
+
+
 def routes_of(routes: Iterable[Route]) -> str:
     """The table of routes as the documentation has it."""
     lines = ["| route | who | what | fields |", "|---|---|---|---|"]
@@ -99,12 +138,12 @@ def routes_of(routes: Iterable[Route]) -> str:
 @pytest.mark.parametrize("internal", [False, True])
 def test_every_route_is_documented(internal: bool) -> None:
     routes = [route for route in ROUTES if route.internal is internal]
-    assert routes_of(routes) in (DOCS / "docs" / "http.md").read_text(encoding="utf-8")
+    assert routes_of(routes) in (REFERENCE / "http.md").read_text(encoding="utf-8")
 
 
 def documented(pattern: str) -> dict[str, str]:
     """The examples of a table of the internal routes."""
-    text = (DOCS / "docs" / "http.md").read_text(encoding="utf-8")
+    text = (REFERENCE / "http.md").read_text(encoding="utf-8")
     return dict(re.findall(rf"^\| `({pattern})` \| `([{{?][^`]*)` \|", text, re.MULTILINE))
 
 
@@ -144,7 +183,7 @@ def test_a_request_of_each_internal_route_is_documented(tmp_path: Path) -> None:
 
 
 def test_the_files_to_publish_are_read(tmp_path: Path) -> None:
-    text = (DOCS / "README.md").read_text(encoding="utf-8")
+    text = (DOCS / "docs" / "how-to" / "publish-from-files.md").read_text(encoding="utf-8")
     found = []
     for number, block in enumerate(
         re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
@@ -168,7 +207,7 @@ def test_every_event_is_documented() -> None:
     core = Path(billing_core.__file__).parent
     source = "".join(path.read_text(encoding="utf-8") for path in core.rglob("*.py"))
     told = set(re.findall(r'untold\.append\(\("(\w+)"', source))
-    text = (DOCS / "docs" / "events.md").read_text(encoding="utf-8")
+    text = (REFERENCE / "events.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == told
 
 

@@ -1,5 +1,5 @@
-"""verify finds an edit of every column of every table, or docs/verify.md says why it cannot
-matter.  Generated from the schema: a column that nobody thought of fails here."""
+"""verify finds an edit of every column of every table, or docs/reference/verify.md says why it
+cannot matter.  Generated from the schema: a column that nobody thought of fails here."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from billing_core.values.times import moment
 pytestmark = pytest.mark.slow
 
 DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[3]).absolute()
-DOC = DOCS / "docs" / "verify.md"
+DOC = DOCS / "docs" / "reference" / "verify.md"
 ROWS = {"sqlite": 5, "postgres": 2}  # of a table, spread over it
 EDITS = {"sqlite": 1000, "postgres": 3}  # of a column of one row: the arithmetic is the same
 
@@ -180,7 +180,7 @@ def test_the_page_has_every_column_of_every_table(database: Database) -> None:
     }
     said = {".".join(name.split(".")[:2]) for name in found | lost}
     only = {name for name in said - there if database.kind == "sqlite"}
-    assert there - said == set(), "columns that docs/verify.md does not have"
+    assert there - said == set(), "columns that docs/reference/verify.md does not have"
     assert (said - there if database.kind != "sqlite" else set()) <= ONLY_SQLITE
     assert only <= ONLY_POSTGRES
 
@@ -301,7 +301,7 @@ def test_an_edit_of_any_column_is_found_and_named(database: Database) -> None:
     assert missed == [], "\n".join(each[:500] for each in missed)
     if database.kind == "sqlite":  # which tries enough to tell
         found_all = {each for each in stale if each.split(".")[0] in NAMES} - UNTRIED
-        assert found_all == set(), "docs/verify.md says that they are not found"
+        assert found_all == set(), "docs/reference/verify.md says that they are not found"
     assert database.found() == []
 
 
@@ -321,7 +321,7 @@ UNTRIED = {
 def test_a_row_that_is_deleted_is_found_and_named(database: Database) -> None:
     missed: list[str] = []
     for table, columns in database.columns().items():
-        if table not in NAMES or table in ("members", "marks"):  # see docs/verify.md
+        if table not in NAMES or table in ("members", "marks"):  # see docs/reference/verify.md
             continue
         keys = [column.name for column in columns if column.key]
         here = " AND ".join(f"{each} = ?" for each in keys)
@@ -341,7 +341,7 @@ def test_a_row_that_is_deleted_is_found_and_named(database: Database) -> None:
 def test_a_row_that_is_added_is_found_and_named(database: Database) -> None:
     missed: list[str] = []
     for table, columns in database.columns().items():
-        if table not in NAMES or table == "marks":  # see docs/verify.md
+        if table not in NAMES or table == "marks":  # see docs/reference/verify.md
             continue
         keys = [column.name for column in columns if column.key]
         here = " AND ".join(f"{each} = ?" for each in keys)
