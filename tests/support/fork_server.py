@@ -2,11 +2,16 @@
 
 A process that has imported the third parties, and never the code or its tests, forks for each
 run. What a run finds, and what it can break, is what a new interpreter would.
+
+Half of what it costs to import the code is that attrs compiles the methods that it generates, the
+same source each time. What one run compiled, the next ones find compiled: by its whole source,
+so that a class with a fault in it is compiled as ever.
 """
 
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import signal
 import subprocess
@@ -16,16 +21,32 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import CodeType
 
 # What the tests of most faults import. Another is imported by the run itself, as always.
 IMPORTED = (
     "pytest", "_pytest.pytester", "_pytest.legacypath", "hypothesis", "hypothesis.stateful",
     "hypothesis.strategies", "attrs", "jsonschema", "psycopg",
-    "psycopg_binary", "psycopg_pool", "stripe", "sqlite_utils", "click.testing", "rich.console",
+    "psycopg_binary", "psycopg_pool", "stripe", "sqlite_utils", "click.testing", "plotext", "rich.console",
     "asyncio", "http.server", "multiprocessing", "xml.etree.ElementTree",
 )  # fmt: skip
 OURS = ("billing_core", "billing_adapters", "conftest", "test_", "world")
 GRACE = 5  # seconds to tidy up in, for a run that is out of time
+
+
+# What attrs has compiled, by source and file; and what this process has added.
+COMPILED: dict[tuple[str, str], CodeType] = {}
+NEW: dict[tuple[str, str], CodeType] = {}
+
+
+def _compiled(source: str, file: str, mode: str) -> CodeType:
+    """As `compile` in `attr._make`, which asks for the annotations to be left as they are: so does
+    this module."""
+    code = COMPILED.get((source, file))
+    if code is None:
+        code = compile(source, file, mode)
+        COMPILED[source, file] = NEW[source, file] = code
+    return code
 
 
 class Forked:
@@ -66,18 +87,24 @@ def _serve() -> None:
 
     for name in IMPORTED:
         import_module(name)
+    import_module("attr._make").__dict__["compile"] = _compiled
     ours = [name for name in sys.modules if name.startswith(OURS)]
     assert not ours, f"already imported: {ours}"
     gc.freeze()
     for line in sys.stdin:
         arguments, output, patience = json.loads(line)
+        added = Path(f"{output}.compiled")
+        added.unlink(missing_ok=True)
         pid = os.fork()
         if pid == 0:
-            _pytest_alone(arguments, output)
-        print(json.dumps(_wait(pid, patience)), flush=True)
+            _pytest_alone(arguments, output, added)
+        code = _wait(pid, patience)
+        if code is not None and added.exists():
+            COMPILED.update(marshal.loads(added.read_bytes()))
+        print(json.dumps(code), flush=True)
 
 
-def _pytest_alone(arguments: Sequence[str], output: str) -> None:
+def _pytest_alone(arguments: Sequence[str], output: str, added: Path) -> None:
     """Never returns. What tests started is stopped as at exit, but no thread is waited for."""
     import atexit
 
@@ -90,6 +117,8 @@ def _pytest_alone(arguments: Sequence[str], output: str) -> None:
         os.dup2(file.fileno(), 2)
     sys.argv = ["pytest", *arguments]
     code = pytest.main(list(arguments))
+    if NEW:
+        added.write_bytes(marshal.dumps(NEW))
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

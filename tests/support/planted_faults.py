@@ -1220,6 +1220,8 @@ class Copy:
             "CI": "1",
             "BILLING_TEST_PG_DSN": dsn,  # a server for each run would cost more than most tests
         }
+        # Each run imports the code: what it compiles the next ones are to find.
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.forked = Forked(place, self.environment)
 
     def check_imports(self) -> None:
