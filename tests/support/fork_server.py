@@ -27,7 +27,8 @@ from types import CodeType
 IMPORTED = (
     "pytest", "_pytest.pytester", "_pytest.legacypath", "hypothesis", "hypothesis.stateful",
     "hypothesis.strategies", "attrs", "jsonschema", "psycopg",
-    "psycopg_binary", "psycopg_pool", "stripe", "sqlite_utils", "click.testing", "plotext", "rich.console",
+    "psycopg_binary", "psycopg_pool", "stripe", "sqlite_utils", "click.testing", "plotext",
+    "rich.console",
     "asyncio", "http.server", "multiprocessing", "xml.etree.ElementTree",
 )  # fmt: skip
 OURS = ("billing_core", "billing_adapters", "conftest", "test_", "world")

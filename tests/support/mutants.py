@@ -443,7 +443,9 @@ def main(words: Sequence[str]) -> int:
         print("Nothing to change: no such file, or no history to tell what changed.")
         return 0
     selection = (*EXAMPLES, *asked.tests) if asked.tests else QUICK * asked.quick
-    find_out(files(), selection)
+    # For a small sample only its own files are watched: that takes half as long.
+    watched = sorted({each.file for each in chosen}) if asked.tests else files()
+    find_out(watched, selection)
     started = time.monotonic()
     by_file: dict[str, list[bool]] = defaultdict(list)
     survivors: list[str] = []

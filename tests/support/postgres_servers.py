@@ -16,18 +16,20 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import conninfo
 
 from billing_adapters.postgres import PostgresStore
 
+T = TypeVar("T")
 USER = "nobody" if os.geteuid() == 0 else None
 PASSWORD = "the-password-of-servers"
 """They trust everybody, but may be said to nobody: tests look for it (`secrecy.py`)."""
@@ -209,16 +211,129 @@ class DisposableStore(PostgresStore):
     """In a new schema, which is dropped when it is closed."""
 
     def __init__(self, dsn: str | None = None, **options):
-        schema = f"test {os.getpid()} {next(_numbers)}"
-        super().__init__(shared_dsn() if dsn is None else dsn, schema=schema, **options)
+        super().__init__(shared_dsn() if dsn is None else dsn, schema=self.place(), **options)
         self.dsn = self._dsn
-        self.migrate()
+        if self.schema not in _SHAPES:
+            self.migrate()
+
+    def place(self) -> str:
+        """The name of its schema."""
+        return f"test {os.getpid()} {next(_numbers)}"
 
     def close(self) -> None:
         super().close()
         with psycopg.connect(self.dsn, autocommit=True) as db:
-            db.execute("SET client_min_messages = error")
-            db.execute(f'DROP SCHEMA IF EXISTS "{self.schema}" CASCADE')
+            _drop(db, self.schema)
+
+
+def _drop(db: psycopg.Connection[tuple[Any, ...]], schema: str) -> None:
+    db.execute("SET client_min_messages = error")
+    db.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+
+# Every row of the catalogue that says something of a schema, by the transaction that wrote it:
+# whatever changes the schema changes one. Only the triggers that are switched off to empty it go
+# by what they are.
+_SHAPE = """
+WITH place AS (SELECT oid, xmin FROM pg_namespace WHERE nspname = %(schema)s),
+tables AS (SELECT oid, xmin FROM pg_class WHERE relnamespace IN (SELECT oid FROM place))
+SELECT md5(string_agg(one || ' ' || other, ',' ORDER BY one, other)) FROM (
+    SELECT oid::text, xmin::text FROM place
+    UNION ALL SELECT oid::text, xmin::text FROM tables
+    UNION ALL SELECT attrelid || ' ' || attnum, xmin::text FROM pg_attribute
+        WHERE attrelid IN (SELECT oid FROM tables)
+    UNION ALL SELECT oid::text, xmin::text FROM pg_constraint
+        WHERE conrelid IN (SELECT oid FROM tables)
+    UNION ALL SELECT oid::text, CASE WHEN tgname LIKE '%%_append_only' THEN tgenabled::text
+        ELSE xmin::text END FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM tables)
+    UNION ALL SELECT oid::text, xmin::text FROM pg_policy
+        WHERE polrelid IN (SELECT oid FROM tables)
+    UNION ALL SELECT oid::text, xmin::text FROM pg_rewrite
+        WHERE ev_class IN (SELECT oid FROM tables)
+    UNION ALL SELECT oid::text, xmin::text FROM pg_proc
+        WHERE pronamespace IN (SELECT oid FROM place)
+) AS rows (one, other)
+"""
+Shape = tuple[str, list[tuple[Any, ...]]]
+Connected = psycopg.Connection[tuple[Any, ...]]
+_EMPTY: dict[tuple[int, type], list[str]] = {}  # by process: one that is forked has none
+_SHAPES: dict[str, Shape] = {}  # by schema
+_APPEND_ONLY = ("entries", "published")
+
+
+class EmptiedStore(DisposableStore):
+    """In a schema that another store had before, of which every row was deleted: to make one takes
+    longer than most tests. One that is no longer as it was made is dropped, as ever."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.left = False
+        if self.schema not in _SHAPES:
+            _SHAPES[self.schema] = _asked(self._shape)
+
+    def place(self) -> str:
+        empty = _EMPTY.setdefault((os.getpid(), type(self)), [])
+        return empty.pop() if empty else super().place()
+
+    def _shape(self, db: Connected) -> Shape:
+        [(rows,)] = db.execute(_SHAPE, {"schema": self.schema}).fetchall()
+        migrations = f'SELECT xmin::text, * FROM "{self.schema}".migrations ORDER BY number'
+        return rows, db.execute(migrations.encode()).fetchall()
+
+    def close(self) -> None:
+        PostgresStore.close(self)
+        if self.left:
+            return
+        self.left = True
+        if _asked(self._emptied):
+            _EMPTY[os.getpid(), type(self)].append(self.schema)
+        else:
+            _SHAPES.pop(self.schema, None)
+            _asked(lambda db: _drop(db, self.schema))
+
+    def _emptied(self, db: Connected) -> bool:
+        try:
+            if self._shape(db) != _SHAPES.get(self.schema):
+                return False
+        except psycopg.errors.UndefinedTable:
+            return False
+        of = f'"{self.schema}".'
+        tables = db.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (self.schema,))
+        switched = [(table, f"{table}_append_only") for table in _APPEND_ONLY]
+        done = [
+            "BEGIN",
+            *(f"ALTER TABLE {of}{table} DISABLE TRIGGER {name}" for table, name in switched),
+            *(f"DELETE FROM {of}{table}" for (table,) in tables if table != "migrations"),
+            *(f"ALTER TABLE {of}{table} ENABLE ALWAYS TRIGGER {name}" for table, name in switched),
+            "COMMIT",
+        ]
+        db.execute("; ".join(done).encode())
+        return True
+
+
+_LINES: dict[int, Connected] = {}  # by process
+
+
+def _asked(what: Callable[[Connected], T]) -> T:
+    """On a connection that is kept; on a new one where the server has ended that."""
+    db = _LINES.get(os.getpid())
+    if db is None:
+        db = _LINES[os.getpid()] = psycopg.connect(shared_dsn(), autocommit=True)
+        atexit.register(_drop_empty, os.getpid())
+    try:
+        return what(db)
+    except psycopg.OperationalError:
+        db.close()
+        db = _LINES[os.getpid()] = psycopg.connect(shared_dsn(), autocommit=True)
+        return what(db)
+
+
+def _drop_empty(process: int) -> None:
+    if process == os.getpid():  # in one that is forked, these are its parent's
+        with _LINES.pop(process), psycopg.connect(shared_dsn(), autocommit=True) as db:
+            for (maker, _), schemas in _EMPTY.items():
+                for schema in schemas if maker == process else ():
+                    _drop(db, schema)
 
 
 @contextmanager

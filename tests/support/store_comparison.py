@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from attrs import fields
-from postgres_servers import DisposableStore
+from postgres_servers import EmptiedStore
 
 from billing_adapters.sqlite import SqliteStore
 from billing_core.ports.state import Changes, Loaded, OrgState, Wanted
@@ -108,7 +108,7 @@ class _Beside:
                     assert self.cells(org, *span, member) == model.cells(org, *span, member)
 
 
-class BesideMemory(_Beside, DisposableStore):
+class BesideMemory(_Beside, EmptiedStore):
     """PostgreSQL."""
 
 
