@@ -1,4 +1,4 @@
-"""What the site has besides the pages of docs/ (DESIGN.md, CHANGELOG.md, the examples), and in
+"""What the site has besides the pages of docs/ (DESIGN.md and its like, the examples), and in
 which order.
 
 Links between all of these are written as they work in a checkout; here they are turned to where
@@ -23,6 +23,8 @@ PAGES = {
     "README.md": "index.md",
     "DESIGN.md": "internals/decisions.md",
     "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
 }
 SECTIONS = {
     "Start": "start",
