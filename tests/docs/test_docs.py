@@ -84,6 +84,30 @@ def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                     value.close()
 
 
+def slug(heading: str) -> str:
+    """A heading's anchor, as GitHub makes it, or as it says itself."""
+    own = re.search(r" \{#(\S+)\}$", heading)
+    if own is not None:
+        return own[1]
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+def prose(path: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.DOTALL)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(DOCS).as_posix())
+def test_links_lead_somewhere(path: Path) -> None:
+    for place, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)", prose(path)):
+        target = (path.parent / place).resolve() if place else path
+        assert target.exists(), f"{path}: {place}"
+        if anchor and target.name != "command-line.md":  # whose headings the command has
+            headings = re.findall(r"^#+ (.*)$", prose(target), re.M)
+            assert anchor in map(slug, headings), f"{path}: {place}#{anchor}"
+
+
 def test_every_public_name_has_a_reference_entry() -> None:
     pages = "".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("python/*.md"))
     entries = re.findall(r"^::: ([\w.]+)$", pages, re.M)
@@ -117,6 +141,19 @@ def test_every_module_that_the_pages_name_has_a_reference_entry() -> None:
         each for each in named if not any(f"{entry}.".startswith(f"{each}.") for entry in entries)
     }
     assert missing == set(), "modules that docs/reference/python does not have"
+
+
+def test_the_readme_is_short_and_its_examples_run_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = DOCS / "README.md"
+    assert len(readme.read_text(encoding="utf-8").splitlines()) <= 150
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        document = parse(readme)
+        for example in document:
+            example.evaluate()
+        document.namespace["store"].close()
 
 
 def routes_of(routes: Iterable[Route]) -> str:
