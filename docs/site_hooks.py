@@ -79,8 +79,11 @@ def navigation(pages: list[str]) -> Nav:
     lines = (ROOT / "docs" / ".order").read_text(encoding="utf-8").splitlines()
     ranks = {line: rank for rank, line in enumerate(lines)}
 
-    def rank(page: str) -> tuple[bool, int, str]:
-        return (not page.endswith("/index.md"), ranks.get(page, len(ranks)), page)
+    def rank(page: str) -> tuple[bool, int, int, str]:
+        number = re.match(r"\d*", page.rpartition("/")[2])
+        assert number is not None
+        place = ranks.get(page, len(ranks))
+        return (not page.endswith("/index.md"), place, int(number[0] or 0), page)
 
     nav: Nav = ["index.md"]
     for title, directory in SECTIONS.items():
@@ -90,8 +93,10 @@ def navigation(pages: list[str]) -> Nav:
         section: Nav = [*others[:1], {"Python": [*python]}, *others[1:]] if python else others
         if section:
             nav.append({title: section})
-    named = {"index.md", *(each for each in pages if each.split("/")[0] in SECTIONS.values())}
-    return [*nav, *sorted(set(pages) - named)]
+    placed = {each for each in pages if each.split("/")[0] in SECTIONS.values()}
+    about = [each for each in PAGES.values() if each in pages and each not in {*placed, "index.md"}]
+    others = sorted(set(pages) - placed - {"index.md", *about})
+    return [*nav, *others, {"Project": about}]
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

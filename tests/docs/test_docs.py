@@ -37,7 +37,10 @@ from billing_adapters.sqlite import SqliteStore
 from billing_core import Plan, PriceBook, TopUpRules
 
 DOCS = Path(os.environ.get("BILLING_DOCS_DIR") or Path(__file__).parents[2]).absolute()
-NAMED = [DOCS / name for name in ("README.md", "DESIGN.md", "CHANGELOG.md")]
+NAMED = [
+    DOCS / name
+    for name in ("README.md", "DESIGN.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+]
 REFERENCE = DOCS / "docs" / "reference"
 DOCUMENTS = [path for path in NAMED if path.is_file()] + sorted(DOCS.glob("docs/**/*.md"))
 
