@@ -539,7 +539,7 @@ def _by_version(
                     left -= part
             if left:
                 _add_late(tab, component, "", left)
-        if left or not quantity:
+        if left:
             rest.append((component, left, payer))
     return [("", tuple(rest)), *found] if rest else found
 

@@ -329,4 +329,108 @@ BY_MUTANTS: list[Planted] = [
         "        return cost * self.keep[1], per * self.keep[1]",
         (FOUND + "half_off_halves_what_a_run_has_held",),
     ),
+    (
+        "a refused start looks at no day that it reaches",
+        "billing_core/runs/funding.py",
+        "asked = use._replace(until=use.at + us,",
+        "asked = use._replace(until=use.at - us,",
+        (
+            "tests/unit/runs/test_runs.py::"
+            "test_a_start_beyond_the_next_day_s_limit_and_beyond_its_credit_is_told_the_limit",
+        ),
+    ),
+    (
+        "a refused start lacks all that it costs and what is left of the limit",
+        "billing_core/runs/funding.py",
+        "shortfall=cost - own + limit.shortfall)",
+        "shortfall=cost - own - limit.shortfall)",
+        (
+            "tests/unit/runs/test_runs.py::"
+            "test_a_start_that_a_limit_of_the_next_day_refuses_lacks_what_that_day_has_not_left",
+        ),
+    ),
+    (
+        "the allowance of a period that has just begun is kept for later",
+        "billing_core/runs/funding.py",
+        "if lot.period and lot.period > self.use.at]",
+        "if lot.period and lot.period >= self.use.at]",
+        (
+            "tests/unit/runs/test_allowance_ahead.py::"
+            "test_a_run_that_starts_as_a_period_begins_is_paid_by_that_period_s_allowance",
+        ),
+    ),
+    (
+        "a hold that has ended keeps its credit from a run",
+        "billing_core/runs/handlers.py",
+        "    lapse(ledger, decision)\n    least = ",
+        "    least = ",
+        ("tests/unit/runs/test_runs.py::test_what_a_hold_had_that_has_ended_funds_a_run",),
+    ),
+    (
+        "a run goes on before what ended meanwhile has lapsed",
+        "billing_core/runs/handlers.py",
+        "    lapse(ledger, decision)\n    suspended = ",
+        "    suspended = ",
+        (
+            "tests/unit/runs/test_runs.py::"
+            "test_a_hold_that_has_ended_lapses_before_anything_is_done_to_a_run",
+        ),
+    ),
+    (
+        "suspended time is not charged before it is posted",
+        "billing_core/runs/handlers.py",
+        "if piece.us > 0 or piece.parts]",
+        "if piece.us > 0]",
+        (
+            "tests/unit/runs/test_runs.py::"
+            "test_suspended_time_that_costs_shows_before_it_is_charged",
+        ),
+    ),
+    (
+        "what was priced later needs no room to come back",
+        "billing_core/charging/time_charges.py",
+        "            most += _most_late(ledger, owner, piece.occurred, component, -quantity)\n",
+        "",
+        (
+            "tests/unit/runs/test_runs_priced_late.py::"
+            "test_what_was_priced_later_comes_back_only_where_credit_stays_within_64_bits",
+        ),
+    ),
+    (
+        "what comes back has room at the cheapest price",
+        "billing_core/charging/time_charges.py",
+        "most += max(-(-nanos // per) for nanos, per in costs)",
+        "most += min(-(-nanos // per) for nanos, per in costs)",
+        (FOUND + "a_late_stop_gives_back_at_a_price_that_rose_only_where_there_is_room",),
+    ),
+    (
+        "a lower plan takes back all that was granted ahead",
+        "billing_core/charging/allowances.py",
+        "        excess -= amount\n",
+        "",
+        (
+            "tests/unit/runs/test_allowance_ahead.py::"
+            "test_of_two_parts_granted_ahead_a_lower_plan_takes_back_its_excess_and_no_more",
+        ),
+    ),
+    (
+        "nothing comes back of another period once a part of it did",
+        "billing_core/charging/reversals.py",
+        "            less = take_out(pieces, counter, -most)",
+        "            less = take_out(pieces, counter, most)",
+        (
+            "tests/unit/charging/test_items_over_periods.py::"
+            "test_of_what_another_period_charged_only_what_was_not_given_back_yet_comes_back",
+        ),
+    ),
+    (
+        "a charge of another component gives back for a call that failed",
+        "billing_core/charging/reversals.py",
+        "if any(each.component in counted and each.version and each.amount",
+        "if any(each.version and each.amount",
+        (
+            "tests/unit/charging/test_undo_usage.py::"
+            "test_a_charge_of_another_component_gives_nothing_back_for_a_call_that_failed",
+        ),
+    ),
 ]

@@ -16,6 +16,8 @@ from billing_core import (
     Tier,
     UnknownPrice,
 )
+from billing_core.charging import holds
+from billing_core.charging.charges import quote_usage
 from billing_core.pricing.functions import Discounted, parted
 
 
@@ -178,3 +180,24 @@ def test_a_call_over_a_periods_end_may_be_dear_in_both_periods() -> None:
     assert (first.captured, second.captured) == (500, 450)
     assert world.balance().debt == 0
     assert world.wrong() == []
+
+
+@pytest.mark.every_store
+def test_a_hold_is_quoted_once_where_nothing_has_lapsed_and_anew_where_something_has(
+    monkeypatch,
+) -> None:
+    world = World()
+    world.grant(1000)
+    world.hold(units(1), life=HOUR)
+    quoted = []
+
+    def quoting(*given):
+        quoted.append(given)
+        return quote_usage(*given)
+
+    monkeypatch.setattr(holds, "quote_usage", quoting)
+    world.hold(units(1), life=2 * HOUR)
+    assert len(quoted) == 1
+    world.clock.advance(HOUR)
+    world.hold(units(1), life=HOUR)
+    assert len(quoted) == 3

@@ -95,6 +95,16 @@ def test_what_is_billed_no_more_comes_back_of_the_period_that_charged_it() -> No
     assert world.wrong() == []
 
 
+def test_of_what_another_period_charged_only_what_was_not_given_back_yet_comes_back() -> None:
+    world = tools(Flat(1000))
+    first, later = parts(world, 1, 10)
+    world.reverse(first, 50_000)
+    assert undo(world, first).amount == 0
+    assert undo(world, later).amount == 10_000
+    assert (world.balance().balance, world.balance().used) == (10**9, 0)
+    assert world.wrong() == []
+
+
 def test_a_part_leaves_its_own_period_first() -> None:
     """What was used in the other is left there."""
     world = tools(Flat(1000), minimum=5)

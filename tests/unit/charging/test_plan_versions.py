@@ -93,6 +93,25 @@ def test_a_version_without_new_alerts_writes_nothing() -> None:
     assert world.wrong() == []
 
 
+def test_alerts_are_looked_at_only_where_a_version_of_the_plan_took_effect(monkeypatch) -> None:
+    world = on_plan(limit(100, 50))
+    looked = []
+
+    def looking(plan: Plan | None) -> set[tuple[str, str, int, int]]:
+        looked.append(plan)
+        return alerts_of(plan)
+
+    alerts_of = subscribing._alerts
+    monkeypatch.setattr(subscribing, "_alerts", looking)
+    world.clock.advance(HOUR)
+    world.settle(1)
+    assert looked == []
+    world.clock.advance(HOUR)
+    world.settle(1)
+    assert {plan.version for plan in looked} == {"v1", "v2"}
+    assert terms(world) == ["terms:v2"]
+
+
 def test_a_batch_across_the_moment_tells_it_between_its_commands() -> None:
     world = on_plan(limit(100, 50))
     world.clock.advance(2 * HOUR + MINUTE)

@@ -75,6 +75,17 @@ def test_it_is_granted_for_every_period_begun_used_or_not() -> None:
     assert world.wrong() == []
 
 
+def test_a_period_of_a_plan_without_an_allowance_begins_with_nothing() -> None:
+    world = World()
+    world.billing.publish(Plan("p1", "pro", LONG_AGO))
+    world.billing.set_plan("acme", "on", "pro")
+    world.clock.advance(31 * DAY)
+    world.billing.run_pending()
+    begun = [each.amount for each in world.entries() if each.key.startswith("lapse:period:")]
+    assert begun == [0]
+    assert world.wrong() == []
+
+
 def test_what_is_left_rolls_over_up_to_the_cap_and_the_rest_expires() -> None:
     world = subscribed(allowance=nanos(100), rollover=nanos(40), grace=DAY)
     world.settle(30)

@@ -91,6 +91,19 @@ def test_what_a_free_call_that_failed_made_others_pay_comes_back_from_the_latest
     assert world.wrong() == []
 
 
+def test_a_charge_of_another_component_gives_nothing_back_for_a_call_that_failed() -> None:
+    world = World()
+    prices = {"call": Price(FREE, unit="call"), "page": Price(Flat(7), unit="page")}
+    world.publish({"tool:search": prices})
+    world.grant(10**6)
+    charges = [call(world) for _ in range(4)]
+    pages = world.deduct(Usage.of("tool:search", {"page": 1}))
+    assert undo(world, charges[0]).amount == 10
+    explained = [world.billing.explain("acme", each.seq) for each in (charges[3], pages)]
+    assert [each.reversed for each in explained] == [10, 0]
+    assert world.wrong() == []
+
+
 def test_a_call_that_costs_nothing_for_others_failures_stands_until_it_is_undone_too() -> None:
     """Sent again, it is paid; once its own usage did not happen, nobody goes on because of it."""
     world = tools()

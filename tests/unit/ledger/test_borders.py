@@ -955,6 +955,26 @@ def test_there_is_room_for_what_a_correction_gives_back_of_an_earlier_one(room, 
 
 
 @pytest.mark.every_store
+def test_a_late_stop_gives_back_at_a_price_that_rose_only_where_there_is_room() -> None:
+    world = boxes(1000)
+    dear = Price(Flat(10**6, 10**6), unit="microsecond")
+    rises = T0 + 10 * MINUTE
+    world.publish({"sandbox:box": {"second": dear}}, version="v2", effective_at=rises)
+    world.clock.set(rises - MINUTE)
+    start(world)
+    world.clock.advance(2 * MINUTE)
+    assert beat(world).charged == 60 * 1000 + 60 * 10**6
+    world.grant(MAX_NANOS - world.balance().balance - 30 * 10**6 + 1)
+    before = world.state()
+    with pytest.raises(MoneyOverflow):
+        stop(world, occurred_at=rises + 30 * SECOND)
+    assert world.state() == before
+    world.billing.deduct("acme", "room", nanos(9), resource="x")
+    assert stop(world, occurred_at=rises + 30 * SECOND).charged == -30 * 10**6
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
 def test_a_correction_of_time_without_a_price_needs_no_room_for_what_it_cost_before() -> None:
     world = World()
     cost = Price(Flat(1000, 1_000_000), unit="microsecond")

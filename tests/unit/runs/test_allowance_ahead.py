@@ -7,6 +7,7 @@ import pytest
 from world import DAY, HOUR, LONG_AGO, MINUTE, SECOND, World, nanos, units
 
 from billing_core import Flat, Plan, Price, Refused, sandbox
+from billing_core.values.times import micros
 
 pytestmark = pytest.mark.every_store
 
@@ -260,4 +261,32 @@ def test_a_heartbeat_told_after_the_period_renews_as_well() -> None:
     late = world.billing.heartbeat("acme", "r1", occurred_at=END - SECOND)
     assert (late.funded_until, late.bound_by) == (END + 11 * MINUTE, "asked")
     assert list(world.store.waiting_events("acme", 9)) == []
+    assert world.wrong() == []
+
+
+def test_a_run_that_starts_as_a_period_begins_is_paid_by_that_period_s_allowance() -> None:
+    world = planned()
+    world.clock.set(END)
+    started = start(world, ahead=MINUTE)
+    assert (started.funded_until, started.bound_by) == (END + MINUTE, "asked")
+    world.clock.set(END + MINUTE)
+    assert world.billing.stop_run("acme", "r1").charged == MINUTELY
+    assert (world.balance().debt, world.available()) == (0, ALLOWANCE - MINUTELY)
+    assert world.wrong() == []
+
+
+def test_of_two_parts_granted_ahead_a_lower_plan_takes_back_its_excess_and_no_more() -> None:
+    world = planned()
+    start(world)
+    world.billing.set_plan("acme", "more", "big")
+    start(world, "r2")
+    assert of_each_period(world) == [2 * ALLOWANCE, 2 * ALLOWANCE]
+    for run in ("r1", "r2"):
+        world.billing.stop_run("acme", run)
+    world.billing.set_plan("acme", "less", "pro")
+    of_end = micros("at", END)
+    left = [lot.remainder for lot in world.store.lots("acme") if lot.period == of_end]
+    assert left == [0, ALLOWANCE]
+    world.clock.set(END)
+    assert world.available() == ALLOWANCE
     assert world.wrong() == []

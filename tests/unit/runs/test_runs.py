@@ -202,6 +202,22 @@ def test_suspended_time_is_billed_where_a_price_says_so() -> None:
     assert world.wrong() == []
 
 
+def test_suspended_time_that_costs_shows_before_it_is_charged() -> None:
+    world = World(priced=False)
+    prices = {
+        "second": Price(Flat(1000, 1_000_000), unit="microsecond"),
+        "suspended_second": Price(Flat(10, 1_000_000), unit="microsecond"),
+    }
+    world.publish({"sandbox:box": prices})
+    world.grant(10**9)
+    start(world)
+    world.billing.suspend_run("acme", "r1")
+    world.clock.advance(MINUTE)
+    view = world.billing.run("acme", "r1")
+    assert (view.unposted_us, view.unposted, view.settled) == (0, 60 * 10, 0)
+    assert beat(world).charged == 60 * 10
+
+
 def test_a_suspension_told_late_gives_back_what_was_settled() -> None:
     world = boxes()
     start(world)
@@ -401,6 +417,31 @@ def test_a_start_is_refused_by_the_limit_of_a_day_that_it_reaches_later() -> Non
     assert refusal.shortfall == 60 * 1000
 
 
+def test_a_start_that_a_limit_of_the_next_day_refuses_lacks_what_that_day_has_not_left() -> None:
+    world = boxes()
+    world.billing.set_limit("acme", "daily", nanos(100_000), per="day")
+    midnight = T0 + 12 * HOUR
+    world.clock.set(midnight + MINUTE)
+    world.deduct(nanos(98_000), resource="x")
+    world.clock.set(midnight - 3 * MINUTE)
+    with pytest.raises(Refused) as refused:
+        start(world, least=MINUTE)
+    refusal = refused.value.refusal
+    assert (refusal.limit, refusal.shortfall) == ("org_limit", 60_000 - 2000)
+
+
+def test_a_start_beyond_the_next_day_s_limit_and_beyond_its_credit_is_told_the_limit() -> None:
+    world = boxes(grant=20_000)
+    midnight = T0 + 12 * HOUR
+    world.clock.set(midnight - 5 * SECOND)
+    world.billing.set_limit("acme", "daily", nanos(15_000), per="day")
+    world.deduct(nanos(15_000), resource="x", occurred_at=midnight + MINUTE)
+    with pytest.raises(Refused) as refused:
+        start(world, least=10 * SECOND)  # of which there is credit for half
+    refusal = refused.value.refusal
+    assert (refusal.limit, refusal.shortfall) == ("org_limit", 10_000)
+
+
 def test_a_resume_that_is_refused_lacks_what_its_hold_does_not_have() -> None:
     world = boxes(grant=1500)
     start(world, least=SECOND)
@@ -425,6 +466,57 @@ def test_a_start_looks_once_for_what_funds_it(monkeypatch) -> None:
     monkeypatch.setattr(handlers, "fund", looking)
     started = start(boxes())
     assert looked == [micros("until", started.funded_until)]
+
+
+def test_what_a_hold_had_that_has_ended_funds_a_run() -> None:
+    world = boxes(grant=60_000)
+    world.hold(60_000, life=MINUTE)
+    world.clock.advance(MINUTE)
+    assert start(world).funded_until == world.clock.now + MINUTE
+    assert world.wrong() == []
+
+
+@pytest.mark.parametrize(
+    "what", ["heartbeat", "suspend", "resume", "stop", "settle", "forgive", "undo", "sweep"]
+)
+def test_a_hold_that_has_ended_lapses_before_anything_is_done_to_a_run(what: str) -> None:
+    world = boxes()
+    billing = world.billing
+    start(world)
+    if what == "resume":
+        billing.suspend_run("acme", "r1")
+    if what in ("settle", "forgive", "undo"):
+        billing.stop_run("acme", "r1", settle=what != "settle")
+    if what == "undo":
+        billing.forgive_run("acme", "f", "r1", reason="ours")
+    world.hold(10, key="h", life=MINUTE)
+    world.clock.advance(MINUTE)
+    if what in ("heartbeat", "suspend", "resume", "stop", "settle"):
+        getattr(billing, what if what == "heartbeat" else f"{what}_run")("acme", "r1")
+    elif what == "forgive":
+        billing.forgive_run("acme", "f", "r1", reason="ours")
+    elif what == "undo":
+        billing.undo_forgiveness("acme", "u", "r1")
+    else:
+        since = world.clock.now
+        billing.execute([CloseSilentRun("acme", "sweep", run="r1", since=since)])
+    keys = [entry.key for entry in world.entries()]
+    assert keys[keys.index("hold:h") + 1] == "lapse:hold:h"
+    assert len(keys) > keys.index("lapse:hold:h") + 1
+    assert world.wrong() == []
+
+
+def test_a_start_by_a_clock_that_is_ahead_is_funded_for_as_long_as_prices_are_known() -> None:
+    """Be that a microsecond: prices are known for no longer than clocks may differ by."""
+    world = World(priced=False, publication_delay=6 * MINUTE)
+    world.publish({"sandbox:box": {"second": Price(Flat(1000, 1_000_000), unit="microsecond")}})
+    world.grant(10**9)
+    known = T0 + 5 * MINUTE
+    started = start(world, occurred_at=known - US)
+    assert (started.funded_until, started.bound_by) == (known, "horizon")
+    world.clock.advance(MINUTE)
+    assert beat(world, occurred_at=known).funded_until == known + MINUTE
+    assert world.wrong() == []
 
 
 def test_what_a_run_cannot_fund_is_not_announced() -> None:

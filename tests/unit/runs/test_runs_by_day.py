@@ -102,6 +102,15 @@ def test_a_correction_of_a_day_that_was_forgiven_is_taken_from_the_others() -> N
         "acme", "r1", key="late", occurred_at=begin, until=begin + timedelta(seconds=4)
     )
     assert late.charged == -4000
+    lines = [entry.usage.lines for entry in world.entries() if entry.op == "back"][-2:]
+    assert [[(*line[:3], line.amount) for line in each] for each in lines] == [
+        [("forgiven", 0, 0, -4000)],
+        [
+            ("second", -4_000_000, -4_000_000, -4000),
+            ("running", -4_000_000, 0, 0),
+            ("forgiven", 0, 0, 4000),
+        ],
+    ]
     for subject in ("org", "member:1", "project:p"):
         assert spent(world, subject) == [6000, 0]
     view = world.billing.run("acme", "r1")

@@ -15,6 +15,7 @@ from billing_core import (
     Charged,
     Conflict,
     Flat,
+    MoneyOverflow,
     Plan,
     Price,
     Refused,
@@ -24,6 +25,7 @@ from billing_core.charging import time_charges as spans
 from billing_core.charging import unpriced_usage
 from billing_core.records.ledger import Entry
 from billing_core.records.runs import Day, Tab
+from billing_core.values.money import MAX_NANOS
 
 pytestmark = pytest.mark.every_store
 
@@ -76,6 +78,23 @@ def test_an_hour_of_a_dear_gpu_that_was_priced_later_comes_back() -> None:
     assert price(world).amount == 3600 * 10**9
     world.billing.suspend_run("acme", "r1", occurred_at=T0 + 15 * MINUTE, until=T0 + 45 * MINUTE)
     assert world.balance().used == 1800 * (1000 + 10**9)
+    assert world.wrong() == []
+
+
+def test_what_was_priced_later_comes_back_only_where_credit_stays_within_64_bits() -> None:
+    world = boxes(grant=10**13, gpu=10**9)
+    started(world)
+    ran(world)
+    price(world)
+    back = 30 * (1000 + 10**9)
+    filled = world.grant(MAX_NANOS - world.balance().balance - back + 1)
+    before = world.state()
+    with pytest.raises(MoneyOverflow):
+        suspended(world, 10, 40)
+    assert world.state() == before
+    world.deduct(nanos(10**11), resource="x")
+    assert suspended(world, 10, 40).charged == -back
+    assert filled in world.left()
     assert world.wrong() == []
 
 
@@ -225,6 +244,12 @@ def test_time_priced_later_costs_what_ran_whenever_a_suspension_is_told(late_fir
     else:
         assert price(world).amount == 6000
         assert suspended(world, 10, 40).charged == -33_000
+        [back] = [entry.usage.lines for entry in world.entries() if entry.op == "back"]
+        assert [(line.component, line.billed, line.amount) for line in back] == [
+            ("second", -30_000_000, -30_000),
+            ("gpu", -30_000_000, -3000),
+            ("running", 0, 0),
+        ]
     assert world.billing.run("acme", "r1").settled == world.balance().used == 33_000
     assert suspended(world, 40, 50, "more").charged == -11_000
     assert world.wrong() == []
