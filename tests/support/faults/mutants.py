@@ -433,4 +433,18 @@ BY_MUTANTS: list[Planted] = [
             "test_a_charge_of_another_component_gives_nothing_back_for_a_call_that_failed",
         ),
     ),
+    (
+        "an amount is held before what ended meanwhile has lapsed",
+        "billing_core/charging/holds.py",
+        "amount = command.resource, cost.nanos\n        lapse(ledger, decision)\n",
+        "amount = command.resource, cost.nanos\n",
+        (FOUND + "a_hold_that_has_ended_lapses_before_whatever_comes_next",),
+    ),
+    (
+        "an account is closed before what ended meanwhile has lapsed",
+        "billing_core/decide.py",
+        "    lapse(ledger, decision)\n    end_runs(ledger, decision)\n",
+        "    end_runs(ledger, decision)\n",
+        (FOUND + "a_hold_that_has_ended_lapses_before_whatever_comes_next",),
+    ),
 ]

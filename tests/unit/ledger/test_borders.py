@@ -17,6 +17,7 @@ from world import DAY, HOUR, LONG_AGO, MINUTE, ONE_NANO, SECOND, T0, World, nano
 
 from billing_core import (
     BillStorage,
+    Close,
     CloseSilentRun,
     Deduct,
     Flat,
@@ -1440,6 +1441,60 @@ def test_at_one_moment_an_allowance_ends_before_a_hold_whatever_its_key() -> Non
     lapsed = [(each.at, each.key) for each in world.entries() if each.op == "lapse"]
     at_once = [key for at, key in lapsed if at == micros("at", second_ends)]
     assert [key.split(":")[1] for key in at_once] == ["lot", "hold"]
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
+@pytest.mark.parametrize(
+    "command",
+    [
+        "grant", "deduct", "hold", "hold_usage", "settle", "extend", "release", "reverse",
+        "undo_usage", "undo_expiry", "price_unpriced", "set_plan", "set_limit", "set_low_balance",
+        "report_storage", "bill_storage", "close",
+    ],
+)  # fmt: skip
+def test_a_hold_that_has_ended_lapses_before_whatever_comes_next(command: str) -> None:
+    """What it held is free for that."""
+    world = World()
+    billing = world.billing
+    world.grant(1000)
+    world.grant(5, expires_at=T0 + SECOND)
+    used = world.settle(Usage.of("x", {"unit": 3, "odd": 1}))
+    billing.report_storage("acme", "ws", 1)
+    billing.publish(Plan("p-1", "p", LONG_AGO))
+    world.publish({"x": {"odd": ONE_NANO}}, version="late")
+    world.clock.advance(MINUTE)
+    billing.run_pending()
+    [expiry] = [entry.seq for entry in world.entries() if entry.key.startswith("lapse:lot:")]
+    lasting = world.hold(10)
+    world.hold(10, key="h", life=MINUTE)
+    world.clock.advance(MINUTE)
+    before = len(world.entries())
+    do = {
+        "grant": lambda: world.grant(1),
+        "deduct": lambda: world.deduct(1),
+        "hold": lambda: world.hold(1),
+        "hold_usage": lambda: world.hold(units(1)),
+        "settle": lambda: world.settle(1),
+        "extend": lambda: world.extend(lasting, life=2 * HOUR),
+        "release": lambda: billing.release("acme", lasting.key),
+        "reverse": lambda: world.reverse(used, 1),
+        "undo_usage": lambda: world.reverse(used, undo_usage=True),
+        "undo_expiry": lambda: billing.undo_expiry("acme", expiry, expires_at=None),
+        "price_unpriced": lambda: billing.price_unpriced(
+            "acme", "p", charge=used.seq, version="late"
+        ),
+        "set_plan": lambda: billing.set_plan("acme", "s", "p"),
+        "set_limit": lambda: billing.set_limit("acme", "l", nanos(9), per="day"),
+        "set_low_balance": lambda: billing.set_low_balance("acme", "b", nanos(1)),
+        "report_storage": lambda: billing.report_storage("acme", "ws", 2),
+        "bill_storage": lambda: billing.bill_storage("acme"),
+        "close": lambda: billing.execute([Close("acme", remainder="refund")]),
+    }
+    do[command]()
+    new = [entry.key for entry in world.entries()[before:]]
+    assert new[0] == "lapse:hold:h"
+    assert len(new) > 1
     assert world.wrong() == []
 
 
