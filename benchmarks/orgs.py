@@ -79,9 +79,11 @@ class Org:
 
     def holds_and_settles(self, times: int) -> None:
         """Two commits each."""
-        life = timedelta(minutes=10)
+        expires_in = timedelta(minutes=10)
         for _ in range(times):
-            with self.billing.hold("acme", MOST, life=life, key=self.ordered_key()) as hold:
+            with self.billing.hold(
+                "acme", MOST, expires_in=expires_in, key=self.ordered_key()
+            ) as hold:
                 hold.report(CALL)
 
     def deduct_batch(self, size: int) -> None:

@@ -114,7 +114,7 @@ class Orgs:
 
     def holds_and_settles(self, times: int) -> None:
         for _ in range(times):
-            with self.billing.hold("acme", MOST, life=_LIFE, key=self.key()) as hold:
+            with self.billing.hold("acme", MOST, expires_in=_LIFE, key=self.key()) as hold:
                 hold.report(CALL)
 
     def batch(self, size: int) -> None:

@@ -43,7 +43,7 @@ def grow_stale(org: Org) -> None:
 
 def sweep(org: Org, times: int) -> None:
     for _ in range(times):
-        swept = org.billing.sweep_runs(silent=timedelta(minutes=50))
+        swept = org.billing.sweep_runs(idle_for=timedelta(minutes=50))
         assert len(swept) == STALE
 
 

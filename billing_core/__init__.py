@@ -27,19 +27,19 @@ if TYPE_CHECKING:
         Granted,
         Held,
         Opened,
-        Ordered,
         Outcome,
-        Recorded,
-        RefundAsked,
+        RefundRequested,
         Refusal,
         Refused,
         Released,
         Restored,
         Reversed,
-        RunStands,
-        StorageStands,
+        RunStatus,
+        StorageStatus,
         Subscribed,
         Success,
+        TopUpOrdered,
+        TopUpUpdated,
     )
     from billing_core.commands.runs import (
         CloseSilentRun,
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
         UsageSummary,
     )
     from billing_core.runs.views import RunQuote, RunView
-    from billing_core.storage.views import StorageRoom, StorageView
+    from billing_core.storage.views import StorageQuotaCheck, StorageView
     from billing_core.topups.reconciliation import Reconciliation
     from billing_core.values.money import Money, decimal_text, usd
     from billing_core.values.usage import Rates, Usage, code, model, tokens, tool
@@ -146,7 +146,6 @@ __all__ = [
     "OpenAccount",
     "OpenHold",
     "Opened",
-    "Ordered",
     "Outcome",
     "Package",
     "PaymentError",
@@ -159,8 +158,7 @@ __all__ = [
     "Quote",
     "Rates",
     "Reconciliation",
-    "Recorded",
-    "RefundAsked",
+    "RefundRequested",
     "Refusal",
     "Refused",
     "Release",
@@ -172,7 +170,7 @@ __all__ = [
     "Reverse",
     "Reversed",
     "RunQuote",
-    "RunStands",
+    "RunStatus",
     "RunView",
     "SetLimit",
     "SetLowBalance",
@@ -181,16 +179,18 @@ __all__ = [
     "SettleRun",
     "StartRun",
     "StopRun",
-    "StorageRoom",
-    "StorageStands",
+    "StorageQuotaCheck",
+    "StorageStatus",
     "StorageView",
     "StoreError",
     "Subscribed",
     "Success",
     "SuspendRun",
     "Tier",
+    "TopUpOrdered",
     "TopUpPage",
     "TopUpRules",
+    "TopUpUpdated",
     "UndoExpiry",
     "UndoForgiveness",
     "UnknownPrice",
@@ -220,8 +220,8 @@ _MODULES = {
     "commands.credit": "Grant UndoExpiry",
     "commands.holds": "Extend Hold Release",
     "commands.outcomes": (
-        "Changed Charged Closed Extended Granted Held Opened Ordered Outcome Recorded "
-        "RefundAsked Refusal Refused Released Restored Reversed RunStands StorageStands "
+        "Changed Charged Closed Extended Granted Held Opened TopUpOrdered Outcome TopUpUpdated "
+        "RefundRequested Refusal Refused Released Restored Reversed RunStatus StorageStatus "
         "Subscribed Success"
     ),
     "commands.runs": (
@@ -247,7 +247,7 @@ _MODULES = {
     "reports.statements": "Balance Expiry HistoryPage HistoryRow",
     "reports.usage": "DayUsage ModelUsage ResourceCharge UsageReport UsageRow UsageSummary",
     "runs.views": "RunQuote RunView",
-    "storage.views": "StorageRoom StorageView",
+    "storage.views": "StorageQuotaCheck StorageView",
     "topups.reconciliation": "Reconciliation",
     "values.money": "Money decimal_text usd",
     "values.usage": "Rates Usage code model tokens tool",

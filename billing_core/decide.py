@@ -26,7 +26,7 @@ from billing_core.charging.holds import QUOTES_ANEW, made_for
 from billing_core.charging.operations import Decision, Operation, check_level, finish
 from billing_core.charging.subscriptions import subscribe, tell_plan_alerts
 from billing_core.commands.accounts import Close, OpenAccount
-from billing_core.commands.base import Command
+from billing_core.commands.base import OLDER_NAMES, Command
 from billing_core.commands.outcomes import Closed, Outcome, Refusal
 from billing_core.errors import Conflict, IdempotencyConflict, InvalidCommand, NotFound
 from billing_core.ledger.debts import repay
@@ -225,7 +225,8 @@ def _check_currency(command: Command, operation: Operation[Any], account: Accoun
 
 def _differing(before: str, after: str) -> tuple[str, ...]:
     old, new = json.loads(before), json.loads(after)
-    return tuple(sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name)))
+    names = [name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
+    return tuple(sorted(OLDER_NAMES.get(name, name) for name in names))
 
 
 def _close(ledger: Ledger, decision: Decision[Close]) -> Outcome:

@@ -15,6 +15,7 @@ __all__ = [
     "BillingError",
     "ClockDoubt",
     "Conflict",
+    "EndedState",
     "HoldEnded",
     "IdempotencyConflict",
     "ImpossibleTransition",
@@ -97,11 +98,14 @@ class ImpossibleTransition(Conflict):
         super().__init__(f"run {run!r} is {state or 'not started'}: it cannot become {to}")
 
 
+EndedState = Literal["settled", "released", "expired", "stopped", "forgiven", "reversed"]
+
+
 class HoldEnded(Conflict):
     """The key was used before, with the same content, but what that made has ended: the caller
     must not go on as if it still held.
 
-    ``what``: ``hold``, ``run`` or ``charge`` (a deduct), and its ``name``.  ``ended``: how: a
+    ``what`` it made (a deduct makes a charge), and its ``name``.  ``ended``: how: a
     hold is ``settled``, ``released`` or ``expired``, a run ``stopped``, ``settled``,
     ``forgiven`` or ``released``, a charge ``reversed`` in full.  ``charges``: the numbers of
     what was charged for it, the latest of very many, and ``charged``: nanos, all together (None:
@@ -114,9 +118,9 @@ class HoldEnded(Conflict):
         self,
         org: str,
         key: str,
-        what: str,
+        what: Literal["hold", "run", "charge"],
         name: str,
-        ended: str,
+        ended: EndedState,
         *,
         charges: tuple[int, ...] = (),
         charged: int | None = 0,

@@ -52,7 +52,7 @@ def make_app(billing: Billing) -> FastAPI:
         most = tokens("small", input=read, output=MOST)
         try:
             hold = await engine.hold(
-                caller.org, most, life=timedelta(minutes=5), member=caller.member
+                caller.org, most, expires_in=timedelta(minutes=5), member=caller.member
             )
         except Refused as error:
             raise HTTPException(402, error.refusal.reason) from None

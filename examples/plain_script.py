@@ -11,7 +11,7 @@ from billing_core import Refused, decimal_text, tokens
 billing = open_billing()
 try:
     most = tokens("large", input=2_000, output=8_000)  # the most that the call can come to
-    with billing.hold("acme", most, life=timedelta(minutes=10), member="ana") as hold:
+    with billing.hold("acme", most, expires_in=timedelta(minutes=10), member="ana") as hold:
         print(f"held {decimal_text(hold.amount)}")
         hold.report(tokens("large", input=2_000, output=611))  # what it really was
 except Refused as error:

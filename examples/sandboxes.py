@@ -37,7 +37,11 @@ class Host:
     def start(self, run: str, vcpus: int) -> None:
         spec = sandbox("box", {"vcpu": vcpus})
         stands = self.billing.start_run(
-            self.org, run, spec, ahead=timedelta(seconds=0.5), least=timedelta(seconds=0.05)
+            self.org,
+            run,
+            spec,
+            fund_for=timedelta(seconds=0.5),
+            min_runtime=timedelta(seconds=0.05),
         )
         self.deadlines[run] = stands.funded_until
         sleep = [sys.executable, "-c", "import time; time.sleep(3600)"]

@@ -23,7 +23,7 @@ from billing_core.records.ledger import (
     Charge,
     Draw,
     Entry,
-    Hold,
+    HoldRecord,
     LimitSet,
     Lot,
     Spend,
@@ -206,8 +206,8 @@ def _table(
 # -- records with a column for each field -----------------------------------------
 
 
-def _hold(*values: Any) -> Hold:
-    found = Hold(*values)
+def _hold(*values: Any) -> HoldRecord:
+    found = HoldRecord(*values)
     text: Any = found.used
     found.read_used(text)
     return found
@@ -248,7 +248,7 @@ LOTS = _table(
 )
 HOLDS = _table(
     "holds",
-    Hold,
+    HoldRecord,
     "key",
     fixed="resource member project",
     reads={"parts": _draws, "counted": _held},

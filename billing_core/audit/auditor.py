@@ -29,7 +29,7 @@ from billing_core.records.ledger import (
     Charge,
     Draw,
     Entry,
-    Hold,
+    HoldRecord,
     HoldUse,
     LimitSet,
     Lot,
@@ -207,7 +207,7 @@ class Auditor(Audit):
 
     def _hold(self, entry: Entry, content: Any, effects: Any) -> None:
         key = entry.key.partition(":")[2]
-        hold = Hold(
+        hold = HoldRecord(
             key, effects["resource"], effects["expires_at"], "open", [], [],
             content.get("member") or 0, content.get("project"),
         )  # fmt: skip
@@ -327,7 +327,7 @@ class Auditor(Audit):
             self.tables.charges[content["charge"]] = self._story(content["charge"], None)
             self.tables.charges[content["charge"]].priced = entry.seq
 
-    def _use(self, hold: Hold, entry: Entry, *, more: bool) -> None:
+    def _use(self, hold: HoldRecord, entry: Entry, *, more: bool) -> None:
         """What a hold has come to by now, by the settlements that name it."""
         before = hold.used or HoldUse()
         sums = dict(before.quantities) if more else {}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from billing_core.records.ledger import Charge, Draw, Entry, Hold
+from billing_core.records.ledger import Charge, Draw, Entry, HoldRecord
 from billing_core.records.runs import Day, Run, Tab
 from billing_core.records.storage import Size, Storage
 from billing_core.values.times import DAY, FOREVER, billing_period
@@ -249,7 +249,7 @@ def _start(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
         settled_to, until, bound_by, warned=effects.get("warned", 0),
     )  # fmt: skip
     audit.tables.runs[name] = run
-    audit.tables.holds[run.item] = Hold(
+    audit.tables.holds[run.item] = HoldRecord(
         run.item, resource, FOREVER, "open", [], [], run.member, run.project
     )
     _held(audit, run, effects)

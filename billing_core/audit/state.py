@@ -18,7 +18,7 @@ from billing_core.records.ledger import (
     Charge,
     Draw,
     Entry,
-    Hold,
+    HoldRecord,
     HoldUse,
     LimitSet,
     Lot,
@@ -99,7 +99,7 @@ class Ended:
     """The same of what they were used for; None where that is not known of each."""
     shares: list[int] | None = field(factory=lambda: [0] * SHARES)
 
-    def add(self, hold: Hold) -> None:
+    def add(self, hold: HoldRecord) -> None:
         all_of_it: list[object] = [
             hold.key, hold.resource, hold.expires_at, hold.state, hold.parts,
         ]  # fmt: skip
@@ -145,7 +145,7 @@ class Tables:
 
     account: Account | None = None
     lots: dict[int, Lot] = field(factory=dict)
-    holds: dict[str, Hold] = field(factory=dict)  # the open ones
+    holds: dict[str, HoldRecord] = field(factory=dict)  # the open ones
     counters: dict[tuple[str, int], Counter] = field(factory=dict)
     items: dict[tuple[str, str], Item] = field(factory=dict)
     charges: dict[int, Charge] = field(factory=dict)
@@ -221,7 +221,9 @@ class Tables:
             row["parts"] = [Draw(*each) for each in row["parts"]]
             row["counted"] = [HeldQuantity(*each) for each in row["counted"]]
             known = row.pop("used", None)
-            tables.holds[row["key"]] = Hold(**row, used=None if known is None else _use(*known))
+            tables.holds[row["key"]] = HoldRecord(
+                **row, used=None if known is None else _use(*known)
+            )
         for row in data["counters"]:
             counts = {name: Count(*each) for name, each in row.pop("components").items()}
             tables.counters[row["resource"], row["start"]] = Counter(**row, components=counts)
@@ -328,7 +330,7 @@ class Audit:
             self.note(f"entry {lot.seq}", f"lot {lot.lot} out of order")
         self.tables.lots[lot.lot] = lot
 
-    def reserve(self, hold: Hold, parts: list[list[int]]) -> None:
+    def reserve(self, hold: HoldRecord, parts: list[list[int]]) -> None:
         before = sum(amount for _, amount in hold.parts)
         for lot, amount in hold.parts:
             self.tables.lots[lot].reserved -= amount
@@ -337,7 +339,7 @@ class Audit:
             self.tables.lots[lot].reserved += amount
         self._held(hold, sum(amount for _, amount in hold.parts) - before)
 
-    def announce(self, hold: Hold, counted: list[list[Any]]) -> None:
+    def announce(self, hold: HoldRecord, counted: list[list[Any]]) -> None:
         """What an open hold may use, in place of what it announced before."""
         resource = hold.resource or ""
         for start, component, quantity in hold.counted:
@@ -351,7 +353,7 @@ class Audit:
         count = counter.of(component)
         counter.components[component] = count._replace(held=count.held + more)
 
-    def end(self, hold: Hold, state: str) -> None:
+    def end(self, hold: HoldRecord, state: str) -> None:
         self.reserve(hold, [])
         hold.state = state
         self.announce(hold, [])
@@ -368,7 +370,7 @@ class Audit:
             self._spent(subject, "day", at - at % DAY, amount)
             self._spent(subject, "period", billing_period(account.anchor, at).start, amount)
 
-    def capture(self, hold: Hold, entry: Entry, ended: bool) -> None:
+    def capture(self, hold: HoldRecord, entry: Entry, ended: bool) -> None:
         for transfer in entry.transfers:
             if transfer.kind != "capture":
                 continue
@@ -387,7 +389,7 @@ class Audit:
         if ended:
             self.end(hold, "settled")
 
-    def _held(self, hold: Hold, more: int) -> None:
+    def _held(self, hold: HoldRecord, more: int) -> None:
         if more and self._account().limited_since is not None:
             for subject in subjects(hold.member, hold.project):
                 self._spent(subject, "held", 0, more)

@@ -36,7 +36,7 @@ from billing_core.records.ledger import (
     Account,
     Charge,
     Entry,
-    Hold,
+    HoldRecord,
     LimitSet,
     Lot,
     Spend,
@@ -74,12 +74,12 @@ class Verification:
 
 
 @define
-class Recorded:
+class TopUpUpdated:
     """An org's tables, as a store has them, for :func:`compare`."""
 
     account: Account | None
     lots: Iterable[Lot]
-    holds: Iterable[Hold]
+    holds: Iterable[HoldRecord]
     counters: Iterable[Counter]
     items: Iterable[Item]
     charges: Iterable[Charge]
@@ -94,7 +94,7 @@ class Recorded:
     sizes: Iterable[Size]
 
 
-def compare(audit: Auditor, recorded: Recorded) -> list[int]:
+def compare(audit: Auditor, recorded: TopUpUpdated) -> list[int]:
     """Hold what the journal led to against the tables, noting each difference.  In which
     shares of the ended holds there is one, is answered."""
     derived = audit.account
@@ -246,8 +246,8 @@ def _topups(audit: Auditor, topups: Iterable[TopUp]) -> Iterator[tuple[str, TopU
 
 
 def _open_holds(
-    holds: Iterable[Hold], told: Mapping[str, Hold], ended: Ended
-) -> Iterator[tuple[str, Hold]]:
+    holds: Iterable[HoldRecord], told: Mapping[str, HoldRecord], ended: Ended
+) -> Iterator[tuple[str, HoldRecord]]:
     for hold in holds:
         if hold.state == "open":
             if hold.used is None and hold.key in told:
@@ -334,7 +334,7 @@ def _hold_against_tables(audit: Auditor, store: Store, now: int) -> None:
     account = audit.account
     with _readable(audit, "row"):
         account = store.snapshot({org: Wanted(until=0)})[org].account
-    recorded = Recorded(
+    recorded = TopUpUpdated(
         account=account,
         lots=store.lots(org),
         holds=store.holds(org),
@@ -382,7 +382,9 @@ def _name_ended(audit: Auditor, store: Store, which: int) -> None:
     _compare(audit, "hold", kept.kept, _ended_holds(there, kept.kept))
 
 
-def _ended_holds(holds: Iterable[Hold], told: Mapping[str, Hold]) -> Iterator[tuple[str, Hold]]:
+def _ended_holds(
+    holds: Iterable[HoldRecord], told: Mapping[str, HoldRecord]
+) -> Iterator[tuple[str, HoldRecord]]:
     for hold in holds:
         if hold.state != "open":
             if hold.used is None and hold.key in told:
@@ -396,9 +398,9 @@ class _Kept(Ended):
     def __init__(self, which: int) -> None:
         super().__init__()
         self.which = which
-        self.kept: dict[str, Hold] = {}
+        self.kept: dict[str, HoldRecord] = {}
 
-    def add(self, hold: Hold) -> None:
+    def add(self, hold: HoldRecord) -> None:
         if share(hold.key) == self.which:
             self.kept[hold.key] = hold
 

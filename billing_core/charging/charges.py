@@ -42,8 +42,7 @@ from billing_core.pricing.rating import (
     meter,
     quote,
 )
-from billing_core.records.ledger import Charge, Entry, paid_by
-from billing_core.records.ledger import Hold as HoldRecord
+from billing_core.records.ledger import Charge, Entry, HoldRecord, paid_by
 from billing_core.records.usage import UNCOUNTED, Item, Line, UsageRecord
 from billing_core.values.times import micros, spanning
 from billing_core.values.usage import PLATFORM, Usage
@@ -226,7 +225,7 @@ def settle(ledger: Ledger, decision: Decision[Settle]) -> Outcome:
         if hold is not None and hold.state == "settled":
             raise Conflict(f"hold {hold.key!r} of org {ledger.org!r} is settled already")
     opened = hold is not None and hold.state == "open"
-    part = command.part if command.part is not None else command.more and opened
+    part = command.part if command.part is not None else not command.final and opened
     requests = _requests(ledger, usage, part=part)
     advance(ledger, usage, occurred, metered)
     rest = metered.amount
@@ -235,14 +234,14 @@ def settle(ledger: Ledger, decision: Decision[Settle]) -> Outcome:
     if hold is not None and hold.state == "open":
         rest = ledger.capture(hold, rest, usage.resource, max(occurred, decision.time))
         hold_spending(ledger, hold, rest - metered.amount)
-        effects = {"ended": not command.more}
-        if not command.more:
+        effects = {"ended": command.final}
+        if command.final:
             hold.state = "settled"
             freed = free(ledger, hold, decision)
         if hold.used is not None:
             number = ledger.account.seq + 1
             lines = metered.lines if usage.resource == hold.resource else ()
-            hold.used = hold.used.and_charge(number, metered.amount, lines, more=command.more)
+            hold.used = hold.used.and_charge(number, metered.amount, lines, more=not command.final)
     record = UsageRecord(
         occurred,
         decision.member,

@@ -21,7 +21,7 @@ from billing_core.charging.limits import hold_spending
 from billing_core.ledger.debts import repay
 from billing_core.ledger.inputs import When
 from billing_core.ledger.ledger import Ledger
-from billing_core.records.ledger import Hold, Lot
+from billing_core.records.ledger import HoldRecord, Lot
 from billing_core.values.text import compact
 
 __all__ = ["free", "lapse"]
@@ -34,7 +34,7 @@ class _End(NamedTuple):
     time: int
     kind: int
     name: str
-    what: Lot | Hold | None
+    what: Lot | HoldRecord | None
     doubted: int
 
 
@@ -51,7 +51,7 @@ def lapse(ledger: Ledger, when: When) -> bool:
         end = heappop(ends)
         time, _, _, what, doubted = end
         ledger.believe(time)
-        if isinstance(what, Hold):
+        if isinstance(what, HoldRecord):
             _end_hold(ledger, what, end)
         elif what is None:
             made = next_period(ledger, time)
@@ -107,14 +107,14 @@ def _expect_next(ledger: Ledger) -> None:
     account.next_lapse = min(later, default=None)
 
 
-def free(ledger: Ledger, hold: Hold, when: When) -> int:
+def free(ledger: Ledger, hold: HoldRecord, when: When) -> int:
     """Give what is left of a hold, which ends, back to its lots.  Returns how much that was."""
     amount = ledger.free(hold, when)
     hold_spending(ledger, hold, -amount)
     return amount
 
 
-def _end_hold(ledger: Ledger, hold: Hold, end: When) -> None:
+def _end_hold(ledger: Ledger, hold: HoldRecord, end: When) -> None:
     hold.state = "lapsed"
     amount = free(ledger, hold, end)
     repay(ledger)

@@ -16,8 +16,7 @@ from billing_core.ledger.debts import repay
 from billing_core.ledger.ledger import Ledger, spending_order
 from billing_core.ports.state import Wanted
 from billing_core.pricing.rating import Quote, billed
-from billing_core.records.ledger import Entry
-from billing_core.records.ledger import Hold as HoldRecord
+from billing_core.records.ledger import Entry, HoldRecord
 from billing_core.records.usage import HeldQuantity
 from billing_core.values.money import MAX_NANOS
 from billing_core.values.times import DAY, FOREVER, Window, duration, moment, spanning
@@ -32,7 +31,7 @@ QUOTES_ANEW = 2
 def hold(ledger: Ledger, decision: Decision[Hold]) -> Outcome:
     command = decision.command
     cost = command.cost
-    expires_at = decision.now + duration("life", command.life)
+    expires_at = decision.now + duration("expires_in", command.expires_in)
     quoted = None
     if isinstance(cost, Usage):
         resource: str | None = cost.resource
@@ -113,8 +112,8 @@ def extend(ledger: Ledger, decision: Decision[Extend]) -> Outcome:
     lapse(ledger, decision)
     hold = _open_hold(ledger, decision)
     if hold.state != "open":
-        return refusal(decision, f"hold_{hold.state}")
-    until = max(hold.expires_at, decision.now + duration("life", command.life))
+        return refusal(decision, "hold_lapsed" if hold.state == "lapsed" else "hold_released")
+    until = max(hold.expires_at, decision.now + duration("expires_in", command.expires_in))
     # Parts whose lot has ended cannot live on: live lots replace them, or nothing changes.
     ended = [part for part in hold.parts if ledger.ended(ledger.state.lots[part.lot], decision)]
     replaced = sum(part.amount for part in ended)
@@ -214,7 +213,9 @@ def release(ledger: Ledger, decision: Decision[Release]) -> Outcome:
 
 
 def _want_hold(want: Wanted, command: Hold, at: int, now: int) -> None:
-    life = min(duration("life", command.life), DAY)  # nothing is dated more than a day ahead
+    life = min(
+        duration("expires_in", command.expires_in), DAY
+    )  # nothing is dated more than a day ahead
     want.lives = max(want.lives, life)
     want.times = spanning(want.times, max(at, now) + life)
     want_use(want, command, at, now)
@@ -226,7 +227,7 @@ def _want_hold(want: Wanted, command: Hold, at: int, now: int) -> None:
 def _want_extension(want: Wanted, command: Extend, at: int, now: int) -> None:
     want.times = spanning(spanning(want.times, at), max(at, now) + DAY)
     want.lives = DAY
-    until = max(at, now) + duration("life", command.life)
+    until = max(at, now) + duration("expires_in", command.expires_in)
     want.extended[command.hold] = max(until, want.extended.get(command.hold, 0))
     want.keys.add(f"hold:{command.hold}")
 

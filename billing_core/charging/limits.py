@@ -13,7 +13,7 @@ from typing import NamedTuple
 from billing_core.ledger.inputs import NeedMore, of_each
 from billing_core.ledger.ledger import Ledger
 from billing_core.pricing.plan import Quota
-from billing_core.records.ledger import Account, Entry, Hold, Spend, subjects
+from billing_core.records.ledger import Account, Entry, HoldRecord, LimitName, Spend, subjects
 from billing_core.records.usage import HeldQuantity
 from billing_core.values.patterns import fits
 from billing_core.values.times import DAY, Window
@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 _GRAINS = ("day", "period")
+_NAMES: dict[str, LimitName] = {
+    "org": "org_limit", "member": "member_limit", "project": "project_limit",
+}  # fmt: skip
 
 
 class Use(NamedTuple):
@@ -54,10 +57,9 @@ class Use(NamedTuple):
 
 
 class BindingLimit(NamedTuple):
-    """What bound: ``limit`` is ``org_limit``, ``member_limit``, ``project_limit``, ``quota``
-    or ``balance``; ``shortfall`` in nanos; ``until``: when its window ends, if it has one."""
+    """What bound; ``shortfall`` in nanos; ``until``: when its window ends, if it has one."""
 
-    limit: str
+    limit: LimitName
     shortfall: int
     until: int | None = None
 
@@ -268,7 +270,7 @@ def _load_spent(ledger: Ledger, whose: Iterable[tuple[str, str]], time: int) -> 
         raise NeedMore(ledger.org, frozenset(missing))
 
 
-def hold_spending(ledger: Ledger, hold: Hold, amount: int) -> None:
+def hold_spending(ledger: Ledger, hold: HoldRecord, amount: int) -> None:
     """An open hold reserves more (or, negative, less)."""
     if ledger.account.limited_since is None or not amount:
         return
@@ -276,13 +278,13 @@ def hold_spending(ledger: Ledger, hold: Hold, amount: int) -> None:
         _keep(ledger, _spend(ledger, subject, "held", 0), amount)
 
 
-class _InForce(NamedTuple):
+class _LimitInForce(NamedTuple):
     amount: int
     alerts: tuple[int, ...]
     blocks: bool
 
 
-def _limits(ledger: Ledger, subject: str, grain: str, at: int) -> Iterator[_InForce]:
+def _limits(ledger: Ledger, subject: str, grain: str, at: int) -> Iterator[_LimitInForce]:
     """The limits of a subject: the org's own, else that for each, and the plan's."""
     who = subject.partition(":")[0]
     own = _set(ledger, subject, grain)
@@ -293,14 +295,14 @@ def _limits(ledger: Ledger, subject: str, grain: str, at: int) -> Iterator[_InFo
     plan = None if ledger.account.plan is None else ledger.plan(at)
     for limit in () if plan is None else plan.limits:
         if (limit.whose, limit.per) == (who, grain):
-            yield _InForce(limit.amount.nanos, limit.alerts, limit.blocks)
+            yield _LimitInForce(limit.amount.nanos, limit.alerts, limit.blocks)
 
 
-def _set(ledger: Ledger, subject: str, grain: str) -> _InForce | None:
+def _set(ledger: Ledger, subject: str, grain: str) -> _LimitInForce | None:
     found = ledger.state.limits.get((subject, grain))
     if found is None or found.amount is None:
         return None
-    return _InForce(found.amount, found.alerts, found.blocks)
+    return _LimitInForce(found.amount, found.alerts, found.blocks)
 
 
 def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> BindingLimit | None:
@@ -318,7 +320,7 @@ def _limit(ledger: Ledger, use: Use, amount: int, *, always: bool = False) -> Bi
             for window, spent in _spent(ledger, subject, grain, _reached(ledger, use, grain)):
                 over = spent + held + amount - min(each.amount for each in blocking)
                 if over > 0 or always:
-                    one = BindingLimit(f"{subject.partition(':')[0]}_limit", over, window.end)
+                    one = BindingLimit(_NAMES[subject.partition(":")[0]], over, window.end)
                     if not always:
                         return one
                     if found is None or over > found.shortfall:

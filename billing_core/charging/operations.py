@@ -11,12 +11,12 @@ from attrs import frozen
 
 from billing_core.charging.limits import BindingLimit
 from billing_core.commands.base import Command
-from billing_core.commands.outcomes import Header, Outcome, Refusal, Success, header
+from billing_core.commands.outcomes import Header, Outcome, Refusal, RefusalReason, Success, header
 from billing_core.errors import Conflict, InvalidCommand
 from billing_core.ledger.inputs import NeedMore, Terms
 from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Wanted
-from billing_core.records.ledger import Entry, HistoryType
+from billing_core.records.ledger import Entry, HistoryType, LimitName
 from billing_core.records.usage import UsageRecord
 from billing_core.values.times import micros, moment
 
@@ -119,7 +119,10 @@ def finish(
 
 
 def refusal(
-    decision: Decision[Any], reason: str, shortfall: int = 0, limit: str | None = None
+    decision: Decision[Any],
+    reason: RefusalReason,
+    shortfall: int = 0,
+    limit: LimitName | Literal["charge"] | None = None,
 ) -> Refusal:
     return Refusal(decision.command.org, decision.command.key, reason, shortfall, limit)
 
@@ -128,7 +131,7 @@ def limit_refusal(org: str, key: str, bound: BindingLimit, time: int) -> Refusal
     """The refusal that a limit, a quota or the balance makes, at a time of decision."""
     if bound.until is None:
         return Refusal(org, key, "insufficient_credit", bound.shortfall, bound.limit)
-    reason = "quota_reached" if bound.limit == "quota" else "limit_reached"
+    reason: RefusalReason = "quota_reached" if bound.limit == "quota" else "limit_reached"
     if bound.until <= time:  # a window that is over has no room again
         return Refusal(org, key, reason, bound.shortfall, bound.limit)
     seconds = (bound.until - time) / 1_000_000

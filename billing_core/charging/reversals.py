@@ -43,7 +43,7 @@ from billing_core.values.usage import PLATFORM
 __all__ = ["OPERATIONS"]
 
 
-class _Part(NamedTuple):
+class _Reversible(NamedTuple):
     """A charge that something may be taken back of."""
 
     entry: Entry
@@ -76,7 +76,7 @@ def _undo(ledger: Ledger, decision: Decision[Reverse]) -> Outcome:
     if f"undone:{number}" in ledger.state.entries:
         raise Conflict(f"the usage of charge {number} was undone already")
     lapse(ledger, decision)
-    own = _Part(subject, story_of(ledger, subject))
+    own = _Reversible(subject, story_of(ledger, subject))
     parts = [own, *_priced(ledger, own.story)]
     usage = cast(UsageRecord, subject.usage)
     lines = _on_record(parts)
@@ -94,7 +94,7 @@ def _undo(ledger: Ledger, decision: Decision[Reverse]) -> Outcome:
     _uncount(ledger, decision, usage, metered, number)
     others = [0, 0, 0, 0]
 
-    def take(parts: Sequence[_Part], rest: int) -> int:
+    def take(parts: Sequence[_Reversible], rest: int) -> int:
         whole = rest
         for part in parts:
             amount = min(rest, part.left)
@@ -118,16 +118,16 @@ def _undo(ledger: Ledger, decision: Decision[Reverse]) -> Outcome:
     return finish(ledger, decision, amount, effects or None, record if amount else None)
 
 
-def _priced(ledger: Ledger, story: Charge) -> Iterator[_Part]:
+def _priced(ledger: Ledger, story: Charge) -> Iterator[_Reversible]:
     """The charge that priced later what this one left unpriced."""
     if story.priced is not None:
         entry = ledger.entry(story.priced)
         if entry is None:
             raise NeedMore(ledger.org, charges=frozenset({story.priced}))
-        yield _Part(entry, story_of(ledger, entry))
+        yield _Reversible(entry, story_of(ledger, entry))
 
 
-def _on_record(parts: Sequence[_Part]) -> list[Line]:
+def _on_record(parts: Sequence[_Reversible]) -> list[Line]:
     """What was used, with what priced it, be it later: there no quantity counts again."""
     first, *later = (cast(UsageRecord, part.entry.usage).lines for part in parts)
     lines: list[Line] = []
@@ -163,7 +163,7 @@ class _Elsewhere(NamedTuple):
 
     usage: UsageRecord
     metered: Metered
-    parts: list[_Part]
+    parts: list[_Reversible]
 
     @property
     def back(self) -> int:
@@ -222,8 +222,8 @@ def _uncount(
 
 
 def _newest(
-    ledger: Ledger, usage: UsageRecord, lines: Sequence[Line], but: Sequence[_Part]
-) -> list[_Part]:
+    ledger: Ledger, usage: UsageRecord, lines: Sequence[Line], but: Sequence[_Reversible]
+) -> list[_Reversible]:
     """The latest other charges that were counted with these lines, latest first."""
     period = ledger.period(usage.occurred_at)
     known = () if ledger.new else ledger.state.newest.get((usage.resource, period.start))
@@ -234,7 +234,7 @@ def _newest(
         raise NeedMore(ledger.org, charges=missing)
     counted = {line.component for line in lines if line.payer == PLATFORM and line.version}
     skip = {part.entry.seq for part in but}
-    found: list[_Part] = []
+    found: list[_Reversible] = []
     for entry in [*reversed(ledger.changes.entries), *map(ledger.entry, known)]:
         if entry is None or entry.seq in skip or entry.op not in ("settle", "deduct", "price"):
             continue
@@ -247,14 +247,14 @@ def _newest(
             continue
         if any(each.component in counted and each.version and each.amount for each in used.lines):
             skip.add(entry.seq)
-            found.append(_Part(entry, story_of(ledger, entry)))
+            found.append(_Reversible(entry, story_of(ledger, entry)))
     return found
 
 
 def _take_other(
     ledger: Ledger,
     decision: Decision[Reverse],
-    part: _Part,
+    part: _Reversible,
     amount: int,
     expires_at: int | None,
     number: int,

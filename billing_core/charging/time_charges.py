@@ -31,7 +31,7 @@ from billing_core.pricing.rating import (
     meter,
     take_out,
 )
-from billing_core.records.ledger import Charge, Draw, Hold, paid_by
+from billing_core.records.ledger import Charge, Draw, HoldRecord, paid_by
 from billing_core.records.runs import Day, Run, Tab
 from billing_core.records.storage import Storage
 from billing_core.records.usage import Count, Line, UsageRecord
@@ -49,7 +49,7 @@ class Whose(NamedTuple):
     """Whose time it is, and the hold that pays for it first."""
 
     owner: Run | Storage
-    hold: Hold | None
+    hold: HoldRecord | None
     when: When
     member: int = 0
     project: str | None = None

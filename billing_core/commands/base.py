@@ -11,6 +11,7 @@ A constructor raises InvalidCommand for what no ledger would accept.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from billing_core.values.times import micros
 from billing_core.values.usage import Usage, check_usage
 
 __all__ = [
+    "OLDER_NAMES",
     "Command",
     "check_command",
     "check_cost",
@@ -32,6 +34,12 @@ __all__ = [
     "cost_text",
     "labels",
 ]
+
+
+OLDER_NAMES: Mapping[str, str] = {
+    "ahead": "fund_for", "least": "min_runtime", "life": "expires_in", "more": "final",
+}  # fmt: skip
+"""What some fields were called first, and are on record for ever (rule 3.9)."""
 
 
 class Command:

@@ -32,7 +32,7 @@ class Settle(Command):
     """Charge what was really used.  Measured usage is never refused: it is paid from
     the hold, then from what is available, and what is left becomes debt.
 
-    ``hold``: the hold that it settles; it ends, unless ``more`` says that more follows.
+    ``hold``: the hold that it settles; it ends, unless ``final`` is False: then more follows.
     ``as_held``: for the member that the hold was made for, whose name is then not given, and
     may have been erased meanwhile.
 
@@ -47,7 +47,7 @@ class Settle(Command):
     key: str = field(kw_only=False)
     usage: Usage
     hold: str | None = None
-    more: bool = False
+    final: bool = True
     as_held: bool = False
     part: bool | None = None
     member: str | None = None
@@ -63,8 +63,8 @@ class Settle(Command):
         check_usage("usage", self.usage)
         if self.hold is not None:
             check_hold(self.hold)
-        if type(self.more) is not bool:
-            raise InvalidCommand("more", self.more, "True or False")
+        if type(self.final) is not bool:
+            raise InvalidCommand("final", self.final, "True or False")
         if self.part is not None and type(self.part) is not bool:
             raise InvalidCommand("part", self.part, "True, False or None")
         if self.as_held is not False:
@@ -72,7 +72,7 @@ class Settle(Command):
 
     def meaning(self, member: int | None) -> str:
         hold = "" if self.hold is None else f',"hold":{quoted(self.hold)}'
-        more = "true" if self.more else "false"
+        more = "false" if self.final else "true"
         return f'{{"usage":{self.usage.text()}{hold},"more":{more}{labels(self, member)}}}'
 
 

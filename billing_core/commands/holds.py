@@ -26,7 +26,7 @@ __all__ = ["Extend", "Hold", "Release"]
 
 @frozen(kw_only=True)
 class Hold(Command):
-    """Reserve credit, race-free, for ``life`` from the time of decision.
+    """Reserve credit, race-free, for ``expires_in`` from the time of decision.
 
     ``cost``: an amount, or the usage expected, of which the most is held that it can cost in
     the hold's life: at any price published for it, in any billing period that it touches.
@@ -38,7 +38,7 @@ class Hold(Command):
     org: str = field(kw_only=False)
     key: str = field(kw_only=False)
     cost: Money | Usage
-    life: timedelta
+    expires_in: timedelta
     resource: str | None = None
     member: str | None = None
     project: str | None = None
@@ -50,16 +50,16 @@ class Hold(Command):
         check_hold(self.key, "key")
         check_cost(self.cost, self.resource)
         check_labels(self)
-        duration("life", self.life)
+        duration("expires_in", self.expires_in)
 
     def meaning(self, member: int | None) -> str:
-        life = duration("life", self.life)
+        life = duration("expires_in", self.expires_in)
         return f'{{{cost_text(self.cost, self.resource)},"life":{life}{labels(self, member)}}}'
 
 
 @frozen(kw_only=True)
 class Extend(Command):
-    """Let an open hold live for ``life`` from the time of decision, and hold ``add`` more.
+    """Let an open hold live for ``expires_in`` from the time of decision, and hold ``add`` more.
 
     The hold never ends sooner than it would have.  One that was made for a usage is quoted anew
     for its longer life: what it has is brought up to the most that the rest of that usage can
@@ -72,21 +72,21 @@ class Extend(Command):
     org: str = field(kw_only=False)
     key: str = field(kw_only=False)
     hold: str
-    life: timedelta
+    expires_in: timedelta
     add: Money | None = None
     at: datetime | None = None
 
     def __attrs_post_init__(self) -> None:
         check_command(self)
         check_hold(self.hold)
-        duration("life", self.life)
+        duration("expires_in", self.expires_in)
         if self.add is not None:
             check_positive("add", self.add)
 
     def content(self, member: int | None) -> dict[str, Any]:
         return {
             "hold": self.hold,
-            "life": duration("life", self.life),
+            "life": duration("expires_in", self.expires_in),
             "add": None if self.add is None else self.add.nanos,
         }
 

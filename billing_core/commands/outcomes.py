@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from attrs import field, frozen
 
 from billing_core.errors import BillingError, Conflict, InvalidCommand, NotFound
-from billing_core.records.ledger import Entry
+from billing_core.records.ledger import Entry, LimitName
+from billing_core.records.runs import FundingBound, RunState
+from billing_core.records.topups import TopUpState
 from billing_core.records.usage import Line
 from billing_core.values.money import decimal_text
 from billing_core.values.times import moment
@@ -33,19 +35,20 @@ __all__ = [
     "Header",
     "Held",
     "Opened",
-    "Ordered",
     "Outcome",
-    "Recorded",
-    "RefundAsked",
+    "RefundRequested",
     "Refusal",
+    "RefusalReason",
     "Refused",
     "Released",
     "Restored",
     "Reversed",
-    "RunStands",
-    "StorageStands",
+    "RunStatus",
+    "StorageStatus",
     "Subscribed",
     "Success",
+    "TopUpOrdered",
+    "TopUpUpdated",
     "changed",
     "charged",
     "header",
@@ -166,23 +169,21 @@ class AutoTopUpSet(Changed):
 
 
 @frozen
-class RunStands(Success):
+class RunStatus(Success):
     """How a run stands after a command.  ``charged``: nanos that the command charged, or,
     negative, gave back.  ``settled_to``: its time is posted up to there.  ``funded_until``:
-    credit funds it until then; ``bound_by``: what keeps that from being later: ``asked``,
-    ``horizon`` (prices are known until then), ``balance``, ``lot_expiry``, ``org_limit``,
-    ``member_limit``, ``project_limit`` or ``quota``."""
+    credit funds it until then; ``bound_by``: what keeps that from being later."""
 
     run: str
-    state: str
+    state: RunState
     charged: int
     settled_to: datetime
     funded_until: datetime
-    bound_by: str
+    bound_by: FundingBound
 
 
 @frozen
-class StorageStands(Success):
+class StorageStatus(Success):
     """How a workspace stands after a command.  ``charged``: nanos that the command charged,
     or, negative, gave back.  ``size``: the latest, in bytes."""
 
@@ -193,14 +194,14 @@ class StorageStands(Success):
 
 
 @frozen
-class Ordered(Success):
+class TopUpOrdered(Success):
     """A top-up is on record, for the customer to pay; ``topup`` is our id of it."""
 
     topup: str
 
 
 @frozen
-class RefundAsked(Success):
+class RefundRequested(Success):
     """A refund of a top-up's payment is on record; ``refund`` is our id of it."""
 
     topup: str
@@ -208,7 +209,7 @@ class RefundAsked(Success):
 
 
 @frozen
-class Recorded(Success):
+class TopUpUpdated(Success):
     """What the provider says of a top-up is on record.
 
     ``state``: as in :mod:`billing_core.records.topups`, and ``why``.  ``granted``: nanos of
@@ -217,7 +218,7 @@ class Recorded(Success):
     """
 
     topup: str
-    state: str
+    state: TopUpState
     granted: int
     clawed: int
     why: str | None
@@ -228,24 +229,29 @@ class Recorded(Success):
         return self.state == "paid"
 
 
+RefusalReason = Literal[
+    "insufficient_credit", "limit_reached", "quota_reached", "closed", "hold_lapsed",
+    "hold_released", "over_reversal", "not_silent", "no_saved_method", "not_paid", "not_due",
+    "dropped",
+]  # fmt: skip
+"""``not_silent``: of a run to be swept.  ``not_due`` and ``dropped`` answer the engine's own
+commands for top-ups."""
+
+
 @frozen
 class Refusal:
     """A business rule said no; nothing was written and the key is still unused.
 
-    ``reason``: ``insufficient_credit``, ``limit_reached``, ``quota_reached``, ``closed``,
-    ``hold_lapsed``, ``hold_released``, ``over_reversal``, ``not_silent`` (of a run to be
-    swept), ``no_saved_method`` or ``not_paid``.  ``shortfall``: nanos missing.
-    ``limit``: what bound (``balance``, ``org_limit``, ``member_limit``, ``project_limit``,
-    ``quota``, ``charge``).  ``retryable``: the same command may succeed without anyone's
-    doing, after ``retry_after`` seconds if that is known: a top-up is in flight, or a
-    window ends.
+    ``shortfall``: nanos missing.  ``limit``: what bound.  ``retryable``: the same command may
+    succeed without anyone's doing, after ``retry_after`` seconds if that is known: a top-up is in
+    flight, or a window ends.
     """
 
     org: str
     key: str
-    reason: str
+    reason: RefusalReason
     shortfall: int = 0
-    limit: str | None = None
+    limit: LimitName | Literal["charge"] | None = None
     retryable: bool = False
     retry_after: float | None = None
 

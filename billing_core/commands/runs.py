@@ -67,10 +67,10 @@ def _time(name: str, time: datetime | None) -> int | None:
 
 @frozen(kw_only=True)
 class StartRun(Command):
-    """Start a run: quoted, held, and funded ``ahead``, as far as credit, limits and the
-    published prices reach.
+    """Start a run: quoted, held, and funded for ``fund_for`` from now, as far as credit, limits
+    and the published prices reach.
 
-    ``spec``: what a microsecond uses (:func:`sandbox`).  Refused where not even ``least``
+    ``spec``: what a microsecond uses (:func:`sandbox`).  Refused where not even ``min_runtime``
     can be funded.
     """
 
@@ -78,8 +78,8 @@ class StartRun(Command):
     org: str = field(kw_only=False)
     key: str = field(kw_only=False)
     spec: Usage
-    ahead: timedelta = timedelta(minutes=5)
-    least: timedelta = timedelta(seconds=1)
+    fund_for: timedelta = timedelta(minutes=5)
+    min_runtime: timedelta = timedelta(seconds=1)
     member: str | None = None
     project: str | None = None
     reference: str | None = None
@@ -104,14 +104,16 @@ class StartRun(Command):
             raise InvalidCommand("spec", self.spec, f"no component named {', '.join(_OWN)}")
         if any(quantity >= 10**12 for _, quantity, _ in self.spec.parts):
             raise InvalidCommand("spec", self.spec, "rates below 10**12 a microsecond")
-        if duration("least", self.least) > duration("ahead", self.ahead):
-            raise InvalidCommand("least", self.least, f"at most {self.ahead}, what is asked for")
+        if duration("min_runtime", self.min_runtime) > duration("fund_for", self.fund_for):
+            raise InvalidCommand(
+                "min_runtime", self.min_runtime, f"at most fund_for, {self.fund_for}"
+            )
 
     def content(self, member: int | None) -> dict[str, Any]:
         return {
             "spec": self.spec.content(),
-            "ahead": duration("ahead", self.ahead),
-            "least": duration("least", self.least),
+            "ahead": duration("fund_for", self.fund_for),
+            "least": duration("min_runtime", self.min_runtime),
             "member": member,
             "project": self.project,
             "reference": self.reference,

@@ -169,7 +169,7 @@ class AsyncBilling:
         loop = asyncio.get_running_loop()
         gatherer = self._loops.get(loop)
         if gatherer is None:
-            gatherer = Gatherer(self._billing.finish, self.store.concurrency)
+            gatherer = Gatherer(self._billing._finish, self.store.concurrency)
             self._loops[loop] = gatherer
         return await gatherer.submit(batch)
 
@@ -213,10 +213,11 @@ class AsyncBilling:
     report_storage = awaited(Billing.report_storage)
     bill_storage = in_thread(Billing.bill_storage)
     quote_run = in_thread(Billing.quote_run)
+    longest_run = in_thread(Billing.longest_run)
     run = in_thread(Billing.run)
     runs = in_thread(Billing.runs)
     storage = in_thread(Billing.storage)
-    storage_room = in_thread(Billing.storage_room)
+    check_storage_quota = in_thread(Billing.check_storage_quota)
 
     # -- prices and credit, as they stand -------------------------------------------
 

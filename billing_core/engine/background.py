@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from billing_core.commands.outcomes import Changed, Recorded, Refused
+from billing_core.commands.outcomes import Changed, Refused, TopUpUpdated
 from billing_core.commands.topups import ClaimTopUp, Lapse, RecordTopUp
 from billing_core.engine.background_pass import SLICE, Failure, Pass, Pending, in_turn
 from billing_core.engine.clock_check import ClockCheck
@@ -171,7 +171,7 @@ class Work:
     def _see_to(self, run: Pass, topups: TopUps, org: str, topup: str) -> bool:
         """Whether this worker had it to itself."""
         try:
-            self._do(ClaimTopUp(org, topup), Recorded)
+            self._do(ClaimTopUp(org, topup), TopUpUpdated)
         except BillingError as error:
             if refused_for(error, "not_due") or refused_for(error, "dropped"):
                 return False
@@ -180,7 +180,7 @@ class Work:
         if known.kind == "auto" and known.payment is None:
             topups.attempt(org, known)
         elif known.payment is None and known.checkout is None:
-            self._do(RecordTopUp(org, topup, failed="no page was opened"), Recorded)
+            self._do(RecordTopUp(org, topup, failed="no page was opened"), TopUpUpdated)
         else:
             topups.fulfil(org, topup)
         known = topup_record(self.store, org, topup)

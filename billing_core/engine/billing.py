@@ -38,15 +38,15 @@ from billing_core.commands.outcomes import (
     Held,
     Opened,
     Outcome,
-    Recorded,
-    RefundAsked,
+    RefundRequested,
     Released,
     Restored,
     Reversed,
-    RunStands,
-    StorageStands,
+    RunStatus,
+    StorageStatus,
     Subscribed,
     Success,
+    TopUpUpdated,
     unwrapped,
 )
 from billing_core.commands.runs import (
@@ -68,7 +68,7 @@ from billing_core.engine.catalogue_cache import Prices
 from billing_core.engine.check import Check, check
 from billing_core.engine.clock_check import ClockCheck
 from billing_core.engine.default_keys import told_at
-from billing_core.engine.group_commit import Coalescer, Part
+from billing_core.engine.group_commit import Coalescer, Submission
 from billing_core.engine.hold_handles import OpenHold
 from billing_core.engine.lookups import (
     account_record,
@@ -125,12 +125,12 @@ if TYPE_CHECKING:
     from billing_core.reports.statements import Balance, Expiry, HistoryPage, HistoryRow
     from billing_core.reports.usage import DayUsage, Running, UsageReport
     from billing_core.runs.views import RunQuote, RunView
-    from billing_core.storage.views import StorageRoom, StorageView
+    from billing_core.storage.views import StorageQuotaCheck, StorageView
     from billing_core.topups.reconciliation import Reconciliation
 
 __all__ = ["Billing", "OpenHold"]
 
-_LONG = timedelta(days=3652)
+_LONG = duration("runtime", timedelta(days=3652))
 _SCAN = 2_000  # entries looked at for one page
 
 _A = TypeVar("_A")
@@ -205,9 +205,8 @@ class Billing:
         batch = checked_batch(commands)
         return self._submit(batch) if batch else []
 
-    def finish(self, parts: Sequence[Part]) -> None:
-        """Run parts that stand or fall alone, together where they can: what
-        :class:`AsyncBilling` stands on."""
+    def _finish(self, parts: Sequence[Submission]) -> None:
+        """Decide submissions, each of which stands or falls alone, in one commit where they can."""
         if not self._joined:
             self._coalescer.finish(parts)
             return
@@ -318,7 +317,7 @@ class Billing:
         org: str,
         cost: Money | Usage,
         *,
-        life: timedelta,
+        expires_in: timedelta,
         key: str | None = None,
         resource: str | None = None,
         member: str | None = None,
@@ -333,8 +332,8 @@ class Billing:
         another hold.
         """
         command = Hold(
-            org, self.ids() if key is None else key, cost=cost, life=life, resource=resource,
-            member=member, project=project, reference=reference, at=at,
+            org, self.ids() if key is None else key, cost=cost, expires_in=expires_in,
+            resource=resource, member=member, project=project, reference=reference, at=at,
         )  # fmt: skip
         return self._open_hold(command)
 
@@ -344,12 +343,14 @@ class Billing:
         key: str,
         *,
         hold: str,
-        life: timedelta,
+        expires_in: timedelta,
         add: Money | None = None,
         at: datetime | None = None,
     ) -> Extended:
         """Let a hold live longer, and hold more; see :class:`Extend`."""
-        return self._do(Extend(org, key, hold=hold, life=life, add=add, at=at), Extended)
+        return self._do(
+            Extend(org, key, hold=hold, expires_in=expires_in, add=add, at=at), Extended
+        )
 
     def release(
         self, org: str, hold: str, *, key: str | None = None, at: datetime | None = None
@@ -365,7 +366,7 @@ class Billing:
         usage: Usage,
         *,
         hold: str | None = None,
-        more: bool = False,
+        final: bool = True,
         as_held: bool = False,
         part: bool | None = None,
         member: str | None = None,
@@ -376,7 +377,7 @@ class Billing:
     ) -> Charged:
         """Charge what was really used, whatever the balance; see :class:`Settle`."""
         command = Settle(
-            org, key, usage=usage, hold=hold, more=more, as_held=as_held, part=part,
+            org, key, usage=usage, hold=hold, final=final, as_held=as_held, part=part,
             member=member, project=project, reference=reference, occurred_at=occurred_at, at=at,
         )  # fmt: skip
         return self._do(command, Charged)
@@ -535,21 +536,21 @@ class Billing:
         key: str,
         spec: Usage,
         *,
-        ahead: timedelta = timedelta(minutes=5),
-        least: timedelta = timedelta(seconds=1),
+        fund_for: timedelta = timedelta(minutes=5),
+        min_runtime: timedelta = timedelta(seconds=1),
         member: str | None = None,
         project: str | None = None,
         reference: str | None = None,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
-    ) -> RunStands:
+    ) -> RunStatus:
         """Start a run, which its key names; see :class:`StartRun`.  Stop it by
         ``funded_until``, or get that renewed by a heartbeat before."""
         command = StartRun(
-            org, key, spec=spec, ahead=ahead, least=least, member=member, project=project,
-            reference=reference, occurred_at=occurred_at, at=at,
+            org, key, spec=spec, fund_for=fund_for, min_runtime=min_runtime, member=member,
+            project=project, reference=reference, occurred_at=occurred_at, at=at,
         )  # fmt: skip
-        return self._do(command, RunStands)
+        return self._do(command, RunStatus)
 
     def heartbeat(
         self,
@@ -559,10 +560,10 @@ class Billing:
         key: str | None = None,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
-    ) -> RunStands:
+    ) -> RunStatus:
         """A sign of life; see :class:`Heartbeat`.  Its default key is its time's."""
         name = told_at(run, occurred_at or at, self.clock) if key is None else key
-        return self._do(Heartbeat(org, name, run=run, occurred_at=occurred_at, at=at), RunStands)
+        return self._do(Heartbeat(org, name, run=run, occurred_at=occurred_at, at=at), RunStatus)
 
     def suspend_run(
         self,
@@ -573,11 +574,11 @@ class Billing:
         until: datetime | None = None,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
-    ) -> RunStands:
+    ) -> RunStatus:
         """The run does not run from then on; see :class:`SuspendRun`."""
         name = told_at(run, occurred_at or at, self.clock) if key is None else key
         command = SuspendRun(org, name, run=run, until=until, occurred_at=occurred_at, at=at)
-        return self._do(command, RunStands)
+        return self._do(command, RunStatus)
 
     def resume_run(
         self,
@@ -587,10 +588,10 @@ class Billing:
         key: str | None = None,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
-    ) -> RunStands:
+    ) -> RunStatus:
         """The run runs again; see :class:`ResumeRun`."""
         name = told_at(run, occurred_at or at, self.clock) if key is None else key
-        return self._do(ResumeRun(org, name, run=run, occurred_at=occurred_at, at=at), RunStands)
+        return self._do(ResumeRun(org, name, run=run, occurred_at=occurred_at, at=at), RunStatus)
 
     def stop_run(
         self,
@@ -601,20 +602,20 @@ class Billing:
         settle: bool = True,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
-    ) -> RunStands:
+    ) -> RunStatus:
         """The run has ended; see :class:`StopRun`.  Without a ``key``, the run's serves."""
         command = StopRun(
             org, run if key is None else key, run=run, settle=settle, occurred_at=occurred_at,
             at=at,
         )  # fmt: skip
-        return self._do(command, RunStands)
+        return self._do(command, RunStatus)
 
     def settle_run(
         self, org: str, run: str, *, key: str | None = None, at: datetime | None = None
-    ) -> RunStands:
+    ) -> RunStatus:
         """Settle a pending run; see :class:`SettleRun`."""
         command = SettleRun(org, run if key is None else key, run=run, at=at)
-        return self._do(command, RunStands)
+        return self._do(command, RunStatus)
 
     def forgive_run(
         self,
@@ -625,10 +626,10 @@ class Billing:
         reason: str,
         amount: Money | None = None,
         at: datetime | None = None,
-    ) -> RunStands:
+    ) -> RunStatus:
         """Give back what a run was charged, or a part of it; see :class:`ForgiveRun`."""
         command = ForgiveRun(org, key, run=run, reason=reason, amount=amount, at=at)
-        return self._do(command, RunStands)
+        return self._do(command, RunStatus)
 
     def undo_forgiveness(
         self,
@@ -638,22 +639,22 @@ class Billing:
         *,
         reason: str | None = None,
         at: datetime | None = None,
-    ) -> RunStands:
+    ) -> RunStatus:
         """Charge again what was forgiven of a run; see :class:`UndoForgiveness`."""
-        return self._do(UndoForgiveness(org, key, run=run, reason=reason, at=at), RunStands)
+        return self._do(UndoForgiveness(org, key, run=run, reason=reason, at=at), RunStatus)
 
     def sweep_runs(
-        self, *, silent: timedelta = timedelta(minutes=15), limit: int = 1000
-    ) -> list[RunStands]:
+        self, *, idle_for: timedelta = timedelta(minutes=15), limit: int = 1000
+    ) -> list[RunStatus]:
         """Close the runs of all orgs that gave no sign of life for so long, at their last one:
         at most ``limit``, the longest silent first.  Its cost follows these.
 
         A run that cannot be closed keeps no other open, whoever's it is; what was wrong with the
         first such is raised once nothing else is left to close.
         """
-        sweep = SilentRuns(self.store, self.clock(), silent, limit)
+        sweep = SilentRuns(self.store, self.clock(), idle_for, limit)
         while parts := sweep.parts():
-            self.finish(parts)
+            self._finish(parts)
             sweep.done(parts)
         return sweep.result()
 
@@ -668,7 +669,7 @@ class Billing:
         key: str | None = None,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
-    ) -> StorageStands:
+    ) -> StorageStatus:
         """A workspace has so many bytes from then on; see :class:`ReportStorage`.  Its default
         key is its time's and size's."""
         name = told_at(workspace, occurred_at or at, self.clock)
@@ -676,16 +677,16 @@ class Billing:
             org, f"{name}:{size}" if key is None else key, workspace=workspace, size=size,
             occurred_at=occurred_at, at=at,
         )  # fmt: skip
-        return self._do(command, StorageStands)
+        return self._do(command, StorageStatus)
 
     def bill_storage(
         self, org: str, workspace: str | None = None, *, until: datetime | None = None
-    ) -> list[StorageStands]:
+    ) -> list[StorageStatus]:
         """Charge storage up to a time (default: now), of one workspace or all; see
         :class:`BillStorage`."""
-        stands: list[StorageStands] = []
+        stands: list[StorageStatus] = []
         for bills in storage_bills(self.store, self.clock(), org, workspace, until):
-            stands += [unwrapped([each], StorageStands) for each in self.execute(bills)]
+            stands += [unwrapped([each], StorageStatus) for each in self.execute(bills)]
         return stands
 
     # -- top-ups ----------------------------------------------------------------
@@ -756,7 +757,7 @@ class Billing:
         """A top-up as it is on record; raises NotFound."""
         return topup_record(self.store, org, topup)
 
-    def confirm(self, org: str, session: str) -> Recorded:
+    def confirm(self, org: str, session: str) -> TopUpUpdated:
         """The customer is back: credit the session if it was paid and is not yet credited.
 
         ``paid`` of the answer says whether it was; if not, it may still be.  Raises NotFound
@@ -783,7 +784,7 @@ class Billing:
         topups.heed(notice, self._heeding.one)
         return notice
 
-    def read_back(self, org: str, topup: str, *, payment: str | None = None) -> Recorded:
+    def read_back(self, org: str, topup: str, *, payment: str | None = None) -> TopUpUpdated:
         """Make the record of a top-up what the provider says of it now: for what ``reconcile``
         names, should its news be lost.  Doing it again changes nothing.
 
@@ -819,7 +820,7 @@ class Billing:
             if begun is not None and begun.at == now:
                 auto = AutoTopUp.from_data(json.loads(begun.effects)["auto"])
         currency = account.currency
-        least, most = self._topups.bounds(currency)
+        minimum, maximum = self._topups.bounds(currency)
         return AutoTopUpStatus(
             enabled=auto.enabled,
             threshold=auto.threshold,
@@ -831,8 +832,8 @@ class Billing:
             failures=auto.failures,
             topup=auto.open,
             last_topup_at=None if auto.last is None else moment(auto.last),
-            least=to_nanos(least, currency),
-            most=to_nanos(most, currency),
+            minimum=to_nanos(minimum, currency),
+            maximum=to_nanos(maximum, currency),
             not_before=moment(auto.not_before) if auto.not_before > now else None,
         )
 
@@ -864,7 +865,7 @@ class Billing:
         topup: str,
         amount: Money | None = None,
         at: datetime | None = None,
-    ) -> Recorded:
+    ) -> TopUpUpdated:
         """Give back the money of a top-up, or ``amount`` of it, tax included; its credit is
         taken back in proportion, and may leave debt.
 
@@ -877,7 +878,7 @@ class Billing:
             amount=amount, at=at,
         )  # fmt: skip
         with self._in_flight.one(org):
-            asked = self._do(command, RefundAsked)
+            asked = self._do(command, RefundRequested)
             return topups.refund(org, topup, asked.refund)
 
     # -- background -------------------------------------------------------------
@@ -1031,8 +1032,8 @@ class Billing:
         """Whether a hold of this cost would succeed now.  It reserves nothing."""
         now = self.clock()
         command = Hold(
-            org, "check", cost=cost, resource=resource, life=timedelta(seconds=1), member=member,
-            project=project,
+            org, "check", cost=cost, resource=resource, expires_in=timedelta(seconds=1),
+            member=member, project=project,
         )  # fmt: skip
         return self._ask(command, now, lambda ledger: check(ledger, command, now))
 
@@ -1081,23 +1082,51 @@ class Billing:
         self,
         org: str,
         spec: Usage,
-        span: timedelta | None = None,
+        runtime: timedelta,
         *,
         member: str | None = None,
         project: str | None = None,
     ) -> RunQuote:
-        """What a run that starts now can cost at most for a span of running time, or, with
-        none, how long the credit lasts (for ten years at most), under what is published."""
-        from billing_core.runs.views import quoted
+        """What a run that starts now can cost at most in so much running time, whether or not
+        there is credit for it."""
+        from billing_core.runs.views import run_cost
 
+        us = duration("runtime", runtime)
+        return self._quoted_run(
+            org, spec, member, project, lambda ledger, use: run_cost(ledger, use, spec, us)
+        )
+
+    def longest_run(
+        self,
+        org: str,
+        spec: Usage,
+        *,
+        member: str | None = None,
+        project: str | None = None,
+    ) -> RunQuote:
+        """How long a run that starts now can last, as far as credit, limits and published prices
+        reach, for ten years at most; and what it costs until then."""
+        from billing_core.runs.views import longest_run
+
+        return self._quoted_run(
+            org, spec, member, project, lambda ledger, use: longest_run(ledger, use, spec, _LONG)
+        )
+
+    def _quoted_run(
+        self,
+        org: str,
+        spec: Usage,
+        member: str | None,
+        project: str | None,
+        quoted: Callable[[Ledger, Use], RunQuote],
+    ) -> RunQuote:
         now = self.clock()
         command = StartRun(org, "quote", spec=spec, member=member, project=project)
-        us = duration("span", _LONG if span is None else span)
 
         def answer(ledger: Ledger) -> RunQuote:
             who = 0 if member is None else ledger.state.members.get(member, -1)
             use = Use(who, project, spec.resource, now, max(now, ledger.account.watermark))
-            return quoted(ledger, use, spec, us, bounded=span is not None)
+            return quoted(ledger, use)
 
         return self._ask(command, now, answer)
 
@@ -1163,9 +1192,9 @@ class Billing:
             account_record(self.store, org)  # raises NotFound
         return found
 
-    def storage_room(self, org: str, workspace: str, size: int) -> StorageRoom:
+    def check_storage_quota(self, org: str, workspace: str, size: int) -> StorageQuotaCheck:
         """Whether a workspace may have ``size`` bytes, and what is left: asked before a write."""
-        from billing_core.storage.views import storage_room
+        from billing_core.storage.views import check_storage_quota
 
         checked_name("workspace", workspace)
         if type(size) is not int or size < 0:
@@ -1173,7 +1202,9 @@ class Billing:
         sizes = {each.workspace: each.size for each in self.store.storages(org)}
         now = self.clock()
         ledger = self._projected(org, now=now)
-        return storage_room(ledger, workspace, size, sizes, max(now, ledger.account.watermark))
+        return check_storage_quota(
+            ledger, workspace, size, sizes, max(now, ledger.account.watermark)
+        )
 
     # -- history ----------------------------------------------------------------
 

@@ -25,9 +25,9 @@ from billing_core.commands.base import Command
 from billing_core.commands.outcomes import Outcome
 from billing_core.errors import ClockDoubt, StoreError
 
-__all__ = ["SLOW", "Coalescer", "Part", "Run"]
+__all__ = ["SLOW", "Coalescer", "Execute", "Submission"]
 
-Run = Callable[[Sequence[Command]], list[Outcome]]
+Execute = Callable[[Sequence[Command]], list[Outcome]]
 """Decides commands in one transaction; raises StoreError."""
 
 _MOST = 1000  # commands in a batch, unless one call alone has more
@@ -37,7 +37,7 @@ _LOOK = 0.02  # seconds after which a sleeper looks whether its leader is still 
 SLOW = 0.01  # seconds after which a batch may be waiting for a lock, and nobody waits for it
 
 
-class Part:
+class Submission:
     """Commands that stand or fall together, and what became of them."""
 
     __slots__ = ("commands", "error", "outcomes")
@@ -62,7 +62,7 @@ class _Call:
         "after", "batch", "commands", "done", "gate", "leads", "led", "orgs", "parts", "thread",
     )  # fmt: skip
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Submission]) -> None:
         self.parts = parts
         self.commands = parts[0].commands
         if len(parts) > 1:
@@ -86,7 +86,7 @@ class Coalescer:
     """Runs calls in shared batches: one after another, but ``width`` at once where they take
     long, never two with an org in common."""
 
-    def __init__(self, run: Run, *, width: int) -> None:
+    def __init__(self, run: Execute, *, width: int) -> None:
         self._run = run
         self._width = width
         self._reset()
@@ -102,11 +102,11 @@ class Coalescer:
 
     def submit(self, commands: Sequence[Command]) -> list[Outcome]:
         """The outcomes of one caller's commands, decided together and in order."""
-        part = Part(commands)
+        part = Submission(commands)
         self.finish([part])
         return part.result()
 
-    def finish(self, parts: Sequence[Part]) -> None:
+    def finish(self, parts: Sequence[Submission]) -> None:
         """Return when every part has its outcomes or its error."""
         call = _Call(parts)
         try:
@@ -278,7 +278,7 @@ class Coalescer:
         for call in batch:
             call.done = True
 
-    def _one_by_one(self, parts: Sequence[Part]) -> None:
+    def _one_by_one(self, parts: Sequence[Submission]) -> None:
         """Somebody's command is poison, or the commit failed: each alone, before anyone is
         told of a failure.  Where one waited in vain, nobody else waits for the same orgs; and
         after a few such nobody waits at all: then it is the store that does not answer."""
@@ -298,7 +298,7 @@ class Coalescer:
             else:
                 part.error = error
 
-    def _alone(self, part: Part) -> None:
+    def _alone(self, part: Submission) -> None:
         try:
             part.outcomes = self._run(part.commands)
         except Exception as error:

@@ -115,7 +115,7 @@ def settlements(hold: Hold, reported: Sequence[Usage]) -> list[Settle]:
             _numbered(hold.key, index),
             usage=usage,
             hold=hold.key,
-            more=index < last,
+            final=index == last,
             part=any(later.resource == usage.resource for later in reported[index + 1 :]),
             as_held=True,  # by number: the name may have been erased since
             project=hold.project,

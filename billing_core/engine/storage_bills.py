@@ -9,7 +9,7 @@ from attrs import evolve
 
 from billing_core.commands.accounts import Close
 from billing_core.commands.base import Command
-from billing_core.commands.outcomes import Closed, Outcome, StorageStands, unwrapped
+from billing_core.commands.outcomes import Closed, Outcome, StorageStatus, unwrapped
 from billing_core.commands.storage import BillStorage
 from billing_core.ports.state import Wanted
 from billing_core.ports.store import Store
@@ -59,5 +59,5 @@ def closed(outcomes: Sequence[Outcome]) -> Closed:
     """The answer of :func:`closing`; raises what anything of it is but a success."""
     *bills, last = outcomes
     for each in bills:
-        unwrapped([each], StorageStands)
+        unwrapped([each], StorageStatus)
     return unwrapped([last], Closed)

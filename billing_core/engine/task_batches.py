@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from billing_core.commands.base import Command
 from billing_core.commands.outcomes import Outcome
-from billing_core.engine.group_commit import SLOW, Part
+from billing_core.engine.group_commit import SLOW, Submission
 
 __all__ = ["Gatherer"]
 
-_Asked = tuple[Part, "asyncio.Future[None]"]
+_Asked = tuple[Submission, "asyncio.Future[None]"]
 
 
 class _Batch(NamedTuple):
@@ -28,7 +28,7 @@ class Gatherer:
     """The tasks of one loop that wait for a batch: one after another, but ``width`` at once
     where they take long, never two with an org in common."""
 
-    def __init__(self, finish: Callable[[Sequence[Part]], None], width: int) -> None:
+    def __init__(self, finish: Callable[[Sequence[Submission]], None], width: int) -> None:
         self._finish = finish
         self._width = width
         self._waiting: list[_Asked] = []
@@ -37,7 +37,7 @@ class Gatherer:
         self._timer: asyncio.TimerHandle | None = None
 
     async def submit(self, commands: Sequence[Command]) -> list[Outcome]:
-        part = Part(commands)
+        part = Submission(commands)
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((part, done))
         self._begin()

@@ -13,9 +13,9 @@ from attrs import asdict, evolve, field, frozen
 from billing_core.commands.base import Command
 from billing_core.commands.outcomes import (
     Changed,
-    Ordered,
-    Recorded,
     Success,
+    TopUpOrdered,
+    TopUpUpdated,
 )
 from billing_core.commands.topups import LoseMethod, OrderTopUp, RecordTopUp
 from billing_core.engine.lookups import account_record, every_org, topup_record
@@ -29,7 +29,7 @@ from billing_core.ports.clock import Clock
 from billing_core.ports.state import Wanted
 from billing_core.ports.store import Store
 from billing_core.records.ledger import Account
-from billing_core.records.topups import RefundOrder, TopUp, reads_alike
+from billing_core.records.topups import RefundOrder, StopReason, TopUp, reads_alike
 from billing_core.topups.policy import may_be
 from billing_core.values.times import DAY
 
@@ -77,7 +77,7 @@ class AutoTopUpStatus:
 
     ``stopped``: why none begins until it is enabled again or has another method, such as
     ``declined`` or ``authentication_required``; ``topup``: the attempt in flight.
-    ``least``, ``most``: of one top-up, as the platform has it.  ``not_before``: none begins
+    ``minimum``, ``maximum``: of one top-up, as the platform has it.  ``not_before``: none begins
     until then, after a failure, at a cap, or so soon after the last one.
     """
 
@@ -87,12 +87,12 @@ class AutoTopUpStatus:
     cap: int | None
     times: int | None
     has_saved_method: bool
-    stopped: str | None
+    stopped: StopReason | None
     failures: int
     topup: str | None
     last_topup_at: datetime | None
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     not_before: datetime | None
 
 
@@ -114,7 +114,7 @@ class TopUps:
         from billing_core.ports.payments import CheckoutOrder
 
         org, order = command.org, command.order
-        ordered = self._do(command, Ordered)
+        ordered = self._do(command, TopUpOrdered)
         topup = topup_record(self.store, org, ordered.topup)
         if ordered.replayed and not reads_alike(topup.asked, asdict(order)):
             raise IdempotencyConflict(org, command.key, ("success_url, cancel_url or description",))
@@ -123,7 +123,7 @@ class TopUps:
         else:
             self._check_fresh(topup)
             page = self._open(CheckoutOrder(**json.loads(topup.asked)))
-            self._do(RecordTopUp(org, topup.topup, checkout=page), Recorded)
+            self._do(RecordTopUp(org, topup.topup, checkout=page), TopUpUpdated)
         return TopUpPage(page.url, page.id, topup.topup, ordered.replayed)
 
     def _open(self, asked: CheckoutOrder) -> Checkout:
@@ -149,7 +149,7 @@ class TopUps:
         self,
         notice: Notice,
         waiting: Callable[[str | None], AbstractContextManager[object]] = nullcontext,
-    ) -> Recorded | None:
+    ) -> TopUpUpdated | None:
         """Read back what a notice names, and put it on record; None where it is not ours.
         ``waiting``: held while the provider is asked, for an org or one not known yet."""
         if notice.kind in ("method_detached", "customer_deleted"):
@@ -220,7 +220,7 @@ class TopUps:
         checkout: str | None = None,
         payment: str | None = None,
         refund: str | None = None,
-    ) -> Recorded:
+    ) -> TopUpUpdated:
         """Make the record of a top-up what the provider says of it now, whoever calls.
 
         Its version is read before the provider is asked: an answer that is older than what
@@ -236,8 +236,8 @@ class TopUps:
 
         for _ in range(_TIMES):
             with suppress(Outdated):
-                return self._do(read(), Recorded)
-        return self._do(read(), Recorded)
+                return self._do(read(), TopUpUpdated)
+        return self._do(read(), TopUpUpdated)
 
     def _read(
         self, known: TopUp, checkout: str | None, payment: str | None
@@ -264,7 +264,7 @@ class TopUps:
 
     # -- refunds ----------------------------------------------------------------
 
-    def refund(self, org: str, topup: str, refund: str) -> Recorded:
+    def refund(self, org: str, topup: str, refund: str) -> TopUpUpdated:
         """Make a refund that is on record, if it is not made yet."""
         known = topup_record(self.store, org, topup)
         [asked] = [each for each in known.refunds if each.key == refund]
@@ -283,7 +283,7 @@ class TopUps:
                 self.provider.refund(payment.id, key=refund, amount=asked.amount)
             except PaymentError as error:
                 if error.kind in ("invalid_request", "not_found", "declined"):
-                    self._do(RecordTopUp(org, topup, refused=refund), Recorded)
+                    self._do(RecordTopUp(org, topup, refused=refund), TopUpUpdated)
                 raise
             made = True
         return self.fulfil(org, topup, refund=refund if made else None)
@@ -312,14 +312,14 @@ class TopUps:
                 # An earlier call may have charged, whatever this one says.
                 if nothing and known.tries == 1:
                     failed = RecordTopUp(org, known.topup, failed=error.code or error.kind)
-                    self._do(failed, Recorded)
+                    self._do(failed, TopUpUpdated)
                 if error.missing is not None:
                     gone = attempt.method if error.missing == "method" else attempt.customer
                     self._do(LoseMethod(org, gone), Changed)
                 raise
         try:
             told = RecordTopUp(org, known.topup, version=known.changes, payment=payment)
-            self._do(told, Recorded)
+            self._do(told, TopUpUpdated)
         except Outdated:
             self.fulfil(org, known.topup, payment=payment.id)
 
@@ -345,7 +345,7 @@ class TopUps:
             attempt.org, known.topup, version=known.changes, failed=failed, doubts=doubts
         )
         with suppress(Outdated):  # its news has come meanwhile
-            self._do(told, Recorded)
+            self._do(told, TopUpUpdated)
 
     def _doubts(self, attempt: ChargeAttempt, known: TopUp) -> tuple[tuple[str | None, str], ...]:
         doubts: list[tuple[str | None, str]] = []

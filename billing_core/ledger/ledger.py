@@ -37,9 +37,9 @@ from billing_core.ledger.inputs import NeedMore, Terms, When, clock_ahead
 from billing_core.ports.required import knows_counter, to_be_summed
 from billing_core.ports.state import Changes, OrgState
 from billing_core.pricing.plan import Plan
-from billing_core.pricing.rating import InForce
+from billing_core.pricing.rating import ResourcePrices
 from billing_core.records.events import Event
-from billing_core.records.ledger import Account, Draw, Entry, Hold, Lot, Transfer
+from billing_core.records.ledger import Account, Draw, Entry, HoldRecord, Lot, Transfer
 from billing_core.records.rollups import Rollup
 from billing_core.records.usage import Counter, Item, UsageRecord
 from billing_core.values.money import MAX_NANOS
@@ -93,7 +93,9 @@ class Ledger:
             self.changes = Changes(state.account)
         self.terms = terms
         self.catalogue = terms.catalogue
-        self._prices: dict[tuple[str, int, tuple[str, ...]], InForce] = {}  # asked for so far
+        self._prices: dict[
+            tuple[str, int, tuple[str, ...]], ResourcePrices
+        ] = {}  # asked for so far
         self.lots = [lot for lot in state.lots.values() if lot.remainder]
         if len(self.lots) > 1:
             self.lots.sort(key=spending_order)
@@ -175,13 +177,13 @@ class Ledger:
         plan = self.plan(at) if self.account.plan_since else None
         return self.catalogue.audiences(self.org, None if plan is None else plan.plan)
 
-    def prices(self, resource: str, at: int) -> InForce:
+    def prices(self, resource: str, at: int) -> ResourcePrices:
         """The org's prices of a resource at a time: a batch asks for the same many times."""
         audiences = self.audiences(at)
         key = (resource, at, audiences)
         prices = self._prices.get(key)
         if prices is None:
-            prices = InForce(self.catalogue, self.account.currency, resource, at, audiences)
+            prices = ResourcePrices(self.catalogue, self.account.currency, resource, at, audiences)
             self._prices[key] = prices
         return prices
 
@@ -261,7 +263,7 @@ class Ledger:
             "run billing verify"
         )
 
-    def capture(self, hold: Hold, amount: int, resource: str, at: int) -> int:
+    def capture(self, hold: HoldRecord, amount: int, resource: str, at: int) -> int:
         """Pay a charge for a use at a time from a hold.  Returns what is left.  What a hold has
         of an allowance serves it to its end, be it in the next period; not the other way."""
         parts, hold.parts = hold.parts, []
@@ -305,7 +307,7 @@ class Ledger:
             self.out_of_lot(lot, part, "payments", "clawback")
         return part
 
-    def free(self, hold: Hold, when: When) -> int:
+    def free(self, hold: HoldRecord, when: When) -> int:
         """Return what is left of a hold to its lots; of ended lots it expires."""
         freed = 0
         for number, amount in hold.parts:
@@ -534,7 +536,7 @@ class Ledger:
         if self.ended(lot, when):
             self.expire(lot)
 
-    def uncount(self, hold: Hold) -> None:
+    def uncount(self, hold: HoldRecord) -> None:
         """A hold that ends takes back what it announced to the counters."""
         counter = None
         for held in hold.counted:

@@ -9,7 +9,7 @@ from billing_core.commands.base import Command
 from billing_core.commands.charges import Deduct
 from billing_core.commands.holds import Extend, Hold
 from billing_core.commands.runs import ResumeRun, StartRun
-from billing_core.errors import HoldEnded
+from billing_core.errors import EndedState, HoldEnded
 from billing_core.ledger.inputs import NeedMore, clock_ahead
 from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Loaded, OrgState
@@ -80,7 +80,7 @@ def _check_hold(ledger: Ledger, command: Hold | Extend, name: str, time: int) ->
     )  # fmt: skip
 
 
-_ENDED: Mapping[str, str] = {"settled": "settled", "released": "released"}
+_ENDED: Mapping[str, EndedState] = {"settled": "settled", "released": "released"}
 
 
 def _check_run(ledger: Ledger, command: StartRun | ResumeRun) -> None:
@@ -88,7 +88,7 @@ def _check_run(ledger: Ledger, command: StartRun | ResumeRun) -> None:
     hold = ledger.state.holds[run.item]
     if run.ended_at is None and hold.state == "open":
         return
-    ended = "released" if run.ended_at is None else _STOPPED.get(run.state, run.state)
+    ended = "released" if run.ended_at is None else _STOPPED[run.state]
     raise HoldEnded(
         command.org, command.key, "run", run.run, ended,
         charges=tuple(tab.charge for tab in run.tabs),
@@ -96,4 +96,6 @@ def _check_run(ledger: Ledger, command: StartRun | ResumeRun) -> None:
     )  # fmt: skip
 
 
-_STOPPED: Mapping[str, str] = {"pending": "stopped"}
+_STOPPED: Mapping[str, EndedState] = {
+    "pending": "stopped", "settled": "settled", "forgiven": "forgiven",
+}  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from billing_core.ports.state import OrgState, Times, Wanted
-from billing_core.records.ledger import Account, Hold, subjects
+from billing_core.records.ledger import Account, HoldRecord, subjects
 from billing_core.records.runs import Run
 from billing_core.records.storage import Storage
 from billing_core.records.usage import UsageRecord
@@ -137,7 +137,7 @@ def limited_subjects(want: Wanted, state: OrgState) -> set[str]:
     spent and held."""
     found = {"org"} | {f"member:{number}" for number in state.members.values()}
     found |= {f"project:{name}" for name in want.projects}
-    owners: list[Hold | Run | UsageRecord] = [*state.holds.values(), *state.runs.values()]
+    owners: list[HoldRecord | Run | UsageRecord] = [*state.holds.values(), *state.runs.values()]
     for owner in [*owners, *_used(state)]:
         found.update(subjects(owner.member, owner.project))
     return found

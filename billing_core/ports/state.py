@@ -9,7 +9,7 @@ from billing_core.records.ledger import (
     Account,
     Charge,
     Entry,
-    Hold,
+    HoldRecord,
     LimitSet,
     Lot,
     Spend,
@@ -135,7 +135,7 @@ class OrgState:
 
     account: Account | None = None
     lots: dict[int, Lot] = field(factory=dict)
-    holds: dict[str, Hold] = field(init=False, factory=dict)
+    holds: dict[str, HoldRecord] = field(init=False, factory=dict)
     next_hold: int | None = field(init=False, default=None)
     counters: dict[tuple[str, int], Counter] = field(init=False, factory=dict)
     items: dict[tuple[str, str], Item] = field(init=False, factory=dict)
@@ -182,7 +182,7 @@ class Changes:
     entries: list[Entry] = field(init=False, factory=list)
     events: list[Event] = field(init=False, factory=list)
     lots: dict[int, Lot] = field(init=False, factory=dict)
-    holds: dict[str, Hold] = field(init=False, factory=dict)
+    holds: dict[str, HoldRecord] = field(init=False, factory=dict)
     counters: dict[tuple[str, int], Counter] = field(init=False, factory=dict)
     items: dict[tuple[str, str], Item] = field(init=False, factory=dict)
     charges: dict[int, Charge] = field(init=False, factory=dict)

@@ -17,7 +17,7 @@ from billing_core.records.events import Delivered, Event
 from billing_core.records.ledger import (
     Charge,
     Entry,
-    Hold,
+    HoldRecord,
     LimitSet,
     Lot,
     Spend,
@@ -186,7 +186,7 @@ class Store(Protocol):
         """Every lot, by number: this and what follows is what ``verify`` compares."""
         ...
 
-    def holds(self, org: str) -> Iterator[Hold]:
+    def holds(self, org: str) -> Iterator[HoldRecord]:
         """Every hold, ended ones too, by key."""
         ...
 

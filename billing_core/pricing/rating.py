@@ -13,10 +13,10 @@ from billing_core.values.usage import CUSTOMER, PLATFORM, Payer, Usage
 
 __all__ = [
     "Correction",
-    "InForce",
     "Metered",
     "Quote",
     "QuoteLine",
+    "ResourcePrices",
     "billed",
     "by_period",
     "dearest_of",
@@ -341,7 +341,7 @@ def dearest_of(quotes: Iterable[tuple[int, Quote]]) -> Quote:
     return Quote(sum(line.amount for line in lines), tuple(lines))
 
 
-class InForce(dict[str, "Priced | None"]):
+class ResourcePrices(dict[str, "Priced | None"]):
     """The prices of a resource in force at a time, by component, for those who may have their
     own: each is looked up in the catalogue once."""
 

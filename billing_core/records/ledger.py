@@ -23,8 +23,9 @@ __all__ = [
     "Draw",
     "Entry",
     "HistoryType",
-    "Hold",
+    "HoldRecord",
     "HoldUse",
+    "LimitName",
     "LimitSet",
     "Lot",
     "Spend",
@@ -40,6 +41,10 @@ HistoryType = Literal[
     "expiry", "restoration", "rollover", "release", "close",
 ]  # fmt: skip
 """What a customer's history calls an entry: see ``reports.statements.HistoryRow``."""
+
+
+LimitName = Literal["balance", "org_limit", "member_limit", "project_limit", "quota"]
+"""What can bind a charge or a hold."""
 
 
 class Transfer(NamedTuple):
@@ -261,7 +266,7 @@ _UNUSED = HoldUse()
 
 
 @define
-class Hold:
+class HoldRecord:
     """Reserved credit.  ``parts``: in spending order, what is left of
     it.  ``state``: open, settled, released or lapsed.  ``counted``: what it may use, by which
     tiered prices and quotas go.
@@ -278,9 +283,9 @@ class Hold:
     project: str | None = None
     used: HoldUse | None = _UNUSED
 
-    def copy(self) -> Hold:
+    def copy(self) -> HoldRecord:
         """One that may be changed apart from this."""
-        return Hold(
+        return HoldRecord(
             self.key, self.resource, self.expires_at, self.state, self.parts[:], self.counted[:],
             self.member, self.project, self.used,
         )  # fmt: skip

@@ -8,10 +8,11 @@ Amounts are nanos, times microseconds since 1970, quantities unbounded integers.
 from __future__ import annotations
 
 from json import loads
-from typing import Any
+from typing import Any, Literal
 
 from attrs import asdict, define, field
 
+from billing_core.records.ledger import LimitName
 from billing_core.values.text import compact
 
 __all__ = ["Run", "Tab", "load_tab", "tab_json"]
@@ -75,6 +76,14 @@ def load_tab(data: dict[str, Any]) -> Tab:
     return Tab(**data, days=None if days is None else [Day(*each) for each in days], late=late)
 
 
+RunState = Literal["active", "suspended", "pending", "settled", "forgiven"]
+"""``pending``: it has stopped, and its last stretch of time is not settled yet."""
+
+FundingBound = LimitName | Literal["asked", "horizon", "lot_expiry"]
+"""What keeps a run from being funded for longer.  ``asked``: nothing, no more was asked for;
+``horizon``: what prices are is known until then; ``lot_expiry``: credit ends; or a limit."""
+
+
 @define
 class Run:
     """A sandbox run, named by the key of its start.
@@ -93,12 +102,12 @@ class Run:
     project: str | None
     reference: str | None
     ahead: int
-    state: str
+    state: RunState
     started_at: int
     seen_at: int
     settled_to: int
     until: int
-    bound_by: str
+    bound_by: FundingBound
     ended_at: int | None = None
     swept: bool = False
     warned: int = 0

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from attrs import asdict, define, field, frozen
 
@@ -42,31 +42,44 @@ __all__ = [
     "NEEDS_METHOD",
     "AutoTopUp",
     "RefundOrder",
+    "StopReason",
     "TopUp",
     "TopUpRules",
+    "TopUpState",
     "is_said",
     "reads_alike",
     "said_of",
 ]
 
-_LATE = frozenset(("paid", "quarantined"))
+TopUpState = Literal[
+    "ordered", "open", "due", "calling", "processing", "declined", "authentication_required",
+    "failed", "expired", "quarantined", "paid", "dropped",
+]  # fmt: skip
+"""See :class:`TopUp`."""
 
-MOVES: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "ordered": _LATE | {"open", "processing", "expired", "failed"},
-        "open": _LATE | {"processing", "expired", "failed"},
-        "due": frozenset(("calling", "dropped")),
-        "calling": _LATE | {"processing", "declined", "authentication_required", "failed"},
-        "processing": _LATE | {"declined", "authentication_required", "expired", "failed"},
-        "declined": _LATE,
-        "authentication_required": _LATE,
-        "failed": _LATE,
-        "expired": _LATE,
-        "quarantined": frozenset(("paid",)),
-        "paid": frozenset(),
-        "dropped": frozenset(),
-    }
-)
+StopReason = Literal[
+    "declined", "authentication_required", "failed", "expired", "method", "refund", "dispute",
+    "quarantined", "amount",
+]  # fmt: skip
+"""Why automatic top-ups have stopped: see :class:`AutoTopUp`."""
+
+_LATE: frozenset[TopUpState] = frozenset(("paid", "quarantined"))
+
+_MOVES: Mapping[TopUpState, frozenset[TopUpState]] = {
+    "ordered": _LATE | {"open", "processing", "expired", "failed"},
+    "open": _LATE | {"processing", "expired", "failed"},
+    "due": frozenset(("calling", "dropped")),
+    "calling": _LATE | {"processing", "declined", "authentication_required", "failed"},
+    "processing": _LATE | {"declined", "authentication_required", "expired", "failed"},
+    "declined": _LATE,
+    "authentication_required": _LATE,
+    "failed": _LATE,
+    "expired": _LATE,
+    "quarantined": frozenset(("paid",)),
+    "paid": frozenset(),
+    "dropped": frozenset(),
+}
+MOVES = MappingProxyType(_MOVES)
 """From each state, those that it can go to."""
 
 NEEDS_METHOD = frozenset(("declined", "authentication_required", "failed", "method"))
@@ -234,9 +247,9 @@ class TopUp:
     """
 
     topup: str
-    kind: str
+    kind: Literal["checkout", "auto"]
     seq: int
-    state: str
+    state: TopUpState
     amount: int
     created: int
     asked: str = ""
@@ -273,7 +286,7 @@ class TopUp:
     def in_flight(self) -> bool:
         return self.kind == "auto" and self.state in IN_FLIGHT
 
-    def move(self, state: str, why: str | None = None) -> bool:
+    def move(self, state: TopUpState, why: str | None = None) -> bool:
         """Go to another state, where there is a way; whether it went."""
         if state == self.state or state not in MOVES[self.state]:
             return False
@@ -307,7 +320,7 @@ class AutoTopUp:
     amount: int = 0
     cap: int | None = None
     times: int | None = None
-    stopped: str | None = None
+    stopped: StopReason | None = None
     failures: int = 0
     not_before: int = 0
     open: str | None = None

@@ -16,7 +16,7 @@ from billing_core.values.money import decimal_text
 from billing_core.values.times import moment
 from billing_core.values.usage import CUSTOMER
 
-__all__ = ["ExplainedLine", "Explanation", "Payment", "explain"]
+__all__ = ["ExplainedLine", "Explanation", "LotPayment", "explain"]
 
 
 @frozen
@@ -34,7 +34,7 @@ class ExplainedLine:
 
 
 @frozen
-class Payment:
+class LotPayment:
     """What a lot paid, less what went back to it.  ``how``: ``capture`` (from the hold),
     ``charge`` (from what was available), ``repayment`` (later, of debt)."""
 
@@ -60,7 +60,7 @@ class Explanation:
     resource: str
     amount: int
     lines: tuple[ExplainedLine, ...]
-    payments: tuple[Payment, ...]
+    payments: tuple[LotPayment, ...]
     unpaid: int
     reversed: int
     priced_by: int | None
@@ -107,7 +107,7 @@ def explain(
     # The story's payments are the entry's own, then repayments, less what went back.
     own = [each.kind for each in entry.transfers if each.kind in ("capture", "charge")]
     payments = [
-        Payment(lot, lots[lot].kind, amount, own[index] if index < len(own) else "repayment")
+        LotPayment(lot, lots[lot].kind, amount, own[index] if index < len(own) else "repayment")
         for index, (lot, amount) in enumerate(story.payments)
     ]
     # Undoing other usage lowers what this one costs: that has come back as well.

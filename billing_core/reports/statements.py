@@ -118,7 +118,7 @@ class HistoryRow:
     """
 
     seq: int
-    type: str
+    type: HistoryType
     amount: int
     balance: int
     resource: str | None

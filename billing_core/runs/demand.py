@@ -11,7 +11,7 @@ from typing import NamedTuple
 from billing_core.pricing.functions import PriceFunction, Ratio
 from billing_core.values.times import Window
 
-__all__ = ["Demand", "Measure", "Part", "measure"]
+__all__ = ["Demand", "Measure", "RunComponent", "measure"]
 
 
 # -- time -----------------------------------------------------------------------
@@ -47,7 +47,7 @@ def measure(window: Window, suspensions: Iterable[Sequence[int | None]], end: in
 # -- what it can cost -----------------------------------------------------------
 
 
-class Part(NamedTuple):
+class RunComponent(NamedTuple):
     """A component of a run, paid by the platform: ``rate`` of it in a microsecond, ``raw``
     and ``billed`` so far, by a ``minimum`` and ``increment``, and every price reachable.
     ``idle``: what is billed instead while the run is suspended."""
@@ -59,7 +59,7 @@ class Part(NamedTuple):
     minimum: int
     increment: int
     prices: tuple[PriceFunction, ...]
-    idle: Part | None = None
+    idle: RunComponent | None = None
 
     def more(self, us: int) -> int:
         """What would be billed beyond what is, for so much more running time."""
@@ -100,7 +100,7 @@ class Part(NamedTuple):
 class Demand(NamedTuple):
     """What a run asks for, from now on.  ``ends``: how far from now billing periods end."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[RunComponent, ...]
     ends: tuple[int, ...] = ()
 
     def cost(self, us: int) -> int:

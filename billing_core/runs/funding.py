@@ -16,9 +16,10 @@ from billing_core.errors import UnknownPrice
 from billing_core.ledger.inputs import NeedMore, When, of_each
 from billing_core.ledger.ledger import Ledger, covers, spending_order
 from billing_core.pricing.catalogue import Priced
-from billing_core.records.ledger import Draw, Hold, Lot
+from billing_core.records.ledger import Draw, HoldRecord, Lot
+from billing_core.records.runs import FundingBound
 from billing_core.records.usage import Item
-from billing_core.runs.demand import Demand, Part
+from billing_core.runs.demand import Demand, RunComponent
 from billing_core.values.times import Window
 from billing_core.values.usage import PLATFORM
 
@@ -35,7 +36,7 @@ class Funding(NamedTuple):
     funded.  ``ahead``: one of the lots, to be granted first."""
 
     until: int
-    bound_by: str
+    bound_by: FundingBound
     want: Demand
     parts: list[Draw]
     ahead: Lot | None = None
@@ -55,7 +56,7 @@ def demand(
     account, catalogue = ledger.account, ledger.catalogue
     currency = account.currency
     times = [span.start, *catalogue.changes(currency, resource, account.org, *span)]
-    parts: list[Part] = []
+    parts: list[RunComponent] = []
     for component, rate, payer in spec:
         if payer != PLATFORM:
             continue
@@ -82,7 +83,7 @@ def demand(
 
 def _part(
     ledger: Ledger, resource: str, component: str, rate: int, item: Item, times: Iterable[int]
-) -> Part | None:
+) -> RunComponent | None:
     """A component at every price that it may have at these times; None without any."""
     account, catalogue = ledger.account, ledger.catalogue
     found: list[Priced] = []
@@ -99,7 +100,7 @@ def _part(
     first = known or found[0]
     functions = tuple(each.price.function for each in found)
     least, step = first.price.minimum, first.price.increment
-    return Part(component, rate, int(raw), int(billed), least, step, functions)
+    return RunComponent(component, rate, int(raw), int(billed), least, step, functions)
 
 
 class _Purse(NamedTuple):
@@ -148,7 +149,7 @@ class _Purse(NamedTuple):
     def of_next_period(self) -> list[Lot]:
         return [lot for lot in self.lots.values() if lot.period and lot.period > self.use.at]
 
-    def funding(self, until: int, why: str) -> Funding:
+    def funding(self, until: int, why: FundingBound) -> Funding:
         parts = self.plan(until) or [] if until > self.use.at else []
         ahead = self.ahead
         granted = ahead is None or all(part.lot != ahead.lot for part in parts)
@@ -156,7 +157,7 @@ class _Purse(NamedTuple):
 
 
 def _purse(
-    ledger: Ledger, use: Use, want: Demand, hold: Hold | None, end: int, when: When
+    ledger: Ledger, use: Use, want: Demand, hold: HoldRecord | None, end: int, when: When
 ) -> _Purse:
     lots: dict[int, Lot] = {}
     edges: set[int] = set()
@@ -188,14 +189,20 @@ def _purse(
 
 
 def fund(
-    ledger: Ledger, use: Use, want: Demand, end: int, why: str, hold: Hold | None, when: When
+    ledger: Ledger,
+    use: Use,
+    want: Demand,
+    end: int,
+    why: FundingBound,
+    hold: HoldRecord | None,
+    when: When,
 ) -> Funding:
     """How far from ``use.at`` towards ``end`` credit, limits and quotas fund a run.  What its
     ``hold`` has counts as free.  Nothing changes."""
     purse = _purse(ledger, use, want, hold, end, when)
     stops = _stops(ledger, use, purse, hold)
 
-    def stopped(until: int) -> str | None:
+    def stopped(until: int) -> FundingBound | None:
         for stop, name in stops:
             if stop(until - use.at):
                 return name
@@ -213,8 +220,8 @@ def fund(
 
 
 def _stops(
-    ledger: Ledger, use: Use, purse: _Purse, hold: Hold | None
-) -> list[tuple[Callable[[int], bool], str]]:
+    ledger: Ledger, use: Use, purse: _Purse, hold: HoldRecord | None
+) -> list[tuple[Callable[[int], bool], FundingBound]]:
     """What may stop a run after so many microseconds, and its name."""
     want = purse.want
     own = 0 if hold is None else hold.reserved
@@ -225,7 +232,7 @@ def _stops(
     def spent(us: int) -> bool:
         return want.cost(us) > max(0, credit) or want.cost(min(us, early)) > max(0, at_once)
 
-    stops: list[tuple[Callable[[int], bool], str]] = []
+    stops: list[tuple[Callable[[int], bool], FundingBound]] = []
     limit = room(ledger, use)
     if limit is not None:
         left = own - limit.shortfall
@@ -255,7 +262,7 @@ def _stops(
 
 
 def unfunded(
-    ledger: Ledger, use: Use, want: Demand, us: int, hold: Hold | None = None
+    ledger: Ledger, use: Use, want: Demand, us: int, hold: HoldRecord | None = None
 ) -> BindingLimit:
     """Why not even so many microseconds of a use can be funded, beside what its ``hold`` has."""
     cost = want.cost(us)
@@ -270,7 +277,7 @@ def unfunded(
     return found or BindingLimit("balance", cost)
 
 
-def reserve(ledger: Ledger, hold: Hold, found: Funding, when: When) -> None:
+def reserve(ledger: Ledger, hold: HoldRecord, found: Funding, when: When) -> None:
     """Let a hold have these parts of lots instead of what it has."""
     if found.ahead is not None:
         grant_ahead(ledger, found.ahead, when.time)

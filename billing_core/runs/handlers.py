@@ -24,7 +24,7 @@ from billing_core.charging.operations import (
 from billing_core.charging.time_charges import Piece, Whose, forgive, post, repost, windows
 from billing_core.commands.accounts import Close
 from billing_core.commands.base import Command
-from billing_core.commands.outcomes import Header, Outcome, RunStands
+from billing_core.commands.outcomes import Header, Outcome, RunStatus
 from billing_core.commands.runs import (
     CloseSilentRun,
     ForgiveRun,
@@ -41,8 +41,8 @@ from billing_core.ledger.debts import repay
 from billing_core.ledger.inputs import NeedMore
 from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Wanted
-from billing_core.records.ledger import Entry, Hold
-from billing_core.records.runs import Run
+from billing_core.records.ledger import Entry, HoldRecord
+from billing_core.records.runs import FundingBound, Run
 from billing_core.records.usage import Item, Line, UsageRecord
 from billing_core.runs.demand import Demand, Measure, measure
 from billing_core.runs.funding import WHOLE, Funding, demand, fund, reserve, unfunded
@@ -73,7 +73,7 @@ def _want(want: Wanted, command: Any, at: int, now: int) -> None:
     if isinstance(command, (ForgiveRun, UndoForgiveness)):
         time = latest = 0  # all of the run's periods
     else:
-        ahead = duration("ahead", command.ahead) if isinstance(command, StartRun) else 0
+        ahead = duration("fund_for", command.fund_for) if isinstance(command, StartRun) else 0
         first, last = want.times or (time, time)
         want.times = min(first, time), max(last, min(latest + ahead, max(latest, now) + DAY))
     first, last = want.runs.get(command.run, (time, time))
@@ -165,7 +165,7 @@ class _Change:
         if ledger.account.closed_at is None:
             self.fund(hold, _funding(ledger, self.decision, run, run.settled_to, hold))
 
-    def fund(self, hold: Hold, found: Funding) -> None:
+    def fund(self, hold: HoldRecord, found: Funding) -> None:
         """Hold what funds the run, and tell where that is not for as long as it asks."""
         self._hold(hold, found)
         if self.run.bound_by not in WHOLE:
@@ -179,7 +179,7 @@ class _Change:
             data = {"run": run.run, "until": run.until, "bound_by": run.bound_by}
             self.ledger.untold.append(("run_unfunded", data))
 
-    def _hold(self, hold: Hold, found: Funding) -> None:
+    def _hold(self, hold: HoldRecord, found: Funding) -> None:
         run, ledger = self.run, self.ledger
         more = sum(part.amount for part in found.parts) - hold.reserved
         if found.until > max(run.until, run.settled_to):
@@ -256,7 +256,9 @@ def demand_of(ledger: Ledger, run: Run, span: Window) -> Demand:
     return demand(ledger, run.resource, run.spec, item, span)
 
 
-def _horizon(ledger: Ledger, decision: Decision[Any], run: Run, start: int) -> tuple[int, str]:
+def _horizon(
+    ledger: Ledger, decision: Decision[Any], run: Run, start: int
+) -> tuple[int, FundingBound]:
     """How far a run may be funded from a time on, by a clock that may be ahead; and why no
     further."""
     asked = max(max(decision.at, start) + run.ahead, run.until)
@@ -265,7 +267,7 @@ def _horizon(ledger: Ledger, decision: Decision[Any], run: Run, start: int) -> t
 
 
 def _funding(
-    ledger: Ledger, decision: Decision[Any], run: Run, start: int, hold: Hold | None
+    ledger: Ledger, decision: Decision[Any], run: Run, start: int, hold: HoldRecord | None
 ) -> Funding:
     end, why = _horizon(ledger, decision, run, start)
     want = demand_of(ledger, run, Window(start, max(start, end)))
@@ -290,14 +292,14 @@ def start(ledger: Ledger, decision: Decision[StartRun]) -> Outcome:
     state = moved(command.run, "", "start")
     run = Run(
         command.run, spec.resource, spec.parts, decision.member, command.project, command.reference,
-        duration("ahead", command.ahead), state, began, began, began, began, "asked",
+        duration("fund_for", command.fund_for), state, began, began, began, began, "asked",
     )  # fmt: skip
     item = ledger.item(run.item, run.resource) or Item(run.item, run.resource)
     end, why = _horizon(ledger, decision, run, began)
     span = Window(began, max(began, end))
     want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)
     lapse(ledger, decision)
-    least = min(duration("least", command.least), max(1, end - began))
+    least = min(duration("min_runtime", command.min_runtime), max(1, end - began))
     use = Use(decision.member, command.project, spec.resource, began, decision.time, until=end)
     funding = fund(ledger, use, want, end, why, None, decision)
     if funding.until < began + least:
@@ -305,7 +307,7 @@ def start(ledger: Ledger, decision: Decision[StartRun]) -> Outcome:
             command.org, command.key, unfunded(ledger, use, want, least), decision.time
         )
     change = _Change(ledger, decision, run)
-    hold = Hold(run.item, run.resource, FOREVER, "open", [], [], run.member, run.project)
+    hold = HoldRecord(run.item, run.resource, FOREVER, "open", [], [], run.member, run.project)
     change.hold = ledger.state.holds[hold.key] = ledger.changes.holds[hold.key] = hold
     change.was = {}
     ledger.will_lapse(FOREVER)
@@ -516,10 +518,10 @@ def undo(ledger: Ledger, decision: Decision[UndoForgiveness]) -> Outcome:
     return change.finish()
 
 
-def _stands(entry: Entry, base: Header, effects: Any) -> RunStands:
+def _stands(entry: Entry, base: Header, effects: Any) -> RunStatus:
     state, charged, settled_to, until, bound_by = effects["stands"]
     run = effects["run"]
-    return RunStands(*base, run, state, charged, moment(settled_to), moment(until), bound_by)
+    return RunStatus(*base, run, state, charged, moment(settled_to), moment(until), bound_by)
 
 
 _SETTLE = Operation(SettleRun, settle_run, _stands, _want, tops_up="use")

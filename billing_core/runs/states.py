@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from billing_core.errors import ImpossibleTransition
+from billing_core.records.runs import RunState
 
 __all__ = ["OPEN", "TRANSITIONS", "diagram", "moved"]
 
 OPEN = ("active", "suspended")
 """The states of a run whose end is not known."""
 
-TRANSITIONS: Mapping[tuple[str, str], str] = {
+TRANSITIONS: Mapping[tuple[str, str], RunState] = {
     ("", "start"): "active",
     ("active", "heartbeat"): "active",
     ("active", "suspend"): "suspended",
@@ -51,7 +52,7 @@ _AIMS = {
 }
 
 
-def moved(run: str, state: str, event: str) -> str:
+def moved(run: str, state: str, event: str) -> RunState:
     """The state that an event leads to; raises ImpossibleTransition."""
     to = TRANSITIONS.get((state, event))
     if to is None:

@@ -10,26 +10,26 @@ from billing_core.charging.charges import price_usage
 from billing_core.charging.limits import Use
 from billing_core.ledger.inputs import Instant
 from billing_core.ledger.ledger import Ledger
-from billing_core.records.runs import Run
+from billing_core.records.runs import FundingBound, Run, RunState
 from billing_core.records.usage import Item
 from billing_core.reports.usage import Running
-from billing_core.runs.demand import measure
+from billing_core.runs.demand import Demand, measure
 from billing_core.runs.funding import demand, fund
 from billing_core.runs.handlers import unposted
 from billing_core.values.times import Window, moment
 from billing_core.values.usage import Usage
 
-__all__ = ["RunQuote", "RunView", "quoted", "run_view", "running"]
+__all__ = ["RunQuote", "RunView", "longest_run", "run_cost", "run_view", "running"]
 
 
 @frozen
 class RunQuote:
     """The most that a run can cost until a time, if it starts now, and what keeps the time
-    from being later; see :class:`RunStands`."""
+    from being later; see :class:`RunStatus`."""
 
     amount: int
     until: datetime
-    bound_by: str
+    bound_by: FundingBound
 
 
 @frozen
@@ -40,7 +40,7 @@ class RunView:
 
     run: str
     resource: str
-    state: str
+    state: RunState
     member: str | None
     project: str | None
     reference: str | None
@@ -50,7 +50,7 @@ class RunView:
     swept: bool
     settled_to: datetime
     funded_until: datetime
-    bound_by: str
+    bound_by: FundingBound
     settled_us: int
     settled: int
     forgiven_us: int
@@ -102,13 +102,18 @@ def run_view(ledger: Ledger, run: Run, member: str | None, at: int) -> RunView:
     )
 
 
-def quoted(ledger: Ledger, use: Use, spec: Usage, us: int, *, bounded: bool) -> RunQuote:
-    """What a run from ``use.at`` on can cost for so long, or, not ``bounded``, for as long as
-    credit lasts.  Raises UnknownPrice."""
-    span = Window(use.at, use.at + us)
-    item = Item("", spec.resource)
-    want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)
-    if bounded:
-        return RunQuote(want.cost(us), moment(span.end), "asked")
-    found = fund(ledger, use, want, span.end, "asked", None, Instant(use.time))
+def run_cost(ledger: Ledger, use: Use, spec: Usage, us: int) -> RunQuote:
+    """What a run from ``use.at`` on can cost in so long.  Raises UnknownPrice."""
+    return RunQuote(_demand(ledger, use, spec, us).cost(us), moment(use.at + us), "asked")
+
+
+def longest_run(ledger: Ledger, use: Use, spec: Usage, us: int) -> RunQuote:
+    """How long a run from ``use.at`` on can last, for so long at most.  Raises UnknownPrice."""
+    want = _demand(ledger, use, spec, us)
+    found = fund(ledger, use, want, use.at + us, "asked", None, Instant(use.time))
     return RunQuote(want.cost(found.until - use.at), moment(found.until), found.bound_by)
+
+
+def _demand(ledger: Ledger, use: Use, spec: Usage, us: int) -> Demand:
+    span, item = Window(use.at, use.at + us), Item("", spec.resource)
+    return demand(ledger, spec.resource, spec.parts, item, span, strict=True)

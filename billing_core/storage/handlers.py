@@ -9,7 +9,7 @@ from typing import Any
 from billing_core.charging.expiry import lapse
 from billing_core.charging.operations import Decision, Operation, finish, occurred_at
 from billing_core.charging.time_charges import Piece, Whose, post, windows
-from billing_core.commands.outcomes import Header, Outcome, StorageStands
+from billing_core.commands.outcomes import Header, Outcome, StorageStatus
 from billing_core.commands.storage import BillStorage, ReportStorage
 from billing_core.errors import NotFound
 from billing_core.ledger.debts import repay
@@ -114,9 +114,9 @@ def bill(ledger: Ledger, decision: Decision[BillStorage]) -> Outcome:
     return _finish(ledger, decision, storage, charged)
 
 
-def _stands(entry: Entry, base: Header, effects: Any) -> StorageStands:
+def _stands(entry: Entry, base: Header, effects: Any) -> StorageStatus:
     charged, size, billed_to = effects["stands"]
-    return StorageStands(*base, effects["workspace"], charged, size, moment(billed_to))
+    return StorageStatus(*base, effects["workspace"], charged, size, moment(billed_to))
 
 
 OPERATIONS = (

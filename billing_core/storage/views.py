@@ -12,7 +12,7 @@ from billing_core.records.storage import Storage
 from billing_core.values.patterns import fits
 from billing_core.values.times import moment
 
-__all__ = ["StorageRoom", "StorageView", "storage_room", "storage_view"]
+__all__ = ["StorageQuotaCheck", "StorageView", "check_storage_quota", "storage_view"]
 
 
 @frozen
@@ -27,7 +27,7 @@ class StorageView:
 
 
 @frozen
-class StorageRoom:
+class StorageQuotaCheck:
     """Whether a workspace may have the size asked for, by the plan's quotas of ``bytes``: of
     the workspace's own resource, of a pattern, such as ``storage:team-*``, all that it names
     together, and of ``storage``, all workspaces.  ``left``: bytes that it may have more than it
@@ -48,9 +48,9 @@ def storage_view(storage: Storage) -> StorageView:
     )
 
 
-def storage_room(
+def check_storage_quota(
     ledger: Ledger, workspace: str, size: int, sizes: dict[str, int], time: int
-) -> StorageRoom:
+) -> StorageQuotaCheck:
     """Whether a workspace may have a size at a time, where all have ``sizes`` now."""
     has = sizes.get(workspace, 0)
     own = quotas(ledger, f"storage:{workspace}", time)
@@ -65,4 +65,4 @@ def storage_room(
             ]
             left.append(quota.quantity - sum(used))
     most = min(left, default=None)
-    return StorageRoom(most is None or size - has <= max(0, most), most)
+    return StorageQuotaCheck(most is None or size - has <= max(0, most), most)

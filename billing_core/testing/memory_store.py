@@ -30,7 +30,7 @@ from billing_core.records.ledger import (
     Account,
     Charge,
     Entry,
-    Hold,
+    HoldRecord,
     LimitSet,
     Lot,
     Spend,
@@ -55,7 +55,7 @@ class _Org:
     by_key: dict[str, Entry] = field(factory=dict)
     events: list[Event] = field(factory=list)
     lots: dict[int, Lot] = field(factory=dict)
-    holds: dict[str, Hold] = field(factory=dict)
+    holds: dict[str, HoldRecord] = field(factory=dict)
     counters: dict[tuple[str, int], Counter] = field(factory=dict)
     items: dict[tuple[str, str], Item] = field(factory=dict)
     charges: dict[int, Charge] = field(factory=dict)
@@ -339,7 +339,7 @@ class MemoryStore:
     def lots(self, org: str) -> Iterator[Lot]:
         return self._rows(org, lambda known: known.lots)
 
-    def holds(self, org: str) -> Iterator[Hold]:
+    def holds(self, org: str) -> Iterator[HoldRecord]:
         return self._rows(org, lambda known: known.holds)
 
     def counters(self, org: str) -> Iterator[Counter]:

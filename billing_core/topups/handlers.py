@@ -18,11 +18,11 @@ from billing_core.charging.operations import Decision, Operation, finish, refusa
 from billing_core.commands.outcomes import (
     AutoTopUpSet,
     Changed,
-    Ordered,
     Outcome,
-    Recorded,
-    RefundAsked,
+    RefundRequested,
     Refusal,
+    TopUpOrdered,
+    TopUpUpdated,
 )
 from billing_core.commands.topups import (
     AskRefund,
@@ -44,6 +44,7 @@ from billing_core.records.topups import (
     KEEPS,
     AutoTopUp,
     RefundOrder,
+    StopReason,
     TopUp,
     TopUpRules,
     said_of,
@@ -119,7 +120,7 @@ def _post(
     return ledger.post(key, decision.time, compact(content), amount, effects).seq
 
 
-def _stop(ledger: Ledger, auto: AutoTopUp, why: str) -> None:
+def _stop(ledger: Ledger, auto: AutoTopUp, why: StopReason) -> None:
     if stopped(auto, why):
         ledger.untold.append(("auto_topup_stopped", {"reason": why}))
 
@@ -377,8 +378,8 @@ def record(ledger: Ledger, decision: Decision[RecordTopUp]) -> Outcome:
     return _recorded(ledger, decision, topup, seq)
 
 
-def _recorded(ledger: Ledger, decision: Decision[Any], topup: TopUp, seq: int) -> Recorded:
-    return Recorded(
+def _recorded(ledger: Ledger, decision: Decision[Any], topup: TopUp, seq: int) -> TopUpUpdated:
+    return TopUpUpdated(
         ledger.org, topup.topup, seq, moment(decision.time), ledger.account.balance, False,
         topup.topup, topup.state, topup.granted, topup.clawed, topup.why,
     )  # fmt: skip
@@ -565,7 +566,7 @@ OPERATIONS = (
     Operation(
         OrderTopUp,
         order,
-        lambda _, base, effects: Ordered(*base, effects["topup"]["topup"]),
+        lambda _, base, effects: TopUpOrdered(*base, effects["topup"]["topup"]),
         _want_auto,
         ("amount",),
         tops_up="never",
@@ -581,7 +582,9 @@ OPERATIONS = (
     Operation(
         AskRefund,
         ask_refund,
-        lambda _, base, effects: RefundAsked(*base, effects["topup"]["topup"], effects["refund"]),
+        lambda _, base, effects: RefundRequested(
+            *base, effects["topup"]["topup"], effects["refund"]
+        ),
         _want_topup,
         ("amount",),
         after_closing=True,

@@ -6,7 +6,7 @@ Pure: no ledger, no provider (rules 9.3 and 9.6).
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from billing_core.records.ledger import Account
 from billing_core.values.times import DAY, Window, duration
@@ -18,8 +18,10 @@ from billing_core.records.topups import (
     IN_FLIGHT,
     NEEDS_METHOD,
     AutoTopUp,
+    StopReason,
     TopUp,
     TopUpRules,
+    TopUpState,
 )
 
 __all__ = [
@@ -159,15 +161,15 @@ def attempt_ends(auto: AutoTopUp, topup: TopUp, before: str, at: int, rules: Top
         _failed(auto, after, at, rules)
 
 
-def _failed(auto: AutoTopUp, how: str, at: int, rules: TopUpRules) -> None:
+def _failed(auto: AutoTopUp, how: TopUpState, at: int, rules: TopUpRules) -> None:
     auto.failures += 1
     backoff = duration("backoff", rules.backoff)
     auto.not_before = at + min(backoff * 2 ** (auto.failures - 1), max(backoff, _LONGEST))
     if how == "authentication_required" or auto.failures >= rules.failures:
-        stopped(auto, how)
+        stopped(auto, cast(StopReason, how))
 
 
-def stopped(auto: AutoTopUp, why: str) -> bool:
+def stopped(auto: AutoTopUp, why: StopReason) -> bool:
     """Stop; whether it was going on.  What only enabling undoes outlives the rest."""
     if not auto.enabled or (auto.stopped is not None and auto.stopped not in NEEDS_METHOD):
         return False

@@ -150,7 +150,9 @@ def check_usage(field: str, usage: object) -> None:
                 given_name("component", component)
         return
     if isinstance(usage, Rates):
-        raise InvalidCommand(field, usage, "a Usage; rates are for start_run and quote_run")
+        raise InvalidCommand(
+            field, usage, "a Usage; rates are for runs: start_run, quote_run, longest_run"
+        )
     if not isinstance(usage, Usage):
         raise InvalidCommand(field, usage, "a Usage, such as tokens(...) returns")
 

@@ -69,7 +69,7 @@ def test_a_refused_command_alone_begins_one(t) -> None:
 
 def test_a_hold_begins_one(t) -> None:
     t.armed("10", threshold="5", amount="20")
-    t.billing.hold("acme", usd("6"), life=HOUR)
+    t.billing.hold("acme", usd("6"), expires_in=HOUR)
     assert t.attempts() == ["due"], "what is held is not available"
 
 

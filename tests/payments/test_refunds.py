@@ -227,7 +227,7 @@ def test_held_credit_serves_its_hold(t) -> None:
     page = t.paid("10")
     from datetime import timedelta
 
-    hold = t.billing.hold("acme", usd("6"), life=timedelta(hours=1))
+    hold = t.billing.hold("acme", usd("6"), expires_in=timedelta(hours=1))
     t.street.refund_in_dashboard(t.payment(page).id)
     t.deliver()
     assert t.billing.balance("acme").debt == usd("6").nanos

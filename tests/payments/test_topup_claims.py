@@ -6,7 +6,7 @@ import pytest
 from topup_till import MINUTE, till
 
 from billing_core import Refused
-from billing_core.commands.outcomes import Recorded
+from billing_core.commands.outcomes import TopUpUpdated
 from billing_core.commands.topups import ClaimTopUp
 from billing_core.ledger.hash_chain import chained
 
@@ -16,12 +16,12 @@ def test_a_due_top_up_is_one_workers_until_its_lease_ends() -> None:
         t.armed("10", threshold="5", amount="20")
         t.spend("6")
         [(org, topup)] = t.store.due_topups(t.clock(), livemode=False)
-        assert t.billing._do(ClaimTopUp(org, topup), Recorded).state == "calling"
+        assert t.billing._do(ClaimTopUp(org, topup), TopUpUpdated).state == "calling"
         with pytest.raises(Refused) as refused:
-            t.billing._do(ClaimTopUp(org, topup), Recorded)
+            t.billing._do(ClaimTopUp(org, topup), TopUpUpdated)
         assert refused.value.refusal.reason == "not_due"
         t.clock.advance(3 * MINUTE)
-        assert t.billing._do(ClaimTopUp(org, topup), Recorded).state == "calling"
+        assert t.billing._do(ClaimTopUp(org, topup), TopUpUpdated).state == "calling"
         assert t.billing.topup("acme", topup).tries == 2
         t.check()
 

@@ -48,7 +48,7 @@ def off(t, threshold="5", amount="500") -> None:
 
 def use(t) -> None:
     """Something is decided, and nothing spent."""
-    t.billing.release("acme", t.billing.hold("acme", usd("1"), life=HOUR).key)
+    t.billing.release("acme", t.billing.hold("acme", usd("1"), expires_in=HOUR).key)
 
 
 # -- the settings of now --------------------------------------------------------
@@ -102,7 +102,7 @@ def test_a_due_top_up_is_charged_where_a_nano_is_missing(t) -> None:
 
 def test_credit_that_is_held_is_not_available_to_a_due_top_up(t) -> None:
     t.armed("10", threshold="5", amount="20")
-    t.billing.hold("acme", usd("6"), life=HOUR)
+    t.billing.hold("acme", usd("6"), expires_in=HOUR)
     t.run()
     assert charged(t) == [2000]
     t.check()
@@ -110,7 +110,7 @@ def test_credit_that_is_held_is_not_available_to_a_due_top_up(t) -> None:
 
 def test_a_hold_that_ends_makes_a_due_top_up_needless(t) -> None:
     t.armed("10", threshold="5", amount="20")
-    hold = t.billing.hold("acme", usd("6"), life=HOUR)
+    hold = t.billing.hold("acme", usd("6"), expires_in=HOUR)
     t.billing.release("acme", hold.key)
     t.run()
     assert (whys(t), charged(t)) == (["threshold"], [])

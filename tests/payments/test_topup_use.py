@@ -50,7 +50,7 @@ def test_any_use_after_an_expiry_begins_one(t, how) -> None:
                 t.spend("11")
             assert refused.value.refusal.retryable
         case "held":
-            t.billing.hold("acme", usd("1"), life=HOUR)
+            t.billing.hold("acme", usd("1"), expires_in=HOUR)
         case "settled":
             t.billing.settle("acme", "s", Usage.of("x", {"call": 1}, payer="customer"))
         case _:
@@ -65,7 +65,7 @@ def others(t):
     """What is decided about an org that uses nothing, by name."""
     billing = t.billing
     [paid] = [each for each in t.store.topups("acme") if each.lot == 1]
-    held = billing.hold("acme", usd("0.01"), life=4 * HOUR).key
+    held = billing.hold("acme", usd("0.01"), expires_in=4 * HOUR).key
     charge = t.spend("0.01").seq
 
     def webhooks():

@@ -104,7 +104,7 @@ def come(world: World, who: str, time: datetime) -> None:
         case "late":
             world.settle(1, occurred_at=max(T0, time - timedelta(days=31)))
         case "hold":
-            world.billing.execute([Hold("acme", key, cost=nanos(2), life=timedelta(days=20))])
+            world.billing.execute([Hold("acme", key, cost=nanos(2), expires_in=timedelta(days=20))])
         case "deduct":
             world.billing.execute([Deduct("acme", key, cost=nanos(3), resource="x")])
         case "check":
@@ -114,7 +114,7 @@ def come(world: World, who: str, time: datetime) -> None:
         case "plan":
             world.billing.set_plan("acme", key, "pro")
         case _:
-            world.billing.execute([Hold("acme", key, cost=nanos(10**9), life=timedelta(1))])
+            world.billing.execute([Hold("acme", key, cost=nanos(10**9), expires_in=timedelta(1))])
 
 
 _times = st.integers(0, len(ENDS) - 1).flatmap(
@@ -206,7 +206,7 @@ def asks(draw: st.DrawFn) -> list[Command]:
             case "deduct":
                 made.append(Deduct("acme", key, cost=cost, resource="x", occurred_at=at, **labels))
             case "hold":
-                made.append(Hold("acme", key, cost=cost, life=timedelta(days=5), **labels))
+                made.append(Hold("acme", key, cost=cost, expires_in=timedelta(days=5), **labels))
             case "capture":
                 # What a hold captures is no more than was held, by whom it was.
                 held = [each for each in made if isinstance(each, Hold)]
@@ -275,7 +275,7 @@ def test_limits_are_never_passed_by_threads(engines: int) -> None:
             door, done = doors[who % len(doors)], 0
             for n in range(5):
                 key, kind = f"{who}-{n}", (who + n) % 2
-                ask = Hold("acme", key, cost=nanos(3), life=timedelta(days=1), member="new")
+                ask = Hold("acme", key, cost=nanos(3), expires_in=timedelta(days=1), member="new")
                 buy = Deduct("acme", key, cost=nanos(3), resource="x", member="new")
                 [outcome] = door.execute([ask if kind else buy])
                 done += not isinstance(outcome, Refusal)

@@ -80,10 +80,10 @@ PROLOGUE: list[Command] = [
     Settle(ORG, "k0", usage=Usage.of("model:a", {"flat": 9, "tiered": 9})),
     Settle(ORG, "k1", usage=Usage.of("tool", {"unknown": 3, "timed": 4}, item="run-1")),
     Deduct(ORG, "k2", cost=nanos(8), resource="model:b"),
-    Hold(ORG, "k0", cost=nanos(6), life=MINUTE),
-    Hold(ORG, "k1", cost=nanos(4), life=5 * MINUTE, resource="model:a"),
-    Hold(ORG, "k2", cost=Usage.of("model:a", {"tiered": 2}), life=10 * MINUTE),
-    Hold(ORG, "k3", cost=nanos(3), life=60 * MINUTE),
+    Hold(ORG, "k0", cost=nanos(6), expires_in=MINUTE),
+    Hold(ORG, "k1", cost=nanos(4), expires_in=5 * MINUTE, resource="model:a"),
+    Hold(ORG, "k2", cost=Usage.of("model:a", {"tiered": 2}), expires_in=10 * MINUTE),
+    Hold(ORG, "k3", cost=nanos(3), expires_in=60 * MINUTE),
 ]
 TERMS: list[Command] = [
     SetPlan(ORG, "k0", plan="small"),

@@ -225,7 +225,7 @@ class Teller:
         self.t.billing.grant("acme", self.t.key(), usd("7"), kind="promotional", expires_at=expires)
 
     def hold(self) -> None:
-        self.t.billing.hold("acme", usd("6"), life=HOUR)
+        self.t.billing.hold("acme", usd("6"), expires_in=HOUR)
 
     def deliver_backwards(self) -> None:
         self.late += self.t.street.deliveries()

@@ -20,7 +20,7 @@ from billing_adapters.cli.app import cli
 from billing_adapters.postgres import PostgresStore, errors
 from billing_adapters.postgres.errors import Failure
 from billing_adapters.postgres.statements import TABLES
-from billing_adapters.postgres.wire import Line, Query, Row
+from billing_adapters.postgres.wire import Query, Row, StoreConnection
 from billing_core import AsyncBilling, Billing, Money, StoreError, Usage, usd
 
 DIME = usd("0.10")
@@ -75,7 +75,7 @@ def everything(billing: Billing, clock: Any, turn: str) -> None:
     assert billing.deduct(
         "acme", f"d {turn}", DIME, resource="x", member="ann", project="p"
     ).seq == spent.seq  # fmt: skip
-    billing.hold("acme", unit, key=f"h {turn}", life=DAY, member="bob")
+    billing.hold("acme", unit, key=f"h {turn}", expires_in=DAY, member="bob")
     billing.settle("acme", f"s {turn}", unit, hold=f"h {turn}", member="bob")
     billing.reverse("acme", f"r {turn}", charge=spent.seq)
     billing.reverse("acme", f"r {turn}", charge=spent.seq)
@@ -111,12 +111,12 @@ def test_nobody_hears_of_a_column_that_was_given_another_type(store: DisposableS
 
 
 @pytest.fixture
-def outdated(monkeypatch: pytest.MonkeyPatch) -> list[Line]:
+def outdated(monkeypatch: pytest.MonkeyPatch) -> list[StoreConnection]:
     """The connections on which a statement turned out to be prepared for another type."""
-    found: list[Line] = []
-    run = Line._run
+    found: list[StoreConnection] = []
+    run = StoreConnection._run
 
-    def watching(line: Line, queries: Sequence[Query]) -> list[list[Row]]:
+    def watching(line: StoreConnection, queries: Sequence[Query]) -> list[list[Row]]:
         try:
             return run(line, queries)
         except Failure as failure:
@@ -124,11 +124,13 @@ def outdated(monkeypatch: pytest.MonkeyPatch) -> list[Line]:
                 found.append(line)
             raise
 
-    monkeypatch.setattr(Line, "_run", watching)
+    monkeypatch.setattr(StoreConnection, "_run", watching)
     return found
 
 
-def test_what_one_connection_has_met_the_others_need_not_meet(outdated: list[Line]) -> None:
+def test_what_one_connection_has_met_the_others_need_not_meet(
+    outdated: list[StoreConnection],
+) -> None:
     with DisposableStore(pool_size=4) as store:
         billing = furnish(store)
         lines = [store._lines.take() for _ in range(4)]

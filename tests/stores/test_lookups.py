@@ -52,10 +52,12 @@ def story(billing: Billing, org: str, k: int, world: Any) -> None:
     billing.set_limit(org, "l2", usd(f"{400 + k}"), project="p", per="day")
     billing.set_limit(org, "l3", usd(f"{300 + k}"), member="ann")
     x, tiered = Usage.of("x", {"unit": 10 + k}), Usage.of("tool:a", {"call": 3 + k})
-    billing.hold(org, x, key="h-settled", life=timedelta(days=1), **labels)
+    billing.hold(org, x, key="h-settled", expires_in=timedelta(days=1), **labels)
     billing.settle(org, "s1", x, hold="h-settled", **labels)
-    billing.hold(org, tiered, key="h-open", life=timedelta(days=60), **labels)
-    billing.hold(org, Money(k + 2, "USD"), key="h-lapsed", life=timedelta(minutes=1), resource="x")
+    billing.hold(org, tiered, key="h-open", expires_in=timedelta(days=60), **labels)
+    billing.hold(
+        org, Money(k + 2, "USD"), key="h-lapsed", expires_in=timedelta(minutes=1), resource="x"
+    )
     billing.settle(org, "s2", Usage.of("tool:b", {"call": 2 + k}, item="i1"), member="bob")
     late = billing.settle(org, "s3", Usage.of("unheard", {"unit": 2 + k}))
     billing.settle(org, "s4", x, occurred_at=clock.now - timedelta(days=40), **labels)
@@ -202,7 +204,7 @@ def announced(store: Any) -> Billing:
     billing.publish(PriceBook("tiers", LONG_AGO, {"x": {"unit": Price(tiers, unit="unit")}}))
     billing.open_account("acme")
     billing.grant("acme", "g", usd("1"))
-    billing.hold("acme", Usage.of("x", {"unit": 3}), key="h", life=timedelta(days=60))
+    billing.hold("acme", Usage.of("x", {"unit": 3}), key="h", expires_in=timedelta(days=60))
     return billing
 
 
@@ -228,7 +230,7 @@ def test_a_hold_that_is_known_without_its_counters_takes_back_what_it_announced(
         clock = announced(before).clock
     with SqliteStore(tmp_path / "b.db") as store:
         billing = Billing(store, clock=SettableClock(moment(clock())))
-        billing.extend("acme", "e", hold="h", life=timedelta(days=61))
+        billing.extend("acme", "e", hold="h", expires_in=timedelta(days=61))
         billing.release("acme", "h")
         assert free_of(store)
         assert billing.verify().ok

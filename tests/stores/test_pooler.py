@@ -17,7 +17,7 @@ from pooler import pooled
 from postgres_servers import QUICK, DisposableStore, Server
 
 from billing_adapters.postgres import PostgresStore
-from billing_adapters.postgres.wire import Line, Query, Row
+from billing_adapters.postgres.wire import Query, Row, StoreConnection
 from billing_core import AsyncBilling, Billing, StoreError, Usage, usd
 from billing_core.ports import required
 
@@ -125,7 +125,7 @@ def everything(billing: Billing, org: str, turn: int) -> None:
     unit = Usage.of("unknown", {"unit": 2})
     spent = billing.deduct(org, f"d{turn}", DIME, resource="x", member="ann")
     assert billing.deduct(org, f"d{turn}", DIME, resource="x", member="ann").seq == spent.seq
-    with billing.hold(org, DIME, key=f"h{turn}", life=DAY, resource="x") as hold:
+    with billing.hold(org, DIME, key=f"h{turn}", expires_in=DAY, resource="x") as hold:
         hold.report(unit)
     billing.reverse(org, f"r{turn}", charge=spent.seq)
     billing.deduct(org, f"k{turn}", DIME, resource="x")
@@ -236,9 +236,9 @@ def test_what_a_pooler_costs_is_statements_in_the_same_exchanges(
     store: PostgresStore, direct: DisposableStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[int] = []
-    run = Line._run
+    run = StoreConnection._run
 
-    def counting(line: Line, queries: Sequence[Query]) -> list[list[Row]]:
+    def counting(line: StoreConnection, queries: Sequence[Query]) -> list[list[Row]]:
         sent.append(len(queries))
         return run(line, queries)
 
@@ -251,7 +251,7 @@ def test_what_a_pooler_costs_is_statements_in_the_same_exchanges(
             billing.history(org)
         return sent.copy()
 
-    monkeypatch.setattr(Line, "_run", counting)
+    monkeypatch.setattr(StoreConnection, "_run", counting)
     monkeypatch.setattr(required, "TAIL", 100)
     # A deduct from memory; then a snapshot, its end, and a page of history.
     assert counted(Billing(direct), "straight") == [5, 3, 1, 1]

@@ -35,7 +35,7 @@ from topup_till import Till
 from billing_adapters.cli.app import cli
 from billing_adapters.postgres import PostgresStore, schema, wire
 from billing_adapters.postgres.errors import Failure
-from billing_adapters.postgres.wire import Line, Query, Row
+from billing_adapters.postgres.wire import Query, Row, StoreConnection
 from billing_core import (
     AsyncBilling,
     Billing,
@@ -167,7 +167,7 @@ def test_the_runtime_role_does_all_that_the_engine_does_and_no_more(
         store.grant(role)
         with PostgresStore(with_options(store.dsn, user=role), schema=store.schema) as mine:
             billing = funded(mine)
-            with billing.hold("acme", DIME, life=timedelta(hours=1)) as hold:
+            with billing.hold("acme", DIME, expires_in=timedelta(hours=1)) as hold:
                 assert hold.amount
             deduct(billing, "a")
             billing.deduct("acme", "b", DIME, resource="tool", member="ann")
@@ -244,16 +244,16 @@ def test_an_org_without_runs_or_top_ups_is_asked_for_none(
     store: DisposableStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[bytes] = []
-    run = Line.run
+    run = StoreConnection.run
 
-    def watching(line: Line, queries: Sequence[Query]) -> list[list[Row]]:
+    def watching(line: StoreConnection, queries: Sequence[Query]) -> list[list[Row]]:
         sent.extend(query.statement.sql for query in queries)
         return run(line, queries)
 
-    monkeypatch.setattr(Line, "run", watching)
+    monkeypatch.setattr(StoreConnection, "run", watching)
     billing = funded(store)
     deduct(billing, "a")
-    with billing.hold("acme", DIME, life=timedelta(hours=1)):
+    with billing.hold("acme", DIME, expires_in=timedelta(hours=1)):
         pass
     others = rb"\.(runs|storages|sizes|topups|auto_topups|deliveries|marks)\b"
     assert sent
@@ -537,13 +537,13 @@ def test_tasks_of_other_orgs_do_not_wait_for_a_locked_one(store: DisposableStore
 
     async def main(mine: PostgresStore, host: Any) -> None:
         engine = AsyncBilling(mine)
-        finish = engine._billing.finish
+        finish = engine._billing._finish
 
         def watched(parts: Sequence[Any]) -> None:
             batches.append({command.org for part in parts for command in part.commands})
             finish(parts)
 
-        engine._billing.finish = watched  # type: ignore[method-assign]
+        engine._billing._finish = watched  # type: ignore[method-assign]
 
         def deducts(org: str, turn: int) -> Any:
             return [
@@ -584,14 +584,16 @@ def test_a_write_from_memory_is_one_exchange(
     billing = funded(store)
     deduct(billing, "warm")
     sent: list[int] = []
-    run = Line.run
+    run = StoreConnection.run
     monkeypatch.setattr(
-        Line, "run", lambda self, queries: sent.append(len(queries)) or run(self, queries)
+        StoreConnection,
+        "run",
+        lambda self, queries: sent.append(len(queries)) or run(self, queries),
     )
     deduct(billing, "a")
     assert len(sent) == 1 and sent[0] <= 8
     sent.clear()
-    hold = billing.hold("acme", DIME, life=timedelta(hours=1), key="h")
+    hold = billing.hold("acme", DIME, expires_in=timedelta(hours=1), key="h")
     billing.release("acme", hold.key)
     assert len(sent) == 2
     sent.clear()
@@ -615,7 +617,7 @@ def test_what_another_process_wrote_is_never_overlooked(store: DisposableStore) 
         theirs.grant("acme", "more", DIME)
         deduct(mine, "not refused")
         hold = theirs.grant("acme", "again", DIME) and theirs.hold(
-            "acme", DIME, life=timedelta(hours=1)
+            "acme", DIME, expires_in=timedelta(hours=1)
         )
         mine.release("acme", hold.key)
         assert mine.verify().ok
@@ -667,7 +669,7 @@ def test_that_nothing_was_due_is_not_told_from_memory(store: DisposableStore) ->
     billing.open_account("acme")
     billing.grant("acme", "credit", usd("1"))
     with PostgresStore(store.dsn, schema=store.schema) as other:
-        Billing(other, clock=clock).hold("acme", DIME, life=timedelta(minutes=1), key="h")
+        Billing(other, clock=clock).hold("acme", DIME, expires_in=timedelta(minutes=1), key="h")
     clock.advance(timedelta(minutes=2))
     billing.execute([Lapse("acme")])
     assert [each.state for each in store.holds("acme")] == ["lapsed"]
@@ -706,13 +708,13 @@ LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What is sent, statement by statement, in each."""
     sent: list[list[str]] = []
-    run = Line.run
+    run = StoreConnection.run
 
-    def noted(line: Line, queries: Sequence[Query]) -> Any:
+    def noted(line: StoreConnection, queries: Sequence[Query]) -> Any:
         sent.append([query.statement.sql.decode() for query in queries])
         return run(line, queries)
 
-    monkeypatch.setattr(Line, "run", noted)
+    monkeypatch.setattr(StoreConnection, "run", noted)
     return sent
 
 
@@ -806,9 +808,9 @@ def test_what_is_written_together_is_so_where_each_statement_would_commit_alone(
     store: DisposableStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it is in a distributed database, and behind a pooler that splits what comes at once."""
-    sent = Line._run
+    sent = StoreConnection._run
     monkeypatch.setattr(
-        Line, "_run", lambda line, queries: [sent(line, [each])[0] for each in queries]
+        StoreConnection, "_run", lambda line, queries: [sent(line, [each])[0] for each in queries]
     )
     billing = funded(store)
     for key in ("a", "b", "a", "c", "b"):
@@ -898,7 +900,7 @@ def test_a_hold_that_is_remembered_frees_its_own_limits() -> None:
         billing = limited(store)
         for key in "abc":
             hold = billing.hold(
-                "acme", DIME, life=timedelta(hours=1), key=key, member="ann", project="p"
+                "acme", DIME, expires_in=timedelta(hours=1), key=key, member="ann", project="p"
             )
             billing.release("acme", hold.key)
         assert store.recalled >= 4
@@ -937,9 +939,9 @@ class Faults:
         self.met = 0
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        run = Line.run
+        run = StoreConnection.run
 
-        def faulty(line: Line, queries: Sequence[Query]) -> Any:
+        def faulty(line: StoreConnection, queries: Sequence[Query]) -> Any:
             commits = any(b".entries AS kept" in query.statement.sql for query in queries)
             writes = commits or any(b"FOR UPDATE" in query.statement.sql for query in queries)
             if self.left and writes and commits == self.at_commit:
@@ -951,7 +953,7 @@ class Faults:
                 raise Failure(self.index if self.index >= 0 else commit, error)
             return run(line, queries)
 
-        patch.setattr(Line, "run", faulty)
+        patch.setattr(StoreConnection, "run", faulty)
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01", "55P03"])
@@ -1028,15 +1030,15 @@ def test_a_commit_that_was_not_waited_for_is_unknown(
 ) -> None:
     """The server's only word for a commit that no standby has."""
     billing = funded(store)
-    run = Line.run
+    run = StoreConnection.run
 
-    def warned(line: Line, queries: Sequence[Query]) -> Any:
+    def warned(line: StoreConnection, queries: Sequence[Query]) -> Any:
         answer = run(line, queries)
         line.warnings.append("canceling wait for synchronous replication due to user request")
         return answer
 
     with monkeypatch.context() as patch:
-        patch.setattr(Line, "run", warned)
+        patch.setattr(StoreConnection, "run", warned)
         with pytest.raises(StoreError) as caught:
             deduct(billing, "a")
     assert caught.value.outcome_unknown

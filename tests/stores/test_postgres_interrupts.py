@@ -20,7 +20,7 @@ from psycopg_pool.pool import WaitingClient
 
 from billing_adapters.postgres import PostgresStore, pool
 from billing_adapters.postgres.pool import Lines
-from billing_adapters.postgres.wire import Line
+from billing_adapters.postgres.wire import StoreConnection
 
 SIZE = 2
 
@@ -156,7 +156,7 @@ def test_a_thread_of_the_pool_that_is_interrupted_while_it_connects(lines, monke
 def test_a_thread_of_the_pool_that_is_interrupted_while_it_sets_up(
     lines, monkeypatch, after
 ) -> None:
-    Interrupts(monkeypatch, Line, "execute", after=after).arm()
+    Interrupts(monkeypatch, StoreConnection, "execute", after=after).arm()
     lent(lines)
     assert all_places(lines) == SIZE
 
@@ -199,7 +199,7 @@ def test_who_is_interrupted_while_what_was_begun_is_undone(lines, monkeypatch, a
         with lines.lent() as line:
             line.execute("BEGIN")
 
-    each_time(Interrupts(monkeypatch, Line, "run", after=after), work)
+    each_time(Interrupts(monkeypatch, StoreConnection, "run", after=after), work)
     assert not lines._lost, "it was given back at once"
     assert all_places(lines) == SIZE
 

@@ -25,7 +25,7 @@ from billing_adapters.postgres.background import work_reader
 from billing_adapters.postgres.lookups import Lookups
 from billing_adapters.postgres.queries import Reader
 from billing_adapters.postgres.statements import Writer
-from billing_adapters.postgres.wire import BEGIN, ROLLBACK, Line, Query
+from billing_adapters.postgres.wire import BEGIN, ROLLBACK, Query, StoreConnection
 from billing_core import Billing, Flat, Graduated, Price, Tier, sandbox, usd
 from billing_core.testing.stores.conformance import StoreConformance
 
@@ -274,7 +274,7 @@ def partitions(plan: Any) -> dict[str, set[str]]:
     return found
 
 
-def explained(line: Line, queries: Sequence[Query]) -> list[dict[str, set[str]]]:
+def explained(line: StoreConnection, queries: Sequence[Query]) -> list[dict[str, set[str]]]:
     """The partitions that each statement touches, while they are executed, and undone."""
     touched: list[dict[str, set[str]]] = []
     for (_, sql), values in queries:
@@ -329,13 +329,13 @@ def test_one_org_s_command_touches_one_partition_of_each_table(
     world.publish({"sandbox:box": {"second": rate}, "storage:*": {"byte_us": size}})
     world.grant(1000)
     seen: dict[str, int] = {}
-    run = Line.run
+    run = StoreConnection.run
     scans = {
         getattr(store._reader.work, name).sql
         for name in ("silent", "due", "due_last", "lapsing", "paying", "undelivered", "latest")
     }
 
-    def explaining(line: Line, queries: Sequence[Query]) -> Any:
+    def explaining(line: StoreConnection, queries: Sequence[Query]) -> Any:
         begins = [q for q in queries if q.statement.sql.startswith(b"BEGIN")]
         ends = [q for q in queries if q.statement.sql == b"COMMIT"]
         middle = [q for q in queries if q not in begins and q not in ends]
@@ -358,16 +358,16 @@ def test_one_org_s_command_touches_one_partition_of_each_table(
         return [*([[]] * len(begins)), *answers]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Line, "run", explaining)
+        patch.setattr(StoreConnection, "run", explaining)
         charge = world.settle(units(5, "t", item="run-1"), member="ann")
-        held = world.hold(units(3, "t"), life=HOUR)
+        held = world.hold(units(3, "t"), expires_in=HOUR)
         world.settle(units(2, "t"), hold=held.key)
         world.deduct(7)
         world.settle(5000)
         world.reverse(charge, 2)
         world.grant(10_000)
         world.clock.advance(timedelta(hours=2))
-        world.hold(5, life=HOUR)
+        world.hold(5, expires_in=HOUR)
         world.balance()
         store.erase_member("acme", "ann")
         over_time_and_topped_up(world, fake)
@@ -413,7 +413,7 @@ def scans(plan: Any, table: str) -> Iterator[dict[str, Any]]:
         yield from scans(each, table)
 
 
-def planned(line: Line, sql: bytes, number: int) -> Any:
+def planned(line: StoreConnection, sql: bytes, number: int) -> Any:
     line.execute(b"PREPARE probe AS " + sql)
     given = f"({', '.join(['NULL'] * number)})" if number else ""
     [[plan]] = line.execute(f"EXPLAIN (FORMAT JSON) EXECUTE probe{given}".encode()).fetchall()

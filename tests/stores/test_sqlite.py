@@ -80,10 +80,14 @@ def a_busy_day(billing: Billing, org: str = "acme") -> None:
     billing.grant(org, "paid", usd("1"))
     billing.grant(org, "gift", usd("0.5"), kind="promotional", expires_at=NOW + timedelta(days=9))
     with billing.hold(
-        org, tokens("m", input=100, output=2000), life=timedelta(hours=1), key="a", member="ana"
+        org,
+        tokens("m", input=100, output=2000),
+        expires_in=timedelta(hours=1),
+        key="a",
+        member="ana",
     ) as hold:
         hold.report(tokens("m", input=100, output=1500))
-    billing.hold(org, usd("0.1"), life=timedelta(hours=1), key="open", resource="sandbox")
+    billing.hold(org, usd("0.1"), expires_in=timedelta(hours=1), key="open", resource="sandbox")
     billing.settle(org, "run", Usage.of("sandbox", {"second": 7}, item="run-1"), member="bo")
     billing.settle(org, "later", tokens("unheard-of", input=5))
     big = billing.settle(org, "big", Usage.of("sandbox", {"second": 30_000}))
@@ -299,7 +303,7 @@ def test_a_command_of_an_org_that_is_known_reads_nothing(store: SqliteStore) -> 
         billing.deduct("acme", key, usd("0.01"), resource="tool", member="ana")
 
     def settle(key: str) -> None:
-        with billing.hold("acme", usd("0.1"), life=timedelta(hours=1), key=key) as hold:
+        with billing.hold("acme", usd("0.1"), expires_in=timedelta(hours=1), key=key) as hold:
             hold.report(tokens("m", input=5))
 
     for write in (charge, settle):
@@ -346,7 +350,7 @@ def test_what_was_done_to_what_is_known_and_not_committed_is_forgotten(store: Sq
 def test_what_has_lapsed_is_not_decided_from_memory(store: SqliteStore) -> None:
     clock = SettableClock(NOW)
     billing = funded(store, clock)
-    hold = billing.hold("acme", usd("0.8"), life=timedelta(minutes=1), key="h")
+    hold = billing.hold("acme", usd("0.8"), expires_in=timedelta(minutes=1), key="h")
     clock.advance(timedelta(minutes=2))
     billing.deduct("acme", "k", usd("0.1"), resource="tool")
     assert [each.state for each in store.holds("acme")] == ["lapsed"]
@@ -382,7 +386,7 @@ def test_a_hold_that_is_known_ends_once(path: Path) -> None:
     with SqliteStore(path) as one, SqliteStore(path) as other:
         here, there = funded(one), engine(other)
         for key, elsewhere in (("a", here), ("b", there)):
-            here.hold("acme", usd("0.1"), life=timedelta(hours=1), key=key)
+            here.hold("acme", usd("0.1"), expires_in=timedelta(hours=1), key=key)
             elsewhere.settle("acme", f"{key}-1", tokens("m", input=5), hold=key)
             with pytest.raises(Conflict, match="settled already"):
                 here.settle("acme", f"{key}-2", tokens("m", input=5), hold=key)
@@ -393,7 +397,7 @@ def test_a_hold_that_is_known_takes_back_what_it_announced(store: SqliteStore) -
     billing = funded(store)
     use = tokens("m", output=900)
     for number in range(3):
-        held = billing.hold("acme", use, life=timedelta(hours=1), key=f"h{number}")
+        held = billing.hold("acme", use, expires_in=timedelta(hours=1), key=f"h{number}")
         assert [each.of("output").held for each in store.counters("acme")] == [900]
         billing.release("acme", held.key)
         assert [each.of("output").held for each in store.counters("acme")] == [0]
@@ -404,7 +408,7 @@ def test_a_refused_settlement_leaves_its_hold_as_it_is_known(store: SqliteStore)
     billing = funded(store)
     for key in ("first", "other"):
         billing.settle("acme", key, tokens("m", input=5))
-    billing.hold("acme", usd("0.1"), life=timedelta(hours=1), key="h")
+    billing.hold("acme", usd("0.1"), expires_in=timedelta(hours=1), key="h")
     with pytest.raises(IdempotencyConflict):
         billing.settle("acme", "other", tokens("m", input=5), hold="h")
     assert billing.settle("acme", "own", tokens("m", input=5), hold="h").captured

@@ -53,7 +53,7 @@ READS = {
     "a settlement": lambda b: b.settle("a", "k", units(1), member="ann", project="p", hold="h"),
     "a late deduction": lambda b: b.deduct("a", "k", units(1), member="ann", occurred_at=T0 - DAY),
     "a reversal": lambda b: b.reverse("a", "k", charge=4),
-    "a hold": lambda b: b.hold("a", units(1), key="k", life=DAY, member="bo"),
+    "a hold": lambda b: b.hold("a", units(1), key="k", expires_in=DAY, member="bo"),
     "a limit": lambda b: b.set_limit("a", "k", nanos(9), member="ann"),
 }
 

@@ -70,7 +70,7 @@ def test_a_day_in_the_life(world: World) -> None:
     billing.start_run("acme", "orphan", OWN_MEMORY)
     beats(world, "orphan", NOON + HOUR + 10 * MINUTE, 3 * MINUTE)
     clock.advance(HOUR)
-    [swept] = billing.sweep_runs(silent=30 * MINUTE)
+    [swept] = billing.sweep_runs(idle_for=30 * MINUTE)
     assert swept.settled_to == NOON + HOUR + 9 * MINUTE
 
     # One that failed by the platform's fault, and is forgiven.

@@ -269,7 +269,7 @@ def acmes_limit(acme: Customer) -> None:
     another = sum(ceil(exact) for exact in costs.values())
     over = spent + another - nanos("1.50")
     assert over > 0
-    act = {"life": HOUR, "member": "ben"}
+    act = {"expires_in": HOUR, "member": "ben"}
     assert acme.refused(lambda: acme.billing.hold("acme", large, **act), "member_limit") == over
     # Nobody else is bound by what ben has spent, nor ben by what was measured already.
     assert acme.billing.check("acme", large, member="cho").allowed
@@ -304,7 +304,7 @@ def acmes_price_and_plan_change(acme: Customer) -> None:
     # Studio has no limits.
     costs = cost("large", LIST, STUDIO_OFF, input=200_000, output=50_001)
     large = tokens("large", input=200_000, output=50_001)
-    with acme.billing.hold("acme", large, life=HOUR, member="ben") as hold:
+    with acme.billing.hold("acme", large, expires_in=HOUR, member="ben") as hold:
         assert hold.amount == sum(ceil(exact) for exact in costs.values())
         hold.report(large)
     acme.charged(hold.charges[0], "ben", "April", costs, 4, 5, 6)
@@ -313,7 +313,7 @@ def acmes_price_and_plan_change(acme: Customer) -> None:
 def acme_over_the_next_months_end(acme: Customer) -> None:
     acme.clock.set(at(4, 30, 23, 50))
     expected = tokens("small", input=100_000, output=50_000)
-    hold = acme.billing.hold("acme", expected, life=HOUR, member="cho", key="over midnight")
+    hold = acme.billing.hold("acme", expected, expires_in=HOUR, member="cho", key="over midnight")
     acme.clock.set(at(5, 1, 0, 10))
     acme.lots[7] = nanos("5")  # May's allowance
     used = tokens("small", input=100_001, output=12_345)

@@ -76,7 +76,7 @@ def test_history_is_not_repriced_at_today_s_prices() -> None:
 def test_a_settlement_after_its_hold_expired_is_billed_in_full() -> None:
     world = World()
     world.grant(10)
-    hold = world.hold(10, life=MINUTE)
+    hold = world.hold(10, expires_in=MINUTE)
     world.clock.advance(DAY)
     charge = world.settle(8, hold=hold.key)
     assert (charge.amount, charge.captured, charge.paid) == (8, 0, 8)
@@ -88,7 +88,7 @@ def test_a_settlement_after_its_hold_expired_and_the_credit_went_elsewhere_is_bi
 ):
     world = World()
     world.grant(10)
-    hold = world.hold(10, life=MINUTE)
+    hold = world.hold(10, expires_in=MINUTE)
     world.clock.advance(DAY)
     world.deduct(10)
     charge = world.settle(8, hold=hold.key)
@@ -98,7 +98,7 @@ def test_a_settlement_after_its_hold_expired_and_the_credit_went_elsewhere_is_bi
 def test_a_settlement_of_a_hold_whose_lot_expired_is_billed_in_full() -> None:
     world = World()
     lot = world.grant(10, expires_at=T0 + HOUR)
-    hold = world.hold(10, life=DAY)
+    hold = world.hold(10, expires_in=DAY)
     world.clock.advance(2 * HOUR)
     charge = world.settle(8, hold=hold.key)
     assert (charge.amount, charge.captured) == (8, 8)
@@ -221,7 +221,7 @@ def test_a_hold_cannot_leak() -> None:
     """Its owner crashed: nothing but time frees it."""
     world = World()
     world.grant(10)
-    world.hold(10, life=HOUR)
+    world.hold(10, expires_in=HOUR)
     world.clock.advance(HOUR - TICK)
     with pytest.raises(Refused):
         world.hold(1)
@@ -241,7 +241,7 @@ def test_two_holds_cannot_have_the_same_credit() -> None:
 def test_a_lapsed_hold_is_given_back_once() -> None:
     world = World()
     world.grant(10)
-    hold = world.hold(6, life=MINUTE)
+    hold = world.hold(6, expires_in=MINUTE)
     world.clock.advance(HOUR)
     world.settle(0)
     world.billing.release("acme", hold.key)

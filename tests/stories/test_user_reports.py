@@ -226,7 +226,7 @@ def test_the_first_requests_of_a_new_member_pass_no_limit_at_once(
         billing = two[n % 2].billing
         if how == "hold":
             cost = nanos(20)
-            return billing.hold("acme", cost, life=HOUR, key=f"h{n}", member="new").held
+            return billing.hold("acme", cost, expires_in=HOUR, key=f"h{n}", member="new").held
         return billing.deduct("acme", f"d{n}", units(20), member="new")
 
     answers = at_once([lambda n=n: act(n) for n in range(THREADS)])

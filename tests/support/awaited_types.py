@@ -20,8 +20,8 @@ from billing_core import (
 
 
 async def what_is_answered(billing: AsyncBilling, usage: Usage, amount: Money) -> None:
-    assert_type(await billing.settle("acme", "k", usage, hold="h", more=True), Charged)
-    held = await billing.hold("acme", amount, life=timedelta(minutes=1), resource="tool:x")
+    assert_type(await billing.settle("acme", "k", usage, hold="h", final=False), Charged)
+    held = await billing.hold("acme", amount, expires_in=timedelta(minutes=1), resource="tool:x")
     assert_type(held, AsyncHold)
     async with held as same:
         assert_type(same, AsyncHold)

@@ -45,9 +45,9 @@ class Recorded(Billing):
         self.batches.append(batch)
         return super().execute(batch)
 
-    def finish(self, parts):
+    def _finish(self, parts):
         self.batches += [list(part.commands) for part in parts]
-        super().finish(parts)
+        super()._finish(parts)
 
 
 def live(store: Store) -> Recorded:
@@ -56,7 +56,7 @@ def live(store: Store) -> Recorded:
     assert isinstance(billing, Recorded)
     clock = billing.clock
 
-    billing.extend("acme", "e1", hold="h-plain", life=70 * DAY, add=Money(3, "USD"))
+    billing.extend("acme", "e1", hold="h-plain", expires_in=70 * DAY, add=Money(3, "USD"))
     wrong = billing.settle("acme", "s7", ONE, member="ann")
     billing.reverse("acme", "undo", charge=wrong.seq, undo_usage=True, reason="it failed")
     item = Usage.of("run", {"second": 7}, item="i2")
@@ -89,7 +89,7 @@ def live(store: Store) -> Recorded:
     billing.undo_expiry("short", lapsed.seq, expires_at=clock.now + DAY, reason="our clock")
     billing.open_account("gone", livemode=False)
     billing.grant("gone", "g", usd("3"))
-    billing.hold("gone", usd("1"), key="h", life=DAY)
+    billing.hold("gone", usd("1"), key="h", expires_in=DAY)
     billing.close("gone", remainder="refund")
     billing.settle("gone", "late", ONE)
     verified = billing.verify()

@@ -62,7 +62,7 @@ def command(worker: str, n: int) -> Command:
         org = ORGS[n // 2]
         return Grant(org, "credit", amount=CREDIT) if n % 2 else OpenAccount(org)
     draw = Random(f"{worker} {n // 2}")
-    org, kind, life = draw.choice(ORGS), draw.randrange(6), draw.choice((LONG, SHORT))
+    org, kind, expires_in = draw.choice(ORGS), draw.randrange(6), draw.choice((LONG, SHORT))
     quantity = draw.randrange(1, 1000)
     usage, money = Usage.of("tool", {"unit": quantity}), Money(quantity, "USD")
     key, first = f"{worker}/{n}", f"{worker}/{n - n % 2}"
@@ -72,9 +72,9 @@ def command(worker: str, n: int) -> Command:
         case 1, 0:
             return Grant(org, key, amount=money)
         case 2, 0:
-            return Hold(org, key, cost=money, life=LONG)
+            return Hold(org, key, cost=money, expires_in=LONG)
         case _, 0:
-            return Hold(org, key, cost=usage, life=life, member="bo")
+            return Hold(org, key, cost=usage, expires_in=expires_in, member="bo")
         case 0, _:
             return Settle(org, key, usage=usage)
         case 1, _:

@@ -72,9 +72,9 @@ class World:
     def granted(self, amount: int, org="acme", key=None, **options) -> Granted:
         return self.billing.grant(org, key or self.key(), nanos(amount), **options)
 
-    def hold(self, cost, org="acme", *, key=None, life=HOUR, **options) -> OpenHold:
+    def hold(self, cost, org="acme", *, key=None, expires_in=HOUR, **options) -> OpenHold:
         cost = nanos(cost) if isinstance(cost, int) else cost
-        return self.billing.hold(org, cost, key=key or self.key(), life=life, **options)
+        return self.billing.hold(org, cost, key=key or self.key(), expires_in=expires_in, **options)
 
     def settle(self, usage, org="acme", *, key=None, **options) -> Charged:
         usage = units(usage) if isinstance(usage, int) else usage
@@ -84,10 +84,10 @@ class World:
         cost = units(cost) if isinstance(cost, int) else cost
         return self.billing.deduct(org, key or self.key(), cost, **options)
 
-    def extend(self, hold, org="acme", *, key=None, life=HOUR, add=0, **options):
+    def extend(self, hold, org="acme", *, key=None, expires_in=HOUR, add=0, **options):
         add = nanos(add) if add else None
         return self.billing.extend(
-            org, key or self.key(), hold=hold.key, life=life, add=add, **options
+            org, key or self.key(), hold=hold.key, expires_in=expires_in, add=add, **options
         )
 
     def reverse(self, charge, amount=None, org="acme", *, key=None, **options):

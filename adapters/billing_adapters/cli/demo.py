@@ -162,7 +162,7 @@ class Demo:
                 call.org,
                 call.key,
                 cost=call.expected,
-                life=_HOLD_LIFE,
+                expires_in=_HOLD_LIFE,
                 member=call.member,
                 at=call.start,
             )

@@ -34,7 +34,7 @@ def night(billing: Billing, clock: Clock, month_ends: datetime) -> None:
     billing.forgive_run(ORG, "sorry", "failed", reason="the host was lost")
     billing.report_storage(ORG, "docs", 65 * 10**9)
     _beat(billing, clock, ("overnight",), 7 * _HOUR)
-    billing.sweep_runs(silent=_HOUR)
+    billing.sweep_runs(idle_for=_HOUR)
     billing.report_storage(ORG, "media", 300 * 10**9, occurred_at=month_ends - _HOUR)
     billing.bill_storage(ORG)
     billing.stop_run(ORG, "overnight")

@@ -212,7 +212,7 @@ class Replay:
         purse.spent += self._cost(request.input, request.output)
         expected = tokens(self.model, input=request.input, output=trace.largest_output)
         used = tokens(self.model, input=request.input, output=request.output)
-        yield Hold(org, key, cost=expected, life=_LIFE, at=request.at)
+        yield Hold(org, key, cost=expected, expires_in=_LIFE, at=request.at)
         yield Settle(org, key, usage=used, hold=key, occurred_at=request.at, at=request.at)
 
     def _execute(self, trace: Trace, commands: Sequence[Command], result: Result) -> None:

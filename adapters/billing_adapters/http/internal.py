@@ -189,10 +189,15 @@ def _check(call: Call, asked: CheckBody) -> Checked:
     cost = asked.what()
     refusal: Refusal | None = None
     if asked.hold is not None:
-        life = timedelta(seconds=asked.hold.life_seconds)
+        expires_in = timedelta(seconds=asked.hold.life_seconds)
         try:
             made = call.billing.hold(
-                call.org, cost, key=call.key, life=life, resource=asked.resource, **asked.labels()
+                call.org,
+                cost,
+                key=call.key,
+                expires_in=expires_in,
+                resource=asked.resource,
+                **asked.labels(),
             )
         except Refused as error:
             refusal = error.refusal
@@ -376,7 +381,7 @@ class _Settling(For):
     def settle(self, key: str, usage: Usage) -> Settle:
         part = None if usage.resource.startswith("model:") else False
         return Settle(
-            self.org_id, key, usage=usage, hold=self.hold_id, more=self.more, part=part,
+            self.org_id, key, usage=usage, hold=self.hold_id, final=not self.more, part=part,
             occurred_at=self.occurred_at, **self.labels(),
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from attrs import frozen
 from billing_adapters.http.internal import Cost, For, Quantity, written
 from billing_adapters.http.routes import Call, Name, Route, Total
 from billing_adapters.http.shapes import Rule
-from billing_core import InvalidCommand, RunStands, StorageStands, Usage, sandbox
+from billing_core import InvalidCommand, RunStatus, StorageStatus, Usage, sandbox
 from billing_core.engine.default_keys import told_at
 from billing_core.values.money import Money
 from billing_core.values.times import moment
@@ -77,13 +77,12 @@ class RunQuoted:
 
 
 def _quote(call: Call, asked: QuoteBody) -> RunQuoted:
-    found = call.billing.quote_run(
-        call.org,
-        asked.spec.usage(),
-        None if asked.seconds is None else timedelta(seconds=asked.seconds),
-        member=asked.member_id,
-        project=asked.project_id,
-    )
+    spec, labels = asked.spec.usage(), {"member": asked.member_id, "project": asked.project_id}
+    if asked.seconds is None:
+        found = call.billing.longest_run(call.org, spec, **labels)
+    else:
+        runtime = timedelta(seconds=asked.seconds)
+        found = call.billing.quote_run(call.org, spec, runtime, **labels)
     return RunQuoted(call.org, Money(found.amount, call.currency()), found.until, found.bound_by)
 
 
@@ -177,8 +176,8 @@ def _start(call: Call, asked: StartBody) -> RunNow:
         call.org,
         asked.run_id,
         asked.spec.usage(),
-        ahead=timedelta(seconds=asked.ahead_seconds),
-        least=timedelta(seconds=asked.least_seconds),
+        fund_for=timedelta(seconds=asked.ahead_seconds),
+        min_runtime=timedelta(seconds=asked.least_seconds),
         occurred_at=_occurred(call, "start", asked.run_id, asked.occurred_at),
         **asked.labels(),
     )
@@ -229,7 +228,7 @@ def _undo(call: Call, asked: UndoBody) -> RunNow:
     return _run_now(call, made)
 
 
-def _run_now(call: Call, made: RunStands) -> RunNow:
+def _run_now(call: Call, made: RunStatus) -> RunNow:
     currency = call.currency()
     return RunNow(
         run_id=made.run,
@@ -375,7 +374,7 @@ def _size(call: Call, asked: SizeBody) -> WorkspaceNow:
 
 
 def _room(call: Call, asked: RoomQuery) -> Room:
-    found = call.billing.storage_room(call.org, asked.workspace_id, asked.bytes)
+    found = call.billing.check_storage_quota(call.org, asked.workspace_id, asked.bytes)
     left = None if found.left is None else str(found.left)
     return Room(call.org, asked.workspace_id, found.allowed, left)
 
@@ -385,7 +384,7 @@ def _bill(call: Call, asked: BillBody) -> Billed:
     return Billed(tuple(_workspace_now(call, each) for each in made))
 
 
-def _workspace_now(call: Call, made: StorageStands) -> WorkspaceNow:
+def _workspace_now(call: Call, made: StorageStatus) -> WorkspaceNow:
     currency = call.currency()
     return WorkspaceNow(
         workspace_id=made.workspace,

@@ -206,8 +206,8 @@ def _auto_topup(call: Call, _: object, *, made: AutoTopUpWasSet | None = None) -
         failures=found.failures,
         in_flight=found.topup is not None,
         not_before=found.not_before,
-        minimum_topup=Money(found.least, currency),
-        maximum_topup=Money(found.most, currency),
+        minimum_topup=Money(found.minimum, currency),
+        maximum_topup=Money(found.maximum, currency),
     )
 
 

@@ -22,7 +22,7 @@ from billing_adapters.postgres.codecs import Standing
 from billing_adapters.postgres.loader import Found, Hint
 from billing_core.ports import required
 from billing_core.ports.state import Changes, Loaded, OrgState, Wanted
-from billing_core.records.ledger import Account, Hold, LimitSet, Lot, Spend
+from billing_core.records.ledger import Account, HoldRecord, LimitSet, Lot, Spend
 from billing_core.records.usage import CellKey, Counter, Item, UsageRecord
 from billing_core.values.times import DAY
 
@@ -48,7 +48,7 @@ class _Org:
     erased: int
     trusted: bool = True
     lots: dict[int, Lot] = field(factory=dict)
-    holds: dict[str, Hold] = field(factory=dict)
+    holds: dict[str, HoldRecord] = field(factory=dict)
     counters: dict[str, tuple[int, dict[int, Counter]]] = field(factory=dict)
     items: dict[tuple[str, str], Item | None] = field(factory=dict)
     members: dict[str, int | None] = field(factory=dict)

@@ -31,7 +31,7 @@ from billing_adapters.json_rows import readable
 from billing_adapters.postgres.statements import Rows, row_of
 from billing_adapters.postgres.wire import Row
 from billing_core.ports.state import Changes
-from billing_core.records.ledger import Account, Entry, Hold, Spend
+from billing_core.records.ledger import Account, Entry, HoldRecord, Spend
 from billing_core.records.usage import Cell, CellKey, Counter, Item
 
 __all__ = ["changed"]
@@ -148,7 +148,7 @@ class Standing(Protocol):
     @property
     def account(self) -> Account: ...
     @property
-    def holds(self) -> Mapping[str, Hold]: ...
+    def holds(self) -> Mapping[str, HoldRecord]: ...
     @property
     def counters(self) -> Mapping[str, tuple[int, Mapping[int, Counter]]]: ...
     @property

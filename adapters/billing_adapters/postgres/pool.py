@@ -27,7 +27,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from psycopg_pool.pool import WaitingClient
 
 from billing_adapters.credentials import unshown
-from billing_adapters.postgres.wire import ROLLBACK, Line, Query, statement
+from billing_adapters.postgres.wire import ROLLBACK, Query, StoreConnection, statement
 from billing_core.errors import InvalidCommand
 
 __all__ = ["Lines", "shown", "unsaid", "with_defaults"]
@@ -74,11 +74,11 @@ _IDLE, _UNKNOWN = int(TransactionStatus.IDLE), int(TransactionStatus.UNKNOWN)
 _RESTS = 1.0  # second
 
 
-class _Pool(ConnectionPool[Line]):
+class _Pool(ConnectionPool[StoreConnection]):
     """Notes at once, not when it has come back from there, that another is made for one that has
     ended: an interrupt in between would have two made for it."""
 
-    def _return_connection(self, conn: Line, *args: Any, **named: Any) -> None:
+    def _return_connection(self, conn: StoreConnection, *args: Any, **named: Any) -> None:
         super()._return_connection(conn, *args, **named)
         if conn.pgconn.transaction_status == _UNKNOWN:
             conn._pool = None
@@ -115,13 +115,13 @@ class Lines:
 
     def _reset(self) -> None:
         self._mutex = threading.Lock()
-        self._pool: ConnectionPool[Line] | None = None
+        self._pool: ConnectionPool[StoreConnection] | None = None
         self._checked = False
-        self._resting: Line | None = None
+        self._resting: StoreConnection | None = None
         self._failed: psycopg.Error | None = None  # the last attempt to connect, if it did
         self._asking = 0  # how many ask the pool, to which all is given back then
         self._renewed = 0  # what one connection had to prepare anew, the others have to as well
-        self._lost: deque[Line] = deque()  # lent, and held by nobody
+        self._lost: deque[StoreConnection] = deque()  # lent, and held by nobody
 
     def _forked(self) -> None:
         # Its connections are the parent's: kept, so that nothing closes them here.
@@ -138,7 +138,7 @@ class Lines:
         if resting is not None:
             _back(resting)
 
-    def _opened(self) -> ConnectionPool[Line]:
+    def _opened(self) -> ConnectionPool[StoreConnection]:
         pool = self._pool
         if pool is None:
             with self._mutex:
@@ -158,12 +158,12 @@ class Lines:
                     )
         return pool
 
-    def _connecting(self) -> type[Line]:
+    def _connecting(self) -> type[StoreConnection]:
         """A Line that remembers why none could be made: the pool tells its log alone.  Lent and
         then let go of by everybody, it comes back by itself."""
         lines = self
 
-        class Connecting(Line):
+        class Connecting(StoreConnection):
             @classmethod
             def connect(cls, *args: Any, **options: Any) -> Any:
                 try:
@@ -186,7 +186,7 @@ class Lines:
 
         return Connecting
 
-    def _configure(self, line: Line) -> None:
+    def _configure(self, line: StoreConnection) -> None:
         try:
             self._set_up(line)
         except BaseException as error:
@@ -196,7 +196,7 @@ class Lines:
                 raise
             raise _interrupted(error) from error
 
-    def _set_up(self, line: Line) -> None:
+    def _set_up(self, line: StoreConnection) -> None:
         line.prepared, line.carried = set(), None
         line.warnings, line.renewed = [], self._renewed
         line.readable = select.poll()
@@ -208,7 +208,7 @@ class Lines:
         else:
             line.execute(self._settings)
 
-    def take(self) -> Line:
+    def take(self) -> StoreConnection:
         """A connection, which must be given back.  Raises the driver's errors."""
         with self._mutex:
             line, self._resting = self._resting, None
@@ -235,7 +235,7 @@ class Lines:
             raise
         return line
 
-    def _asked(self) -> Line:
+    def _asked(self) -> StoreConnection:
         try:
             self._give_lost()
             pool, until = self._opened(), time.monotonic() + self._wait
@@ -252,7 +252,7 @@ class Lines:
         line.rests_until = time.monotonic() + _RESTS
         return line
 
-    def _is_dropped(self, line: Line) -> bool:
+    def _is_dropped(self, line: StoreConnection) -> bool:
         """Whether one that was idle is of no use any more; then it is given back."""
         dropped = True
         try:
@@ -272,7 +272,7 @@ class Lines:
             line.pgconn.finish()
             _back(line)
 
-    def give(self, line: Line) -> None:
+    def give(self, line: StoreConnection) -> None:
         """Give it back; what it has begun is undone."""
         pgconn = line.pgconn
         status = pgconn.transaction_status
@@ -295,7 +295,7 @@ class Lines:
         _back(line)
 
     @contextmanager
-    def lent(self) -> Iterator[Line]:
+    def lent(self) -> Iterator[StoreConnection]:
         line = self.take()
         try:
             yield line
@@ -309,13 +309,13 @@ def unsaid(error: psycopg.Error) -> psycopg.Error:
     return error
 
 
-def _pooled(line: Line) -> bool:
+def _pooled(line: StoreConnection) -> bool:
     """Whether a pooler is in between, which has a number of its own in the server's place."""
     there = line.execute("SELECT pg_backend_pid()").fetchone()
     return there != (line.pgconn.backend_pid,)
 
 
-def _back(line: Line) -> None:
+def _back(line: StoreConnection) -> None:
     """To its pool, which closes what is of no use any more."""
     pool: Any = line._pool
     try:
@@ -327,7 +327,7 @@ def _back(line: Line) -> None:
         raise
 
 
-def _taken(pool: ConnectionPool[Line], until: float) -> Line:
+def _taken(pool: ConnectionPool[StoreConnection], until: float) -> StoreConnection:
     try:
         return pool.getconn(until - time.monotonic())
     except Exception:
@@ -337,10 +337,10 @@ def _taken(pool: ConnectionPool[Line], until: float) -> Line:
         raise
 
 
-def _stops_waiting(pool: ConnectionPool[Line], error: BaseException) -> None:
+def _stops_waiting(pool: ConnectionPool[StoreConnection], error: BaseException) -> None:
     """Leave the pool's queue: whoever was interrupted there would be given the next connection,
     which nobody would ever give back.  One that it was being given goes back."""
-    given: dict[int, Line] = {}
+    given: dict[int, StoreConnection] = {}
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name not in ("_getconn_unchecked", "_get_ready_connection"):
             continue
@@ -348,7 +348,7 @@ def _stops_waiting(pool: ConnectionPool[Line], error: BaseException) -> None:
         if isinstance(waiting, WaitingClient):
             waiting.fail(PoolTimeout("interrupted"))
             line = line or waiting.conn
-        if isinstance(line, Line):
+        if isinstance(line, StoreConnection):
             given[id(line)] = line
     for line in given.values():
         line._pool = pool
@@ -361,7 +361,7 @@ def _interrupted(error: BaseException) -> psycopg.Error:
     return psycopg.OperationalError(f"connecting was interrupted: {error!r}")
 
 
-def _dropped(line: Line) -> bool:
+def _dropped(line: StoreConnection) -> bool:
     """An idle connection on which there is something to read has been hung up on, or is
     about to be: found out without asking the server."""
     if line.readable.poll(0):

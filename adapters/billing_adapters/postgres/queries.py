@@ -38,7 +38,7 @@ from billing_core.records.events import Event
 from billing_core.records.ledger import (
     Charge,
     Entry,
-    Hold,
+    HoldRecord,
     LimitSet,
     Lot,
     Spend,
@@ -344,7 +344,7 @@ class Reads(WorkReads):
     def lots(self, org: str) -> Iterator[Lot]:
         return self._scan("lots", 1, org, codecs.lot)
 
-    def holds(self, org: str) -> Iterator[Hold]:
+    def holds(self, org: str) -> Iterator[HoldRecord]:
         return self._scan("holds", 1, org, codecs.hold)
 
     def counters(self, org: str) -> Iterator[Counter]:

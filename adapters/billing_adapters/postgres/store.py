@@ -25,7 +25,15 @@ try:
     from billing_adapters.postgres.pool import Lines, shown, unsaid, with_defaults
     from billing_adapters.postgres.queries import Reader, Reads, document_of, document_row
     from billing_adapters.postgres.statements import Value, Writer, text
-    from billing_adapters.postgres.wire import BEGIN, COMMIT, Line, Query, Row, Statement, statement
+    from billing_adapters.postgres.wire import (
+        BEGIN,
+        COMMIT,
+        Query,
+        Row,
+        Statement,
+        StoreConnection,
+        statement,
+    )
 except ImportError as error:
     if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
         raise
@@ -257,7 +265,7 @@ class _Transaction:
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
-        self._line: Line | None = None
+        self._line: StoreConnection | None = None
         self._bases: dict[str, Base] = {}
         self._attempts = 0
         self._began = time.monotonic()

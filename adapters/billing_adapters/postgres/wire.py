@@ -19,7 +19,15 @@ from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
 from billing_adapters.postgres.errors import Failure, outdated
 
 __all__ = [
-    "BEGIN", "COMMIT", "ROLLBACK", "Line", "Query", "Row", "Statement", "exchange", "statement",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "Query",
+    "Row",
+    "Statement",
+    "StoreConnection",
+    "exchange",
+    "statement",
 ]  # fmt: skip
 
 Row = tuple[bytes | None, ...]
@@ -59,7 +67,7 @@ _BEGIN_SAID = Query(statement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 _FORGET = Query(statement("DEALLOCATE ALL"), ())
 
 
-class Line(psycopg.Connection[Any]):
+class StoreConnection(psycopg.Connection[Any]):
     """A connection of the store's own, which prepares what it sends.
 
     Behind a pooler each transaction may be on another connection of the server's, which others

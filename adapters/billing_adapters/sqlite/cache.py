@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sized
 from attrs import define, field
 
 from billing_core.ports.state import Changes
-from billing_core.records.ledger import Account, Hold, Lot
+from billing_core.records.ledger import Account, HoldRecord, Lot
 from billing_core.records.usage import Cell, CellKey, Counter, UsageRecord
 
 __all__ = ["AccountAndLots", "Known"]
@@ -41,7 +41,7 @@ class Known:
     uses: bool = False
     version: int | None = None
     orgs: dict[str, AccountAndLots] = field(factory=dict)
-    holds: dict[tuple[str, str], Hold] = field(factory=dict)
+    holds: dict[tuple[str, str], HoldRecord] = field(factory=dict)
     members: dict[tuple[str, str], int] = field(factory=dict)
     cells: dict[tuple[str, CellKey], Cell] = field(factory=dict)
     counters: dict[tuple[str, str], Counter] = field(factory=dict)

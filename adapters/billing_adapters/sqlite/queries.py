@@ -34,7 +34,7 @@ from billing_core.records.events import Delivered, Event
 from billing_core.records.ledger import (
     Charge,
     Entry,
-    Hold,
+    HoldRecord,
     LimitSet,
     Lot,
     Spend,
@@ -203,7 +203,7 @@ class Reads(TopUpReads):
     def lots(self, org: str) -> Iterator[Lot]:
         return self._scan(LOTS, org, codecs.lot)
 
-    def holds(self, org: str) -> Iterator[Hold]:
+    def holds(self, org: str) -> Iterator[HoldRecord]:
         with self._reader() as db:
             columns = codecs.hold_columns(Known.nothing(db))
         return self._scan(HOLDS, org, codecs.hold, columns=columns)

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from billing_core.commands.accounts import OpenAccount, SetLimit, SetPlan
 from billing_core.commands.base import Command
 from billing_core.commands.credit import Grant
-from billing_core.commands.outcomes import Outcome, Refusal, RunStands
+from billing_core.commands.outcomes import Outcome, Refusal, RunStatus
 from billing_core.commands.runs import (
     CloseSilentRun,
     ForgiveRun,
@@ -164,8 +164,9 @@ class TimeMachine(RuleBasedStateMachine):
                 ahead = data.draw(st.sampled_from([_TICK, _MINUTE, 5 * _MINUTE, _HOUR]))
                 member = data.draw(st.sampled_from([None, "ann"]))
                 return StartRun(
-                    "acme", f"r{self.serial}", spec=_BOX, ahead=ahead, least=min(ahead, _SECOND),
-                    member=member, project=project, occurred_at=min(at, now),
+                    "acme", f"r{self.serial}", spec=_BOX, fund_for=ahead,
+                    min_runtime=min(ahead, _SECOND), member=member, project=project,
+                    occurred_at=min(at, now),
                 )  # fmt: skip
             case "size":
                 size = data.draw(st.sampled_from([0, 1, 10**6, 2**30]))
@@ -264,7 +265,7 @@ class TimeMachine(RuleBasedStateMachine):
                 possible = _told(run, command, at)
                 assert possible == _done(outcome), (command, outcome, run)
                 assert possible or isinstance(outcome, (ImpossibleTransition, Conflict)), outcome
-        if isinstance(outcome, RunStands):
+        if isinstance(outcome, RunStatus):
             run = model.runs[outcome.run]
             assert outcome.state == run.state, (command, outcome, run)
             assert moment(run.posted) == outcome.settled_to, (command, outcome, run)
@@ -277,17 +278,17 @@ class TimeMachine(RuleBasedStateMachine):
         """As far as free credit reaches at the dearest price that is published, no further."""
         assert command.occurred_at is not None
         begin = micros("occurred_at", command.occurred_at)
-        end = micros("end", self.clock.now + min(command.ahead, _KNOWN))
+        end = micros("end", self.clock.now + min(command.fund_for, _KNOWN))
 
         def cost(us: int) -> int:
             return self.model.dearest(us, begin, end)
 
-        if isinstance(outcome, RunStands):
+        if isinstance(outcome, RunStatus):
             us = micros("funded_until", outcome.funded_until) - begin
             assert cost(us) <= max(0, free), (command, outcome, free)
             assert begin + us == end or cost(us + 1) > free, (command, outcome, free)
         else:
-            assert cost(int(command.least / _TICK)) > free, (command, outcome, free)
+            assert cost(int(command.min_runtime / _TICK)) > free, (command, outcome, free)
 
     # -- what must hold -------------------------------------------------------------
 

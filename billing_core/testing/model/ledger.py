@@ -317,7 +317,7 @@ class Model:
     def _hold(self, org: Facts, command: Hold, own: int, time: int, seen: object) -> Answer:
         cost, resource = command.cost, command.resource
         billed: Mapping[str, int] = {}
-        expires = time + duration("life", command.life)
+        expires = time + duration("expires_in", command.expires_in)
         if isinstance(cost, Usage):
             resource = cost.resource
             quote(org, cost, own)  # what has no price is refused before anything lapses
@@ -372,7 +372,7 @@ class Model:
         ended = [part for part in hold.parts if org.lots[part[0]].ended(time)]
         replaced = sum(amount for _, amount in ended)
         had = sum(amount for _, amount in hold.parts)
-        until = max(hold.expires_at, time + duration("life", command.life))
+        until = max(hold.expires_at, time + duration("expires_in", command.expires_in))
         least, most, billed = quoted_anew(org, hold, until)
         if least > MOST:
             raise Wrong("MoneyOverflow")
@@ -423,8 +423,8 @@ class Model:
             raise Wrong("Conflict")
         left = bill.amount
         opened = hold is not None and hold.state == "open"
-        ends = opened and not command.more
-        part = command.part if command.part is not None else command.more and opened
+        ends = opened and command.final
+        part = command.part if command.part is not None else not command.final and opened
         if hold is not None and hold.state == "open":
             hold.charges.append(org.seq)
             left = self._capture(org, hold, left, usage.resource)

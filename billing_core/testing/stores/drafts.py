@@ -12,7 +12,7 @@ from attrs import define, field
 
 from billing_core.ports.state import Changes, OrgState, Wanted
 from billing_core.ports.store import Store
-from billing_core.records.ledger import Account, Charge, Draw, Entry, Hold, Lot, Transfer
+from billing_core.records.ledger import Account, Charge, Draw, Entry, HoldRecord, Lot, Transfer
 from billing_core.records.usage import HeldQuantity, Line, UsageRecord
 
 __all__ = ["Draft", "charge", "hold", "keyed", "load", "lot", "save", "usage"]
@@ -155,9 +155,9 @@ def hold(
     counted: Sequence[tuple[int, str, int]] = (),
     member: int = 0,
     project: str | None = None,
-) -> Hold:
+) -> HoldRecord:
     held = [HeldQuantity(*each) for each in counted]
-    return Hold(key, "model:a", expires_at, state, [Draw(1, 2)], held, member, project)
+    return HoldRecord(key, "model:a", expires_at, state, [Draw(1, 2)], held, member, project)
 
 
 def charge(number: int, unpaid: int = 0, *payments: tuple[int, int], period: int = 0) -> Charge:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import get_args
 
 from billing_core.ports.state import Wanted
 from billing_core.ports.store import Store
-from billing_core.records.runs import Day, Run, Tab
+from billing_core.records.runs import Day, Run, RunState, Tab
 from billing_core.records.storage import Size, Storage
 from billing_core.records.usage import Count, Counter, Item
 from billing_core.testing.stores.drafts import Draft, charge, hold, load, lot, save
@@ -16,7 +17,7 @@ __all__ = ["TimeContract"]
 _HUGE = 10**40
 
 
-def run(name: str, state: str = "active", seen: int = 50, **changed: object) -> Run:
+def run(name: str, state: RunState = "active", seen: int = 50, **changed: object) -> Run:
     """A run of ``sandbox:a`` that is settled to 40."""
     made = Run(
         name, "sandbox:a", (("gpu", 8, "customer"), ("vcpu", _HUGE, "platform")), 3, "tööl",
@@ -54,8 +55,7 @@ class TimeContract:
         assert not list(store.sizes("other"))
 
     def test_unsettled_runs_are_found_without_the_others(self, store: Store) -> None:
-        states = ("active", "suspended", "pending", "settled", "forgiven")
-        rows = [run(f"r{number}", state) for number, state in enumerate(states)]
+        rows = [run(f"r{number}", state) for number, state in enumerate(get_args(RunState))]
         save(store, Draft().changes(runs=rows))
         assert list(store.runs("acme", unsettled=True)) == rows[:3]
 

@@ -38,8 +38,8 @@ IN_BACKGROUND: list[Planted] = [
     (
         "one org's run that cannot be closed keeps everybody's open",
         SILENT_RUNS,
-        "[Part(commands) for commands in some.values()]",
-        "[Part([each for every in some.values() for each in every])] if some else []",
+        "[Submission(commands) for commands in some.values()]",
+        "[Submission([each for every in some.values() for each in every])] if some else []",
         (TURNS + "an_org_that_is_locked_elsewhere_keeps_no_other_s_run_open",),
     ),
     (

@@ -46,8 +46,8 @@ IN_LOADS: list[Planted] = [
     (
         "a run's later days are not foreseen where it starts",
         RUNNING,
-        'duration("ahead", command.ahead) if isinstance(command, StartRun) else 0',
-        'duration("ahead", command.ahead) if isinstance(command, StartRun) and 0 else 0',
+        'duration("fund_for", command.fund_for) if isinstance(command, StartRun) else 0',
+        'duration("fund_for", command.fund_for) if isinstance(command, StartRun) and 0 else 0',
         (MIDNIGHT,),
     ),
     (

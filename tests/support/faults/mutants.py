@@ -447,4 +447,11 @@ BY_MUTANTS: list[Planted] = [
         "    end_runs(ledger, decision)\n",
         (FOUND + "a_hold_that_has_ended_lapses_before_whatever_comes_next",),
     ),
+    (
+        "a public name's default changes without a word",
+        "billing_core/engine/billing.py",
+        "idle_for: timedelta = timedelta(minutes=15)",
+        "idle_for: timedelta = timedelta(minutes=16)",
+        ("tests/docs/test_public_api.py::test_the_public_api_is_as_recorded",),
+    ),
 ]

@@ -12,7 +12,7 @@ from world import DAY, HOUR, LONG_AGO, MINUTE, T0, World, nanos, units
 from billing_core import Checkpoint, Flat, InvalidCommand, NotFound, Plan, Price, Settle, Usage
 from billing_core.ledger.hash_chain import chained
 from billing_core.records.events import Event
-from billing_core.records.ledger import Account, Draw, Entry, Hold, Lot
+from billing_core.records.ledger import Account, Draw, Entry, HoldRecord, Lot
 from billing_core.records.usage import Cell, CellKey, Count, Counter, Item, Line
 from billing_core.testing import MemoryStore
 
@@ -36,13 +36,13 @@ def eventful() -> World:
     world.publish({"run": {"second": Price(Flat(1, 3), minimum=60)}}, version="runs")
     world.grant(100)
     world.grant(50, kind="promotional", expires_at=T0 + HOUR, scope=["x"])
-    kept = world.hold(20, life=DAY, key="kept", member="ann")
-    world.extend(kept, life=2 * DAY, add=5)
-    world.hold(10, life=MINUTE, key="lapsing")
+    kept = world.hold(20, expires_in=DAY, key="kept", member="ann")
+    world.extend(kept, expires_in=2 * DAY, add=5)
+    world.hold(10, expires_in=MINUTE, key="lapsing")
     world.hold(10, key="released", resource="x")
     world.billing.release("acme", "released")
     held = world.hold(units(30), key="settled", member="bob")
-    world.settle(10, hold=held.key, more=True, member="bob")
+    world.settle(10, hold=held.key, final=False, member="bob")
     world.settle(25, hold=held.key, member="bob")
     world.settle(Usage.of("run", {"second": 10}, item="r1"), member="ann")
     world.settle(Usage.of("run", {"second": 70}, item="r1"), member="ann")
@@ -64,7 +64,7 @@ def subscribed() -> World:
     world.publish({"x": {"unit": Price(Flat(1, 2))}}, version="pro-prices", plan="pro")
     plan = Plan("pro-1", "pro", LONG_AGO, allowance=nanos(30), rollover=nanos(10), grace=DAY)
     world.billing.publish(plan)
-    world.hold(2, life=60 * DAY, key="long", member="ann", project="p1")
+    world.hold(2, expires_in=60 * DAY, key="long", member="ann", project="p1")
     world.billing.set_plan("acme", "subscribe", "pro")
     world.billing.set_limit("acme", "l1", nanos(500), every="member", alerts=(1,))
     world.billing.set_limit("acme", "l2", nanos(300), project="p1", per="day")
@@ -72,7 +72,7 @@ def subscribed() -> World:
     world.billing.set_low_balance("acme", "low", nanos(40))
     world.settle(units(9), member="ann", project="p1")
     world.clock.advance(40 * DAY)
-    world.settle(units(50), member="ann", project="p1", hold="long", more=True)
+    world.settle(units(50), member="ann", project="p1", hold="long", final=False)
     late = world.settle(units(4), member="cy", occurred_at=T0)
     world.reverse(late, 1)
     world.billing.set_plan("acme", "pause", "pro", paused=True)
@@ -212,7 +212,7 @@ ROWS: dict[str, tuple[str, Callable[[World], object]]] = {
     ),
     "a hold more": (
         "hold new",
-        lambda w: org(w).holds.update({"new": Hold("new", None, 10**16, "open", [])}),
+        lambda w: org(w).holds.update({"new": HoldRecord("new", None, 10**16, "open", [])}),
     ),
     "a hold less": ("hold kept: missing", lambda w: org(w).holds.pop("kept")),
     "a counter": (
@@ -663,8 +663,8 @@ def test_of_many_events_the_altered_one_alone_is_named() -> None:
 def test_a_next_lapse_between_two_ends_is_found() -> None:
     world = World()
     world.grant(100)
-    world.hold(10, life=HOUR, key="first")
-    world.hold(10, life=3 * HOUR, key="second")
+    world.hold(10, expires_in=HOUR, key="first")
+    world.hold(10, expires_in=3 * HOUR, key="second")
     account = org(world).account
     account.next_lapse += 2 * 3600 * 10**6
     [found] = world.billing.verify().discrepancies

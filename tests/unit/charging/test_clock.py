@@ -132,7 +132,7 @@ def test_a_hold_a_period_and_a_run_do_not_end_by_a_clock_far_ahead() -> None:
     for org in ("held", "planned", "running"):
         services.org(org, expires=90 * DAY)
     right, wrong = services.right, services.process(WEEKS)
-    right.hold("held", nanos(10), life=HOUR, key="h")
+    right.hold("held", nanos(10), expires_in=HOUR, key="h")
     right.publish(Plan("p1", "pro", T0 - DAY, allowance=nanos(50)))
     right.set_plan("planned", "p", "pro")
     right.start_run("running", "r", sandbox("s", {"cpu": 1}))
@@ -187,7 +187,7 @@ def test_nothing_ends_by_a_right_clock_either_for_what_one_in_doubt_has_written(
     assert right.balance("acme").balance == 95
     for org in ("acme", "bolt"):
         right.grant(org, "week", nanos(7), expires_at=T0 + 7 * DAY)
-    right.hold("bolt", nanos(7), life=HOUR, key="h")
+    right.hold("bolt", nanos(7), expires_in=HOUR, key="h")
     services.machine.advance(2 * HOUR)
     assert right.run_pending().lapsed == 1
     assert right.balance("bolt").held == 0
@@ -236,7 +236,7 @@ def test_the_time_of_a_run_and_of_storage_is_not_measured_by_a_clock_far_ahead()
     assert wrong.heartbeat("acme", "r", occurred_at=now).settled_to == now
     assert [each.charged for each in wrong.bill_storage("acme", until=now)] == [2_000_000]
     services.machine.advance(HOUR)
-    assert [each.run for each in right.sweep_runs(silent=MINUTE)] == ["r"]
+    assert [each.run for each in right.sweep_runs(idle_for=MINUTE)] == ["r"]
     assert right.run("acme", "r").ended_at == now
     beside = services.process(WEEKS)  # a run that it starts, it measures
     beside.start_run("acme", "r2", sandbox("s", {"cpu": 1}))
@@ -252,9 +252,9 @@ def test_a_call_goes_on_as_ever_by_a_right_clock_after_days_of_rest() -> None:
     services.right.grant("acme", "g", nanos(100))
     services.machine.advance(3 * DAY)
     monday = services.process()
-    held = monday.hold("acme", nanos(10), life=MINUTE, key="h")
+    held = monday.hold("acme", nanos(10), expires_in=MINUTE, key="h")
     assert held.expires_at == T0 + 3 * DAY + MINUTE
-    assert monday.extend("acme", "e", hold="h", life=HOUR).expires_at == T0 + 3 * DAY + HOUR
+    assert monday.extend("acme", "e", hold="h", expires_in=HOUR).expires_at == T0 + 3 * DAY + HOUR
     assert monday.settle("acme", "s", units(10), hold="h").captured == 10
     with pytest.raises(InvalidCommand, match="a time after"):
         monday.grant("acme", "over", nanos(1), expires_at=T0 + 2 * DAY)
@@ -413,7 +413,7 @@ def test_no_run_is_funded_until_after_a_price_that_another_clock_may_yet_publish
     world.grant(10**12)
     ahead, behind = (Billing(postgres, clock=machine_clock(off * MINUTE)) for off in (4, -4))
     before = datetime.now(UTC)
-    run = ahead.start_run("acme", "r", sandbox("s", {"cpu": 1}), ahead=HOUR)
+    run = ahead.start_run("acme", "r", sandbox("s", {"cpu": 1}), fund_for=HOUR)
     assert run.bound_by == "horizon"
     known = before + 9 * MINUTE - SECOND, datetime.now(UTC) + 9 * MINUTE
     assert known[0] <= run.funded_until <= known[1]

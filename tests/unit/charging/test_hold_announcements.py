@@ -64,13 +64,13 @@ def announced(world: World, component: str = "call") -> list[int]:
     return [each.of(component).held for each in known if component in each.components]
 
 
-def refused_by_quota(world: World, quantity: int, life=HOUR) -> bool:
+def refused_by_quota(world: World, quantity: int, expires_in=HOUR) -> bool:
     """Whether a check, a hold and a deduct of so many calls are refused, all by the quota."""
     allowed = world.billing.check("acme", calls(quantity)).allowed
     found = []
     for attempt in (
         lambda: world.deduct(calls(quantity)),
-        lambda: world.hold(calls(quantity), life=life),
+        lambda: world.hold(calls(quantity), expires_in=expires_in),
     ):
         try:
             attempt()
@@ -100,7 +100,7 @@ def test_a_hold_from_before_the_plan_counts_in_its_quota(pattern) -> None:
 @pytest.mark.every_store
 def test_a_hold_from_before_the_plan_counts_in_each_period_that_it_reaches(pattern) -> None:
     world = with_calls(now=MONTH_END - DAY)
-    hold = world.hold(calls(5), life=10 * DAY)
+    hold = world.hold(calls(5), expires_in=10 * DAY)
     subscribe(world, quotas=six(pattern))
     assert announced(world) == [5, 5]
     world.clock.set(MONTH_END + DAY)
@@ -130,7 +130,7 @@ def test_a_hold_counts_in_the_quota_that_a_new_version_of_the_plan_brings(patter
     world = with_calls()
     subscribe(world)
     world.billing.publish(Plan("six-2", "six", T0 + HOUR, quotas=six(pattern)))
-    world.hold(calls(5), life=DAY)
+    world.hold(calls(5), expires_in=DAY)
     world.clock.advance(2 * HOUR)
     assert refused_by_quota(world, 2)
     assert world.wrong() == []
@@ -141,11 +141,11 @@ def test_an_extended_hold_counts_in_the_quota_that_comes_later() -> None:
     world = with_calls(now=MONTH_END - 2 * HOUR)
     hold = world.hold(calls(5))
     assert announced(world) == [5]
-    world.settle(calls(1), hold=hold.key, more=True)
-    world.extend(hold, life=DAY)
+    world.settle(calls(1), hold=hold.key, final=False)
+    world.extend(hold, expires_in=DAY)
     assert announced(world) == [4, 4]
     subscribe(world, quotas=six())
-    world.extend(hold, life=2 * DAY)  # it is not in its own way
+    world.extend(hold, expires_in=2 * DAY)  # it is not in its own way
     world.clock.set(MONTH_END + HOUR)
     assert refused_by_quota(world, 3)
     world.deduct(calls(2))
@@ -156,7 +156,7 @@ def test_an_extended_hold_counts_in_the_quota_that_comes_later() -> None:
 def test_a_quota_has_room_again_when_a_hold_from_before_it_ends() -> None:
     world = with_calls()
     settled, released = (world.hold(calls(1), key=key) for key in ("s", "r"))
-    world.hold(calls(1), key="lapses", life=MINUTE)
+    world.hold(calls(1), key="lapses", expires_in=MINUTE)
     world.hold(Usage("tool:a", (("call", 4, "customer"),)))  # by their own key: not ours to count
     subscribe(world, quotas=six())
     assert announced(world) == [3]
@@ -227,7 +227,7 @@ DEARER = Price(Graduated((Tier(5, 1), Tier(None, 1000))), unit="call")
 @pytest.mark.every_store
 def test_a_hold_at_a_flat_price_counts_in_the_quotes_of_tiers_that_come_later() -> None:
     world = with_calls()
-    first = world.hold(calls(5), life=9 * HOUR)
+    first = world.hold(calls(5), expires_in=9 * HOUR)
     assert first.amount == 5
     world.publish({"tool:a": {"call": DEARER}}, version="tiers", effective_at=T0 + HOUR)
     world.clock.advance(2 * HOUR)
@@ -242,7 +242,7 @@ def test_a_hold_at_a_flat_price_counts_in_the_quotes_of_tiers_that_come_later() 
 @pytest.mark.every_store
 def test_a_hold_that_reaches_the_tiers_of_the_next_period_counts_there() -> None:
     world = with_calls(now=MONTH_END - HOUR)
-    world.hold(calls(5), life=DAY)
+    world.hold(calls(5), expires_in=DAY)
     book = PriceBook("tiers", MONTH_END, {"tool:a": {"call": DEARER}})
     world.billing.publish(book)
     world.clock.set(MONTH_END + HOUR)
@@ -253,7 +253,7 @@ def test_a_hold_that_reaches_the_tiers_of_the_next_period_counts_there() -> None
 @pytest.mark.every_store
 def test_a_run_at_a_flat_price_counts_in_the_quotes_of_tiers_that_come_later() -> None:
     world = boxes()
-    start(world, "r1", BOX, ahead=HOUR)
+    start(world, "r1", BOX, fund_for=HOUR)
     rate = 10**6
     tiers = Price(Graduated((Tier(300 * rate, 1, rate), Tier(None, 100, rate))), unit="microsecond")
     later = T0 + 20 * MINUTE

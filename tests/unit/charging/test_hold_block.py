@@ -56,7 +56,7 @@ def test_nor_where_it_is_awaited() -> None:
 
     async def use() -> None:
         billing = AsyncBilling(world.store, clock=world.clock)
-        async with await billing.hold("acme", units(8), life=HOUR) as hold:
+        async with await billing.hold("acme", units(8), expires_in=HOUR) as hold:
             pass
         with pytest.raises(Conflict, match="settle"):
             hold.report(units(2))
@@ -111,7 +111,7 @@ def test_it_releases_only_if_nothing_was_reported() -> None:
 def test_on_a_store_error_the_hold_is_left_to_expire(reported: bool) -> None:
     world = World(FailingStore())
     world.grant(10)
-    with pytest.raises(StoreError, match="full"), world.hold(8, life=HOUR) as hold:
+    with pytest.raises(StoreError, match="full"), world.hold(8, expires_in=HOUR) as hold:
         if reported:
             hold.report(units(5))
         world.store.fail = "before"
@@ -152,7 +152,7 @@ def test_usage_beyond_the_hold_or_after_its_end_is_charged() -> None:
         hold.report(units(12))
     assert (hold.charges[0].captured, hold.charges[0].unpaid) == (4, 2)
     world.grant(12)
-    with world.hold(4, life=MINUTE) as hold:
+    with world.hold(4, expires_in=MINUTE) as hold:
         world.clock.advance(HOUR)
         hold.report(units(4))
     assert (hold.charges[0].captured, hold.charges[0].paid) == (0, 4)
@@ -161,7 +161,7 @@ def test_usage_beyond_the_hold_or_after_its_end_is_charged() -> None:
 def test_a_hold_that_lapsed_or_was_released_meanwhile_needs_no_release() -> None:
     world = World()
     world.grant(10)
-    with world.hold(4, life=MINUTE) as hold:
+    with world.hold(4, expires_in=MINUTE) as hold:
         world.clock.advance(HOUR)
     assert state_of(world, hold) == "lapsed"
     with world.hold(4) as hold:
@@ -172,8 +172,8 @@ def test_a_hold_that_lapsed_or_was_released_meanwhile_needs_no_release() -> None
 def test_it_can_be_extended_inside() -> None:
     world = World()
     world.grant(10)
-    with world.hold(4, life=MINUTE) as hold:
-        world.extend(hold, life=HOUR, add=5)
+    with world.hold(4, expires_in=MINUTE) as hold:
+        world.extend(hold, expires_in=HOUR, add=5)
         world.clock.advance(2 * MINUTE)
         hold.report(units(9))
     assert hold.charges[0].captured == 9
@@ -196,7 +196,7 @@ def test_a_report_is_a_usage() -> None:
 def test_each_hold_has_a_fresh_key_unless_one_is_given() -> None:
     world = World()
     world.grant(10)
-    one, two = (world.billing.hold("acme", units(1), life=HOUR) for _ in "ab")
+    one, two = (world.billing.hold("acme", units(1), expires_in=HOUR) for _ in "ab")
     assert one.key != two.key
     assert one.key[14] == "7"
 
@@ -262,7 +262,7 @@ def test_nor_where_the_block_is_awaited() -> None:
 
     async def use() -> None:
         billing = AsyncBilling(world.store, clock=world.clock)
-        async with await billing.hold("acme", units(8), life=HOUR, member="ann") as hold:
+        async with await billing.hold("acme", units(8), expires_in=HOUR, member="ann") as hold:
             hold.report(units(3))
             await billing.erase_member("acme", "ann")
 
@@ -303,7 +303,7 @@ def test_one_call_that_is_reported_in_five_parts_is_one_request() -> None:
     assert requests(world) == {"x": 1}
     hold = world.hold(units(50))
     for _ in range(4):
-        world.settle(1, hold=hold.key, more=True)
+        world.settle(1, hold=hold.key, final=False)
     world.settle(1, hold=hold.key)
     assert requests(world) == {"x": 2}
     for _ in range(5):
@@ -326,9 +326,9 @@ def test_calls_of_several_things_under_one_hold_count_one_each() -> None:
             hold.report(units(1, resource=resource))
     assert requests(world) == {"x": 1, "y": 1, "z": 1}
     hold = world.hold(50)
-    world.settle(units(1, item="a"), hold=hold.key, more=True)
-    world.settle(units(1, item="a"), hold=hold.key, more=True)
-    world.settle(units(1, resource="y"), hold=hold.key, more=True, part=False)
+    world.settle(units(1, item="a"), hold=hold.key, final=False)
+    world.settle(units(1, item="a"), hold=hold.key, final=False)
+    world.settle(units(1, resource="y"), hold=hold.key, final=False, part=False)
     world.settle(units(1, resource="y"), hold=hold.key)
     assert requests(world) == {"x": 2, "y": 3, "z": 1}
     with pytest.raises(InvalidCommand, match="part"):

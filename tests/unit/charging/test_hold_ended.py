@@ -25,8 +25,7 @@ from billing_core import (
     sandbox,
 )
 from billing_core.decide import decide
-from billing_core.records.ledger import Draw, HoldUse
-from billing_core.records.ledger import Hold as HoldRecord
+from billing_core.records.ledger import Draw, HoldRecord, HoldUse
 
 BOX = sandbox("box", {"vcpu": 1})
 KEYS = {MEMBER: Caller("ana", org="acme", member="ana"), SERVICE: Caller("gateway", "service")}
@@ -70,20 +69,20 @@ def test_the_key_of_a_released_hold_reserves_nothing() -> None:
 def test_the_key_of_an_expired_hold_reserves_nothing_swept_or_not(swept: bool) -> None:
     world = World()
     world.grant(10)
-    world.hold(6, key="k", life=MINUTE)
+    world.hold(6, key="k", expires_in=MINUTE)
     world.clock.advance(MINUTE)
     if swept:
         world.settle(9)
-    error = ended(world, life=MINUTE)
+    error = ended(world, expires_in=MINUTE)
     assert (error.ended, error.charges, error.retryable) == ("expired", (), True)
 
 
 def test_a_hold_has_expired_by_the_clock_whatever_time_the_command_bears() -> None:
     world = World()
     world.grant(10)
-    world.hold(6, key="k", life=MINUTE, at=T0)
+    world.hold(6, key="k", expires_in=MINUTE, at=T0)
     world.clock.advance(HOUR)
-    assert ended(world, life=MINUTE, at=T0).ended == "expired"
+    assert ended(world, expires_in=MINUTE, at=T0).ended == "expired"
 
 
 @pytest.mark.every_store
@@ -109,7 +108,7 @@ def test_a_hold_that_was_used_in_part_is_not_to_be_tried_again(how: str) -> None
     world = World()
     world.grant(10)
     world.hold(6, key="k")
-    parts = [world.settle(quantity, hold="k", more=True).seq for quantity in (1, 2)]
+    parts = [world.settle(quantity, hold="k", final=False).seq for quantity in (1, 2)]
     if how == "released":
         world.billing.release("acme", "k")
     else:
@@ -133,13 +132,13 @@ def test_an_extension_of_a_hold_that_has_ended_is_none() -> None:
     world = World()
     world.grant(10)
     hold = world.hold(6, key="k")
-    world.extend(hold, key="e", life=DAY)
-    assert world.extend(hold, key="e", life=DAY).replayed
+    world.extend(hold, key="e", expires_in=DAY)
+    assert world.extend(hold, key="e", expires_in=DAY).replayed
     world.clock.advance(HOUR)
     assert world.hold(6, key="k").held.replayed  # it lives on
     charge = world.settle(4, hold="k")
     with pytest.raises(HoldEnded) as found:
-        world.extend(hold, key="e", life=DAY)
+        world.extend(hold, key="e", expires_in=DAY)
     assert (found.value.key, found.value.name, found.value.ended) == ("e", "k", "settled")
     assert found.value.charges == (charge.seq,)
 
@@ -200,14 +199,14 @@ def test_the_key_of_a_run_that_has_stopped_starts_nothing(how: str) -> None:
 def test_in_one_batch_it_is_the_same() -> None:
     world = World()
     world.grant(10)
-    hold = Hold("acme", "k", cost=nanos(6), life=HOUR)
+    hold = Hold("acme", "k", cost=nanos(6), expires_in=HOUR)
     release = Release("acme", "r", hold="k")
     deduct = Deduct("acme", "d", cost=units(2))
     first, again, _, after, paid = world.billing.execute([hold, hold, release, hold, deduct])
     assert (again, again.replayed) == (first, True)
     assert isinstance(after, HoldEnded) and after.retryable
     world.billing.reverse("acme", "v", charge=paid.seq)
-    other = Hold("acme", "k2", cost=nanos(1), life=HOUR)
+    other = Hold("acme", "k2", cost=nanos(1), expires_in=HOUR)
     many = world.billing.execute([deduct, hold, other, other])
     assert [type(each).__name__ for each in many] == ["HoldEnded", "HoldEnded", "Held", "Held"]
     assert world.wrong() == []
@@ -219,7 +218,7 @@ def test_keys_of_many_orgs_are_answered_together(monkeypatch) -> None:
     orgs = [f"org-{number}" for number in range(6)]
     lives = [HOUR * (number + 1) for number in range(6)]
     pairs = zip(orgs, lives, strict=True)
-    holds = [Hold(org, "k", cost=nanos(1), life=life) for org, life in pairs]
+    holds = [Hold(org, "k", cost=nanos(1), expires_in=life) for org, life in pairs]
     for org in orgs:
         world.billing.open_account(org)
         world.grant(5, org)
@@ -243,7 +242,7 @@ def test_a_stream_of_very_many_parts_names_its_latest() -> None:
     world = World()
     world.grant(100)
     world.hold(90, key="k")
-    parts = [Settle("acme", f"s{n}", usage=units(1), hold="k", more=n < 49) for n in range(50)]
+    parts = [Settle("acme", f"s{n}", usage=units(1), hold="k", final=n == 49) for n in range(50)]
     numbers = [each.seq for each in world.billing.execute(parts)]
     with pytest.raises(HoldEnded) as found:
         world.hold(90, key="k")
@@ -270,7 +269,7 @@ def test_awaited_it_says_the_same() -> None:
 
     async def again() -> None:
         billing = AsyncBilling(world.store, clock=world.clock)
-        async with await billing.hold("acme", nanos(6), life=HOUR, key="k"):
+        async with await billing.hold("acme", nanos(6), expires_in=HOUR, key="k"):
             raise AssertionError("the call was made")
 
     with pytest.raises(HoldEnded) as found:
@@ -310,7 +309,7 @@ def test_an_edit_of_what_a_hold_was_used_for_is_found() -> None:
         world = World()
         world.grant(10)
         world.hold(6, key="k")
-        world.settle(4, hold="k", more=state == "open")
+        world.settle(4, hold="k", final=state != "open")
         [org] = world.store._orgs.values()
         assert org.holds["k"].state == state
         org.holds["k"].used = HoldUse()

@@ -43,13 +43,13 @@ def test_a_price_rise_within_the_longer_life_is_added_to_the_hold() -> None:
     world = World()
     world.grant(1_000)
     world.publish(unit(Flat(10)), version="rise", effective_at=T0 + HOUR)
-    hold = world.hold(units(5), life=HOUR)
+    hold = world.hold(units(5), expires_in=HOUR)
     assert hold.amount == 5
-    extended = world.extend(hold, life=2 * HOUR, key="e")
+    extended = world.extend(hold, expires_in=2 * HOUR, key="e")
     assert extended.amount == 50
     assert world.available() == 950
-    assert world.extend(hold, life=2 * HOUR, key="e").amount == 50  # once
-    assert world.extend(hold, life=3 * HOUR).amount == 50  # it is enough
+    assert world.extend(hold, expires_in=2 * HOUR, key="e").amount == 50  # once
+    assert world.extend(hold, expires_in=3 * HOUR).amount == 50  # it is enough
     world.clock.advance(HOUR)
     charge = world.settle(units(5), hold=hold.key)
     assert (charge.captured, charge.unpaid) == (50, 0)
@@ -61,16 +61,16 @@ def test_an_extension_that_cannot_be_paid_for_is_refused_and_changes_nothing() -
     world = World()
     world.grant(49)
     world.publish(unit(Flat(10)), version="rise", effective_at=T0 + HOUR)
-    hold = world.hold(units(5), life=HOUR)
+    hold = world.hold(units(5), expires_in=HOUR)
     before = world.state()
     with pytest.raises(Refused) as refused:
-        world.extend(hold, life=2 * HOUR)
+        world.extend(hold, expires_in=2 * HOUR)
     refusal = refused.value.refusal
     assert (refusal.reason, refusal.shortfall) == ("insufficient_credit", 1)
     assert world.state() == before
-    assert world.extend(hold, life=HOUR).amount == 5
+    assert world.extend(hold, expires_in=HOUR).amount == 5
     world.grant(1)
-    assert world.extend(hold, life=2 * HOUR).amount == 50
+    assert world.extend(hold, expires_in=2 * HOUR).amount == 50
 
 
 @pytest.mark.every_store
@@ -78,9 +78,9 @@ def test_what_is_added_by_the_caller_comes_on_top() -> None:
     world = World()
     world.grant(1_000)
     world.publish(unit(Flat(10)), version="rise", effective_at=T0 + HOUR)
-    hold = world.hold(units(5), life=HOUR)
-    assert world.extend(hold, life=HOUR, add=3).amount == 8
-    assert world.extend(hold, life=2 * HOUR, add=3).amount == 53
+    hold = world.hold(units(5), expires_in=HOUR)
+    assert world.extend(hold, expires_in=HOUR, add=3).amount == 8
+    assert world.extend(hold, expires_in=2 * HOUR, add=3).amount == 53
     assert world.wrong() == []
 
 
@@ -89,12 +89,12 @@ def test_what_was_settled_in_parts_is_not_held_again() -> None:
     world = World()
     world.grant(1_000)
     world.publish(unit(Flat(10)), version="rise", effective_at=T0 + HOUR)
-    hold = world.hold(units(5), life=HOUR)
-    world.settle(units(3), hold=hold.key, more=True)
-    assert world.extend(hold, life=2 * HOUR).amount == 20
-    world.settle(units(9), hold=hold.key, more=True)
+    hold = world.hold(units(5), expires_in=HOUR)
+    world.settle(units(3), hold=hold.key, final=False)
+    assert world.extend(hold, expires_in=2 * HOUR).amount == 20
+    world.settle(units(9), hold=hold.key, final=False)
     assert sum(amount for _, amount in held(world, hold.key).parts) == 11
-    assert world.extend(hold, life=3 * HOUR).amount == 11  # all of it was used, and more
+    assert world.extend(hold, expires_in=3 * HOUR).amount == 11  # all of it was used, and more
     assert world.wrong() == []
 
 
@@ -102,9 +102,9 @@ def test_what_was_settled_in_parts_is_not_held_again() -> None:
 def test_what_another_resource_used_of_a_hold_leaves_all_of_its_own_to_come() -> None:
     world = World()
     world.grant(1_000)
-    hold = world.hold(units(5), life=HOUR)
-    world.settle(units(3, "y"), hold=hold.key, more=True)
-    assert world.extend(hold, life=2 * HOUR).amount == 5
+    hold = world.hold(units(5), expires_in=HOUR)
+    world.settle(units(3, "y"), hold=hold.key, final=False)
+    assert world.extend(hold, expires_in=2 * HOUR).amount == 5
     assert world.wrong() == []
 
 
@@ -112,8 +112,8 @@ def test_a_hold_of_an_amount_keeps_it() -> None:
     world = World()
     world.grant(1_000)
     world.publish(unit(Flat(10)), version="rise", effective_at=T0 + HOUR)
-    hold = world.hold(5, resource="x", life=HOUR)
-    assert world.extend(hold, life=2 * HOUR).amount == 5
+    hold = world.hold(5, resource="x", expires_in=HOUR)
+    assert world.extend(hold, expires_in=2 * HOUR).amount == 5
 
 
 def test_what_the_customer_pays_for_is_not_held() -> None:
@@ -124,10 +124,10 @@ def test_what_the_customer_pays_for_is_not_held() -> None:
     dear = {name: Price(Flat(10), unit="unit") for name in parts}
     world.publish({"w": dear}, version="rise", effective_at=T0 + HOUR)
     usage = Usage.of("w", {"unit": 5, "other": 7}, payer={"other": "customer"})
-    hold = world.hold(usage, life=HOUR)
-    assert world.extend(hold, life=2 * HOUR).amount == 50
-    all_theirs = world.hold(units(5, payer="customer"), life=HOUR)
-    assert world.extend(all_theirs, life=2 * HOUR).amount == 0
+    hold = world.hold(usage, expires_in=HOUR)
+    assert world.extend(hold, expires_in=2 * HOUR).amount == 50
+    all_theirs = world.hold(units(5, payer="customer"), expires_in=HOUR)
+    assert world.extend(all_theirs, expires_in=2 * HOUR).amount == 0
 
 
 @pytest.mark.every_store
@@ -136,13 +136,13 @@ def test_a_period_that_the_longer_life_reaches_begins_at_nothing() -> None:
     world.grant(10_000)
     world.publish(unit(TIERS))
     world.settle(units(100))
-    hold = world.hold(units(50), life=HOUR)
+    hold = world.hold(units(50), expires_in=HOUR)
     assert (hold.amount, announced(world)) == (50, [50])
-    assert world.extend(hold, life=32 * DAY).amount == 500
+    assert world.extend(hold, expires_in=32 * DAY).amount == 500
     assert announced(world) == [50, 50]
     assert world.wrong() == []
     world.clock.advance(31 * DAY)
-    assert world.hold(units(100), life=HOUR).amount == 1_000
+    assert world.hold(units(100), expires_in=HOUR).amount == 1_000
     charge = world.settle(units(50), hold=hold.key)
     assert (charge.amount, charge.captured) == (500, 500)
     assert world.wrong() == []
@@ -154,10 +154,10 @@ def test_others_reckon_with_a_hold_in_the_period_that_it_was_extended_into() -> 
     world = World(priced=False)
     world.grant(10_000)
     world.publish(unit(Graduated([Tier(100, 0), Tier(None, 1)])))
-    hold = world.hold(units(100), life=HOUR)
-    world.extend(hold, life=32 * DAY)
+    hold = world.hold(units(100), expires_in=HOUR)
+    world.extend(hold, expires_in=32 * DAY)
     world.clock.advance(31 * DAY)
-    other = world.hold(units(10), life=HOUR)
+    other = world.hold(units(10), expires_in=HOUR)
     assert other.amount == 10
     world.settle(units(100), hold=hold.key)
     charge = world.settle(units(10), hold=other.key)
@@ -170,12 +170,12 @@ def test_a_hold_is_not_in_its_own_way_and_announces_what_is_left() -> None:
     world = World(priced=False)
     world.grant(10_000)
     world.publish(unit(Graduated([Tier(100, 1), Tier(None, 5)])))
-    hold = world.hold(units(100), life=HOUR)
+    hold = world.hold(units(100), expires_in=HOUR)
     assert hold.amount == 100
-    assert world.extend(hold, life=2 * HOUR).amount == 100
-    world.settle(units(60), hold=hold.key, more=True)
+    assert world.extend(hold, expires_in=2 * HOUR).amount == 100
+    world.settle(units(60), hold=hold.key, final=False)
     assert announced(world) == [100]
-    assert world.extend(hold, life=3 * HOUR).amount == 40
+    assert world.extend(hold, expires_in=3 * HOUR).amount == 40
     assert announced(world) == [40]
     assert world.wrong() == []
 
@@ -185,11 +185,11 @@ def test_a_tiered_price_that_came_since_is_announced_with_the_extension() -> Non
     world = World()
     world.grant(10_000)
     world.settle(units(200))
-    hold = world.hold(units(100), life=HOUR)
+    hold = world.hold(units(100), expires_in=HOUR)
     world.publish(
         unit(Graduated([Tier(100, 1), Tier(None, 5)])), version="t", effective_at=T0 + HOUR
     )
-    assert world.extend(hold, life=3 * HOUR).amount == 500
+    assert world.extend(hold, expires_in=3 * HOUR).amount == 500
     assert announced(world) == [100]
     world.settle(units(100), hold=hold.key)
     assert world.wrong() == []
@@ -201,10 +201,10 @@ def test_an_item_s_minimum_that_was_charged_is_not_held_again() -> None:
     world.grant(1_000)
     priced = {"w": {"unit": Price(Flat(1), unit="unit", minimum=60)}}
     world.publish(priced, version="w")
-    hold = world.hold(units(30, "w", item="call"), life=HOUR)
+    hold = world.hold(units(30, "w", item="call"), expires_in=HOUR)
     assert hold.amount == 60
-    world.settle(units(10, "w", item="call"), hold=hold.key, more=True)
-    assert world.extend(hold, life=2 * HOUR).amount == 0
+    world.settle(units(10, "w", item="call"), hold=hold.key, final=False)
+    assert world.extend(hold, expires_in=2 * HOUR).amount == 0
     assert world.wrong() == []
 
 
@@ -215,11 +215,11 @@ def test_a_plan_that_was_changed_since_the_hold_was_made_counts() -> None:
     world.billing.publish(Plan("pro-1", "pro", LONG_AGO))
     world.billing.publish(PriceBook("pro-x", T0 + HOUR, unit(Flat(4)), plan="pro"))
     world.clock.advance(2 * HOUR)
-    hold = world.hold(units(5), life=HOUR)
+    hold = world.hold(units(5), expires_in=HOUR)
     world.clock.advance(MINUTE)
     world.billing.set_plan("acme", "p", "pro")
     world.clock.advance(MINUTE)
-    assert world.extend(hold, life=HOUR).amount == 20
+    assert world.extend(hold, expires_in=HOUR).amount == 20
     assert world.wrong() == []
 
 
@@ -232,13 +232,13 @@ def test_what_may_have_been_used_under_an_earlier_plan_is_held_at_its_prices() -
         world.billing.publish(PriceBook(f"{name}-x", T0 + HOUR, unit(Flat(price)), plan=name))
     world.billing.set_plan("acme", "o", "old")
     world.clock.advance(2 * HOUR)
-    hold = world.hold(units(5), life=HOUR)
+    hold = world.hold(units(5), expires_in=HOUR)
     assert hold.amount == 45
-    world.settle(units(45, "y"), hold=hold.key, more=True)
+    world.settle(units(45, "y"), hold=hold.key, final=False)
     world.clock.advance(MINUTE)
     world.billing.set_plan("acme", "n", "new")
     world.clock.advance(MINUTE)
-    assert world.extend(hold, life=HOUR).amount == 45
+    assert world.extend(hold, expires_in=HOUR).amount == 45
     charge = world.settle(units(5), hold=hold.key, occurred_at=T0 + 2 * HOUR)
     assert (charge.amount, charge.captured) == (45, 45)
     assert world.wrong() == []
@@ -250,13 +250,13 @@ def test_a_longer_life_must_have_room_in_a_limit() -> None:
     world.grant(1_000)
     world.publish(unit(Flat(10)), version="rise", effective_at=T0 + HOUR)
     world.billing.set_limit("acme", "l", nanos(49), per="day")
-    hold = world.hold(units(5), life=HOUR)
+    hold = world.hold(units(5), expires_in=HOUR)
     with pytest.raises(Refused) as refused:
-        world.extend(hold, life=2 * HOUR)
+        world.extend(hold, expires_in=2 * HOUR)
     refusal = refused.value.refusal
     assert (refusal.reason, refusal.limit, refusal.shortfall) == ("limit_reached", "org_limit", 1)
     world.billing.set_limit("acme", "more", nanos(50), per="day")
-    assert world.extend(hold, life=2 * HOUR).amount == 50
+    assert world.extend(hold, expires_in=2 * HOUR).amount == 50
     assert world.wrong() == []
 
 
@@ -274,15 +274,15 @@ def with_a_quota_of_ten() -> World:
 def test_a_life_must_have_room_in_the_quota_of_each_period_that_it_reaches() -> None:
     world = with_a_quota_of_ten()
     world.settle(units(7), occurred_at=world.clock.now + 13 * HOUR)
-    hold = world.hold(units(4), life=12 * HOUR)
+    hold = world.hold(units(4), expires_in=12 * HOUR)
     with pytest.raises(Refused) as refused:
-        world.extend(hold, life=13 * HOUR)
+        world.extend(hold, expires_in=13 * HOUR)
     refusal = refused.value.refusal
     assert (refusal.reason, refusal.limit) == ("quota_reached", "quota")
     assert refusal.retry_after == (timedelta(hours=12) + 30 * DAY).total_seconds()
     with pytest.raises(Refused):
-        world.hold(units(4), life=13 * HOUR)
-    assert world.hold(units(3), life=13 * HOUR).amount == 3
+        world.hold(units(4), expires_in=13 * HOUR)
+    assert world.hold(units(3), expires_in=13 * HOUR).amount == 3
     assert announced(world) == [7, 3]
     assert world.wrong() == []
 
@@ -290,10 +290,10 @@ def test_a_life_must_have_room_in_the_quota_of_each_period_that_it_reaches() -> 
 @pytest.mark.every_store
 def test_an_extension_that_adds_nothing_to_a_period_passes_its_quota() -> None:
     world = with_a_quota_of_ten()
-    hold = world.hold(units(4), life=HOUR)
+    hold = world.hold(units(4), expires_in=HOUR)
     world.settle(units(9))  # measured: it is not refused
-    assert world.extend(hold, life=2 * HOUR).amount == 4
-    assert world.extend(hold, life=13 * HOUR).amount == 4
+    assert world.extend(hold, expires_in=2 * HOUR).amount == 4
+    assert world.extend(hold, expires_in=13 * HOUR).amount == 4
     assert announced(world) == [4, 4]
     assert world.wrong() == []
 
@@ -302,11 +302,11 @@ def test_what_is_not_known_to_have_been_settled_is_held() -> None:
     """A version that does not keep it may have changed the hold."""
     world = World()
     world.grant(1_000)
-    hold = world.hold(units(5), life=HOUR)
-    world.settle(units(3), hold=hold.key, more=True)
+    hold = world.hold(units(5), expires_in=HOUR)
+    world.settle(units(3), hold=hold.key, final=False)
     for org in world.store._orgs.values():
         org.holds[hold.key].used = None
-    assert world.extend(hold, life=2 * HOUR).amount == 5
+    assert world.extend(hold, expires_in=2 * HOUR).amount == 5
 
 
 def test_where_the_version_before_may_still_run_a_hold_keeps_its_amount(monkeypatch) -> None:
@@ -316,13 +316,13 @@ def test_where_the_version_before_may_still_run_a_hold_keeps_its_amount(monkeypa
     monkeypatch.setattr(type(world.store), "level", lambda store: 1)
     world.billing._prices.level = 1
     world.settle(units(100))
-    hold = world.hold(units(50), life=HOUR)
-    assert world.extend(hold, life=32 * DAY).amount == 50
+    hold = world.hold(units(50), expires_in=HOUR)
+    assert world.extend(hold, expires_in=32 * DAY).amount == 50
     assert announced(world) == [50]
     assert "counted" not in world.entries()[-1].effects
     monkeypatch.undo()
     world.billing._prices.level = 2
-    assert world.extend(hold, life=32 * DAY).amount == 500
+    assert world.extend(hold, expires_in=32 * DAY).amount == 500
     assert announced(world) == [50, 50]
     assert world.wrong() == []
 
@@ -339,11 +339,14 @@ def test_many_holds_of_many_orgs_are_extended_together() -> None:
         for org in orgs:
             world.hold(units(50), org, key=key)
     extensions = [
-        Extend(org, f"{key}-longer", hold=key, life=32 * DAY)
+        Extend(org, f"{key}-longer", hold=key, expires_in=32 * DAY)
         for org in orgs
         for key in ("one", "two")
     ]
-    more = [Hold("a", "new", cost=units(10), life=HOUR), Extend("a", "e", hold="new", life=DAY)]
+    more = [
+        Hold("a", "new", cost=units(10), expires_in=HOUR),
+        Extend("a", "e", hold="new", expires_in=DAY),
+    ]
     outcomes = world.billing.execute([*extensions, *more])
     assert [outcome.amount for outcome in outcomes] == [500] * 6 + [100] * 2
     assert world.wrong() == []
@@ -363,7 +366,7 @@ def test_the_extensions_of_a_batch_are_loaded_in_two_goes() -> None:
         return load(org, want)
 
     world.store._load = counted
-    world.billing.execute([Extend("acme", k, hold=k, life=DAY) for k in ("one", "two")])
+    world.billing.execute([Extend("acme", k, hold=k, expires_in=DAY) for k in ("one", "two")])
     assert len(loads) == 2
 
 
@@ -373,7 +376,7 @@ def test_a_hold_that_is_not_open_or_not_there_is_answered_as_before() -> None:
     world.grant(10)
     hold = world.hold(units(5), key="k")
     with pytest.raises(NotFound):
-        world.billing.extend("acme", "e", hold="nothing", life=HOUR)
+        world.billing.extend("acme", "e", hold="nothing", expires_in=HOUR)
     world.billing.release("acme", "k")
     with pytest.raises(Refused, match="released"):
         world.extend(hold)
@@ -383,8 +386,8 @@ def test_the_audit_finds_what_an_extension_did_not_announce() -> None:
     world = World(priced=False)
     world.grant(10_000)
     world.publish(unit(TIERS))
-    hold = world.hold(units(50), life=HOUR)
-    world.extend(hold, life=32 * DAY)
+    hold = world.hold(units(50), expires_in=HOUR)
+    world.extend(hold, expires_in=32 * DAY)
     [org] = world.store._orgs.values()
     (_, last) = sorted(org.counters)
     org.counters[last].hold(HeldQuantity(last[1], "unit", -1))
@@ -397,8 +400,8 @@ def test_an_extension_by_a_clock_of_the_period_before_forgets_nothing_that_was_u
     world.publish(unit(TIERS))
     world.grant(10_000)
     world.settle(units(7), occurred_at=T0 - HOUR)
-    hold = world.hold(units(5), life=DAY)
-    world.extend(hold, life=2 * DAY, at=T0 - MINUTE)
+    hold = world.hold(units(5), expires_in=DAY)
+    world.extend(hold, expires_in=2 * DAY, at=T0 - MINUTE)
     late = world.settle(units(1), occurred_at=T0 - HOUR)
     assert [line.counter for line in late.lines] == [7]
     assert world.wrong() == []
@@ -412,8 +415,8 @@ def test_an_extension_by_a_clock_of_the_period_before_is_paid_from_this_period_s
     world = World()
     world.billing.publish(Plan("pro-1", "pro", LONG_AGO, allowance=nanos(100)))
     world.billing.set_plan("acme", "p", "pro")
-    hold = world.hold(units(5), life=HOUR)
-    extended = world.extend(hold, life=DAY, add=3, at=T0 - MINUTE)
+    hold = world.hold(units(5), expires_in=HOUR)
+    extended = world.extend(hold, expires_in=DAY, add=3, at=T0 - MINUTE)
     assert extended.amount == 8
     assert world.available() == 92
     assert world.wrong() == []

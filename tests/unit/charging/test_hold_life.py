@@ -30,14 +30,16 @@ def test_a_price_rise_that_is_published_is_held_from_before() -> None:
     world = World()
     world.grant(1_000)
     world.publish(unit(Flat(10)), version="rise", effective_at=T0 + HOUR)
-    assert world.hold(units(5), key="short", life=HOUR).amount == 5  # it ends as the rise comes
-    hold = world.hold(units(90), key="long", life=2 * HOUR)
+    assert (
+        world.hold(units(5), key="short", expires_in=HOUR).amount == 5
+    )  # it ends as the rise comes
+    hold = world.hold(units(90), key="long", expires_in=2 * HOUR)
     assert hold.amount == 900
     world.clock.advance(HOUR)
     charge = world.settle(units(90), hold=hold.key)
     assert (charge.captured, charge.unpaid) == (900, 0)
     with pytest.raises(Refused):
-        world.hold(units(60), life=2 * HOUR)
+        world.hold(units(60), expires_in=2 * HOUR)
     assert world.wrong() == []
 
 
@@ -46,8 +48,8 @@ def test_a_price_fall_is_not_believed_before_it_comes() -> None:
     world.grant(1_000)
     world.publish(unit(Flat(0)), version="fall", effective_at=T0 + HOUR)
     world.publish(unit(Flat(3)), version="again", effective_at=T0 + 2 * HOUR)
-    assert world.hold(units(5), life=90 * MINUTE).amount == 5
-    assert world.hold(units(5), life=3 * HOUR).amount == 15
+    assert world.hold(units(5), expires_in=90 * MINUTE).amount == 5
+    assert world.hold(units(5), expires_in=3 * HOUR).amount == 15
 
 
 @pytest.mark.every_store
@@ -62,12 +64,12 @@ def test_a_book_of_the_org_and_the_end_of_a_discount_are_known_too() -> None:
     for book in books:
         world.billing.publish(book)
     world.clock.advance(HOUR)
-    assert world.hold(units(10), life=MINUTE).amount == 5
+    assert world.hold(units(10), expires_in=MINUTE).amount == 5
     world.billing.publish(
         PriceBook("no-more", T0 + 90 * MINUTE, {}, org="acme", percent_off={"x": 0})
     )
-    assert world.hold(units(10), life=45 * MINUTE).amount == 10
-    assert world.hold(units(10), life=2 * HOUR).amount == 70
+    assert world.hold(units(10), expires_in=45 * MINUTE).amount == 10
+    assert world.hold(units(10), expires_in=2 * HOUR).amount == 70
 
 
 def test_a_plan_that_is_known_to_change_is_reckoned_with() -> None:
@@ -79,10 +81,10 @@ def test_a_plan_that_is_known_to_change_is_reckoned_with() -> None:
     world.billing.publish(PriceBook("big-x", T0 + HOUR, unit(Flat(9)), plan="big"))
     world.billing.set_plan("acme", "p", "pro")
     world.clock.advance(2 * HOUR)
-    assert world.hold(units(5), life=HOUR).amount == 20
+    assert world.hold(units(5), expires_in=HOUR).amount == 20
     now = world.clock.now
     world.billing.set_plan("acme", "b", "big", at=now + 3 * MINUTE)
-    assert world.hold(units(5), life=HOUR, at=now).amount == 45
+    assert world.hold(units(5), expires_in=HOUR, at=now).amount == 45
 
 
 @pytest.mark.every_store
@@ -92,8 +94,8 @@ def test_a_billing_period_that_begins_within_its_life_begins_at_nothing() -> Non
     world.grant(10_000)
     world.publish(unit(Graduated([Tier(100, 10), Tier(None, 1)])))
     world.settle(units(100))
-    assert world.hold(units(50), life=HOUR).amount == 50
-    hold = world.hold(units(50), life=32 * DAY)
+    assert world.hold(units(50), expires_in=HOUR).amount == 50
+    hold = world.hold(units(50), expires_in=32 * DAY)
     assert hold.amount == 500
     world.clock.advance(31 * DAY)
     charge = world.settle(units(50), hold=hold.key)
@@ -107,11 +109,11 @@ def test_what_other_holds_may_use_of_the_next_period_counts() -> None:
     world = World(priced=False)
     world.grant(10_000)
     world.publish(unit(Graduated([Tier(100, 0), Tier(None, 1)])))
-    one = world.hold(units(100), life=32 * DAY)
-    two = world.hold(units(100), life=32 * DAY)
+    one = world.hold(units(100), expires_in=32 * DAY)
+    two = world.hold(units(100), expires_in=32 * DAY)
     assert (one.amount, two.amount) == (0, 100)
     world.clock.advance(31 * DAY)
-    three = world.hold(units(10), life=HOUR)
+    three = world.hold(units(10), expires_in=HOUR)
     assert three.amount == 10
     for hold, amount in ((one, 0), (two, 100), (three, 10)):
         used = 10 if hold is three else 100
@@ -124,9 +126,9 @@ def test_a_stream_that_goes_on_in_another_period_stays_within_its_hold() -> None
     world = World(priced=False)
     world.grant(10_000)
     world.publish(unit(Graduated([Tier(100, 10), Tier(None, 1)])))
-    hold = world.hold(units(150), life=32 * DAY)
+    hold = world.hold(units(150), expires_in=32 * DAY)
     assert hold.amount == 1_500
-    first = world.settle(units(100), hold=hold.key, more=True)
+    first = world.settle(units(100), hold=hold.key, final=False)
     world.clock.advance(31 * DAY)
     rest = world.settle(units(50), hold=hold.key)
     assert (first.captured, rest.captured, rest.unpaid) == (1_000, 500, 0)
@@ -137,11 +139,11 @@ def test_a_component_that_has_no_price_yet_is_refused_and_one_that_loses_it_is_n
     world.grant(100)
     world.publish({"w": {"unit": Price(Flat(2), unit="unit")}}, effective_at=T0 + HOUR)
     with pytest.raises(UnknownPrice):
-        world.hold(units(5, "w"), life=2 * HOUR)
+        world.hold(units(5, "w"), expires_in=2 * HOUR)
     world.publish(
         {"x": {"unit": Price(Flat(3), unit="unit")}}, version="own", effective_at=T0 + HOUR
     )
-    assert world.hold(units(5), life=timedelta(hours=2)).amount == 15
+    assert world.hold(units(5), expires_in=timedelta(hours=2)).amount == 15
 
 
 @pytest.mark.parametrize(
@@ -172,9 +174,9 @@ def test_a_call_over_a_periods_end_may_be_dear_in_both_periods() -> None:
         price = Graduated((Tier(5, nanos), Tier(None, 1)))
         world.publish(unit(price), version=name, effective_at=starts[name])
     world.clock.advance(31 * DAY - HOUR)
-    hold = world.hold(units(10), life=2 * HOUR)
+    hold = world.hold(units(10), expires_in=2 * HOUR)
     assert hold.amount == 960
-    first = world.settle(units(5), hold=hold.key, more=True)
+    first = world.settle(units(5), hold=hold.key, final=False)
     world.clock.advance(HOUR)
     second = world.settle(units(5), hold=hold.key)
     assert (first.captured, second.captured) == (500, 450)
@@ -188,7 +190,7 @@ def test_a_hold_is_quoted_once_where_nothing_has_lapsed_and_anew_where_something
 ) -> None:
     world = World()
     world.grant(1000)
-    world.hold(units(1), life=HOUR)
+    world.hold(units(1), expires_in=HOUR)
     quoted = []
 
     def quoting(*given):
@@ -196,8 +198,8 @@ def test_a_hold_is_quoted_once_where_nothing_has_lapsed_and_anew_where_something
         return quote_usage(*given)
 
     monkeypatch.setattr(holds, "quote_usage", quoting)
-    world.hold(units(1), life=2 * HOUR)
+    world.hold(units(1), expires_in=2 * HOUR)
     assert len(quoted) == 1
     world.clock.advance(HOUR)
-    world.hold(units(1), life=HOUR)
+    world.hold(units(1), expires_in=HOUR)
     assert len(quoted) == 3

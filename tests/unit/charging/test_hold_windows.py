@@ -22,14 +22,14 @@ def late_in_the_day(**limit) -> World:
 def test_a_hold_must_have_room_in_the_limit_of_each_day_that_it_reaches() -> None:
     world = late_in_the_day()
     world.settle(7, occurred_at=MIDNIGHT + MINUTE)  # by a clock that is ahead
-    assert world.hold(units(4), key="short", life=2 * MINUTE).amount == 4
+    assert world.hold(units(4), key="short", expires_in=2 * MINUTE).amount == 4
     world.billing.release("acme", "short")
     with pytest.raises(Refused) as refused:
-        world.hold(units(4), life=3 * MINUTE)
+        world.hold(units(4), expires_in=3 * MINUTE)
     refusal = refused.value.refusal
     assert (refusal.limit, refusal.shortfall) == ("org_limit", 1)
     assert refusal.retry_after == (DAY + 2 * MINUTE).total_seconds()
-    assert world.hold(units(3), life=2 * DAY).amount == 3
+    assert world.hold(units(3), expires_in=2 * DAY).amount == 3
     assert world.wrong() == []
 
 
@@ -37,11 +37,11 @@ def test_a_hold_must_have_room_in_the_limit_of_each_day_that_it_reaches() -> Non
 def test_an_extension_must_have_room_in_the_limit_of_each_day_that_it_reaches() -> None:
     world = late_in_the_day(member="ann")
     world.settle(7, occurred_at=MIDNIGHT + MINUTE, member="ann")
-    hold = world.hold(units(3), life=MINUTE, member="ann")
+    hold = world.hold(units(3), expires_in=MINUTE, member="ann")
     with pytest.raises(Refused):
-        world.extend(hold, life=HOUR, add=1)
-    assert world.extend(hold, life=MINUTE, add=1).amount == 4
-    assert world.extend(hold, life=HOUR).amount == 4  # nothing is added
+        world.extend(hold, expires_in=HOUR, add=1)
+    assert world.extend(hold, expires_in=MINUTE, add=1).amount == 4
+    assert world.extend(hold, expires_in=HOUR).amount == 4  # nothing is added
     assert world.wrong() == []
 
 

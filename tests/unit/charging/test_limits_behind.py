@@ -50,7 +50,7 @@ def test_a_hold_that_ends_in_a_window_without_room_is_refused_by_a_clock_behind(
     world = used_up_by_a_service_ahead(at, per=per)
     for _ in range(2):  # as it is known, too
         with pytest.raises(Refused) as refused:
-            world.hold(cost, life=MINUTE)
+            world.hold(cost, expires_in=MINUTE)
         refusal = refused.value.refusal
         assert (refusal.limit, refusal.shortfall) == ("org_limit", 4)
     assert world.wrong() == []
@@ -62,13 +62,13 @@ def test_a_hold_from_memory_is_refused_by_a_clock_behind() -> None:
     world.billing.set_limit("acme", "l", nanos(5), per="day")
     world.clock.set(MIDNIGHT - 10 * MINUTE)
     for _ in range(2):
-        held = world.hold(1, life=HOUR)
+        held = world.hold(1, expires_in=HOUR)
         world.billing.release("acme", held.key)
     world.clock.set(MIDNIGHT + 2 * MINUTE)
     world.deduct(5)
     world.clock.set(MIDNIGHT - 2 * MINUTE)
     with pytest.raises(Refused, match="limit"):
-        world.hold(1, life=MINUTE)
+        world.hold(1, expires_in=MINUTE)
     assert world.wrong() == []
 
 
@@ -78,7 +78,7 @@ def test_an_async_hold_is_refused_by_a_clock_behind() -> None:
     async def ask() -> None:
         billing = AsyncBilling(world.store, clock=world.clock)
         with pytest.raises(Refused, match="limit"):
-            await billing.hold("acme", nanos(4), key="h", life=MINUTE)
+            await billing.hold("acme", nanos(4), key="h", expires_in=MINUTE)
 
     asyncio.run(ask())
     assert world.wrong() == []
@@ -91,7 +91,7 @@ def test_a_batch_moves_the_time_of_decision_into_the_next_day_by_itself() -> Non
     world.clock.set(MIDNIGHT - 3 * MINUTE)
     world.settle(5, occurred_at=MIDNIGHT + MINUTE)
     late = Grant("acme", "later", amount=nanos(1), at=MIDNIGHT + MINUTE)
-    _, held = world.billing.execute([late, Hold("acme", "h", cost=units(1), life=MINUTE)])
+    _, held = world.billing.execute([late, Hold("acme", "h", cost=units(1), expires_in=MINUTE)])
     assert isinstance(held, Refusal)
     assert world.wrong() == []
 
@@ -100,15 +100,15 @@ def test_an_extension_adds_nothing_to_a_window_without_room_by_a_clock_behind() 
     world = World(now=START, tolerance=DAY, publication_delay=DAY + 10 * MINUTE)
     world.grant(1_000)
     world.billing.set_limit("acme", "l", nanos(5), per="day")
-    hold = world.hold(1, life=9 * DAY)
+    hold = world.hold(1, expires_in=9 * DAY)
     world.clock.set(MIDNIGHT + DAY + 2 * MINUTE)
     world.deduct(4)
     world.clock.set(MIDNIGHT - 4 * MINUTE)  # two days behind
     with pytest.raises(Refused, match="limit"):
-        world.extend(hold, life=MINUTE, add=1)
-    assert world.billing.execute([Extend("acme", "e", hold=hold.key, life=MINUTE)])[0].replayed is (
-        False
-    )
+        world.extend(hold, expires_in=MINUTE, add=1)
+    assert world.billing.execute([Extend("acme", "e", hold=hold.key, expires_in=MINUTE)])[
+        0
+    ].replayed is (False)
     assert world.wrong() == []
 
 
@@ -120,7 +120,7 @@ def test_what_a_clock_ahead_dated_ahead_binds_a_long_hold_by_a_clock_behind() ->
     world.settle(5, occurred_at=MIDNIGHT + DAY + MINUTE)
     world.clock.set(MIDNIGHT - MINUTE)
     with pytest.raises(Refused, match="limit"):
-        world.hold(1, life=10 * DAY)
+        world.hold(1, expires_in=10 * DAY)
     assert world.wrong() == []
 
 
@@ -144,7 +144,7 @@ def test_a_check_knows_the_quota_of_the_period_that_a_hold_ends_in() -> None:
     world.deduct(5)
     world.clock.set(PERIOD_END - 2 * MINUTE)
     with pytest.raises(Refused, match="quota"):
-        world.hold(units(1), life=SECOND)
+        world.hold(units(1), expires_in=SECOND)
     assert world.billing.check("acme", units(1)).refusal.limit == "quota"
     assert world.wrong() == []
 
@@ -153,7 +153,7 @@ def test_a_hold_within_its_own_day_is_as_before() -> None:
     world = used_up_by_a_service_ahead(at=MIDNIGHT - 4 * MINUTE)
     world.clock.set(MIDNIGHT - DAY - MINUTE)
     world.billing.set_limit("acme", "l2", nanos(9), per="day")
-    assert world.hold(4, life=TICK).amount == 4
+    assert world.hold(4, expires_in=TICK).amount == 4
     assert world.wrong() == []
 
 
@@ -165,8 +165,8 @@ def test_a_run_told_days_late_must_have_room_in_each_day_until_now() -> None:
     world.deduct(nanos(10**6), resource="video")
     began = T0 + DAY
     with pytest.raises(Refused):
-        start(world, spec=sandbox("box", {"second": 1}), at=began, ahead=30 * DAY)
-    assert start(world, "short", at=began, ahead=MINUTE).funded_until == began + MINUTE
+        start(world, spec=sandbox("box", {"second": 1}), at=began, fund_for=30 * DAY)
+    assert start(world, "short", at=began, fund_for=MINUTE).funded_until == began + MINUTE
     assert world.wrong() == []
 
 

@@ -78,7 +78,7 @@ def test_alerts_that_were_there_before_are_not_told_again() -> None:
 
 def test_background_work_that_ends_something_tells_it() -> None:
     world = on_plan(limit(100, 50))
-    world.hold(5, life=5 * HOUR)
+    world.hold(5, expires_in=5 * HOUR)
     world.clock.advance(6 * HOUR)
     assert world.billing.run_pending().lapsed == 1
     assert budgets(world) == [("org", "day", 100, 50, 60)]

@@ -160,7 +160,7 @@ def test_a_read_knows_the_same_end_of_an_allowance_as_a_write() -> None:
 def test_a_hold_keeps_what_it_has_of_an_allowance_over_the_periods_end() -> None:
     world = subscribed(allowance=nanos(100))
     world.clock.set(SECOND_PERIOD - MINUTE)
-    hold = world.hold(60, life=HOUR)
+    hold = world.hold(60, expires_in=HOUR)
     world.clock.set(SECOND_PERIOD + LEAST)
     charge = world.settle(50, hold=hold.key)
     assert world.paid_by(charge) == [(1, 50)]
@@ -170,11 +170,11 @@ def test_a_hold_keeps_what_it_has_of_an_allowance_over_the_periods_end() -> None
 
 def test_what_a_hold_has_is_not_rolled_over() -> None:
     world = subscribed(allowance=nanos(100), rollover=nanos(1000))
-    hold = world.hold(60, life=90 * DAY)
+    hold = world.hold(60, expires_in=90 * DAY)
     world.clock.set(SECOND_PERIOD + LEAST)
     assert world.left() == {1: 60, 2: 100, 3: 40}
     assert [lot.amount for lot in world.balance().lots] == [100, 100, 40]
-    world.hold(50, life=90 * DAY)
+    world.hold(50, expires_in=90 * DAY)
     world.clock.set(THIRD_PERIOD + LEAST)
     assert world.left() == {1: 60, 2: 50, 4: 100, 5: 90}
     world.settle(50, hold=hold.key)

@@ -108,7 +108,7 @@ def test_all_lots_that_ended_in_one_entry_come_back() -> None:
 def test_what_a_hold_gave_back_to_an_ended_lot_comes_back() -> None:
     world = World()
     world.grant(10, expires_at=T0 + DAY)
-    world.hold(10, life=2 * DAY, key="h")
+    world.hold(10, expires_in=2 * DAY, key="h")
     Billing(world.store, clock=SettableClock(T0 + WEEKS)).run_pending()
     [found] = world.billing.expiries("acme", since=T0)
     assert world.billing.undo_expiry("acme", found.seq, expires_at=None).amount == 10

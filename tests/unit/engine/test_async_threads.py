@@ -35,7 +35,7 @@ ARGUMENTS: dict[str, Any] = {
     "enabled": False,
     "expires_at": None,
     "expiry": 1,
-    "life": timedelta(minutes=1),
+    "expires_in": timedelta(minutes=1),
     "plan": None,
     "remainder": "refund",
     "signature": None,

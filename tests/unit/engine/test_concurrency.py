@@ -42,7 +42,7 @@ from billing_core import (
     usd,
 )
 from billing_core.engine import group_commit as coalescing
-from billing_core.engine.group_commit import Coalescer, Part
+from billing_core.engine.group_commit import Coalescer, Submission
 from billing_core.ports.state import Changes, Loaded, Wanted
 from billing_core.ports.store import Transaction
 from billing_core.testing import MemoryStore, SettableClock
@@ -438,7 +438,7 @@ def test_what_has_no_room_in_a_batch_keeps_its_place_before_what_comes_later_of_
 
     def call(org: str, count: int) -> coalescing._Call:
         return coalescing._Call(
-            [Part([Deduct(org, str(n), cost=DIME, resource="x") for n in range(count)])]
+            [Submission([Deduct(org, str(n), cost=DIME, resource="x") for n in range(count)])]
         )
 
     leader, much, later, other = (
@@ -601,7 +601,7 @@ def test_a_clean_up_after_cancelling_everything_is_not_stranded(tmp_path: Path) 
             return super().transaction()
 
     async def hold(engine: AsyncBilling) -> None:
-        async with await engine.hold("acme", DIME, life=timedelta(minutes=1)):
+        async with await engine.hold("acme", DIME, expires_in=timedelta(minutes=1)):
             await asyncio.sleep(1000)
 
     async def main(store: Slow) -> list[Any]:
@@ -730,8 +730,7 @@ def fork(billing: Billing, child: int) -> int:
 def test_what_is_awaited_is_the_sync_method_in_name_signature_and_docstring() -> None:
     sync = {name for name in dir(Billing) if not name.startswith("_")}
     both = {name for name in dir(AsyncBilling) if not name.startswith("_")}
-    # `finish` is what one stands on in the other.
-    assert sync - both == {"finish"}
+    assert sync <= both
     assert both - sync == {"store", "clock", "ids"} - sync
     by_hand = set()
     for name in sorted(both & sync):
@@ -764,13 +763,13 @@ def test_an_async_hold_settles_what_was_reported() -> None:
         await billing.open_account("acme")
         await billing.grant("acme", "g", usd("1"))
         call = Usage.of("tool", {"call": 1})
-        hold = await billing.hold("acme", call, life=timedelta(minutes=1), key="h")
+        hold = await billing.hold("acme", call, expires_in=timedelta(minutes=1), key="h")
         async with hold:
             hold.report(call)
             hold.report(Usage.of("tool", {"call": 2}))
         assert [charge.amount for charge in hold.charges] == [10_000_000, 20_000_000]
         with pytest.raises(KeyError):
-            async with await billing.hold("acme", call, life=timedelta(minutes=1), key="i"):
+            async with await billing.hold("acme", call, expires_in=timedelta(minutes=1), key="i"):
                 raise KeyError
         assert (await billing.balance("acme")).held == 0
         outcomes = [
@@ -804,7 +803,7 @@ def test_execute_many_streams() -> None:
 
 
 def test_a_part_is_done_or_says_why() -> None:
-    part = Part([])
+    part = Submission([])
     part.error = StoreError("no", retryable=True)
     with pytest.raises(StoreError) as caught:
         part.result()

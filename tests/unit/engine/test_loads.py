@@ -48,7 +48,7 @@ def limit(world: World) -> None:
 
 def test_a_hold_over_a_period_s_end_is_decided_on_what_was_loaded_first(world) -> None:
     world.clock.set(PERIOD_ENDS - MINUTE)
-    assert loads(world, lambda: world.hold(units(5), life=HOUR)) == 1
+    assert loads(world, lambda: world.hold(units(5), expires_in=HOUR)) == 1
     world.clock.set(PERIOD_ENDS + 2 * MINUTE)
     assert loads(world, lambda: world.settle(units(5))) == 1
 
@@ -70,8 +70,8 @@ def test_holds_and_runs_over_midnight_count_in_the_limits_that_were_loaded_first
     world.deduct(1)
     world.clock.set(BEFORE_MIDNIGHT)
     # Once more for what was spent in a month of which a limit has counted nothing yet.
-    assert loads(world, lambda: world.hold(units(5), life=HOUR)) <= 2
-    assert loads(world, lambda: world.hold(units(5), life=2 * HOUR)) == 1
+    assert loads(world, lambda: world.hold(units(5), expires_in=HOUR)) <= 2
+    assert loads(world, lambda: world.hold(units(5), expires_in=2 * HOUR)) == 1
     assert loads(world, lambda: world.billing.start_run("acme", "r", BOX)) == 1
 
 
@@ -81,7 +81,7 @@ def test_a_clock_that_is_behind_asks_for_the_days_between_at_once(world, behind)
     world.clock.advance(behind * DAY)
     world.deduct(1)
     world.clock.advance(-behind * DAY)
-    assert loads(world, lambda: world.hold(units(5), life=DAY)) <= 3
+    assert loads(world, lambda: world.hold(units(5), expires_in=DAY)) <= 3
 
 
 def test_an_extension_is_decided_after_two_loads_at_most(world) -> None:
@@ -89,15 +89,15 @@ def test_an_extension_is_decided_after_two_loads_at_most(world) -> None:
     world.clock.set(PERIOD_ENDS - 2 * HOUR)
     world.billing.publish(Plan("pro-1", "pro", T0 - DAY))
     plain, item = world.hold(units(5)), world.hold(units(5, item="i"))
-    assert loads(world, lambda: world.extend(plain, life=HOUR)) == 1
+    assert loads(world, lambda: world.extend(plain, expires_in=HOUR)) == 1
     world.billing.set_plan("acme", "p", "pro")
-    assert loads(world, lambda: world.extend(item, life=3 * DAY)) == 2
+    assert loads(world, lambda: world.extend(item, expires_in=3 * DAY)) == 2
 
 
 def test_what_all_extensions_of_a_batch_need_is_asked_for_at_once(world) -> None:
     held = [world.hold(units(5, item=f"call-{n}")) for n in range(16)]
     extensions = [
-        Extend("acme", f"more-{n}", hold=hold.key, life=timedelta(hours=2))
+        Extend("acme", f"more-{n}", hold=hold.key, expires_in=timedelta(hours=2))
         for n, hold in enumerate(held)
     ]
     assert loads(world, lambda: world.billing.execute(extensions)) == 2
@@ -106,6 +106,7 @@ def test_what_all_extensions_of_a_batch_need_is_asked_for_at_once(world) -> None
 def test_what_all_holds_of_a_batch_reach_is_loaded_first(world) -> None:
     world.clock.set(PERIOD_ENDS - MINUTE)
     holds = [
-        Hold("acme", f"h-{n}", cost=units(5, item=f"call-{n}"), life=n * HOUR) for n in range(1, 17)
+        Hold("acme", f"h-{n}", cost=units(5, item=f"call-{n}"), expires_in=n * HOUR)
+        for n in range(1, 17)
     ]
     assert loads(world, lambda: world.billing.execute(holds)) == 1

@@ -297,7 +297,7 @@ def test_credit_that_has_ended_but_is_held_does_not_keep_others_from_lapsing(kin
         for org in ("aaa", "bbb", "ccc"):
             t.billing.open_account(org, livemode=False)
             t.billing.grant(org, "g", usd("1"), expires_at=t.clock.now + HOUR)
-            t.billing.hold(org, usd("1"), life=5 * HOUR, key="h")
+            t.billing.hold(org, usd("1"), expires_in=5 * HOUR, key="h")
         t.clock.advance(2 * HOUR)
         t.billing.grant("acme", "g", usd("1"), expires_at=t.clock.now + SECOND)
         t.clock.advance(SECOND)
@@ -483,7 +483,9 @@ def test_four_workers_leave_no_org_waiting_for_a_thousand_leftovers(kind, tmp_pa
             each.start()
         try:
             time.sleep(1)  # they are in the midst of it
-            t.billing.hold("acme", usd("1"), key="h", life=timedelta(seconds=0.1), resource="x")
+            t.billing.hold(
+                "acme", usd("1"), key="h", expires_in=timedelta(seconds=0.1), resource="x"
+            )
             t.billing.deduct("acme", "d", usd("6"), resource="x")
             began = time.monotonic()
             t.billing.balance("acme")

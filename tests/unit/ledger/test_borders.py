@@ -144,9 +144,9 @@ def test_a_resume_is_a_sign_of_life() -> None:
     world.clock.advance(9 * MINUTE)
     world.billing.resume_run("acme", "r1")
     world.clock.advance(10 * MINUTE)
-    assert world.billing.sweep_runs(silent=15 * MINUTE) == []
+    assert world.billing.sweep_runs(idle_for=15 * MINUTE) == []
     world.clock.advance(5 * MINUTE + US)
-    [swept] = world.billing.sweep_runs(silent=15 * MINUTE)
+    [swept] = world.billing.sweep_runs(idle_for=15 * MINUTE)
     assert swept.settled_to == T0 + 10 * MINUTE
     assert world.wrong() == []
 
@@ -155,7 +155,7 @@ def test_a_resume_is_a_sign_of_life() -> None:
 def test_undoing_what_was_forgiven_is_refused_where_the_debt_would_leave_64_bits() -> None:
     world = boxes(2**62, grant=2**62)
     world.publish({"x": {"unit": ONE_NANO}}, version="more")
-    start(world, ahead=SECOND)
+    start(world, fund_for=SECOND)
     world.clock.advance(SECOND)
     stop(world)
     world.billing.forgive_run("acme", "f", "r1", reason="ours")
@@ -383,7 +383,7 @@ def test_pieces_that_together_leave_64_bits_are_refused_before_any_is_charged() 
     edge = T0 + 10 * MINUTE
     world.publish({"sandbox:box": {"second": cost}}, version="v2", effective_at=edge)
     world.clock.advance(10 * MINUTE - SECOND)
-    start(world, ahead=SECOND)
+    start(world, fund_for=SECOND)
     world.clock.advance(2 * SECOND)
     before = world.state()
     with pytest.raises(MoneyOverflow, match="usage"):
@@ -509,7 +509,7 @@ def test_what_was_measured_is_taken_after_closing_and_nothing_else() -> None:
     refusals = [each.reason for each in answers if isinstance(each, Refusal)]
     assert refusals == ["not_silent"], "closing has closed the second run"
     others = [
-        Hold("acme", "o1", cost=nanos(1), life=MINUTE),
+        Hold("acme", "o1", cost=nanos(1), expires_in=MINUTE),
         Deduct("acme", "o2", cost=nanos(1), resource="x"),
         Grant("acme", "o3", amount=nanos(1)),
         StartRun("acme", "o4", spec=sandbox("box", {"second": 1})),
@@ -616,7 +616,7 @@ def test_what_is_held_pays_for_running_and_suspended_over_the_end_of_a_period() 
     world.publish({"sandbox:box": {"second": cost, "suspended_second": cost}})
     world.grant(10**9)
     world.clock.advance(31 * DAY - 2 * SECOND)
-    start(world, ahead=10 * SECOND)
+    start(world, fund_for=10 * SECOND)
     held = world.balance().held
     world.clock.advance(4 * SECOND)
     world.billing.suspend_run("acme", "r1")
@@ -633,7 +633,7 @@ def test_a_run_that_is_told_ahead_of_the_clock_ends_with_its_account() -> None:
     world.publish({"sandbox:box": {"second": PER_US, "suspended_second": PER_US}})
     world.grant(10**12)
     world.clock.advance(31 * DAY - MINUTE)
-    start(world, "r1", ahead=SECOND, least=SECOND)
+    start(world, "r1", fund_for=SECOND, min_runtime=SECOND)
     start(world, "r2")
     world.clock.advance(50 * SECOND)
     ahead = T0 + 31 * DAY + 30 * SECOND
@@ -654,14 +654,14 @@ def test_a_refused_start_lacks_what_its_least_time_costs_at_the_price_to_come() 
     world.publish({"sandbox:box": {"second": twice}}, version="v2", effective_at=T0 + HOUR)
     world.clock.advance(HOUR - 5 * SECOND)
     with pytest.raises(Refused) as refused:
-        start(world, least=10 * SECOND)
+        start(world, min_runtime=10 * SECOND)
     assert refused.value.refusal.shortfall == 20_000
 
 
 @pytest.mark.every_store
 def test_a_start_that_asks_for_more_than_prices_are_known_for_runs_as_far_as_they_are() -> None:
     world = boxes()
-    started = start(world, ahead=HOUR, least=HOUR)
+    started = start(world, fund_for=HOUR, min_runtime=HOUR)
     assert (started.funded_until, started.bound_by) == (T0 + 9 * MINUTE, "horizon")
 
 
@@ -1006,7 +1006,7 @@ def test_pieces_whose_debt_together_would_leave_64_bits_are_refused() -> None:
     more = Price(Flat(2000, 1_000_000), unit="microsecond")
     world.publish({"sandbox:box": {"second": more}}, version="v2", effective_at=edge)
     world.clock.advance(10 * MINUTE - 10 * SECOND)
-    start(world, ahead=20 * SECOND)
+    start(world, fund_for=20 * SECOND)
     world.settle(MAX_NANOS)
     world.settle(2_000_000 - 40_000 - 25_000)
     assert world.balance().debt == MAX_NANOS - 25_000
@@ -1244,7 +1244,7 @@ def test_a_lot_that_expires_twice_in_one_entry_comes_back_whole() -> None:
     """A charge had ten of it from its hold, and five beside."""
     world = World()
     world.grant(100, kind="promotional", expires_at=T0 + HOUR)
-    world.hold(10, key="h", life=MINUTE)
+    world.hold(10, key="h", expires_in=MINUTE)
     charge = world.settle(15, hold="h")
     world.clock.advance(2 * HOUR)
     back = world.reverse(charge)
@@ -1421,7 +1421,7 @@ def test_a_start_just_before_midnight_is_refused_for_the_limit_of_the_day_to_com
         "acme", "d", nanos(15_000), resource="x", occurred_at=T0 + 12 * HOUR + MINUTE
     )
     with pytest.raises(Refused) as refused:
-        start(world, least=10 * SECOND)
+        start(world, min_runtime=10 * SECOND)
     assert (refused.value.refusal.reason, refused.value.refusal.limit) == (
         "limit_reached",
         "org_limit",
@@ -1435,7 +1435,7 @@ def test_at_one_moment_an_allowance_ends_before_a_hold_whatever_its_key() -> Non
     world.billing.publish(Plan("p-1", "p", LONG_AGO, allowance=nanos(10)))
     world.billing.set_plan("acme", "on", "p")
     second_ends = datetime(2026, 5, 10, 12, 5, tzinfo=UTC)  # and the grace
-    world.hold(3, key="!", life=second_ends - world.clock.now)
+    world.hold(3, key="!", expires_in=second_ends - world.clock.now)
     world.clock.set(second_ends + DAY)
     world.grant(1)
     lapsed = [(each.at, each.key) for each in world.entries() if each.op == "lapse"]
@@ -1513,7 +1513,7 @@ def test_an_allowance_has_the_room_that_credit_leaves_whatever_is_owed() -> None
 
 def test_a_quote_of_as_long_as_credit_lasts_says_what_that_costs() -> None:
     world = boxes(1000, grant=90_000)
-    quoted = world.billing.quote_run("acme", sandbox("box", {"second": 1}))
+    quoted = world.billing.longest_run("acme", sandbox("box", {"second": 1}))
     assert (quoted.amount, quoted.until, quoted.bound_by) == (90_000, T0 + 90 * SECOND, "balance")
 
 
@@ -1542,7 +1542,7 @@ def test_a_run_is_funded_to_the_very_end_of_a_billing_period() -> None:
     world = boxes(1000)
     end = datetime(2026, 4, 10, 12, tzinfo=UTC)
     world.clock.set(end - 2 * MINUTE)
-    started = start(world, ahead=2 * MINUTE)
+    started = start(world, fund_for=2 * MINUTE)
     assert (started.funded_until, started.bound_by) == (end, "asked")
     world.clock.set(end)
     assert stop(world).charged == 120 * 1000

@@ -76,8 +76,8 @@ BAD_CHARGES = [0, -1, 1.5, "1", None, True, 2**63, 10**5000]
 
 OPEN = partial(OpenAccount, "o")
 GRANT = partial(Grant, "o", "k", amount=nanos(1))
-HOLD = partial(Hold, "o", "k", cost=nanos(1), life=HOUR)
-EXTEND = partial(Extend, "o", "k", hold="h", life=HOUR)
+HOLD = partial(Hold, "o", "k", cost=nanos(1), expires_in=HOUR)
+EXTEND = partial(Extend, "o", "k", hold="h", expires_in=HOUR)
 RELEASE = partial(Release, "o", "k", hold="h")
 SETTLE = partial(Settle, "o", "k", usage=units(1))
 DEDUCT = partial(Deduct, "o", "k", cost=units(1))
@@ -115,18 +115,18 @@ BAD_FIELDS = [
     *((GRANT, {"scope": bad}) for bad in ("x", [], [""], ["a\n"], [None], 5, [5])),
     *((GRANT, {"reference": bad}) for bad in BAD_NAMES if bad is not None),
     *((HOLD, {"cost": bad}) for bad in BAD_AMOUNTS),
-    *((HOLD, {"life": bad}) for bad in BAD_LIVES),
+    *((HOLD, {"expires_in": bad}) for bad in BAD_LIVES),
     *((HOLD, {"resource": bad}) for bad in BAD_NAMES if bad is not None),
     *((HOLD, {"member": bad}) for bad in BAD_NAMES if bad is not None),
     *((HOLD, {"reference": bad}) for bad in BAD_NAMES if bad is not None),
     (HOLD, {"cost": units(1), "resource": "x"}),
     *((EXTEND, {"hold": bad}) for bad in BAD_NAMES),
-    *((EXTEND, {"life": bad}) for bad in BAD_LIVES),
+    *((EXTEND, {"expires_in": bad}) for bad in BAD_LIVES),
     *((EXTEND, {"add": bad}) for bad in BAD_AMOUNTS if bad is not None),
     *((RELEASE, {"hold": bad}) for bad in BAD_NAMES),
     *((SETTLE, {"usage": bad}) for bad in (None, 5, nanos(1), {"unit": 1})),
     *((SETTLE, {"hold": bad}) for bad in BAD_NAMES if bad is not None),
-    *((SETTLE, {"more": bad}) for bad in (None, 1, "no", 1.0)),
+    *((SETTLE, {"final": bad}) for bad in (None, 1, "no", 1.0)),
     *((SETTLE, {"member": bad}) for bad in BAD_NAMES if bad is not None),
     *((SETTLE, {"reference": bad}) for bad in BAD_NAMES if bad is not None),
     *((SETTLE, {"occurred_at": bad}) for bad in BAD_TIMES),
@@ -147,7 +147,7 @@ BAD_FIELDS = [
         for bad in BAD_AMOUNTS
         if bad not in (None, nanos(0))
     ),
-    *((START, {"ahead": bad}) for bad in BAD_LIVES),
+    *((START, {"fund_for": bad}) for bad in BAD_LIVES),
     *((SUSPEND, {"until": bad}) for bad in BAD_TIMES),
     *((SIZE, {"size": bad}) for bad in (-1, 1.5, "1", None, True)),
     *((OPEN, {"currency": bad}) for bad in ("usd", "US", "", None, 5)),
@@ -213,10 +213,11 @@ def test_the_command_s_own_time_is_no_part_of_its_meaning(command: partial) -> N
 
 
 OTHERS: dict[str, Any] = {
-    "add": nanos(2), "ahead": HOUR, "alerts": (50,), "amount": nanos(2), "anchor": T0,
+    "add": nanos(2), "fund_for": HOUR, "alerts": (50,), "amount": nanos(2), "anchor": T0,
     "blocks": False, "charge": 2, "cost": units(2), "currency": "EUR",
     "every": "member", "expires_at": T0 + HOUR, "hold": "h2", "kind": "promotional",
-    "least": timedelta(seconds=2), "life": 2 * HOUR, "livemode": False, "member": "m", "more": True,
+    "min_runtime": timedelta(seconds=2), "expires_in": 2 * HOUR, "livemode": False,
+    "member": "m", "final": False,
     "occurred_at": T0, "override": True, "paused": True, "per": "day", "plan": "p",
     "priority": 1, "project": "p", "reason": "other", "reference": "ref", "remainder": "write_off",
     "resource": "res", "run": "r2", "scope": ["x"], "settle": False, "since": T0 + HOUR, "size": 2,
@@ -360,7 +361,7 @@ def test_a_name_that_has_its_kind_already_is_refused(named) -> None:
 @pytest.mark.parametrize("command", [Settle, Deduct, Hold])
 def test_rates_are_no_use_that_could_be_charged(command) -> None:
     rates = sandbox("small", {"vcpu": 2})
-    options = {Settle: {"usage": rates}, Hold: {"cost": rates, "life": timedelta(hours=1)}}
+    options = {Settle: {"usage": rates}, Hold: {"cost": rates, "expires_in": timedelta(hours=1)}}
     with pytest.raises(InvalidCommand, match="start_run"):
         command("acme", "k", **options.get(command, {"cost": rates}))
     assert StartRun("acme", "r", spec=rates).spec == rates

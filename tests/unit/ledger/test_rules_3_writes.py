@@ -43,7 +43,7 @@ def test_3_1_each_command_has_an_outcome_of_its_own() -> None:
             Deduct("acme", "d", cost=units(16)),
             Grant("acme", "used", amount=nanos(11)),
             Settle("nobody", "s", usage=units(1)),
-            Hold("acme", "h", cost=units(1, "unheard of"), life=HOUR),
+            Hold("acme", "h", cost=units(1, "unheard of"), expires_in=HOUR),
             Settle("acme", "s", usage=units(1), at=T0 + DAY),
             Deduct("acme", "d2", cost=units(15)),
         ]
@@ -64,12 +64,12 @@ def test_3_1_a_failed_command_moves_nothing_and_disturbs_no_neighbour() -> None:
     good = [Grant("acme", "g", amount=nanos(5)), Deduct("acme", "d", cost=units(5))]
     bad = [
         Deduct("acme", "too much", cost=units(99)),
-        Hold("acme", "h", cost=nanos(99), life=HOUR),
-        Hold("acme", "h2", cost=units(1, "unheard of"), life=HOUR),
+        Hold("acme", "h", cost=nanos(99), expires_in=HOUR),
+        Hold("acme", "h2", cost=units(1, "unheard of"), expires_in=HOUR),
         Reverse("acme", "r", charge=99),
         Settle("acme", "s", usage=units(2**63)),
         Release("acme", "r", hold="unheard of"),
-        Extend("acme", "e", hold="unheard of", life=HOUR),
+        Extend("acme", "e", hold="unheard of", expires_in=HOUR),
         OpenAccount("acme", key="again"),
     ]
     alone, mixed = World(), World()
@@ -147,7 +147,7 @@ def test_3_2_commands_see_the_effects_of_those_before_them() -> None:
         [
             Deduct("acme", "d1", cost=units(5)),
             Grant("acme", "g", amount=nanos(5)),
-            Hold("acme", "h", cost=nanos(4), life=HOUR),
+            Hold("acme", "h", cost=nanos(4), expires_in=HOUR),
             Deduct("acme", "d2", cost=units(2)),
             Settle("acme", "s", usage=units(1), hold="h"),
             Deduct("acme", "d2", cost=units(2)),
@@ -189,17 +189,17 @@ COMMANDS = st.one_of(
     ),
     st.builds(
         lambda key, amount, resource, member: Hold(
-            "acme", key, cost=nanos(amount), life=HOUR, resource=resource, member=member
+            "acme", key, cost=nanos(amount), expires_in=HOUR, resource=resource, member=member
         ),
         KEYS,
         AMOUNTS,
         RESOURCES,
         MEMBERS,
     ),
-    st.builds(lambda key, usage: Hold("acme", key, cost=usage, life=HOUR), KEYS, USAGE),
+    st.builds(lambda key, usage: Hold("acme", key, cost=usage, expires_in=HOUR), KEYS, USAGE),
     st.builds(
         lambda key, hold, add: Extend(
-            "acme", key, hold=hold, life=2 * HOUR, add=nanos(add) if add else None
+            "acme", key, hold=hold, expires_in=2 * HOUR, add=nanos(add) if add else None
         ),
         KEYS,
         KEYS,
@@ -208,7 +208,7 @@ COMMANDS = st.one_of(
     st.builds(lambda key, hold: Release("acme", key, hold=hold), KEYS, KEYS),
     st.builds(
         lambda key, usage, hold, more, member: Settle(
-            "acme", key, usage=usage, hold=hold, more=more, member=member
+            "acme", key, usage=usage, hold=hold, final=not more, member=member
         ),
         KEYS,
         USAGE,

@@ -97,7 +97,7 @@ def test_6_5_credit_that_a_hold_sets_free_repays_too() -> None:
     for end in ("release", "settle", "lapse"):
         world = World()
         world.grant(10)
-        hold = world.hold(10, life=HOUR)
+        hold = world.hold(10, expires_in=HOUR)
         charge = world.settle(4)
         assert charge.unpaid == 4
         if end == "release":
@@ -126,7 +126,7 @@ def test_6_5_lapses_apply_in_the_order_of_their_times() -> None:
     for lot_ends, repaid in ((2 * HOUR, 4), (HOUR, 0), (MINUTE, 0)):
         world = World()
         world.grant(10, expires_at=T0 + lot_ends)
-        world.hold(10, life=HOUR)
+        world.hold(10, expires_in=HOUR)
         charge = world.settle(4)
         world.clock.advance(DAY)
         world.settle(0)
@@ -140,7 +140,7 @@ def test_6_5_each_lapse_is_an_entry_of_its_own_time() -> None:
     world.grant(5, expires_at=T0 + 3 * SECOND)
     world.grant(5, expires_at=T0 + SECOND)
     world.grant(5)
-    world.hold(11, life=2 * SECOND)
+    world.hold(11, expires_in=2 * SECOND)
     world.clock.advance(DAY)
     world.settle(0)
     lapses = [entry for entry in world.entries() if entry.op == "lapse"]
@@ -553,7 +553,7 @@ def test_6_closing_lets_no_new_credit_hold_or_deduct_in() -> None:
 def test_6_holds_in_a_closed_account_lapse_into_nothing() -> None:
     world = World()
     world.grant(5, expires_at=T0 + HOUR)
-    world.hold(5, life=MINUTE)
+    world.hold(5, expires_in=MINUTE)
     world.billing.close("acme", remainder="refund")
     world.clock.advance(DAY)
     world.settle(1)

@@ -139,8 +139,8 @@ def test_6_2_available_is_what_may_pay_is_unreserved_and_lives_less_debt() -> No
     world.grant(10, scope=["x"])
     world.grant(1000, expires_at=T0 + HOUR)
     world.settle(units(5, "y"), occurred_at=T0)  # paid by what expires first
-    world.hold(995, life=DAY)
-    world.hold(7, life=DAY)
+    world.hold(995, expires_in=DAY)
+    world.hold(7, expires_in=DAY)
     world.clock.advance(HOUR)
     assert world.available("x") == 10 + 93
     assert world.available("y") == world.available() == 93
@@ -190,7 +190,7 @@ def test_6_2_what_is_free_is_allowed_even_in_debt() -> None:
 def test_6_2_the_balance_is_live_lots_and_what_is_reserved_of_expired_ones_less_debt() -> None:
     world = World()
     world.grant(10, expires_at=T0 + HOUR)
-    world.hold(4, life=DAY)
+    world.hold(4, expires_in=DAY)
     assert world.balance().balance == 10
     world.clock.advance(HOUR)
     balance = world.balance()
@@ -246,7 +246,7 @@ def test_6_3_a_hold_of_one_scope_pays_no_other_resource_with_scoped_credit() -> 
 def test_6_3_if_its_lot_expires_it_serves_until_the_expiry_the_hold_had_then() -> None:
     world = World()
     lot = world.grant(10, expires_at=T0 + HOUR)
-    first, second = world.hold(4, life=2 * HOUR), world.hold(4, life=2 * HOUR)
+    first, second = world.hold(4, expires_in=2 * HOUR), world.hold(4, expires_in=2 * HOUR)
     world.clock.advance(2 * HOUR - TICK)
     assert world.paid_by(world.settle(4, hold=first.key)) == [(lot, 4)]
     world.clock.advance(TICK)
@@ -256,10 +256,10 @@ def test_6_3_if_its_lot_expires_it_serves_until_the_expiry_the_hold_had_then() -
 def test_6_3_a_later_extension_replaces_the_expired_part_from_live_lots() -> None:
     world = World()
     old = world.grant(4, expires_at=T0 + HOUR)
-    hold = world.hold(4, life=2 * HOUR)
+    hold = world.hold(4, expires_in=2 * HOUR)
     new = world.grant(10)
     world.clock.advance(HOUR)
-    extended = world.extend(hold, life=5 * HOUR)
+    extended = world.extend(hold, expires_in=5 * HOUR)
     assert extended.amount == 4
     assert parts(world, hold.key) == [(new, 4)]
     assert world.left() == {new: 10}
@@ -272,12 +272,12 @@ def test_6_3_a_later_extension_replaces_the_expired_part_from_live_lots() -> Non
 def test_6_3_or_the_extension_is_refused_and_changes_nothing() -> None:
     world = World()
     world.grant(4, expires_at=T0 + HOUR)
-    hold = world.hold(4, life=2 * HOUR)
+    hold = world.hold(4, expires_in=2 * HOUR)
     world.grant(3)
     world.clock.advance(HOUR)
     before = world.state()
     with pytest.raises(Refused) as refused:
-        world.extend(hold, life=5 * HOUR)
+        world.extend(hold, expires_in=5 * HOUR)
     assert refused.value.refusal.shortfall == 1
     assert world.state() == before
     assert world.settle(4, hold=hold.key).captured == 4
@@ -286,8 +286,8 @@ def test_6_3_or_the_extension_is_refused_and_changes_nothing() -> None:
 def test_6_3_an_extension_made_before_the_lot_expired_stands() -> None:
     world = World()
     lot = world.grant(4, expires_at=T0 + HOUR)
-    hold = world.hold(4, life=MINUTE)
-    world.extend(hold, life=3 * HOUR)
+    hold = world.hold(4, expires_in=MINUTE)
+    world.extend(hold, expires_in=3 * HOUR)
     world.clock.advance(2 * HOUR)
     assert world.paid_by(world.settle(4, hold=hold.key)) == [(lot, 4)]
 
@@ -295,8 +295,8 @@ def test_6_3_an_extension_made_before_the_lot_expired_stands() -> None:
 def test_6_3_an_extension_holds_more_and_never_ends_sooner() -> None:
     world = World()
     world.grant(10)
-    hold = world.hold(4, life=HOUR)
-    extended = world.extend(hold, life=MINUTE, add=5)
+    hold = world.hold(4, expires_in=HOUR)
+    extended = world.extend(hold, expires_in=MINUTE, add=5)
     assert (extended.amount, extended.expires_at) == (9, T0 + HOUR)
     with pytest.raises(Refused) as refused:
         world.extend(hold, add=2)
@@ -308,15 +308,15 @@ def test_6_3_an_extension_holds_more_and_never_ends_sooner() -> None:
 def test_6_3_life_is_a_duration_from_decision_time() -> None:
     world = World()
     world.grant(10)
-    assert world.hold(1, life=MINUTE, at=T0 - DAY).expires_at == T0 + MINUTE
-    assert world.hold(1, life=MINUTE, at=T0 + 2 * MINUTE).expires_at == T0 + 3 * MINUTE
-    assert world.hold(1, life=MINUTE).expires_at == T0 + 3 * MINUTE
+    assert world.hold(1, expires_in=MINUTE, at=T0 - DAY).expires_at == T0 + MINUTE
+    assert world.hold(1, expires_in=MINUTE, at=T0 + 2 * MINUTE).expires_at == T0 + 3 * MINUTE
+    assert world.hold(1, expires_in=MINUTE).expires_at == T0 + 3 * MINUTE
 
 
 def test_6_3_a_hold_lives_until_its_expiry_and_not_at_it() -> None:
     world = World()
     world.grant(4)
-    hold = world.hold(4, life=HOUR)
+    hold = world.hold(4, expires_in=HOUR)
     world.clock.advance(HOUR - TICK)
     assert world.available() == 0
     assert world.balance().held == 4
@@ -332,9 +332,9 @@ def test_6_3_a_settle_ends_its_hold_unless_it_says_that_more_follows() -> None:
     world = World()
     world.grant(10)
     hold = world.hold(10)
-    assert world.settle(3, hold=hold.key, more=True).captured == 3
+    assert world.settle(3, hold=hold.key, final=False).captured == 3
     assert world.available() == 0
-    assert world.settle(3, hold=hold.key, more=True).captured == 3
+    assert world.settle(3, hold=hold.key, final=False).captured == 3
     assert world.settle(1, hold=hold.key).captured == 1
     assert world.available() == 3
 
@@ -342,7 +342,7 @@ def test_6_3_a_settle_ends_its_hold_unless_it_says_that_more_follows() -> None:
 def test_6_3_a_lapsed_hold_cannot_be_extended_but_its_usage_settles() -> None:
     world = World()
     world.grant(4)
-    hold = world.hold(4, life=MINUTE)
+    hold = world.hold(4, expires_in=MINUTE)
     world.clock.advance(HOUR)
     with pytest.raises(Refused) as refused:
         world.extend(hold)
@@ -382,7 +382,7 @@ def test_6_3_a_settled_hold_is_a_conflict() -> None:
 def test_6_3_releasing_what_lapsed_is_done_already() -> None:
     world = World()
     world.grant(4)
-    hold = world.hold(4, life=MINUTE)
+    hold = world.hold(4, expires_in=MINUTE)
     world.clock.advance(HOUR)
     assert world.billing.release("acme", hold.key).freed == 0
     assert world.available() == 4
@@ -394,5 +394,5 @@ def test_6_3_an_unknown_hold_is_not_found() -> None:
     with pytest.raises(NotFound, match="hold"):
         world.billing.release("acme", "unheard of")
     with pytest.raises(NotFound, match="hold"):
-        world.billing.extend("acme", "e", hold="unheard of", life=HOUR)
+        world.billing.extend("acme", "e", hold="unheard of", expires_in=HOUR)
     assert world.state() == before

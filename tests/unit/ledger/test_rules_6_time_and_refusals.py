@@ -39,7 +39,7 @@ def test_6_7_decision_time_is_the_later_of_the_command_s_time_and_the_watermark(
 def test_6_7_a_clock_that_goes_back_revives_nothing() -> None:
     world = World()
     world.grant(10, expires_at=T0 + HOUR)
-    hold = world.hold(3, life=HOUR)
+    hold = world.hold(3, expires_in=HOUR)
     world.clock.advance(HOUR)
     world.settle(0)
     world.clock.set(T0)
@@ -93,8 +93,8 @@ def test_6_7_the_account_carries_the_next_time_at_which_something_lapses() -> No
     world.grant(5, expires_at=T0 + 3 * SECOND)
     world.grant(5)
     assert next_lapse() == start + 3_000_000
-    world.hold(5, life=SECOND)
-    world.hold(5, life=5 * SECOND)
+    world.hold(5, expires_in=SECOND)
+    world.hold(5, expires_in=5 * SECOND)
     assert next_lapse() == start + 1_000_000
     for passed, then in ((1, 3_000_000), (3, 5_000_000), (5, None)):
         world.clock.set(T0 + passed * SECOND)
@@ -105,7 +105,7 @@ def test_6_7_the_account_carries_the_next_time_at_which_something_lapses() -> No
 def test_6_7_reads_project_and_never_write() -> None:
     world = World()
     world.grant(10, expires_at=T0 + HOUR)
-    world.hold(3, life=2 * HOUR)
+    world.hold(3, expires_in=2 * HOUR)
     world.clock.advance(DAY)
     before = world.state()
     assert world.balance().balance == 0

@@ -115,8 +115,8 @@ def test_5_1_no_other_currency_is_taken() -> None:
     euro = nanos(1, "EUR")
     for attempt in (
         lambda: world.billing.grant("acme", "g", euro),
-        lambda: world.billing.hold("acme", euro, life=HOUR, key="h"),
-        lambda: world.billing.extend("acme", "e", hold=hold.key, life=HOUR, add=euro),
+        lambda: world.billing.hold("acme", euro, expires_in=HOUR, key="h"),
+        lambda: world.billing.extend("acme", "e", hold=hold.key, expires_in=HOUR, add=euro),
         lambda: world.billing.deduct("acme", "d", euro, resource="x"),
         lambda: world.billing.reverse("acme", "r", charge=charge.seq, amount=euro),
         lambda: world.billing.check("acme", euro),
@@ -307,7 +307,7 @@ def test_5_4_usage_in_between_forgets_no_open_hold() -> None:
 def test_5_4_a_hold_that_ended_makes_nothing_dearer() -> None:
     world = priced(RISING)
     for end in ("release", "settle", "lapse"):
-        hold = world.hold(m(60), life=SECOND)
+        hold = world.hold(m(60), expires_in=SECOND)
         if end == "release":
             world.billing.release("acme", hold.key)
         elif end == "settle":
@@ -319,7 +319,7 @@ def test_5_4_a_hold_that_ended_makes_nothing_dearer() -> None:
 
 def test_5_4_a_hold_that_lapses_as_usage_settles_makes_nothing_dearer() -> None:
     world = priced(RISING)
-    world.hold(m(60), life=SECOND)
+    world.hold(m(60), expires_in=SECOND)
     world.clock.advance(SECOND)
     world.settle(m(10))
     assert world.billing.quote("acme", m(60)).amount == 60
@@ -329,7 +329,7 @@ def test_5_4_a_hold_that_lapses_as_usage_settles_makes_nothing_dearer() -> None:
 def test_5_4_a_hold_that_lapsed_unnoticed_makes_the_next_no_dearer() -> None:
     world = World(priced=False)
     world.publish({"m": {"unit": Price(Graduated((Tier(10, 0), Tier(None, 1))))}})
-    world.hold(m(10), life=SECOND)
+    world.hold(m(10), expires_in=SECOND)
     world.clock.advance(SECOND)
     assert world.hold(m(5)).amount == 0
     assert world.wrong() == []

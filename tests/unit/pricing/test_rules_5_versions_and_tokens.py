@@ -259,4 +259,4 @@ def test_5_commands_in_every_currency_are_made_before_the_org_is_known() -> None
     """The command is a value; it is the org that has the currency."""
     assert OpenAccount("o", currency="EUR").currency == "EUR"
     assert Grant("o", "k", amount=nanos(1, "EUR")).amount.currency == "EUR"
-    assert Hold("o", "k", cost=nanos(1, "EUR"), life=HOUR).cost.currency == "EUR"
+    assert Hold("o", "k", cost=nanos(1, "EUR"), expires_in=HOUR).cost.currency == "EUR"

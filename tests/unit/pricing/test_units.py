@@ -99,7 +99,7 @@ def test_storage_is_priced_by_the_gigabyte_month(amount, unit, size, span, cost)
 )
 def test_a_sandbox_is_priced_by_the_hour_of_what_it_has(component, rate, unit, cost) -> None:
     world = priced({"sandbox:box": {component: per("0.10", unit)}})
-    world.billing.start_run("acme", "r", sandbox("box", {component: rate}), ahead=2 * HOUR)
+    world.billing.start_run("acme", "r", sandbox("box", {component: rate}), fund_for=2 * HOUR)
     world.clock.advance(HOUR)
     world.billing.stop_run("acme", "r")
     assert world.billing.run("acme", "r").settled == usd(cost).nanos

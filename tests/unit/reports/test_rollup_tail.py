@@ -135,7 +135,7 @@ def test_more_entries_than_commands_lose_nothing(
     one = Usage.of("y", {"unit": 1})
     for n in range(3):
         billing.settle("acme", f"s{n}", one)
-        hold = Hold("acme", f"h{n}", cost=usd("0.1"), resource="x", life=timedelta(minutes=1))
+        hold = Hold("acme", f"h{n}", cost=usd("0.1"), resource="x", expires_in=timedelta(minutes=1))
         billing.execute([hold])
     clock.advance(timedelta(hours=1))
     billing.settle("acme", "after", one)  # three lapses, and itself

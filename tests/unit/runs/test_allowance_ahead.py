@@ -51,7 +51,7 @@ def of_each_period(world: World) -> list[int]:
 
 def test_the_next_allowance_funds_what_is_of_its_period() -> None:
     world = planned()
-    quoted = world.billing.quote_run("acme", BOX)
+    quoted = world.billing.longest_run("acme", BOX)
     started = start(world)
     # A minute from this period's allowance, and three from the next one's.
     assert (started.funded_until, started.bound_by) == (END + 3 * MINUTE, "lot_expiry")
@@ -70,7 +70,7 @@ def test_the_next_allowance_funds_what_is_of_its_period() -> None:
 
 def test_it_is_granted_ahead_where_a_deadline_reaches_it_and_nowhere_else() -> None:
     world = planned()
-    assert start(world, ahead=MINUTE).funded_until == END
+    assert start(world, fund_for=MINUTE).funded_until == END
     assert of_each_period(world) == [ALLOWANCE]
     world.clock.advance(SECOND)
     assert world.billing.heartbeat("acme", "r1").funded_until == END + SECOND
@@ -125,7 +125,7 @@ def test_each_period_s_time_is_paid_by_its_own_allowance() -> None:
 def test_a_period_has_its_allowance_once_whenever_it_was_granted() -> None:
     world = planned()
     start(world)
-    start(world, "r2", least=SECOND)
+    start(world, "r2", min_runtime=SECOND)
     world.clock.set(END + 2 * DAY)
     world.billing.run_pending()
     assert of_each_period(world) == [ALLOWANCE, ALLOWANCE]
@@ -154,13 +154,13 @@ def test_what_a_change_of_plan_no_longer_includes_is_taken_back(
     plan: str | None, paused: bool, kept: int
 ) -> None:
     world = planned()
-    start(world, ahead=90 * SECOND)
+    start(world, fund_for=90 * SECOND)
     held = MINUTELY // 2  # half a minute of the next period
     world.billing.set_plan("acme", "change", plan, paused=paused)
     next_one = [lot for lot in world.balance().lots if lot.lot == 2]
     assert [(lot.remainder, lot.reserved) for lot in next_one] == [(max(held, kept), held)]
     assert world.wrong() == []
-    assert start(world, "r2", ahead=MINUTE).funded_until == END
+    assert start(world, "r2", fund_for=MINUTE).funded_until == END
     world.clock.set(END + MINUTE)
     world.billing.stop_run("acme", "r1", occurred_at=END)
     world.billing.set_plan("acme", "again", "pro")
@@ -240,17 +240,17 @@ def test_it_covers_no_debt_before_its_period_begins(seconds: int) -> None:
     world.settle(units(190_000))
     assert world.available("sandbox:box") == -70_000
     with pytest.raises(Refused):
-        start(world, ahead=seconds * SECOND)
+        start(world, fund_for=seconds * SECOND)
 
 
 def test_nor_does_one_that_was_granted_for_another_run() -> None:
     world = planned(bought=MINUTELY)
-    start(world, "r0", ahead=61 * SECOND)
+    start(world, "r0", fund_for=61 * SECOND)
     world.grant(2 * MINUTELY, scope=("sandbox:box",))
     world.deduct(units(world.available()))
     world.settle(units(100_000))
     assert world.available("sandbox:box") == 20_000
-    assert start(world, ahead=30 * SECOND).funded_until == END - 40 * SECOND
+    assert start(world, fund_for=30 * SECOND).funded_until == END - 40 * SECOND
 
 
 def test_a_heartbeat_told_after_the_period_renews_as_well() -> None:
@@ -267,7 +267,7 @@ def test_a_heartbeat_told_after_the_period_renews_as_well() -> None:
 def test_a_run_that_starts_as_a_period_begins_is_paid_by_that_period_s_allowance() -> None:
     world = planned()
     world.clock.set(END)
-    started = start(world, ahead=MINUTE)
+    started = start(world, fund_for=MINUTE)
     assert (started.funded_until, started.bound_by) == (END + MINUTE, "asked")
     world.clock.set(END + MINUTE)
     assert world.billing.stop_run("acme", "r1").charged == MINUTELY

@@ -88,7 +88,7 @@ def test_a_run_started_and_stopped_in_one_batch_counts_on_in_a_period_that_is_co
 
 def test_a_stop_that_fails_leaves_the_run_alone_for_what_follows_in_its_batch() -> None:
     world = boxes(2**62, grant=2**62)
-    world.billing.start_run("acme", "r1", BOX, ahead=SECOND, least=TICK)
+    world.billing.start_run("acme", "r1", BOX, fund_for=SECOND, min_runtime=TICK)
     world.clock.advance(MINUTE)
     stop, beat = world.billing.execute(
         [
@@ -103,7 +103,7 @@ def test_a_stop_that_fails_leaves_the_run_alone_for_what_follows_in_its_batch() 
 
 def test_forgiving_and_undoing_again_and_again_stays_within_64_bits() -> None:
     world = boxes(10**18, grant=4 * 10**18)
-    world.billing.start_run("acme", "r1", BOX, ahead=3 * SECOND)
+    world.billing.start_run("acme", "r1", BOX, fund_for=3 * SECOND)
     world.clock.advance(3 * SECOND)
     world.billing.stop_run("acme", "r1")
     for number in range(4):
@@ -196,7 +196,7 @@ def test_usage_of_storage_that_is_settled_by_hand_is_no_discrepancy() -> None:
 def test_a_run_whose_clock_is_further_ahead_than_it_asks_for_is_funded() -> None:
     world = boxes()
     ahead = world.clock.now + 2 * MINUTE
-    started = world.billing.start_run("acme", "r1", BOX, ahead=MINUTE, occurred_at=ahead)
+    started = world.billing.start_run("acme", "r1", BOX, fund_for=MINUTE, occurred_at=ahead)
     assert started.funded_until == ahead + MINUTE
     beat = world.billing.heartbeat("acme", "r1", occurred_at=ahead + MINUTE)
     assert beat.funded_until == ahead + 2 * MINUTE
@@ -220,7 +220,7 @@ def test_a_run_is_funded_at_the_price_of_suspended_time_if_that_is_dearer(
     )
     world.grant(600_000)
     billing, began = world.billing, world.clock.now
-    started = billing.start_run("acme", "r1", BOX, ahead=HOUR)
+    started = billing.start_run("acme", "r1", BOX, fund_for=HOUR)
     assert started.bound_by == "balance"
     span = started.funded_until - began
     assert 600_000 / 3001 - 80 < span.total_seconds() < 600_000 / 3001
@@ -274,7 +274,7 @@ def test_a_deadline_across_a_periods_end_holds_a_package_of_each() -> None:
     world.publish({"sandbox:box": {"second": package}})
     world.grant(60_000)
     world.clock.set(end - 30 * SECOND)
-    started = world.billing.start_run("acme", "r1", BOX, ahead=MINUTE)
+    started = world.billing.start_run("acme", "r1", BOX, fund_for=MINUTE)
     assert (started.funded_until, started.bound_by) == (end, "balance")
     world.grant(60_000)
     assert world.billing.heartbeat("acme", "r1").funded_until == end + 30 * SECOND

@@ -99,7 +99,7 @@ def test_a_start_without_credit_is_refused_and_leaves_nothing() -> None:
     world = boxes(grant=0)
     before = world.state()
     with pytest.raises(Refused) as caught:
-        start(world, least=10 * SECOND)
+        start(world, min_runtime=10 * SECOND)
     assert caught.value.refusal.reason == "insufficient_credit"
     assert caught.value.refusal.shortfall == 10 * 1000
     assert world.state() == before
@@ -246,7 +246,7 @@ def test_a_run_that_is_never_closed_is_swept_at_its_last_sign_of_life() -> None:
     world.clock.advance(MINUTE)
     beat(world)
     world.clock.advance(30 * DAY)
-    [swept] = world.billing.sweep_runs(silent=15 * MINUTE)
+    [swept] = world.billing.sweep_runs(idle_for=15 * MINUTE)
     assert (swept.state, swept.settled_to) == ("settled", T0 + MINUTE)
     assert spent(world) == 60 * 1000
     assert world.balance().held == 0
@@ -259,7 +259,7 @@ def test_of_a_run_swept_closed_the_real_usage_that_arrives_later_is_billed() -> 
     world = boxes()
     start(world)
     world.clock.advance(HOUR)
-    [swept] = world.billing.sweep_runs(silent=15 * MINUTE)
+    [swept] = world.billing.sweep_runs(idle_for=15 * MINUTE)
     assert swept.charged == 0
     assert beat(world, occurred_at=T0 + 10 * MINUTE).charged == 600 * 1000
     assert stop(world, occurred_at=T0 + 20 * MINUTE).charged == 600 * 1000
@@ -405,13 +405,13 @@ def test_a_start_is_refused_by_the_limit_of_a_day_that_it_reaches_later() -> Non
     world.clock.set(midnight + MINUTE)
     world.deduct(nanos(40 * 1000), resource="x")
     world.clock.set(midnight - 3 * MINUTE)
-    assert start(world, least=MINUTE).bound_by == "org_limit"
+    assert start(world, min_runtime=MINUTE).bound_by == "org_limit"
     stop(world)
     world.clock.set(midnight + MINUTE)
     world.deduct(nanos(60 * 1000), resource="x")
     world.clock.set(midnight - 3 * MINUTE)
     with pytest.raises(Refused) as refused:
-        start(world, "r2", least=MINUTE)
+        start(world, "r2", min_runtime=MINUTE)
     refusal = refused.value.refusal
     assert (refusal.reason, refusal.limit) == ("limit_reached", "org_limit")
     assert refusal.shortfall == 60 * 1000
@@ -425,7 +425,7 @@ def test_a_start_that_a_limit_of_the_next_day_refuses_lacks_what_that_day_has_no
     world.deduct(nanos(98_000), resource="x")
     world.clock.set(midnight - 3 * MINUTE)
     with pytest.raises(Refused) as refused:
-        start(world, least=MINUTE)
+        start(world, min_runtime=MINUTE)
     refusal = refused.value.refusal
     assert (refusal.limit, refusal.shortfall) == ("org_limit", 60_000 - 2000)
 
@@ -437,14 +437,14 @@ def test_a_start_beyond_the_next_day_s_limit_and_beyond_its_credit_is_told_the_l
     world.billing.set_limit("acme", "daily", nanos(15_000), per="day")
     world.deduct(nanos(15_000), resource="x", occurred_at=midnight + MINUTE)
     with pytest.raises(Refused) as refused:
-        start(world, least=10 * SECOND)  # of which there is credit for half
+        start(world, min_runtime=10 * SECOND)  # of which there is credit for half
     refusal = refused.value.refusal
     assert (refusal.limit, refusal.shortfall) == ("org_limit", 10_000)
 
 
 def test_a_resume_that_is_refused_lacks_what_its_hold_does_not_have() -> None:
     world = boxes(grant=1500)
-    start(world, least=SECOND)
+    start(world, min_runtime=SECOND)
     world.clock.advance(SECOND)
     world.billing.suspend_run("acme", "r1")
     assert (world.balance().held, world.available()) == (500, 0)
@@ -470,7 +470,7 @@ def test_a_start_looks_once_for_what_funds_it(monkeypatch) -> None:
 
 def test_what_a_hold_had_that_has_ended_funds_a_run() -> None:
     world = boxes(grant=60_000)
-    world.hold(60_000, life=MINUTE)
+    world.hold(60_000, expires_in=MINUTE)
     world.clock.advance(MINUTE)
     assert start(world).funded_until == world.clock.now + MINUTE
     assert world.wrong() == []
@@ -489,7 +489,7 @@ def test_a_hold_that_has_ended_lapses_before_anything_is_done_to_a_run(what: str
         billing.stop_run("acme", "r1", settle=what != "settle")
     if what == "undo":
         billing.forgive_run("acme", "f", "r1", reason="ours")
-    world.hold(10, key="h", life=MINUTE)
+    world.hold(10, key="h", expires_in=MINUTE)
     world.clock.advance(MINUTE)
     if what in ("heartbeat", "suspend", "resume", "stop", "settle"):
         getattr(billing, what if what == "heartbeat" else f"{what}_run")("acme", "r1")
@@ -558,7 +558,7 @@ def test_a_deadline_once_given_stays_though_a_limit_comes_later() -> None:
 
 def test_a_deadline_reaches_no_further_than_prices_are_known() -> None:
     world = boxes()
-    started = start(world, ahead=HOUR)
+    started = start(world, fund_for=HOUR)
     assert (started.funded_until, started.bound_by) == (T0 + 9 * MINUTE, "horizon")
 
 
@@ -600,7 +600,7 @@ def test_a_quote_says_what_a_run_costs_and_how_long_the_credit_lasts() -> None:
     world = boxes(grant=3600 * 1000, minimum=60 * 10**6, increment=10**6)
     assert world.billing.quote_run("acme", BOX, SECOND).amount == 60 * 1000
     assert world.billing.quote_run("acme", BOX, 61 * SECOND + US).amount == 62 * 1000
-    lasting = world.billing.quote_run("acme", BOX)
+    lasting = world.billing.longest_run("acme", BOX)
     assert (lasting.until, lasting.bound_by) == (T0 + HOUR, "balance")
 
 
@@ -832,7 +832,7 @@ def do(world: World, what: str, run: str, key: str, amount: int) -> None:
         ),
         "undo": lambda: billing.undo_forgiveness("acme", key, run),
         "grant": lambda: world.grant(amount * 1000),
-        "sweep": lambda: billing.sweep_runs(silent=10 * MINUTE),
+        "sweep": lambda: billing.sweep_runs(idle_for=10 * MINUTE),
         "other": lambda: world.deduct(nanos(amount * 100), resource="other"),
     }
     try:

@@ -8,7 +8,7 @@ from world import DAY, LONG_AGO, SECOND, T0, World, nanos
 
 from billing_core import Plan, Quota, Usage
 from billing_core.engine import batch
-from billing_core.runs.demand import Part
+from billing_core.runs.demand import RunComponent
 
 pytestmark = pytest.mark.every_store
 
@@ -36,7 +36,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(place, name, called)
 
     counted(batch, "decide")
-    counted(Part, "_dearest")
+    counted(RunComponent, "_dearest")
     return found
 
 
@@ -71,7 +71,9 @@ def test_the_periods_of_a_family_s_quota_are_asked_for_at_once(done) -> None:
     done.clear()
     assert start(world, occurred_at=T0).bound_by == "asked"
     assert done["decide"] <= 6, done
-    world.billing.hold("acme", Usage.of("sandbox:box", {"second": 5}), key="h", life=3_000 * DAY)
+    world.billing.hold(
+        "acme", Usage.of("sandbox:box", {"second": 5}), key="h", expires_in=3_000 * DAY
+    )
     assert done["decide"] <= 12, done
     assert world.wrong() == []
 

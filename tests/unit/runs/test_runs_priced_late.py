@@ -147,7 +147,7 @@ def test_part_of_what_a_run_was_priced_at_later_can_be_forgiven() -> None:
 def test_what_an_open_run_is_priced_at_later_is_paid_from_what_is_available() -> None:
     """Its hold funds the deadline that it was told."""
     world = boxes()
-    started(world, ahead=10 * MINUTE)
+    started(world, fund_for=10 * MINUTE)
     world.clock.advance(MINUTE)
     beat = world.billing.heartbeat("acme", "r1")
     [hold] = [each for each in world.store.holds("acme") if each.state == "open"]

@@ -96,10 +96,10 @@ def test_a_quota_says_what_is_left_before_a_write() -> None:
     world.billing.set_plan("acme", "subscribe", "pro")
     report(world, 50, workspace="a")
     report(world, 40, workspace="b")
-    room = world.billing.storage_room("acme", "a", 60)
+    room = world.billing.check_storage_quota("acme", "a", 60)
     assert (room.allowed, room.left) == (True, 10)
-    assert not world.billing.storage_room("acme", "a", 61).allowed
-    assert world.billing.storage_room("acme", "a", 10).allowed, "less is always allowed"
+    assert not world.billing.check_storage_quota("acme", "a", 61).allowed
+    assert world.billing.check_storage_quota("acme", "a", 10).allowed, "less is always allowed"
     assert [each.size for each in world.billing.storage("acme")] == [50, 40]
 
 

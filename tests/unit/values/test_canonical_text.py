@@ -13,7 +13,7 @@ from billing_core.commands.charges import Deduct, Settle
 from billing_core.commands.holds import Hold
 from billing_core.pricing.catalogue import Catalogue, Priced
 from billing_core.pricing.functions import Flat, Price
-from billing_core.pricing.rating import InForce
+from billing_core.pricing.rating import ResourcePrices
 from billing_core.records.ledger import Entry, Transfer
 from billing_core.records.usage import Line, UsageRecord
 from billing_core.values.money import Money
@@ -109,12 +109,12 @@ def test_a_command_s_meaning_is_canonical_json(
     deduct = Deduct("acme", "k", cost=cost, occurred_at=time, **for_what, **labels)
     means(deduct, what | for_what)
     resource = None if priced or flag else name
-    life = timedelta(seconds=7)
-    hold = Hold("acme", "k", cost=cost, life=life, resource=resource, **labels)
+    expires_in = timedelta(seconds=7)
+    hold = Hold("acme", "k", cost=cost, expires_in=expires_in, resource=resource, **labels)
     means(hold, what | {"resource": resource, "life": 7_000_000})
     if priced:
         settle = Settle(
-            "acme", "k", usage=cost, hold=f"h{name}" if flag else None, more=flag,
+            "acme", "k", usage=cost, hold=f"h{name}" if flag else None, final=not flag,
             occurred_at=time, **labels,
         )  # fmt: skip
         means(settle, what | {"hold": f"h{name}" if flag else None, "more": flag})
@@ -146,6 +146,6 @@ def test_a_price_is_looked_up_once() -> None:
             return Priced("v1", Price(Flat(1))) if component == "input" else None
 
     catalogue = Counting()
-    prices = InForce(catalogue, "USD", "model:m", 1, ())
+    prices = ResourcePrices(catalogue, "USD", "model:m", 1, ())
     assert [prices["input"], prices["output"]] * 3 == [prices["input"], None] * 3
     assert catalogue.asked == 2

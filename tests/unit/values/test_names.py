@@ -58,7 +58,7 @@ def test_a_name_is_one_member_with_one_limit() -> None:
         lambda b: b.settle("acme", "k", units(1, item=DECOMPOSED)),
         lambda b: b.settle("acme", "k", Usage.of("x", {DECOMPOSED: 1})),
         lambda b: b.deduct("acme", "k", nanos(1), resource=DECOMPOSED),
-        lambda b: b.hold("acme", nanos(1), key=DECOMPOSED, life=T0 - LONG_AGO),
+        lambda b: b.hold("acme", nanos(1), key=DECOMPOSED, expires_in=T0 - LONG_AGO),
         lambda b: b.check("acme", nanos(1), member=DECOMPOSED),
         lambda b: b.grant("acme", "k", nanos(1), scope=[DECOMPOSED]),
         lambda b: b.set_limit("acme", "k", nanos(1), member=DECOMPOSED),

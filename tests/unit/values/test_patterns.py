@@ -80,7 +80,7 @@ def test_open_holds_count_in_the_quota_of_a_pattern() -> None:
     world = with_quotas(Quota("tool:*", "call", 3))
     hold = world.hold(tool("search", calls=2))
     assert limit(lambda: world.hold(tool("browse", calls=2))) == "quota"
-    world.hold(tool("browse"), life=MINUTE)
+    world.hold(tool("browse"), expires_in=MINUTE)
     assert limit(lambda: world.deduct(tool("browse"))) == "quota"
     world.billing.release("acme", hold.key)
     world.clock.advance(HOUR)
@@ -122,9 +122,9 @@ def test_what_was_used_before_the_plan_counts() -> None:
 @pytest.mark.every_store
 def test_the_deadline_of_a_run_reckons_with_the_quota_of_a_pattern() -> None:
     world = with_quotas(Quota("sandbox:*", "second", 120 * 10**6))
-    first = world.billing.start_run("acme", "r1", sandbox("box", {"second": 1}), ahead=MINUTE)
+    first = world.billing.start_run("acme", "r1", sandbox("box", {"second": 1}), fund_for=MINUTE)
     assert first.bound_by == "asked"
-    second = world.billing.start_run("acme", "r2", sandbox("box", {"second": 1}), ahead=HOUR)
+    second = world.billing.start_run("acme", "r2", sandbox("box", {"second": 1}), fund_for=HOUR)
     assert (second.bound_by, second.funded_until - T0) == ("quota", MINUTE)
     world.clock.advance(MINUTE / 2)
     assert world.billing.heartbeat("acme", "r2").funded_until - T0 == MINUTE
@@ -135,7 +135,7 @@ def test_workspaces_share_the_quota_of_a_pattern() -> None:
     world = with_quotas(Quota("storage:team-*", "bytes", 100), Quota("storage:*", "bytes", 150))
     world.billing.report_storage("acme", "team-a", 60)
     world.billing.report_storage("acme", "other", 40)
-    room = world.billing.storage_room
+    room = world.billing.check_storage_quota
     assert (room("acme", "team-b", 40).allowed, room("acme", "team-b", 41).allowed) == (True, False)
     assert room("acme", "other", 40).left == 50
     assert room("acme", "other", 91).allowed is False
