@@ -1467,7 +1467,7 @@ def test_a_hold_that_has_ended_lapses_before_whatever_comes_next(command: str) -
     billing.run_pending()
     [expiry] = [entry.seq for entry in world.entries() if entry.key.startswith("lapse:lot:")]
     lasting = world.hold(10)
-    world.hold(10, key="h", life=MINUTE)
+    world.hold(10, key="h", expires_in=MINUTE)
     world.clock.advance(MINUTE)
     before = len(world.entries())
     do = {
@@ -1476,7 +1476,7 @@ def test_a_hold_that_has_ended_lapses_before_whatever_comes_next(command: str) -
         "hold": lambda: world.hold(1),
         "hold_usage": lambda: world.hold(units(1)),
         "settle": lambda: world.settle(1),
-        "extend": lambda: world.extend(lasting, life=2 * HOUR),
+        "extend": lambda: world.extend(lasting, expires_in=2 * HOUR),
         "release": lambda: billing.release("acme", lasting.key),
         "reverse": lambda: world.reverse(used, 1),
         "undo_usage": lambda: world.reverse(used, undo_usage=True),
