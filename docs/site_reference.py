@@ -5,6 +5,7 @@ whose parameters are their fields, and the methods of AsyncBilling, which are ma
 
 import re
 from collections.abc import Iterator
+from copy import copy
 from importlib import import_module
 from typing import Any
 
@@ -88,7 +89,7 @@ def twins(shown: griffe.Class, blocking: griffe.Class) -> None:
                 name,
                 parameters=method.parameters,
                 returns=made.arguments[1] if len(made.arguments) > 1 else method.returns,
-                docstring=method.docstring,
+                docstring=copy(method.docstring),  # which knows whose it is
                 parent=shown,
             )
             twin.labels.add("async")

@@ -88,13 +88,32 @@ def _told_as(
 
 
 class AsyncBilling:
-    """The billing engine over a store, for asyncio: :class:`Billing`, awaited.
+    """The billing engine over a store, for asyncio: the methods of :class:`Billing`, to be awaited.
+    One engine can be used from several event loops.
 
-    May be used from several event loops.
+    What :class:`Billing` says of ``org``, ``key``, ``at``, times, amounts and errors holds here
+    too.
 
-    A cancelled await is an unknown outcome: the write may commit all the same.  Sending the
-    same command again, with its key, resolves it.  Inside the host's transaction (``within``)
-    every cancelled call, reads included, ends when the host's connection is free.
+    A cancelled await is an unknown outcome: the write may be committed all the same.  Send the same
+    again, with the same key (rule 3.6).  In your own transaction (:meth:`within`) a cancelled call,
+    a read too, ends when your connection is free again.
+
+    Args:
+        store: Where the records are kept, such as a ``PostgresStore`` or a ``SqliteStore``.
+        clock: Where times come from.  The default is the machine's clock, which is checked before
+            anything ends by it (rule 3.8).  A clock that you give is not checked.
+        ids: Where fresh ids come from.  Default: random UUIDs of version 7.
+        tolerance: How far ahead of the clock a command may be dated, and how far the machine's
+            clock may differ from the database's, if that has one.  At most a day.
+        publication_delay: How long before it takes effect a change of price or plan must be
+            published (rule 5.6).  At least ``tolerance`` and ``catalogue_age`` together.
+        catalogue_age: For how long prices that were read are used before the store is asked again.
+        payments: Moves the money of top-ups.  Without one, the methods that need it raise
+            PaymentError.
+        topups: The platform's own limits for top-ups.
+
+    Raises:
+        InvalidCommand: The values do not fit together, or an argument is not of its type.
     """
 
     def __init__(
@@ -124,27 +143,59 @@ class AsyncBilling:
 
     @property
     def store(self) -> Store:
+        """Where the records are kept."""
         return self._billing.store
 
     @property
     def clock(self) -> Clock:
+        """Where times come from: it gives microseconds since 1970, UTC."""
         return self._billing.clock
 
     @property
     def ids(self) -> IdSource:
+        """Where fresh ids come from."""
         return self._billing.ids
 
     # -- the one way of a write -------------------------------------------------
 
     async def execute(self, commands: Iterable[Command]) -> list[Outcome]:
-        """Decide the commands in order, in one commit; see :meth:`Billing.execute`."""
+        """Decide the commands in order and commit them at once; gives one outcome for each, as
+        :meth:`Billing.execute` does.
+
+        Tasks that await at the same time share a commit.
+
+        Args:
+            commands: Commands of one or of several orgs, such as ``[Settle(…), Grant(…)]``.
+
+        Returns:
+            The outcomes, in the order of the commands.
+
+        Raises:
+            InvalidCommand: Something among them is not a command; nothing was done.
+            StoreError: The commit failed.  Nothing was done, or, if ``outcome_unknown`` is true,
+                all or nothing.
+        """
         batch = checked_batch(commands)
         return await self._submit(batch) if batch else []
 
     async def execute_many(
         self, commands: Iterable[Command], *, batch: int = 1000
     ) -> AsyncIterator[Outcome]:
-        """Any number of commands, ``batch`` to a commit; see :meth:`Billing.execute_many`."""
+        """Decide any number of commands, ``batch`` to a commit, as :meth:`Billing.execute_many`
+        does.
+
+        Args:
+            commands: Commands of one or of several orgs; they are taken one by one.
+            batch: How many commands share a commit, from 1 to 10,000.
+
+        Yields:
+            The outcomes, in the order of the commands.
+
+        Raises:
+            InvalidCommand: ``batch`` is out of range, or something is not a command.
+            StoreError: A commit failed, and no more is done.  The batches before it are done;
+                sending all of it again does the rest, and gives the first outcomes again.
+        """
         check_batch_size(batch)
         rest = each_of(commands)
         while some := list(islice(rest, batch)):
@@ -152,11 +203,23 @@ class AsyncBilling:
                 yield result
 
     def within(self, connection: object) -> AsyncBilling:
-        """This engine inside the transaction that the host has open on ``connection``, such as
-        a psycopg AsyncConnection of the running loop; see :meth:`Billing.within`.
+        """Give this engine inside the transaction that you have open on ``connection``, as
+        :meth:`Billing.within` does.
 
-        A cancelled await ends when the connection is free again: what it asked for was done,
-        or not, and is the host's to commit or to roll back.
+        A cancelled await ends when the connection is free again.  What it asked for was done, or
+        not, and is yours to commit or to roll back.
+
+        Args:
+            connection: A connection of psycopg 3, such as an AsyncConnection of the running loop,
+                that has a transaction open, or a ``sqlite3.Connection`` after ``BEGIN IMMEDIATE``.
+
+        Returns:
+            An engine that works in your transaction, for as long as that lasts.
+
+        Raises:
+            InvalidCommand: The connection is not one of this store's driver.
+            StoreError: The connection is not to a billing database, or the store cannot join a
+                transaction (the memory store).  The first call tells if no transaction is open.
         """
         inside = copy(self)
         inside._billing = self._billing.within(connection)
@@ -241,7 +304,14 @@ class AsyncBilling:
     verify = in_thread(Billing.verify)
 
     async def orgs(self) -> AsyncIterator[str]:
-        """Every org's id, sorted."""
+        """Give every org's id, sorted.
+
+        Yields:
+            The ids.
+
+        Raises:
+            StoreError: The store failed.
+        """
         for org in await self._threads.call(lambda: list(self._billing.orgs())):
             yield org
 

@@ -41,7 +41,15 @@ _LOOKED_AT = 1000  # top-ups among which the orgs take turns
 
 @frozen
 class Delivery:
-    """An event on its way to the host.  ``id`` is the same each time it is delivered."""
+    """An event that is delivered to your service, at least once and in order for each org (rule
+    9.4).
+
+    Attributes:
+        id: Names the event; it is the same each time that the event is delivered.
+        org: Whose event it is.
+        kind: What has happened, such as ``low_balance``.
+        data: What belongs to this kind; the page on events has the fields.  Amounts are in nanos.
+    """
 
     id: str
     org: str

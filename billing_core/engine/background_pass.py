@@ -27,8 +27,14 @@ _Org = TypeVar("_Org", bound="str | None")
 
 @frozen
 class Failure:
-    """A piece of work that failed, and will be tried again; of news that is lost or cannot be
-    read it only tells."""
+    """A piece of background work that failed.  It will be tried again, except for news of the
+    provider that is lost or cannot be read: that is only told.
+
+    Attributes:
+        org: Whose work it was.  None: nobody's alone.
+        what: Which piece of work, in words.
+        error: What was raised.
+    """
 
     org: str | None
     what: str
@@ -37,9 +43,16 @@ class Failure:
 
 @define
 class Pending:
-    """What one pass has done: top-ups seen to, orgs in which something lapsed, news read,
-    events delivered; and what failed.  ``more``: it ended for want of time, and the next has
-    work at once."""
+    """What one pass of background work has done, and what failed in it.
+
+    Attributes:
+        topups: How many top-ups were worked on.
+        lapsed: In how many orgs something had expired and was put on record.
+        news: How many news of the provider were read.
+        delivered: How many events were delivered.
+        failures: What failed.
+        more: The pass ended because its time was over, and there is more to do at once.
+    """
 
     topups: int = 0
     lapsed: int = 0
@@ -50,7 +63,7 @@ class Pending:
 
     @property
     def done(self) -> int:
-        """How much work there was."""
+        """How many top-ups, orgs and events were worked on together."""
         return self.topups + self.lapsed + self.delivered
 
 

@@ -138,19 +138,50 @@ _S = TypeVar("_S", bound=Success)
 
 
 class Billing:
-    """The billing engine over a store.  Safe to share between threads.
+    """The billing engine over a store: every method that a platform's services call.  One engine
+    can be shared by any number of threads.
 
-    ``clock``, ``ids``: where time and ids come from.  The machine's own clock, the default, is
-    checked before anything ends by it (ClockDoubt); a clock that you pass is trusted.
-    ``tolerance``: how far ahead of the clock a command may be dated, and how far the machine's
-    clock may be from the database's, where that has one.  ``catalogue_age``: how long a loaded
-    catalogue is used before it is read again.  ``publication_delay``: how long before it takes
-    effect a change of price must be published: at least ``tolerance`` and ``catalogue_age``
-    together.  All services on one store use the same values.  ``payments``: moves the money of
-    top-ups, within the limits of ``topups``.
+    All services on one store give the same ``tolerance``, ``publication_delay``, ``catalogue_age``
+    and ``topups``.
 
-    Methods that write raise Refused, InvalidCommand, Conflict, NotFound or StoreError;
-    after a StoreError whose ``outcome_unknown`` is true, send the same again.
+    What many methods have in common:
+
+    - ``org``: the customer's id, the name of its account.
+    - ``key``: the name that you give a write.  The same key with the same content, sent again at
+      any later time, does nothing twice and gets the first outcome; it is unique within an org and
+      a kind of command (rules 7.1, 7.2).  A method whose key may be left out says what it then is.
+    - ``at``: the command's own time.  Default: the engine's clock.  It may be at most ``tolerance``
+      ahead of that.  The command is decided as of this time, or as of the latest time at which
+      anything of the org was decided, if that is later (rule 6.7).
+    - Times are ``datetime`` with a time zone; spans are ``timedelta``.  Amounts are given as
+      :class:`Money` in the account's currency and answered in nanos, 10⁻⁹ of its unit (rule 5.1).
+
+    Every method can raise StoreError, when the store fails.  If its ``retryable`` is true, the same
+    may be sent again.  If its ``outcome_unknown`` is true, the write may have happened: send the
+    same again, with the same key (rule 3.6).  ClockDoubt is a StoreError too: the machine's clock
+    is not believed, and nothing was done (rule 3.8).
+
+    Every method that writes for an org can also raise InvalidCommand (an argument that no state of
+    the ledger accepts), NotFound (the org has no account) and IdempotencyConflict (the key is on
+    record with other content).  Except where a method says otherwise, a closed account refuses what
+    is not measured usage.  The ``Raises`` of a method names what is particular to it.
+
+    Args:
+        store: Where the records are kept, such as a ``PostgresStore`` or a ``SqliteStore``.
+        clock: Where times come from.  The default is the machine's clock, which is checked before
+            anything ends by it (rule 3.8).  A clock that you give is not checked.
+        ids: Where fresh ids come from.  Default: random UUIDs of version 7.
+        tolerance: How far ahead of the clock a command may be dated, and how far the machine's
+            clock may differ from the database's, if that has one.  At most a day.
+        publication_delay: How long before it takes effect a change of price or plan must be
+            published (rule 5.6).  At least ``tolerance`` and ``catalogue_age`` together.
+        catalogue_age: For how long prices that were read are used before the store is asked again.
+        payments: Moves the money of top-ups.  Without one, the methods that need it raise
+            PaymentError.
+        topups: The platform's own limits for top-ups.
+
+    Raises:
+        InvalidCommand: The values do not fit together, or an argument is not of its type.
     """
 
     def __init__(
@@ -196,11 +227,21 @@ class Billing:
     # -- the one way of a write -------------------------------------------------
 
     def execute(self, commands: Iterable[Command]) -> list[Outcome]:
-        """Decide the commands in order, in one commit; one outcome for each.
+        """Decide the commands in order and commit them at once; gives one outcome for each.
 
-        A failed command is an outcome too (a Refusal, or an error as a value) and
-        disturbs no other.  Raises StoreError alone: then none of it was done, or,
-        where ``outcome_unknown``, all or none of it.
+        A command that fails is an outcome too: a :class:`Refusal`, or an error as a value
+        (InvalidCommand, Conflict, NotFound).  It changes nothing for the others (rules 3.1, 3.2).
+
+        Args:
+            commands: Commands of one or of several orgs, such as ``[Settle(…), Grant(…)]``.
+
+        Returns:
+            The outcomes, in the order of the commands.
+
+        Raises:
+            InvalidCommand: Something among them is not a command; nothing was done.
+            StoreError: The commit failed.  Nothing was done, or, if ``outcome_unknown`` is true,
+                all or nothing.
         """
         batch = checked_batch(commands)
         return self._submit(batch) if batch else []
@@ -214,11 +255,22 @@ class Billing:
             part.outcomes = self._run(part.commands)
 
     def execute_many(self, commands: Iterable[Command], *, batch: int = 1000) -> Iterator[Outcome]:
-        """The outcomes of any number of commands, in order, ``batch`` to a commit, as they
-        come: for backfills.  Memory is bounded by one batch.
+        """Decide any number of commands, ``batch`` to a commit: for backfills.
 
-        A StoreError ends it; the batches before are done, and sending all of it again
-        does the rest.
+        The outcomes come as the batches are committed, and memory is bounded by one batch.  Nothing
+        is done before the first outcome is asked for.
+
+        Args:
+            commands: Commands of one or of several orgs; they are taken one by one.
+            batch: How many commands share a commit, from 1 to 10,000.
+
+        Yields:
+            The outcomes, in the order of the commands.
+
+        Raises:
+            InvalidCommand: ``batch`` is out of range, or something is not a command.
+            StoreError: A commit failed, and no more is done.  The batches before it are done;
+                sending all of it again does the rest, and gives the first outcomes again.
         """
         check_batch_size(batch)
         rest = each_of(commands)
@@ -226,13 +278,28 @@ class Billing:
             yield from self.execute(some)
 
     def within(self, connection: object) -> Billing:
-        """This engine inside the transaction that the host has open on ``connection``: its
-        rows and the charges commit together or not at all.
+        """Give this engine inside the transaction that you have open on ``connection``: your rows
+        and the charges commit together, or not at all.
 
-        It never commits, retries or changes a setting, and wraps each call in a savepoint.
-        SQLite needs a write transaction (``BEGIN IMMEDIATE``).  Meanwhile the engine
-        outside it waits for these orgs, for a bounded time, and then raises a retryable
-        StoreError: do not call it from inside.
+        It never commits, tries again or changes a setting of the session.  Each call is wrapped in
+        a savepoint, so a call that fails leaves your transaction as it was (rule 3.5).  Its methods
+        that need the payment provider raise PaymentError, and :meth:`publish` raises StoreError.
+        Call these, and :meth:`run_pending`, of the engine outside.
+
+        While your transaction is open, a call of the engine outside it for the same org waits for a
+        bounded time, and then raises a retryable StoreError.  So do not call that one from inside.
+
+        Args:
+            connection: A ``sqlite3.Connection`` after ``BEGIN IMMEDIATE``, or a connection of
+                psycopg 3 that has a transaction open.
+
+        Returns:
+            An engine that works in your transaction, for as long as that lasts.
+
+        Raises:
+            InvalidCommand: The connection is not one of this store's driver.
+            StoreError: The connection is not to a billing database, or the store cannot join a
+                transaction (the memory store).  The first call tells if no transaction is open.
         """
         inside = copy(self)
         inside.store = self.store.within(connection)
@@ -287,8 +354,22 @@ class Billing:
         anchor: datetime | None = None,
         at: datetime | None = None,
     ) -> Opened:
-        """Open an org's account; see :class:`OpenAccount`.  The same again is a no-op, also
-        where it was closed: closing is final."""
+        """Open an org's account, with a currency and a mode that never change.
+
+        The same again is a no-op, also after the account was closed: closing is final.
+
+        Args:
+            currency: One of :data:`billing_core.values.currencies.CURRENCIES`.
+            livemode: Whether the account's payments are real (live) or a test.
+            anchor: The time from which the org's billing months count (rule 8.2).  Default: the
+                time of opening.
+
+        Returns:
+            That the account exists, and where it is on record.
+
+        Raises:
+            IdempotencyConflict: The account is open with another currency, mode or anchor.
+        """
         command = OpenAccount(org, currency=currency, livemode=livemode, anchor=anchor, at=at)
         return self._do(command, Opened)
 
@@ -305,7 +386,27 @@ class Billing:
         reference: str | None = None,
         at: datetime | None = None,
     ) -> Granted:
-        """Credit comes in, as one lot; see :class:`Grant`."""
+        """Bring credit in, as one lot; it repays debt at once (rules 6.1, 6.5).
+
+        This is for promotions, and for money that you received in another way.  What a customer
+        pays through the provider comes in with :meth:`top_up`.
+
+        Args:
+            amount: More than zero.
+            kind: ``purchased``, ``promotional`` or ``allowance``.  It decides in which order lots
+                are spent, and what the history calls it.
+            priority: Lots with a lower number are spent first; from -1,000,000 to 1,000,000.
+            expires_at: From this time on it cannot be spent.  None: it does not expire.
+            scope: The resources that it may pay for: names, or prefixes of names that end in ``*``.
+                None: any.
+            reference: A text of your own that is kept on record with it.
+
+        Returns:
+            The number of the lot, and how much of it repaid debt.
+
+        Raises:
+            Refused: The account is closed.
+        """
         command = Grant(
             org, key, amount=amount, kind=kind, priority=priority, expires_at=expires_at,
             scope=scope, reference=reference, at=at,
@@ -325,11 +426,35 @@ class Billing:
         reference: str | None = None,
         at: datetime | None = None,
     ) -> OpenHold:
-        """Check and reserve; raises Refused beyond what is available.
+        """Check that there is credit for a cost, and reserve it in the same step (rule 6.3).
 
-        Use the answer in a ``with`` statement (``async with``, of an :class:`AsyncHold`), or
-        settle by its ``key``.  Without a ``key`` a fresh one is made: then a repeated call is
-        another hold.
+        Use the answer in a ``with`` statement (``async with`` for an :class:`AsyncHold`), which
+        settles what you report of it; or settle by its ``key``.  Without a ``key`` a fresh one is
+        made, so a repeated call makes another hold.
+
+        Args:
+            cost: An amount, or the usage expected.  Of a usage as much is held as it can cost at
+                most, whenever in the hold's life it happens (rule 5.4).
+            expires_in: How long the hold lives, from the time of decision.  After that its credit
+                is free again.
+            resource: What an amount is for, so that lots with a scope can serve it.  A usage names
+                its own: then leave it out.
+            member: Who in the org spends the credit: for reports, and for limits by member (rule
+                8.7).  None: nobody in particular.
+            project: What spending is grouped and limited by beside members, such as an API key or a
+                team.  None: no project.
+            reference: A text of your own that is kept on record with it.
+
+        Returns:
+            The hold, with its key, its amount and its end.
+
+        Raises:
+            Refused: It costs more than is available, or than a limit or quota leaves; or the
+                account is closed.  ``refusal`` says what is missing, and when to try again, if that
+                is known (rule 6.8).
+            UnknownPrice: The usage has a component without a price in force.
+            HoldEnded: The key made this hold before, and it has ended: ``retryable`` says whether
+                to try again with a new key.
         """
         command = Hold(
             org, self.ids() if key is None else key, cost=cost, expires_in=expires_in,
@@ -347,7 +472,28 @@ class Billing:
         add: Money | None = None,
         at: datetime | None = None,
     ) -> Extended:
-        """Let a hold live longer, and hold more; see :class:`Extend`."""
+        """Let an open hold live longer, and hold more.
+
+        It never ends sooner than it would have.  A hold that was made for a usage is quoted anew
+        for its longer life: what it has is brought up to the most that the part of the usage that
+        is not settled yet can cost.  If that cannot be reserved, it is refused and the hold stays
+        as it was (rules 5.4, 6.3).  A hold of an amount keeps that amount.
+
+        Args:
+            hold: The key that the hold was made with.
+            expires_in: How long it lives, from the time of decision.
+            add: How much more to hold, on top of what is said above.  None: nothing.
+
+        Returns:
+            The amount that the hold now has, in nanos, and its end.
+
+        Raises:
+            Refused: More is needed than is available, or than a limit or quota leaves; or the hold
+                has expired (``hold_lapsed``) or was released (``hold_released``).
+            NotFound: There is no such hold.
+            Conflict: The hold is settled already.
+            HoldEnded: This key extended the hold before, and the hold has ended since.
+        """
         return self._do(
             Extend(org, key, hold=hold, expires_in=expires_in, add=add, at=at), Extended
         )
@@ -355,8 +501,21 @@ class Billing:
     def release(
         self, org: str, hold: str, *, key: str | None = None, at: datetime | None = None
     ) -> Released:
-        """End a hold of which nothing was used.  Without a ``key``, the hold's is this command's
-        too."""
+        """End a hold of which nothing was used; its credit is free again.
+
+        Without a ``key``, the hold's own key is this command's too.
+
+        Args:
+            hold: The key that the hold was made with.
+
+        Returns:
+            How much was freed, in nanos; 0 if the hold had expired.
+
+        Raises:
+            NotFound: There is no such hold.
+            Conflict: The hold is settled already.
+            Refused: The account is closed, which has released its holds.
+        """
         return self._do(Release(org, hold if key is None else key, hold=hold, at=at), Released)
 
     def settle(
@@ -375,7 +534,38 @@ class Billing:
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> Charged:
-        """Charge what was really used, whatever the balance; see :class:`Settle`."""
+        """Charge what was really used, whatever the balance.
+
+        Measured usage is never refused: it is paid from the hold, then from what is available, and
+        the rest becomes debt (rule 6.4).  A component without a price in force is recorded as
+        unpriced and costs nothing yet; see :meth:`price_unpriced` (rule 5.7).  A hold that is not
+        known, has expired or was released changes nothing: then it settles without one.
+
+        Args:
+            usage: What was used, such as ``tokens(…)`` or ``tool(…)`` make it.
+            hold: The key of the hold that pays.  None: no hold.
+            final: Whether the hold ends with this.  False: more will be settled of it.
+            as_held: Charge the member that the hold was made for; then give no ``member``.  For a
+                name that may have been erased meanwhile.
+            part: Whether the call that this usage belongs to is counted as a request by another
+                settlement (True) or by this one (False).  Default: it is counted by the settlement
+                that ends its hold.  A usage that names an item is counted with the item's first
+                settlement, whatever is given here.
+            member: Who in the org spends the credit: for reports, and for limits by member (rule
+                8.7).  None: nobody in particular.
+            project: What spending is grouped and limited by beside members, such as an API key or a
+                team.  None: no project.
+            reference: A text of your own that is kept on record with it.
+            occurred_at: When it happened: the price and the billing period of that time count (rule
+                6.7).  Default: the command's time.
+
+        Returns:
+            The charge: its number (``seq``), its amount in nanos, and what paid it.
+
+        Raises:
+            Conflict: The hold is settled already.
+            InvalidCommand: The time is further ahead than the tolerance, or an argument is invalid.
+        """
         command = Settle(
             org, key, usage=usage, hold=hold, final=final, as_held=as_held, part=part,
             member=member, project=project, reference=reference, occurred_at=occurred_at, at=at,
@@ -395,7 +585,30 @@ class Billing:
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> Charged:
-        """Charge at once; raises Refused beyond what is available; see :class:`Deduct`."""
+        """Charge at once, before the thing happens, and only within what is available (rule 6.2).
+
+        Args:
+            cost: An amount, or a usage with a price.
+            resource: What an amount is charged for; needed with an amount.  A usage names its own:
+                then leave it out.
+            member: Who in the org spends the credit: for reports, and for limits by member (rule
+                8.7).  None: nobody in particular.
+            project: What spending is grouped and limited by beside members, such as an API key or a
+                team.  None: no project.
+            reference: A text of your own that is kept on record with it.
+            occurred_at: When it happened: the price and the billing period of that time count (rule
+                6.7).  Default: the command's time.
+
+        Returns:
+            The charge: its number (``seq``) and its amount in nanos.
+
+        Raises:
+            Refused: It costs more than is available, or than a limit or quota leaves; or the
+                account is closed.
+            UnknownPrice: The usage has a component without a price in force.
+            HoldEnded: The key made this charge before, and it was reversed in full since.  Try
+                again with a new key.
+        """
         command = Deduct(
             org, key, cost=cost, resource=resource, member=member, project=project,
             reference=reference, occurred_at=occurred_at, at=at,
@@ -412,7 +625,24 @@ class Billing:
         override: bool = False,
         at: datetime | None = None,
     ) -> Charged:
-        """Charge what a settlement left unpriced; see :class:`PriceUnpriced`."""
+        """Charge what a settlement recorded as unpriced, by a price version that you name (rule
+        5.7).
+
+        Args:
+            charge: The ``seq`` that the settlement answered.
+            version: The name of a version that could have applied to the org when the usage
+                occurred: one for everyone, for the plan that it had then, or for the org.
+            override: An operator's word that another version is right.  It stays on record.
+
+        Returns:
+            The new charge, with a number of its own.
+
+        Raises:
+            NotFound: There is no such charge, or no such version.
+            Conflict: Nothing of the charge is unpriced, or its usage was undone.
+            InvalidCommand: The version has no price for it, or could not have applied to the org
+                then and ``override`` is False.
+        """
         command = PriceUnpriced(org, key, charge=charge, version=version, override=override, at=at)
         return self._do(command, Charged)
 
@@ -428,8 +658,33 @@ class Billing:
         reason: str | None = None,
         at: datetime | None = None,
     ) -> Reversed:
-        """Give a charge back, whole or in part; ``undo_usage`` where what it charged for did not
-        happen.  See :class:`Reverse`."""
+        """Give a charge back, whole or in part (rule 6.6).
+
+        It first reduces what is still unpaid of the charge, then goes back to the lots that paid.
+        The time of a run is not reversed charge by charge: see :meth:`forgive_run`.
+
+        Args:
+            charge: The ``seq`` that the charge answered.
+            amount: How much; at most what is not reversed of it yet.  None: all of that.
+            undo_usage: What was charged for did not happen, such as a call that failed.  The
+                quantities leave counters, quotas and reports, and what comes back is what all usage
+                costs less without them: of this charge first, then of the latest others that were
+                counted with it.  Once per charge, for all of it: then give no ``amount``.
+            expires_at: A new end for what goes back to lots that have expired since.  None: that
+                part expires again.
+            reason: A text that is kept on record with it.
+
+        Returns:
+            How much was given back, in nanos, and where it went.
+
+        Raises:
+            Refused: More than is left of the charge (``over_reversal``), or the account is closed.
+            NotFound: There is no such charge.
+            Conflict: The charge is part of a run or of storage, or its usage was undone already.
+                Or, with ``undo_usage``, the version of the library before this one may still be
+                running (rule 3.9).
+            InvalidCommand: ``expires_at`` has passed, or an argument is invalid.
+        """
         command = Reverse(
             org, key, charge=charge, amount=amount, undo_usage=undo_usage,
             expires_at=expires_at, reason=reason, at=at,
@@ -445,7 +700,28 @@ class Billing:
         reason: str | None = None,
         at: datetime | None = None,
     ) -> Restored:
-        """Bring back what expired too early; see :class:`UndoExpiry`, and :meth:`expiries`."""
+        """Bring back, as new lots, what expired too early because a clock was wrong.
+
+        An operator does this after the clock is right again.  :meth:`expiries` finds what expired.
+        All that expired with one entry of the journal comes back, with the kind, priority and scope
+        that it had.  There is no ``key``: an expiry is undone once.
+
+        Args:
+            expiry: The number of the journal's entry, the ``seq`` of an :class:`Expiry`.
+            expires_at: The end of what comes back; later than the org's latest decision, which the
+                wrong clock may have dated ahead.  None: it does not expire.
+            reason: A text that is kept on record with it.
+
+        Returns:
+            The amount that came back, in nanos, and its lots.
+
+        Raises:
+            NotFound: Nothing expired with that entry.
+            Refused: The account is closed.
+            Conflict: The version of the library before this one may still be running, and could not
+                follow it (rule 3.9).
+            InvalidCommand: ``expires_at`` is not later than the time of decision.
+        """
         command = UndoExpiry(org, expiry, expires_at=expires_at, reason=reason, at=at)
         return self._do(command, Restored)
 
@@ -456,8 +732,24 @@ class Billing:
         remainder: Literal["refund", "write_off"],
         at: datetime | None = None,
     ) -> Closed:
-        """Close the account for good, its storage charged up to that moment; see
-        :class:`Close`."""
+        """Close the account for good.
+
+        Storage is charged up to that moment, while there is credit to pay for it.  Open holds are
+        released.  Runs end at their last sign of life, each with the event ``run_swept``: stop what
+        is still running.  What is left of every lot leaves the ledger.  Usage that was measured and
+        arrives later is still accepted, and becomes debt.
+
+        Args:
+            remainder: What becomes of the credit that is left.  ``refund``: you owe it to the
+                customer, outside the ledger.  ``write_off``: nobody gets it.
+
+        Returns:
+            How much was refunded or written off, in nanos.
+
+        Raises:
+            IdempotencyConflict: It was closed with the other ``remainder``.
+            NotFound: The org has no account.
+        """
         close = Close(org, remainder=remainder, at=at)
         return closed(self.execute(closing(self.store, self.clock(), close)))
 
@@ -470,7 +762,25 @@ class Billing:
         paused: bool = False,
         at: datetime | None = None,
     ) -> Subscribed:
-        """Subscribe to a plan, change, pause or end it; see :class:`SetPlan`."""
+        """Subscribe the org to a plan, change it, pause it or end it.
+
+        The plan's prices, limits and quotas hold from the time of decision.  The current billing
+        period has the largest allowance of the plans that it had: a change to a plan with more
+        brings the difference at once, one to less takes nothing back (rule 8.6).
+
+        Args:
+            plan: The name of a published plan.  None ends the subscription.
+            paused: No allowance for billing periods that begin before the plan is set again without
+                this.  Prices stay.
+
+        Returns:
+            The credit that came in at once, in nanos, and its lot.
+
+        Raises:
+            NotFound: No plan of this name is published.
+            InvalidCommand: The plan is in another currency than the account.
+            Refused: The account is closed.
+        """
         return self._do(SetPlan(org, key, plan=plan, paused=paused, at=at), Subscribed)
 
     def set_limit(
@@ -487,7 +797,29 @@ class Billing:
         blocks: bool = True,
         at: datetime | None = None,
     ) -> Changed:
-        """Set what an org, a member or a project may be charged; see :class:`SetLimit`."""
+        """Set how much an org, a member or a project may be charged in a day or a billing period,
+        beside the plan's own limits (rule 8.7).
+
+        Give one of ``member``, ``project`` and ``every``, or none of them for the whole org.  An
+        alert whose percentage is reached already is raised at once.
+
+        Args:
+            amount: The limit; zero is allowed.  None takes the limit away again.
+            member: The member whose limit it is; it comes before the limit for every member.
+            project: The project whose limit it is; it comes before the limit for every project.
+            every: Each ``member``, or each ``project``, that has no limit of its own.
+            per: ``day``, a UTC day, or ``period``, a billing period.
+            alerts: Percentages of the limit at which the event ``budget`` is raised.
+            blocks: Whether what goes beyond the limit is refused.  False: it only raises alerts.
+
+        Returns:
+            That the limit is as asked.
+
+        Raises:
+            Refused: The account is closed.
+            InvalidCommand: More than one of ``member``, ``project`` and ``every``, or another
+                argument is invalid.
+        """
         command = SetLimit(
             org, key, amount=amount, member=member, project=project, every=every, per=per,
             alerts=alerts, blocks=blocks, at=at,
@@ -497,31 +829,71 @@ class Billing:
     def set_low_balance(
         self, org: str, key: str, amount: Money | None, *, at: datetime | None = None
     ) -> Changed:
-        """Set where the event ``low_balance`` is raised; see :class:`SetLowBalance`."""
+        """Set below which balance the event ``low_balance`` is raised; at once, if it is below
+        already.
+
+        Args:
+            amount: The mark, more than zero.  None: the event is not raised any more.
+
+        Returns:
+            That the mark is as asked.
+
+        Raises:
+            Refused: The account is closed.
+        """
         return self._do(SetLowBalance(org, key, amount=amount, at=at), Changed)
 
     def erase_member(self, org: str, member: str) -> bool:
-        """Forget a member's name: records keep the surrogate id alone.  Their keys cannot
-        be replayed afterwards.  Whoever comes with that name later is a new member, with all of
-        a member's limits unused: nothing on record says that it was the same person."""
+        """Forget a member's name: the records keep the member's number alone (rule 6.9).
+
+        A key of a command with this member cannot be sent again afterwards: it is a conflict.
+        Somebody who comes with the same name later is a new member, with all of a member's limits
+        unused.
+
+        Args:
+            member: The name to forget.
+
+        Returns:
+            Whether there was a member of this name.
+
+        Raises:
+            InvalidCommand: A name is invalid.
+            StoreError: The store failed.
+        """
         return self.store.erase_member(checked_name("org", org), checked_name("member", member))
 
     def accept_clock(self) -> datetime:
         """Confirm, as an operator, that this machine's clock is right after the store was unused
-        for more than a day.  Look at the clock first: what has ended by then ends for good.
-        Returns the time that was accepted.
+        for more than a day (rule 3.8).
 
-        Raises ClockDoubt where the store has a clock of its own and that differs.
+        Look at the clock first: what has ended by this time ends for good.
+
+        Returns:
+            The time that was accepted.
+
+        Raises:
+            ClockDoubt: The store has a clock of its own, and that differs.
         """
         return moment(self._clock_check.accept())
 
     def publish(self, document: PriceBook | Plan) -> str:
-        """Publish a price book or a version of a plan.  Returns its full name.  The same again is
-        a no-op.
+        """Publish a price book or a version of a plan; the same again is a no-op.
 
-        Raises InvalidCommand where it would change terms sooner than the publication
-        delay allows, or where the version's name is taken; ClockDoubt where the clock is not
-        the database's.
+        What is published never changes.  A change is a new version, and is published at least
+        ``publication_delay`` before it takes effect (rule 5.6).  A NameWarning is issued for a name
+        that may be misspelt.
+
+        Args:
+            document: The price book or the plan.
+
+        Returns:
+            The full name of the version.
+
+        Raises:
+            InvalidCommand: It would change prices or terms too soon, or its version's name is taken
+                by another document.
+            ClockDoubt: This machine's clock differs from the database's.
+            StoreError: The store failed, or it is a store inside your transaction.
         """
         if not isinstance(document, PriceBook | Plan):
             raise InvalidCommand("document", document, "a PriceBook or a Plan")
@@ -544,8 +916,30 @@ class Billing:
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> RunStatus:
-        """Start a run, which its key names; see :class:`StartRun`.  Stop it by
-        ``funded_until``, or get that renewed by a heartbeat before."""
+        """Start a sandbox run, which its ``key`` names, and hold credit for it (rule 8.3).
+
+        Stop the sandbox by ``funded_until``, or have that renewed by a :meth:`heartbeat` before.
+
+        Args:
+            spec: What a microsecond of it uses: ``sandbox(…)`` makes it.
+            fund_for: How far ahead to fund it.  The deadline is earlier if credit, limits or
+                published prices do not reach that far.
+            min_runtime: Refuse the start if not even this long can be funded; at most ``fund_for``.
+            member: Who in the org spends the credit: for reports, and for limits by member (rule
+                8.7).  None: nobody in particular.
+            project: What spending is grouped and limited by beside members, such as an API key or a
+                team.  None: no project.
+            reference: A text of your own that is kept on record with it.
+            occurred_at: When it started.  Default: the command's time.
+
+        Returns:
+            How the run stands: until when it is funded, and what keeps that from being later.
+
+        Raises:
+            Refused: Not even ``min_runtime`` can be funded, or the account is closed.
+            UnknownPrice: A component has no price in force.
+            HoldEnded: The key started this run before, and it has stopped or its hold has ended.
+        """
         command = StartRun(
             org, key, spec=spec, fund_for=fund_for, min_runtime=min_runtime, member=member,
             project=project, reference=reference, occurred_at=occurred_at, at=at,
@@ -561,7 +955,24 @@ class Billing:
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> RunStatus:
-        """A sign of life; see :class:`Heartbeat`.  Its default key is its time's."""
+        """Tell that a run is alive: what it used so far is settled, and its hold and its deadline
+        are renewed (rule 8.3).
+
+        If they cannot be renewed, it still settles and answers the old deadline.  Without a
+        ``key``, it is made of the run's name and the time: ``occurred_at``, else ``at``, else the
+        clock.  So give ``occurred_at`` or a ``key`` if you may send it again.
+
+        Args:
+            run: The run's name, which is the key that it was started with.
+            occurred_at: When the run was seen.  Default: the command's time.
+
+        Returns:
+            How the run stands, with its deadline and what was charged.
+
+        Raises:
+            NotFound: The org has no account, or no run of this name.
+            InvalidCommand: The time is further ahead than the tolerance.
+        """
         name = told_at(run, occurred_at or at, self.clock) if key is None else key
         return self._do(Heartbeat(org, name, run=run, occurred_at=occurred_at, at=at), RunStatus)
 
@@ -575,7 +986,25 @@ class Billing:
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> RunStatus:
-        """The run does not run from then on; see :class:`SuspendRun`."""
+        """Tell that a run does not run from ``occurred_at`` on; that time costs nothing unless a
+        price says so.
+
+        It may be told late, also of a run that has ended: what was settled of that time is given
+        back.  The default ``key`` is made as for :meth:`heartbeat`.
+
+        Args:
+            run: The run's name, which is the key that it was started with.
+            until: When it ran again, if that is known already; then give ``occurred_at`` too.
+                None: until it is resumed.
+            occurred_at: When it was suspended.  Default: the command's time.
+
+        Returns:
+            How the run stands; ``charged`` is negative for what was given back.
+
+        Raises:
+            NotFound: The org has no account, or no run of this name.
+            InvalidCommand: ``until`` is not after ``occurred_at``, or has not come yet.
+        """
         name = told_at(run, occurred_at or at, self.clock) if key is None else key
         command = SuspendRun(org, name, run=run, until=until, occurred_at=occurred_at, at=at)
         return self._do(command, RunStatus)
@@ -589,7 +1018,25 @@ class Billing:
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> RunStatus:
-        """The run runs again; see :class:`ResumeRun`."""
+        """Tell that a suspended run runs again, if there is credit for at least a second of it.
+
+        The default ``key`` is made as for :meth:`heartbeat`.
+
+        Args:
+            run: The run's name, which is the key that it was started with.
+            occurred_at: When it runs again.  Default: the command's time.
+
+        Returns:
+            How the run stands, with its deadline.
+
+        Raises:
+            Refused: Not even a second can be funded, and the run is still suspended; or the account
+                is closed.
+            ImpossibleTransition: The run is not suspended.
+            HoldEnded: This key resumed the run before, and it has stopped or its hold has ended
+                since.
+            NotFound: The org has no account, or no run of this name.
+        """
         name = told_at(run, occurred_at or at, self.clock) if key is None else key
         return self._do(ResumeRun(org, name, run=run, occurred_at=occurred_at, at=at), RunStatus)
 
@@ -603,7 +1050,24 @@ class Billing:
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> RunStatus:
-        """The run has ended; see :class:`StopRun`.  Without a ``key``, the run's serves."""
+        """Tell that a run has ended: its time is settled up to then, and its hold ends.
+
+        If more was settled already, by a clock that was ahead, it is given back.  A run that was
+        swept ends at its real end after all.  Without a ``key``, the run's name is the key.
+
+        Args:
+            run: The run's name, which is the key that it was started with.
+            settle: Whether to settle it now.  False: the run is pending, until :meth:`settle_run`
+                or :meth:`forgive_run`.
+            occurred_at: When it ended.  Default: the command's time.
+
+        Returns:
+            How the run stands, and what was charged.
+
+        Raises:
+            NotFound: The org has no account, or no run of this name.
+            InvalidCommand: The time is further ahead than the tolerance.
+        """
         command = StopRun(
             org, run if key is None else key, run=run, settle=settle, occurred_at=occurred_at,
             at=at,
@@ -613,7 +1077,20 @@ class Billing:
     def settle_run(
         self, org: str, run: str, *, key: str | None = None, at: datetime | None = None
     ) -> RunStatus:
-        """Settle a pending run; see :class:`SettleRun`."""
+        """Settle a pending run: charge its time, and end its hold.
+
+        Without a ``key``, the run's name is the key.
+
+        Args:
+            run: The run's name, which is the key that it was started with.
+
+        Returns:
+            How the run stands, and what was charged.
+
+        Raises:
+            NotFound: The org has no account, or no run of this name.
+            ImpossibleTransition: The run is not pending.
+        """
         command = SettleRun(org, run if key is None else key, run=run, at=at)
         return self._do(command, RunStatus)
 
@@ -627,7 +1104,25 @@ class Billing:
         amount: Money | None = None,
         at: datetime | None = None,
     ) -> RunStatus:
-        """Give back what a run was charged, or a part of it; see :class:`ForgiveRun`."""
+        """Give back what a run was charged, or a part of it, for a reason (rule 8.3).
+
+        A pending run is settled first.  A run of which all is forgiven is charged nothing more,
+        whatever is told of it later.  :meth:`undo_forgiveness` charges it again.
+
+        Args:
+            run: The run's name, which is the key that it was started with.
+            reason: Why; it is kept on record.
+            amount: How much; at most what was charged and is not forgiven yet.  None: all.
+
+        Returns:
+            How the run stands; ``charged`` is negative for what was given back.
+
+        Raises:
+            Refused: More than is left to forgive (``over_reversal``).
+            ImpossibleTransition: The run has not ended, or is forgiven already; or it is pending
+                and ``amount`` is given.
+            NotFound: The org has no account, or no run of this name.
+        """
         command = ForgiveRun(org, key, run=run, reason=reason, amount=amount, at=at)
         return self._do(command, RunStatus)
 
@@ -640,17 +1135,44 @@ class Billing:
         reason: str | None = None,
         at: datetime | None = None,
     ) -> RunStatus:
-        """Charge again what was forgiven of a run; see :class:`UndoForgiveness`."""
+        """Charge again all that was forgiven of a run: the same amount, and what was told of the
+        run since.
+
+        Args:
+            run: The run's name, which is the key that it was started with.
+            reason: Why; it is kept on record.
+
+        Returns:
+            How the run stands, and what was charged.
+
+        Raises:
+            Conflict: Nothing of the run is forgiven.
+            ImpossibleTransition: The run is neither settled nor forgiven.
+            NotFound: The org has no account, or no run of this name.
+        """
         return self._do(UndoForgiveness(org, key, run=run, reason=reason, at=at), RunStatus)
 
     def sweep_runs(
         self, *, idle_for: timedelta = timedelta(minutes=15), limit: int = 1000
     ) -> list[RunStatus]:
-        """Close the runs of all orgs that gave no sign of life for so long, at their last one:
-        at most ``limit``, the longest silent first.  Its cost follows these.
+        """Close the runs, of all orgs, that have given no sign of life for a time: each at its last
+        sign of life (rule 8.3).
 
-        A run that cannot be closed keeps no other open, whoever's it is; what was wrong with the
-        first such is raised once nothing else is left to close.
+        Call it regularly, from a thread, a cron or a queue.  The longest silent are closed first;
+        what a call costs depends on how many it closes, not on how many runs there are.  A run that
+        cannot be closed keeps no other run open.
+
+        Args:
+            idle_for: For how long a run must have been silent.
+            limit: How many runs to close at most.
+
+        Returns:
+            How each closed run stands.
+
+        Raises:
+            InvalidCommand: ``idle_for`` is not a positive span.
+            BillingError: No run was closed, and at least one could not be: the first error that was
+                met.
         """
         sweep = SilentRuns(self.store, self.clock(), idle_for, limit)
         while parts := sweep.parts():
@@ -670,8 +1192,26 @@ class Billing:
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> StorageStatus:
-        """A workspace has so many bytes from then on; see :class:`ReportStorage`.  Its default
-        key is its time's and size's."""
+        """Tell that a workspace has so many bytes from ``occurred_at`` on (rule 8.4).
+
+        The size holds until the one that is reported for the next later time.  Reports may come
+        late and out of order: what was billed already is corrected at once.  Of two sizes for one
+        time, the one recorded last holds.  Without a ``key``, it is made of the workspace's name,
+        the time and the size.
+
+        Args:
+            workspace: The workspace's name, of at most 150 characters.
+            size: In bytes, zero or more.
+            occurred_at: From when it has this size.  Default: the command's time.
+
+        Returns:
+            How the workspace stands, and what was charged or (negative) given back.
+
+        Raises:
+            NotFound: The org has no account.
+            InvalidCommand: The size is not an int from 0 to below 2⁶³, or the time is further ahead
+                than the tolerance.
+        """
         name = told_at(workspace, occurred_at or at, self.clock)
         command = ReportStorage(
             org, f"{name}:{size}" if key is None else key, workspace=workspace, size=size,
@@ -682,8 +1222,22 @@ class Billing:
     def bill_storage(
         self, org: str, workspace: str | None = None, *, until: datetime | None = None
     ) -> list[StorageStatus]:
-        """Charge storage up to a time (default: now), of one workspace or all; see
-        :class:`BillStorage`."""
+        """Charge storage up to a time, of one workspace or of all (rule 8.4).
+
+        Each byte-microsecond is charged once, however often it is called and by however many
+        workers.
+
+        Args:
+            workspace: The workspace's name.  None: all of the org's.
+            until: Up to when.  Default: now.
+
+        Returns:
+            How each workspace stands; nothing, if the org has none.
+
+        Raises:
+            NotFound: Nothing was reported of this workspace, or the org has no account.
+            InvalidCommand: ``until`` is further ahead than the tolerance.
+        """
         stands: list[StorageStatus] = []
         for bills in storage_bills(self.store, self.clock(), org, workspace, until):
             stands += [unwrapped([each], StorageStatus) for each in self.execute(bills)]
@@ -705,15 +1259,36 @@ class Billing:
         description: str = "Prepaid credit",
         at: datetime | None = None,
     ) -> TopUpPage:
-        """Let a customer pay for credit, on the provider's page.
+        """Open a page of the payment provider on which a customer pays for credit (rule 9.1).
 
-        ``amount``: of credit, before tax.  ``save_method``: keep the card for automatic
-        top-ups.  ``{CHECKOUT_SESSION_ID}`` in ``success_url`` becomes the session's id, for
-        :meth:`confirm`.  The order is on record before the provider hears of it; the same
-        key again gives the same page, or IdempotencyConflict where another description or URL
-        comes with it.  Raises PaymentError too: ``rate_limited``, and nothing is ordered,
-        while four calls of the org wait for the provider.  So do ``confirm``, ``read_back``
-        and ``refund``.
+        The order is on record before the provider hears of it, and the credit comes in once the
+        provider says that it is paid.  The same key again gives the same page.
+
+        At most four calls of an org wait for the provider at a time, in one engine,
+        :meth:`confirm`, :meth:`read_back` and :meth:`refund` among them.  A fifth raises
+        PaymentError of kind ``rate_limited``, and nothing is done for it.
+
+        Args:
+            amount: How much credit, before tax: within the platform's limits, and payable in the
+                currency's minor units.
+            success_url: Where the customer comes back to after paying.  ``{CHECKOUT_SESSION_ID}``
+                in it becomes the page's id, for :meth:`confirm`.
+            cancel_url: Where the customer comes back to without paying.
+            save_method: Keep the card for automatic top-ups.
+            receipt_email: Where the provider sends a receipt.  None: nowhere.
+            automatic_tax: Have the provider add tax on top of ``amount``.
+            description: What the customer reads on the page.
+
+        Returns:
+            The page's URL, the provider's id of it, and ours of the top-up.
+
+        Raises:
+            PaymentError: The provider failed or said no, or the engine has none.
+            InvalidCommand: The amount is outside the limits, a URL is invalid, or the provider is
+                in another mode (live or test) than the account.
+            IdempotencyConflict: The key ordered before with another amount, description or URL.
+            Conflict: The order is too old for its page to be opened: order with a new key.
+            Refused: The account is closed.
         """
         from billing_core.ports.payments import CheckoutOrder
 
@@ -734,10 +1309,23 @@ class Billing:
     def recover(
         self, org: str, key: str, *, success_url: str, cancel_url: str, at: datetime | None = None
     ) -> TopUpPage:
-        """A payment page for a customer whose automatic top-up failed.  Paying there buys as much
-        credit, saves the new card, and lets automatic top-ups go on.
+        """Open a payment page for a customer whose automatic top-up failed.
 
-        The payment that failed cannot be completed itself.
+        Paying there buys as much credit as an automatic top-up does, saves the new card, and lets
+        automatic top-ups go on.  The payment that failed cannot be completed itself.
+
+        Args:
+            success_url: Where the customer comes back to after paying; see :meth:`top_up`.
+            cancel_url: Where the customer comes back to without paying.
+
+        Returns:
+            The page, as :meth:`top_up` gives it.
+
+        Raises:
+            Conflict: Automatic top-ups are not stopped, or for a reason that no payment ends, such
+                as a refund.
+            PaymentError: The provider failed or said no, or the engine has none.
+            NotFound: The org has no account.
         """
         status = self.auto_topup(org)
         if status.stopped is None:
@@ -754,15 +1342,36 @@ class Billing:
         )  # fmt: skip
 
     def topup(self, org: str, topup: str) -> TopUp:
-        """A top-up as it is on record; raises NotFound."""
+        """Read a top-up as it is on record; the provider is not asked.
+
+        Args:
+            topup: Our id of it, such as a :class:`TopUpPage` has.
+
+        Returns:
+            The top-up, with its amounts in minor units of the currency and its times in
+                microseconds since 1970.
+
+        Raises:
+            NotFound: The org has no such top-up.
+        """
         return topup_record(self.store, org, topup)
 
     def confirm(self, org: str, session: str) -> TopUpUpdated:
-        """The customer is back: credit the session if it was paid and is not yet credited.
+        """Credit a page that was paid and is not credited yet: for when the customer comes back
+        (rule 9.1).
 
-        ``paid`` of the answer says whether it was; if not, it may still be.  Raises NotFound
-        for a session of another org, or one that is not on record: then the provider, who
-        would have to be waited for, is not asked.
+        Args:
+            session: The provider's id of the page, which comes back to ``success_url``.
+
+        Returns:
+            How the top-up stands.  ``paid`` says whether it was paid and credited; if not, it may
+                still be paid.
+
+        Raises:
+            NotFound: The page is on record for another org, or not at all.  Then the provider is
+                not asked.
+            PaymentError: The provider failed, or the engine has none; or four calls of the org are
+                waiting for it.
         """
         topups = self._at_provider()
         known = self.store.topup_of(checkout=checked_name("session", session))
@@ -772,12 +1381,21 @@ class Billing:
             return topups.fulfil(*known, checkout=session)
 
     def webhook(self, body: bytes, signature: str | None) -> Notice:
-        """Verify what the provider posted, and do what follows from it.
+        """Verify what the provider posted, and do what follows from it (rule 9.1).
 
-        ``body``: exactly as received.  Raises PaymentError of a kind ``bad_signature``,
-        ``bad_webhook`` or ``wrong_mode``, for which the answer is 400; for any other error
-        answer 5xx, and the provider delivers again.  So it does for the fifth of one org, or
-        of what is not on record yet, that would wait for the provider (``rate_limited``).
+        Args:
+            body: The body exactly as it was received.
+            signature: The header in which the provider signs it.  None: there was none.
+
+        Returns:
+            What the provider told.
+
+        Raises:
+            PaymentError: Of kind ``bad_signature``, ``bad_webhook`` or ``wrong_mode``: answer 400.
+                Of kind ``rate_limited``: four webhooks of one org, or of payments that are not on
+                record yet, are waiting for the provider.  For that and for any other error answer
+                5xx, and the provider delivers again.
+            BillingError: What follows could not be done; answer 5xx.
         """
         topups = self._at_provider()
         notice = topups.provider.read_webhook(body, signature, now=self.clock())
@@ -785,15 +1403,26 @@ class Billing:
         return notice
 
     def read_back(self, org: str, topup: str, *, payment: str | None = None) -> TopUpUpdated:
-        """Make the record of a top-up what the provider says of it now: for what ``reconcile``
-        names, should its news be lost.  Doing it again changes nothing.
+        """Make the record of a top-up what the provider says of it now.
 
-        ``payment``: the provider's id of the payment, as ``reconcile`` names it, for a top-up
-        whose record names neither page nor payment, since the provider's answer was lost.  Of
-        a payment that does not say whose it is, that is your word: it is taken where the
-        customer, amount and currency are those asked for.
+        This is for what :meth:`reconcile` names, if the provider's news of it was lost.  Doing it
+        again changes nothing.
 
-        Raises NotFound, and Conflict where there is nothing to read, or the payment is another's.
+        Args:
+            topup: Our id of the top-up.
+            payment: The provider's id of the payment, as :meth:`reconcile` names it; for a top-up
+                whose record names neither page nor payment, because the provider's answer was lost.
+                If the payment does not say what it is for, it is taken on your word, provided that
+                customer, amount and currency are those that were asked for.
+
+        Returns:
+            How the top-up stands.
+
+        Raises:
+            NotFound: The org has no such top-up.
+            Conflict: There is nothing to read, or the payment is not of this top-up.
+            PaymentError: The provider failed, or the engine has none; or four calls of the org are
+                waiting for it.
         """
         known = topup_record(self.store, org, topup)
         unheard = known.checkout is None and known.payment is None
@@ -810,7 +1439,19 @@ class Billing:
             return topups.fulfil(org, topup, payment=payment)
 
     def auto_topup(self, org: str, *, made: AutoTopUpSet | None = None) -> AutoTopUpStatus:
-        """How an org's automatic top-up stands; ``made``: how it stood when that was set."""
+        """Read how an org's automatic top-up stands.
+
+        Args:
+            made: An answer of :meth:`set_auto_topup`; then it tells how it stood when that was set.
+                None: as it stands now.
+
+        Returns:
+            The settings, why it has stopped, if it has, and the platform's limits; amounts in
+                nanos.
+
+        Raises:
+            NotFound: The org has no account.
+        """
         account = account_record(self.store, org)
         if made is None:
             auto, now = self.store.auto_topup(org) or AutoTopUp(), self.clock()
@@ -849,8 +1490,30 @@ class Billing:
         times: int | None = None,
         at: datetime | None = None,
     ) -> AutoTopUpSet:
-        """Set when and how much to top up by itself; see :class:`SetAutoTopUp`.  Raises
-        Refused (``no_saved_method``)."""
+        """Set when to top up automatically, and by how much (rule 9.3).
+
+        Enabling lets go on what was stopped.  It is no new card: failures stay counted, and the
+        wait after them goes on.  Only if as many failures as the platform allows have stopped it,
+        the first enabling has the card tried at once; the next failure stops it again.
+
+        Args:
+            enabled: Whether automatic top-ups are made.
+            threshold: Top up when less than this is available; zero or more.
+            amount: How much credit each buys, before tax; zero is allowed where ``enabled`` is
+                False.
+            cap: How much automatic top-ups may buy in a billing period.  None: only the platform's
+                limits hold.
+            times: How many may be made in a billing period.  None: only the platform's limits hold.
+
+        Returns:
+            That it is set; :meth:`auto_topup` takes this answer.
+
+        Raises:
+            Refused: There is no saved card (``no_saved_method``): top up with ``save_method=True``
+                first.  Or the account is closed.
+            InvalidCommand: The amount is outside the platform's limits, or another argument is
+                invalid.
+        """
         command = SetAutoTopUp(
             org, key, enabled=enabled, threshold=threshold, amount=amount, cap=cap, times=times,
             at=at,
@@ -866,11 +1529,26 @@ class Billing:
         amount: Money | None = None,
         at: datetime | None = None,
     ) -> TopUpUpdated:
-        """Give back the money of a top-up, or ``amount`` of it, tax included; its credit is
-        taken back in proportion, and may leave debt.
+        """Give back the money of a top-up, or a part of it, through the provider (rule 9.2).
 
-        It is on record before the provider hears of it, and background work goes on with
-        it where the answer is lost.  Raises Refused (``not_paid``) and PaymentError.
+        The credit is taken back in proportion, and what of it is spent already becomes debt.  The
+        refund is on record before the provider hears of it, and background work goes on with it if
+        the answer is lost.  Until it is made or refused, no automatic top-up begins.
+
+        Args:
+            topup: Our id of the top-up.
+            amount: Of the money paid, tax included.  None: all that is left.
+
+        Returns:
+            How the top-up stands.
+
+        Raises:
+            Refused: The top-up is not paid (``not_paid``).
+            NotFound: The org has no such top-up.
+            PaymentError: The provider failed or said no, or the engine has none; or four calls of
+                the org are waiting for it.
+            InvalidCommand: The amount is not payable in minor units, or the top-up was paid in
+                another currency: then give no amount.
         """
         topups = self._at_provider()
         command = AskRefund(
@@ -890,43 +1568,62 @@ class Billing:
         *,
         deliver: Deliver | None = None,
     ) -> Pending:
-        """Do what is due: what has lapsed, events for ``deliver``, automatic top-ups and lost
-        answers, refunds, news that no webhook brought.
+        """Do the background work that is due: record what has expired, deliver events, carry out
+        automatic top-ups and refunds, look up answers that were lost, and read the provider's
+        news that no webhook brought.
 
-        One pass: at most about ``limit`` pieces of each kind, and none begun after ``until``,
-        nor once its kind has had five seconds.  Call it again and again, from a thread, a cron
-        or a queue, and at once where the answer says ``more``; any number may run at once.
+        One call is one pass.  Call it again and again, from a thread, a cron or a queue, and at
+        once if the answer's ``more`` is true.  Any number of workers may run it at the same time.
         What fails is told in the answer, disturbs nothing else, and is tried again later.
 
-        Orgs take turns, and a provider that has not answered is asked for nothing else in the
-        same pass.  With one worker that calls it again and again, however much other orgs have
-        waiting:
+        Orgs take turns, and a provider that has not answered is asked for nothing else in the same
+        pass (rule 9.6).  With one worker that calls it again and again, however much is due for
+        other orgs:
 
-        - what lapses, and an event, wait 25 seconds at most, and the last piece of each kind,
-          which takes no longer than a call to a provider that hangs (Stripe's gives up after
-          about a minute, as it comes);
-        - a top-up waits so long for each org that has one due as well.
+        - what expires, and an event, wait 25 seconds at most, and the last piece of each kind of
+          work, which takes no longer than one call to a provider that hangs (Stripe's gives up
+          after about a minute, unless you set another);
+        - a top-up waits that long for each org that has one due as well.
 
-        More workers wait less.  ``deliver`` is waited for.
+        More workers wait less.  Events reach ``deliver`` at least once, in order for each org (rule
+        9.4).  While the clock is in doubt, only what has expired for certain is recorded.
 
-        While the clock is in doubt (ClockDoubt, among the failures) it does no more than what
-        has lapsed for certain.
+        Args:
+            limit: About how many pieces of each kind of work to do at most; 1 or more.
+            until: Begin nothing after this time.  Nor is anything begun of a kind of work that has
+                had five seconds.
+            deliver: Called with each event, as a :class:`Delivery`, and waited for.  An event for
+                which it raises comes again later.  None: no events are delivered.
 
-        Events reach ``deliver`` at least once, in order per org; ``Delivery.id`` is for
-        telling repetitions.
+        Returns:
+            What was done, and what failed.
+
+        Raises:
+            InvalidCommand: ``limit`` is not an int of 1 or more.
+            StoreError: The store cannot say what is due.
         """
         topups = None if self.payments is None else self._at_provider()
         return self._work.one_pass(limit, until, deliver, topups)
 
     def reconcile(self, since: datetime, until: datetime) -> Reconciliation:
-        """Hold the ledger's payments against the provider's, made from ``since`` on and
-        before ``until``, and name each difference.  It changes nothing.  Accounts of another
-        livemode than the provider's are left out.
+        """Hold the payments of a span of time at the provider against those in the ledger, and name
+        each difference.  It changes nothing.
 
-        A payment by an org's customer that does not say what it is for is a difference too, of
-        no top-up: look at it there, and give it to :meth:`read_back` if it is one's.
+        Accounts of another mode (live or test) than the provider's are left out.  A payment by an
+        org's customer that does not say what it is for is a difference too, of no top-up: look at
+        it at the provider, and if it is of a top-up, give it to :meth:`read_back`.  What is under
+        way at this moment can differ, so look at a span that has ended.
 
-        What is under way while it looks can differ: look at a span that has ended.
+        Args:
+            since: The first time at which a payment counts.
+            until: The time before which it counts.
+
+        Returns:
+            How many payments were compared, and the differences.
+
+        Raises:
+            PaymentError: The provider failed, or the engine has none.
+            InvalidCommand: ``until`` is not after ``since``.
         """
         topups = self._at_provider()
         start, end = micros("since", since), micros("until", until)
@@ -970,14 +1667,31 @@ class Billing:
     # -- prices -----------------------------------------------------------------
 
     def catalogue(self) -> Catalogue:
-        """All published prices, as of now."""
+        """Read all published prices and plans, as of now.
+
+        Returns:
+            The catalogue.
+
+        Raises:
+            StoreError: The store failed, or what was published cannot be read.
+        """
         return self._prices.load()
 
     def quote(self, org: str, usage: Usage, *, at: datetime | None = None) -> Quote:
-        """The most that a usage can cost the org at a time (default: now), rounded up.
+        """Compute the most that a usage can cost the org at one time, rounded up to whole nanos; it
+        reserves nothing (rule 5.4).
 
-        A later time is quoted under the prices and the plan published for it by now.
-        Raises UnknownPrice, NotFound.
+        Args:
+            usage: What would be used.
+            at: The time of the usage, which may lie ahead: then the prices and the plan count that
+                are published for it by now.  Default: now.
+
+        Returns:
+            The cost in nanos, whole and by component.
+
+        Raises:
+            UnknownPrice: A component has no price in force then.
+            NotFound: The org has no account.
         """
         now = self.clock()
         time = now if at is None else micros("at", at)
@@ -987,8 +1701,17 @@ class Billing:
     def pricing(
         self, org: str, *, at: datetime | None = None
     ) -> Mapping[str, Mapping[str, Priced]]:
-        """The prices in force for the org at a time (default: now), by resource and
-        component: its own, its plan's, everyone's.  Raises NotFound."""
+        """Read the prices that are in force for an org: its own, else its plan's, else everyone's.
+
+        Args:
+            at: The time at which they are in force.  Default: now.
+
+        Returns:
+            The prices by resource and component; a resource may be a prefix that ends in ``*``.
+
+        Raises:
+            NotFound: The org has no account.
+        """
         now = self.clock()
         time = now if at is None else micros("at", at)
 
@@ -1001,10 +1724,19 @@ class Billing:
         )
 
     def diff(self, old: str, new: str) -> tuple[Difference, ...]:
-        """What a published version changes of what another says, in words.
+        """Say in words what a published version changes of what another one says.
 
-        Both by name: of plans, or of price books for one audience.  Raises NotFound,
-        InvalidCommand.
+        Args:
+            old: The name of the version before.
+            new: The name of the version after: of the same kind (a plan or a price book), currency
+                and audience.
+
+        Returns:
+            The differences; none, if they say the same.
+
+        Raises:
+            NotFound: There is no version of this name.
+            InvalidCommand: The two cannot be compared.
         """
         from billing_core.pricing.differences import differences
 
@@ -1014,7 +1746,16 @@ class Billing:
     # -- credit, charges, events ------------------------------------------------
 
     def balance(self, org: str) -> Balance:
-        """The org's credit now, with what has lapsed by now applied."""
+        """Read the org's credit now; what has expired by now is not in it, whether or not that is
+        on record yet.
+
+        Returns:
+            The balance, what of it is held, what is available, what is owed, and each lot; in
+                nanos.
+
+        Raises:
+            NotFound: The org has no account.
+        """
         from billing_core.reports.statements import balance
 
         now = self.clock()
@@ -1029,7 +1770,29 @@ class Billing:
         member: str | None = None,
         project: str | None = None,
     ) -> Check:
-        """Whether a hold of this cost would succeed now.  It reserves nothing."""
+        """Ask whether a hold of this cost would succeed now; it reserves nothing.
+
+        A usage is quoted at its price of this moment.  A hold may need more, if prices change in
+        its life (rule 5.4).
+
+        Args:
+            cost: An amount, or the usage expected.
+            resource: What an amount is for, so that lots with a scope can serve it.  A usage names
+                its own: then leave it out.
+            member: Who in the org spends the credit: for reports, and for limits by member (rule
+                8.7).  None: nobody in particular.
+            project: What spending is grouped and limited by beside members, such as an API key or a
+                team.  None: no project.
+
+        Returns:
+            Whether it is allowed, what is needed and what is available, in nanos, and the refusal,
+                if it is not allowed.
+
+        Raises:
+            UnknownPrice: The usage has a component without a price in force.
+            NotFound: The org has no account.
+            InvalidCommand: The amount is in another currency, or another argument is invalid.
+        """
         now = self.clock()
         command = Hold(
             org, "check", cost=cost, resource=resource, expires_in=timedelta(seconds=1),
@@ -1038,7 +1801,18 @@ class Billing:
         return self._ask(command, now, lambda ledger: check(ledger, command, now))
 
     def explain(self, org: str, charge: int) -> Explanation:
-        """Everything behind a charge: usage, price version, arithmetic, lots."""
+        """Show everything behind a charge: its usage, its price versions, the arithmetic, the lots
+        that paid, and what was given back.
+
+        Args:
+            charge: The ``seq`` that the charge answered.
+
+        Returns:
+            The explanation, with amounts in nanos; its ``str`` is readable text.
+
+        Raises:
+            NotFound: The org has no account, or no such charge.
+        """
         from billing_core.reports.explain import explain
 
         checked_name("org", org)
@@ -1057,7 +1831,19 @@ class Billing:
         return explain(entry, story, terms.catalogue, state.account.currency, state.lots, member)
 
     def find(self, org: str, op: str, key: str) -> Success | None:
-        """The outcome on record for an operation's key, such as ``("settle", "req-1")``."""
+        """Look up the outcome of an operation's key, without sending the command again.
+
+        Args:
+            op: The operation's name as the journal has it, such as ``settle``, ``hold`` or
+                ``grant``.
+
+        Returns:
+            The success on record, or None if there is none.  Nothing else is kept: after a refusal
+                the key is still unused.
+
+        Raises:
+            InvalidCommand: There is no such operation.
+        """
         operation = OPERATIONS.get(op)
         if operation is None or operation.outcome is None:
             known = [name for name, each in OPERATIONS.items() if each.outcome is not None]
@@ -1066,8 +1852,22 @@ class Billing:
         return None if entry is None else operation.replay(entry)
 
     def events(self, org: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
-        """What the host may want to know, in order, after an entry's ``seq``; whose it is, by
-        the names of now.  Raises NotFound."""
+        """Read what the ledger has to tell your service, in order: see the page on events for the
+        kinds (rule 9.4).
+
+        Members are named as they are now; a name that was erased is None.
+
+        Args:
+            after: The ``seq`` of the last entry whose events you have. 0: from the first on.
+            limit: How many events at most, from 1 to 10,000.
+
+        Returns:
+            The events of later entries.
+
+        Raises:
+            NotFound: The org has no account.
+            InvalidCommand: ``after`` or ``limit`` is out of range.
+        """
         _check_seq("after", after)
         if type(limit) is not int or not 1 <= limit <= 10_000:
             raise InvalidCommand("limit", limit, "an int from 1 to 10,000")
@@ -1087,8 +1887,25 @@ class Billing:
         member: str | None = None,
         project: str | None = None,
     ) -> RunQuote:
-        """What a run that starts now can cost at most in so much running time, whether or not
-        there is credit for it."""
+        """Compute what a run that starts now can cost at most in so much running time, whether or
+        not there is credit for it.
+
+        Args:
+            spec: What a microsecond of it uses: ``sandbox(…)`` makes it.
+            runtime: For how long it would run.
+            member: Who in the org spends the credit: for reports, and for limits by member (rule
+                8.7).  None: nobody in particular.
+            project: What spending is grouped and limited by beside members, such as an API key or a
+                team.  None: no project.
+
+        Returns:
+            The cost in nanos, and until when.
+
+        Raises:
+            UnknownPrice: A component has no price in force.
+            NotFound: The org has no account.
+            InvalidCommand: An argument is invalid.
+        """
         from billing_core.runs.views import run_cost
 
         us = duration("runtime", runtime)
@@ -1104,8 +1921,24 @@ class Billing:
         member: str | None = None,
         project: str | None = None,
     ) -> RunQuote:
-        """How long a run that starts now can last, as far as credit, limits and published prices
-        reach, for ten years at most; and what it costs until then."""
+        """Compute how long a run that starts now can last, as far as credit, limits and published
+        prices reach; ten years at most.
+
+        Args:
+            spec: What a microsecond of it uses: ``sandbox(…)`` makes it.
+            member: Who in the org spends the credit: for reports, and for limits by member (rule
+                8.7).  None: nobody in particular.
+            project: What spending is grouped and limited by beside members, such as an API key or a
+                team.  None: no project.
+
+        Returns:
+            Until when, what keeps that from being later, and what it costs until then, in nanos.
+
+        Raises:
+            UnknownPrice: A component has no price in force.
+            NotFound: The org has no account.
+            InvalidCommand: An argument is invalid.
+        """
         from billing_core.runs.views import longest_run
 
         return self._quoted_run(
@@ -1131,7 +1964,17 @@ class Billing:
         return self._ask(command, now, answer)
 
     def run(self, org: str, run: str) -> RunView:
-        """A run as it stands, with an estimate of what is not posted yet."""
+        """Read how a run stands, with an estimate of what is not charged yet.
+
+        Args:
+            run: The run's name, which is the key that it was started with.
+
+        Returns:
+            The run; amounts are in nanos.
+
+        Raises:
+            NotFound: The org has no account, or no run of this name.
+        """
         from billing_core.runs.views import run_view
 
         now = self.clock()
@@ -1147,7 +1990,18 @@ class Billing:
         return self._asked(org, wanted([command], now)[org], now, answer)
 
     def runs(self, org: str, *, unsettled: bool = True) -> list[RunView]:
-        """The runs that are active, suspended or pending, by name, or all that there ever were."""
+        """Read the org's runs, ordered by name.
+
+        Args:
+            unsettled: Only those that are active, suspended or pending.  False: all that there ever
+                were.
+
+        Returns:
+            The runs, each as :meth:`run` gives it.
+
+        Raises:
+            NotFound: The org has no account.
+        """
         from billing_core.runs.views import run_view
 
         now = self.clock()
@@ -1184,7 +2038,14 @@ class Billing:
         )
 
     def storage(self, org: str) -> list[StorageView]:
-        """The workspaces, by name.  Raises NotFound."""
+        """Read the org's workspaces, ordered by name.
+
+        Returns:
+            The workspaces, with sizes in bytes and amounts in nanos.
+
+        Raises:
+            NotFound: The org has no account.
+        """
         from billing_core.storage.views import storage_view
 
         found = [storage_view(each) for each in self.store.storages(checked_name("org", org))]
@@ -1193,7 +2054,20 @@ class Billing:
         return found
 
     def check_storage_quota(self, org: str, workspace: str, size: int) -> StorageQuotaCheck:
-        """Whether a workspace may have ``size`` bytes, and what is left: asked before a write."""
+        """Ask, before a write, whether a workspace may have a size by the plan's quotas of
+        ``bytes``.
+
+        Args:
+            workspace: The workspace's name.
+            size: The size that it would have, in bytes.
+
+        Returns:
+            Whether it may, and how many bytes more than now it may have.
+
+        Raises:
+            NotFound: The org has no account.
+            InvalidCommand: ``size`` is not an int of zero or more.
+        """
         from billing_core.storage.views import check_storage_quota
 
         checked_name("workspace", workspace)
@@ -1209,9 +2083,21 @@ class Billing:
     # -- history ----------------------------------------------------------------
 
     def expiries(self, org: str, *, since: datetime, until: datetime | None = None) -> list[Expiry]:
-        """What expired in a half-open span of the times of decision and was not brought back,
-        oldest first: what a wrong clock ended is dated ahead of its time, and
-        :meth:`Billing.undo_expiry` undoes it."""
+        """Find what has expired and was not brought back, oldest first.
+
+        What a wrong clock ended is dated ahead of its time; :meth:`undo_expiry` brings it back.
+
+        Args:
+            since: The first time of decision at which an expiry counts.
+            until: The time before which it counts.  None: no end.
+
+        Returns:
+            The expiries, each with its amount in nanos.
+
+        Raises:
+            NotFound: The org has no account.
+            InvalidCommand: A time has no time zone.
+        """
         from billing_core.charging.restoration import expired_by
         from billing_core.reports.statements import Expiry
 
@@ -1243,11 +2129,26 @@ class Billing:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> HistoryPage:
-        """What moved the balance, newest first, in pages: go on with ``before=page.next``.
+        """Read what moved the balance, newest first, in pages: go on with ``before=page.next``.
 
-        ``types``: of :class:`HistoryRow`.  ``since`` and ``until``: a half-open span of
-        the times of decision.  A page may have fewer rows than ``limit``, even none, where
-        few entries meet the filter; the last page's ``next`` is None.
+        A page may have fewer rows than ``limit``, even none, if few entries meet the filter.  Only
+        where ``next`` is None is it the last.
+
+        Args:
+            limit: How many rows at most, from 1 to 500.
+            before: Only entries with a lower ``seq``.  None: from the newest on.
+            types: Only these types of :class:`HistoryRow`.  None: all.
+            resource: Only rows of this resource.  None: all.
+            member: Only usage of this member.  None: all.
+            since: The first time of decision that counts.  None: from the beginning.
+            until: The time before which it counts.  None: no end.
+
+        Returns:
+            The page.
+
+        Raises:
+            NotFound: The org has no account.
+            InvalidCommand: An argument is out of range, or a type is not known.
         """
         from billing_core.reports.statements import HISTORY_TYPES, HistoryPage, history_row
 
@@ -1294,10 +2195,21 @@ class Billing:
     def balance_as_of(
         self, org: str, effective: datetime, *, recorded: datetime | None = None
     ) -> int:
-        """The balance, in nanos, at an ``effective`` time, as known at a ``recorded`` time
-        (default: as known now): the sum of the transfers posted by both.
+        """Read the balance at an earlier time, as known then or now.
 
-        What had lapsed by then and was recorded later is not in it: no decision uses it.
+        It is the sum of what was decided by the one time and recorded by the other.  What had
+        expired by then and was recorded later is not taken off: no decision used that.
+
+        Args:
+            effective: Up to which time of decision, inclusive.
+            recorded: Up to which time of recording, inclusive.  None: as known now.
+
+        Returns:
+            The balance in nanos.
+
+        Raises:
+            NotFound: The org has no account.
+            InvalidCommand: A time has no time zone.
         """
         account = account_record(self.store, org)
         # The first microsecond after each time.
@@ -1315,7 +2227,21 @@ class Billing:
     def usage(
         self, org: str, period: PeriodName = "current", *, member: str | None = None
     ) -> UsageReport:
-        """Usage over a period, of all members or of one, whole and by member."""
+        """Report usage over a period, whole and by member (rule 8.2).
+
+        Args:
+            period: ``current``, the billing period; ``7d`` or ``30d``, which end now; or
+                ``all_time``, all that was ever recorded.
+            member: Only this member's.  None: all members'.
+
+        Returns:
+            The report, with amounts in nanos, and an estimate of what open runs have used and was
+                not charged yet.
+
+        Raises:
+            NotFound: The org has no account.
+            InvalidCommand: There is no such period.
+        """
         from billing_core.reports.usage import report
 
         account, span, reached, only = self._asked_for(org, period, member)
@@ -1338,9 +2264,21 @@ class Billing:
     def usage_by_day(
         self, org: str, period: PeriodName = "30d", *, member: str | None = None
     ) -> tuple[DayUsage, ...]:
-        """Usage over a period by UTC day, oldest first, of all members or of one.
+        """Report usage over a period by UTC day, oldest first (rule 8.2).
 
         The first and the last day may be parts of days, as the period is.
+
+        Args:
+            period: ``current``, the billing period; ``7d`` or ``30d``, which end now; or
+                ``all_time``, all that was ever recorded.
+            member: Only this member's.  None: all members'.
+
+        Returns:
+            The days on which something was used, with amounts in nanos.
+
+        Raises:
+            NotFound: The org has no account.
+            InvalidCommand: There is no such period.
         """
         from billing_core.reports.usage import by_day
 
@@ -1390,17 +2328,27 @@ class Billing:
         progress: Progress | None = None,
         checkpoint: Callable[[Checkpoint], object] | None = None,
     ) -> Verification:
-        """Re-derive every balance, lot, hold, counter and rollup from the journal, and hold each
-        row of each table against it, what is published included;
-        ``docs/reference/verify.md`` has every column, and what finds an edit of it.
+        """Compute every balance, lot, hold, counter and sum anew from the journal, and name each
+        row of each table that differs, what is published included (rule 6.9).
 
-        For one org or all; from the start, or, for orgs that ``checkpoints`` name, from
-        there on (the entry at the checkpoint must be the one that it was).
-        ``progress(org, entries read, entries in all)`` is called as it goes, and
-        ``checkpoint(of an org)`` with each that is made: where it is given, the result holds
-        none, and memory does not grow with the number of orgs.
+        ``docs/reference/verify.md`` names every column, and what finds an edit of it.  It reads
+        while others write, so verify a database at rest, or a copy.
 
-        It reads while others write: verify a database at rest, or a copy.
+        Args:
+            org: Only this org.  None: all of them.
+            checkpoints: Checkpoints of earlier runs by org, kept elsewhere.  The audit of such an
+                org begins at its checkpoint, and the entry there must be the one that it was.
+            progress: Called as ``progress(org, entries read, entries in all)`` while it goes.
+            checkpoint: Called with each checkpoint that is made.  Then the result holds none, and
+                memory does not grow with the number of orgs.
+
+        Returns:
+            What was read, the discrepancies, and the checkpoints.
+
+        Raises:
+            NotFound: The org has neither an account nor entries.
+            InvalidCommand: ``checkpoints`` has something else than a Checkpoint.
+            StoreError: The store failed.
         """
         from billing_core.audit.state import Checkpoint, Discrepancy
         from billing_core.audit.verify import (
@@ -1448,7 +2396,14 @@ class Billing:
             return True  # altered beyond reading: that is for the audit to say
 
     def orgs(self) -> Iterator[str]:
-        """Every org's id, sorted."""
+        """Give every org's id, sorted.
+
+        Yields:
+            The ids.
+
+        Raises:
+            StoreError: The store failed.
+        """
         return every_org(self.store)
 
 

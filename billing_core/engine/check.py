@@ -20,7 +20,13 @@ __all__ = ["Check", "check"]
 
 @frozen
 class Check:
-    """Whether a cost could be held now: nanos ``needed`` and ``available`` for it."""
+    """Whether a cost could be held now.
+
+    Attributes:
+        needed: What the cost is, in nanos; of a usage, the most that it can cost now.
+        available: What is available for it, in nanos.
+        refusal: Why it would be refused.  None: it is allowed.
+    """
 
     needed: int
     available: int
@@ -28,6 +34,7 @@ class Check:
 
     @property
     def allowed(self) -> bool:
+        """Whether a hold of this cost would succeed now."""
         return self.refusal is None
 
 

@@ -52,11 +52,12 @@ class MadeHold(Generic[_B]):
 
     @property
     def amount(self) -> int:
-        """Nanos held."""
+        """How much was held when it was made, in nanos."""
         return self.held.amount
 
     @property
     def expires_at(self) -> datetime:
+        """Until when the hold lives, as it was when the hold was made."""
         return self.held.expires_at
 
     def _check_open(self) -> None:
@@ -67,15 +68,36 @@ class MadeHold(Generic[_B]):
             )
 
     def report(self, usage: Usage) -> None:
-        """What was really used; may be called again for further usage."""
+        """Say what was really used; leaving the block settles it.  It may be called again for
+        further usage.
+
+        Args:
+            usage: What was used, such as ``tokens(…)`` makes it.
+
+        Raises:
+            Conflict: The block was left already: charge it with ``settle``.
+            InvalidCommand: It is not a usage.
+        """
         check_usage("usage", usage)
         self._check_open()
         self._reported.append(usage)
 
 
 class OpenHold(MadeHold[_Billing]):
-    """A hold that was made.  As a context manager it settles what was reported, releases
-    itself only if nothing was, and on a StoreError is left to expire."""
+    """A hold that :meth:`Billing.hold` made, for use in a ``with`` statement.
+
+    When the block is left, also by an exception, what was reported is settled, and the hold ends.
+    If nothing was reported, it is released.  If the store fails meanwhile, StoreError is raised and
+    the hold ends by its own time.
+
+    Each reported usage is a settlement of its own.  The first has the hold's ``key``, the others
+    that key with ``/1``, ``/2`` and so on (or its digest with these, if it is too long).  They are
+    charged to the hold's member and project, and have its reference.
+
+    Attributes:
+        held: What making the hold answered.
+        charges: What leaving the block charged, one for each reported usage.
+    """
 
     def __enter__(self) -> OpenHold:
         self._check_open()
@@ -91,7 +113,14 @@ class OpenHold(MadeHold[_Billing]):
 
 
 class AsyncHold(MadeHold[_AsyncBilling]):
-    """A hold that was made; see :class:`OpenHold`.  Use it in ``async with``."""
+    """A hold that :meth:`AsyncBilling.hold` made, for use in an ``async with`` statement.
+
+    It does what an :class:`OpenHold` does.
+
+    Attributes:
+        held: What making the hold answered.
+        charges: What leaving the block charged, one for each reported usage.
+    """
 
     async def __aenter__(self) -> AsyncHold:
         self._check_open()

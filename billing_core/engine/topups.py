@@ -61,9 +61,14 @@ class Do(Protocol):
 
 @frozen
 class TopUpPage:
-    """Where to send a customer to pay.  ``session``: the provider's id of the page, which
-    comes back to ``success_url``; ``topup``: ours.  ``url``: None once it is closed.
-    ``replayed``: it was ordered before, by this key."""
+    """The provider's page on which a customer pays for credit.
+
+    Attributes:
+        url: Where to send the customer.  None: the page is closed.
+        session: The provider's id of the page, which comes back to ``success_url``.
+        topup: Our id of the top-up.
+        replayed: Whether it was ordered before, by this key.
+    """
 
     url: str | None
     session: str
@@ -73,12 +78,25 @@ class TopUpPage:
 
 @frozen
 class AutoTopUpStatus:
-    """An org's automatic top-up.  Amounts in nanos; ``cap``, ``times``: of a billing period.
+    """How an org's automatic top-up stands.  Amounts are in nanos of the account's currency (rule
+    9.3).
 
-    ``stopped``: why none begins until it is enabled again or has another method, such as
-    ``declined`` or ``authentication_required``; ``topup``: the attempt in flight.
-    ``minimum``, ``maximum``: of one top-up, as the platform has it.  ``not_before``: none begins
-    until then, after a failure, at a cap, or so soon after the last one.
+    Attributes:
+        enabled: Whether automatic top-ups are made.
+        threshold: One begins when less than this is available.
+        amount: How much credit each buys, before tax.
+        cap: How much they may buy in a billing period.  None: only the platform's limits hold.
+        times: How many may be made in a billing period.  None: only the platform's limits hold.
+        has_saved_method: Whether there is a saved card to charge.
+        stopped: Why none begins until it is enabled again or another card is saved, such as
+            ``declined`` or ``authentication_required``.  None: it has not stopped.
+        failures: How many have failed in a row.
+        topup: Our id of the one that is under way.  None: there is none.
+        last_topup_at: When the last one was paid.  None: there was none.
+        minimum: The least that one top-up may buy, as the platform has set it.
+        maximum: The most that one top-up may buy, as the platform has set it.
+        not_before: None begins before this time: after a failure, at a cap, or so soon after the
+            last one.  None: none has to wait.
     """
 
     enabled: bool

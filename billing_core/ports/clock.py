@@ -8,16 +8,24 @@ __all__ = ["Clock", "IdSource"]
 
 
 class Clock(Protocol):
-    """Gives the time."""
+    """Gives the time: any function without arguments that returns it."""
 
     def __call__(self) -> int:
-        """Microseconds since 1970, UTC."""
+        """Tell the time, in microseconds since 1970, UTC.
+
+        Returns:
+            An int; it may go back, which the engine bears (rule 6.7).
+        """
         ...
 
 
 class IdSource(Protocol):
-    """Gives fresh ids."""
+    """Gives fresh ids: any function without arguments that returns one."""
 
     def __call__(self) -> str:
-        """A new UUIDv7, as text."""
+        """Make a fresh id.
+
+        Returns:
+            A UUID of version 7, as text; never the same twice.
+        """
         ...

@@ -127,12 +127,23 @@ def _one_of(kind: Any) -> Callable[[object, Attribute[Any], object], None]:
 class CheckoutOrder:
     """What to ask a customer to pay on the provider's page.
 
-    ``org``, ``order``: ours, put into the metadata of checkout and payment.
-    ``amount``: the subtotal before tax, in minor units.  ``description``: what the customer
-    reads.  ``success_url``: where the customer comes back to; ``{CHECKOUT_SESSION_ID}`` in
-    it becomes the checkout's id.  ``save_method``: keep the card for charges off-session,
-    making a customer if ``customer`` is None.  ``receipt_email``: where a receipt is sent.
-    ``automatic_tax``: add tax, computed by the provider, on top of ``amount``.
+    Args:
+        org: Whose order it is.  It goes into the metadata of the page and of the payment.
+        order: Our id of the order, which goes into these metadata too.
+        amount: The amount before tax, in minor units of ``currency``.
+        currency: The account's currency.
+        description: What the customer reads.
+        success_url: Where the customer comes back to after paying.  ``{CHECKOUT_SESSION_ID}`` in it
+            becomes the page's id.
+        cancel_url: Where the customer comes back to without paying.
+        save_method: Keep the card for charges while the customer is away; this makes a customer at
+            the provider if ``customer`` is None.
+        customer: The provider's id of a customer who is known already.
+        receipt_email: Where a receipt is sent.  None: nowhere.
+        automatic_tax: Add tax, which the provider computes, on top of ``amount``.
+
+    Raises:
+        InvalidCommand: An amount is not payable, or a name or URL is invalid.
     """
 
     org: str
@@ -160,10 +171,21 @@ class CheckoutOrder:
 
 @frozen(kw_only=True)
 class ChargeAttempt:
-    """What to charge to a saved method while the customer is away.
+    """What to charge to a saved method (a card) while the customer is away.
 
-    ``attempt``: our id of this one attempt.  It is the idempotency key and in the metadata;
-    another attempt needs another id.  ``amount``: in minor units, tax included if any.
+    Args:
+        org: Whose attempt it is.
+        attempt: Our id of this one attempt.  It is the idempotency key, and goes into the metadata.
+            Another attempt needs another id.
+        amount: In minor units of ``currency``, tax included if there is any.
+        currency: The account's currency.
+        customer: The provider's id of the customer.
+        method: The provider's id of the saved method.
+        description: What the customer reads.
+        receipt_email: Where a receipt is sent.  None: nowhere.
+
+    Raises:
+        InvalidCommand: The amount is not payable, or a name is invalid.
     """
 
     org: str
@@ -187,12 +209,25 @@ class ChargeAttempt:
 
 @frozen(kw_only=True)
 class Checkout:
-    """A checkout as the provider has it.
+    """A page on which a customer pays, as the provider has it.  Amounts are in minor units of
+    ``currency``.
 
-    ``url``: where to send the customer while it is open.  ``subtotal``: what is paid before
-    tax and after discounts; ``total``: what is paid.  ``org``, ``order``: from its metadata,
-    None where it is none of ours.  ``payment``: None until the customer has submitted.
-    ``method``: the saved method, once there is one that may be charged off-session.
+    Args:
+        id: The provider's id of the page.
+        url: Where to send the customer.  None: the page is closed.
+        state: ``open``, ``complete`` or ``expired``.
+        paid: Whether it is paid.  ``unpaid`` is not final: a complete page may still be paid, or
+            fail, days later.
+        subtotal: What is paid before tax and after discounts.
+        total: What is paid.
+        currency: Of the amounts; empty if the provider does not know it yet.
+        livemode: Whether it is about real money.
+        org: The org in its metadata.  None: the page is none of ours.
+        order: Our id of the order in its metadata.  None: the page is none of ours.
+        payment: The provider's id of the payment.  None: the customer has not submitted yet.
+        customer: The provider's id of the customer.
+        method: The saved method that may be charged while the customer is away.  None: there is
+            none.
     """
 
     id: str = field(validator=_is_id)
@@ -212,10 +247,17 @@ class Checkout:
 
 @frozen(kw_only=True)
 class Refund:
-    """Money on its way back: ``amount`` in minor units of its payment's currency.
+    """Money on its way back to the customer.
 
-    ``pending`` counts as refunded; one that fails gives the money back to us, also after it
-    was ``succeeded``.  ``key``: the caller's, None where we did not ask for it.
+    A ``pending`` refund counts as refunded.  One that fails gives the money back to us, also after
+    it was ``succeeded``.
+
+    Args:
+        id: The provider's id of the refund.
+        payment: The provider's id of the payment.
+        amount: In minor units of the payment's currency.
+        state: ``pending``, ``succeeded`` or ``failed``.
+        key: The key that we asked for it with.  None: we did not ask for it.
     """
 
     id: str = field(validator=_is_id)
@@ -227,9 +269,18 @@ class Refund:
 
 @frozen(kw_only=True)
 class Dispute:
-    """A customer's bank wants money back.  ``withdrawn``, ``reinstated``: what it has taken
-    from us and given back so far, in minor units of the payment's currency, without fees.  One
-    that is lost after it was won has withdrawn twice."""
+    """A customer's bank wants money back.  Amounts are in minor units of the payment's currency,
+    without fees.
+
+    Args:
+        id: The provider's id of the dispute.
+        amount: What the bank wants.
+        state: ``inquiry`` (the bank asks, no money has moved), ``open``, ``won``, ``lost`` or
+            ``closed`` (ended without a verdict).
+        withdrawn: What the bank has taken from us so far.  A dispute that is lost after it was won
+            has withdrawn twice.
+        reinstated: What the bank has given back to us so far.
+    """
 
     id: str = field(validator=_is_id)
     amount: int = field(validator=_is_amount)
@@ -240,19 +291,33 @@ class Dispute:
 
 @frozen(kw_only=True)
 class Payment:
-    """A payment as the provider has it, with all that was taken back of it.
+    """A payment as the provider has it, with all that was taken back of it.  Amounts are in minor
+    units of ``currency``.
 
-    ``amount``: the total asked for, tax included; ``received``: what came in, 0 until
-    ``succeeded``.  ``subtotal``: the part of ``amount`` before tax and after discounts, None
-    where the checkout it was made by cannot be found.  ``org`` and one of ``order`` and
-    ``attempt``: from its metadata, None where it is none of ours.  ``checkout``: that of the
-    order.  ``created``: rounded down to what the provider keeps.
+    What the provider claims is believed as far as it can be true: see :attr:`excess`.
 
-    What is claimed is believed as far as it can be true: see :attr:`excess`.
-
-    ``failure``: the provider's code of the last refusal.  ``recovery``: where
-    ``authentication_required``, the secret with which the provider's own page or script lets
-    the customer finish this very payment.
+    Args:
+        id: The provider's id of the payment.
+        state: Only ``succeeded`` is money.  Only ``succeeded`` and ``canceled`` are final.
+        amount: The total that was asked for, tax included.
+        received: What came in; 0 until ``succeeded``.
+        subtotal: The part of ``amount`` before tax and after discounts.  None: the page that it was
+            made by cannot be found.
+        currency: Of the amounts.
+        livemode: Whether it is about real money.
+        created: When it was made, in microseconds since 1970, rounded down to what the provider
+            keeps.
+        org: The org in its metadata.  None: the payment is none of ours.
+        order: Our id of the order in its metadata, if a page was paid.
+        attempt: Our id of the attempt in its metadata, if a saved method was charged.
+        checkout: The provider's id of the order's page.
+        customer: The provider's id of the customer.
+        method: The provider's id of what it was paid with.
+        refunds: All refunds of it.
+        disputes: All disputes of it.
+        failure: The provider's code of the last refusal.
+        recovery: If the state is ``authentication_required``, the secret with which the provider's
+            page or script lets the customer finish this payment.
     """
 
     id: str = field(validator=_is_id)
@@ -276,26 +341,30 @@ class Payment:
 
     @property
     def refunded(self) -> int:
-        """What went back by refunds, pending ones included, failed ones not."""
+        """What went back by refunds, in minor units: pending ones included, failed ones not."""
         return sum(each.amount for each in self.refunds if each.state != "failed")
 
     @property
     def disputed(self) -> int:
-        """What disputes hold of it now: withdrawn and not reinstated.  Of each no more than was
-        received, nor less than nothing, whatever figures the provider gives."""
+        """What disputes hold of it now, in minor units: withdrawn and not reinstated.  Of each it
+        is at least 0, and at most what was received, whatever figures the provider gives.
+        """
         held = (each.withdrawn - each.reinstated for each in self.disputes)
         return sum(max(0, min(each, self.received)) for each in held)
 
     @property
     def kept(self) -> int:
-        """What of ``received`` is still ours: no more than that, and never below 0, though one
-        amount can be both refunded and disputed."""
+        """What of ``received`` is still ours, in minor units.  It is never below 0, though one
+        amount can be both refunded and disputed.
+        """
         return min(self.received, max(0, self.received - self.refunded - self.disputed))
 
     @property
     def excess(self) -> str | None:
-        """What the provider claims beyond what can be true, and so is not believed: to have
-        given back more than it took, or taken back more than was paid.  None: nothing."""
+        """What the provider claims beyond what can be true, in words: to have given back more than
+        it took, or taken back more than was paid.  That is not believed (rule 9.5).  None:
+        nothing.
+        """
         held = [each.withdrawn - each.reinstated for each in self.disputes]
         given = -sum(each for each in held if each < 0)
         if given:
@@ -308,14 +377,23 @@ class Payment:
 
 @frozen(kw_only=True)
 class Notice:
-    """Something has changed at the provider.  It names what to read back and no amount.
+    """News of the provider: something has changed there.  It names what to read back, and has no
+    amount in it (rule 9.1).
 
-    ``event``: the provider's id of the news; a repeated delivery has the same one.
-    ``word``: the provider's word for it.  ``created``: when it happened there.
-    ``api_version``: in which version of its interface the provider told it, for the logs.
-    By kind: ``checkout`` names the checkout; ``payment``, ``refund`` and ``dispute`` the
-    payment; ``method_attached`` and ``method_detached`` the method, and the customer where
-    known; ``customer_deleted`` the customer; ``ignored`` nothing.
+    By its kind, ``checkout`` names the page; ``payment``, ``refund`` and ``dispute`` name the
+    payment; ``method_attached`` and ``method_detached`` name the method, and the customer if it is
+    known; ``customer_deleted`` names the customer; ``ignored`` names nothing.
+
+    Args:
+        event: The provider's id of the news; a repeated delivery has the same one.
+        kind: What the news is about.
+        word: The provider's own word for it.
+        created: When it happened there, in microseconds since 1970.
+        api_version: In which version of its interface the provider told it, for the logs.
+        checkout: The provider's id of the page.
+        payment: The provider's id of the payment.
+        customer: The provider's id of the customer.
+        method: The provider's id of the saved method.
     """
 
     event: str = field(validator=_is_id)
@@ -331,9 +409,16 @@ class Notice:
 
 @frozen
 class Page(Generic[T]):
-    """One page of a list.  ``next``: the cursor of the next page, None at the end.  ``at``: when
-    it was made, by the provider's own clock; None where it does not say.  ``unreadable``: what
-    was listed but is not as documented, each by its id as far as it has one, and why."""
+    """One page of a list.
+
+    Attributes:
+        items: What is listed.
+        next: The cursor of the next page.  None: this is the last one.
+        at: When the list was made, by the provider's own clock, in microseconds since 1970.  None:
+            the provider does not say.
+        unreadable: What was listed but is not as the provider documents it: of each its id, as far
+            as it has one, and why.
+    """
 
     items: tuple[T, ...]
     next: str | None
@@ -342,20 +427,26 @@ class Page(Generic[T]):
 
 
 class PaymentProvider(Protocol):
-    """Moves money.  Safe to share between threads; every method may block on the network,
-    for a bounded time, and raises PaymentError, never an error of the provider's client.
+    """Moves money: what the engine asks of a payment provider.  One can be shared by any number of
+    threads.
 
-    What is answered may be of any shape.  The values above raise InvalidCommand where it is not
-    what they are made of; that is a PaymentError too: ``unavailable`` of what reads,
-    ``unknown_outcome`` of what writes, ``bad_webhook`` of what is posted.
+    Every method may wait for the network, for a bounded time.  It raises PaymentError, and never an
+    error of the provider's client.  An answer that the values of this module refuse with
+    InvalidCommand is a PaymentError too: ``unavailable`` of a method that reads,
+    ``unknown_outcome`` of one that writes, ``bad_webhook`` of what was posted.
 
-    Any method: ``unauthorized``, ``rate_limited`` (retryable), ``invalid_request``.
-    Methods that write take a key of 1 to 200 characters, unique among all keys ever used with
-    this provider.  The same key and parameters do nothing again; with other parameters
-    ``key_reused``; while the first call still runs ``in_progress`` (retryable, outcome
-    unknown).  No answer, or a failure on their side: ``unknown_outcome``; some providers
-    repeat such a failure for as long as they keep the key, so that looking up is what helps.
-    Methods that read: ``unavailable`` (retryable) and, by id, ``not_found``.
+    Any method can raise a PaymentError of these kinds: ``unauthorized``; ``rate_limited``, which is
+    retryable; ``invalid_request``.
+
+    A method that writes takes a key of 1 to 200 characters, unique among all keys that were ever
+    used with this provider.  The same key with the same parameters does nothing again.  With other
+    parameters it is ``key_reused``.  While the first call still runs it is ``in_progress``, which
+    is retryable and whose outcome is unknown.  No answer, or a failure of the provider, is
+    ``unknown_outcome``.  Some providers repeat such a failure for as long as they keep the key;
+    then only looking it up helps.
+
+    A method that reads can raise ``unavailable``, which is retryable, and, if it reads by id,
+    ``not_found``.
     """
 
     @property
@@ -365,109 +456,207 @@ class PaymentProvider(Protocol):
 
     @property
     def keys_kept(self) -> int:
-        """For how long, in microseconds since its first use, a key is surely remembered."""
+        """For how long a key is surely remembered, in microseconds since its first use."""
         ...
 
     @property
     def news_kept(self) -> int:
-        """For how long, in microseconds since it happened, news is surely listed."""
+        """For how long news is surely listed, in microseconds since it happened."""
         ...
 
     def create_checkout(self, order: CheckoutOrder, *, key: str) -> Checkout:
-        """Open a page where the customer pays ``order``; moves no money by itself.
+        """Open a page on which the customer pays ``order``.  This moves no money by itself.
 
-        With a key used before: the checkout as it was first answered.  ``not_found`` with
-        ``missing`` ``customer``: there is no such customer any more, and nothing was opened.
+        Args:
+            order: What the customer is to pay.
+            key: The idempotency key.  If it was used before, the page is answered as it was first.
+
+        Returns:
+            The page.
+
+        Raises:
+            PaymentError: Among others ``not_found`` with ``missing`` ``customer``: there is no such
+                customer any more, and nothing was opened.
         """
         ...
 
     def read_checkout(self, checkout: str) -> Checkout:
-        """A checkout as it stands."""
+        """Read a page as it stands.
+
+        Args:
+            checkout: The provider's id of it.
+
+        Returns:
+            The page.
+
+        Raises:
+            PaymentError: It cannot be read.
+        """
         ...
 
     def charge(self, attempt: ChargeAttempt) -> Payment:
-        """Charge a saved method; the payment as it stands, whatever its state.
+        """Charge a saved method; gives the payment as it stands, whatever its state.
 
         A refusal is a payment too: ``declined`` with its ``failure``, or
-        ``authentication_required`` with its ``recovery``.  ``processing`` is neither success
-        nor failure: a notice will tell.  Repeating an attempt never charges twice while its
-        key is kept, and never tries a declined card again.
+        ``authentication_required`` with its ``recovery``.  ``processing`` is neither success nor
+        failure: news will tell.  Repeating an attempt never charges twice while its key is kept,
+        and never tries a declined card again.
 
-        ``outcome_unknown``: repeat this call, or look with :meth:`find_charge`; once
-        ``keys_kept`` has passed since the first call, repeating could charge again, so only
-        look.  ``invalid_request``: nothing was charged by this call.  Nor by ``not_found``,
-        whose ``missing`` says whether the customer is gone, or the method, or its being the
-        customer's.
+        If a PaymentError has ``outcome_unknown``, repeat this call, or look with
+        :meth:`find_charge`.  Once ``keys_kept`` has passed since the first call, repeating could
+        charge again: then only look.
+
+        Args:
+            attempt: What to charge.  Its id is the idempotency key.
+
+        Returns:
+            The payment.
+
+        Raises:
+            PaymentError: After ``invalid_request`` or ``not_found`` this call has charged nothing.
+                ``missing`` of ``not_found`` says whether the customer is gone, or the method (also
+                if it is the customer's no more).
         """
         ...
 
     def find_charge(self, attempt: str, *, customer: str, since: int) -> Payment | None:
-        """The payment made by an attempt, found by its metadata among the customer's
-        payments created at ``since`` or later, on a list that is up to date, not a search
-        index that lags; also where the customer is gone.  None: there is none *now*; a
-        request may still be under way, so it is final only once the key has lapsed.  Leave
-        room in ``since`` for clocks that differ.
+        """Find the payment that an attempt made, by its metadata, among the customer's payments.
 
-        Where there are several (a key lapsed and the call was repeated) the one that counts
-        most: succeeded, then processing, then the newest.  One that cannot be read hides no
-        other.
+        It looks at a list that is up to date, not at a search index that lags, and also where the
+        customer is gone.  If there are several payments (a key was forgotten and the call
+        repeated), it gives the one that counts most: succeeded, then processing, then the newest.
+        A payment that cannot be read hides no other.
 
-        Metadata can be edited: so None alone does not mean that nothing was charged.  That is
-        for :meth:`payments` of the customer to tell.
+        None means that there is none now.  A request may still be under way, so it is final only
+        once the key is forgotten.  Metadata can be edited, so None alone does not mean that nothing
+        was charged: :meth:`payments` of the customer tells that.
+
+        Args:
+            attempt: Our id of the attempt.
+            customer: The provider's id of the customer.
+            since: Only payments that were made at this time or later, in microseconds since 1970.
+                Leave room for clocks that differ.
+
+        Returns:
+            The payment, or None.
+
+        Raises:
+            PaymentError: The list cannot be read.
         """
         ...
 
     def read_payment(self, payment: str) -> Payment:
-        """A payment as it stands, with every refund and dispute."""
+        """Read a payment as it stands, with every refund and dispute.
+
+        Args:
+            payment: The provider's id of it.
+
+        Returns:
+            The payment.
+
+        Raises:
+            PaymentError: It cannot be read.
+        """
         ...
 
     def refund(self, payment: str, *, key: str, amount: int | None = None) -> Refund:
-        """Give back ``amount`` in minor units, or what has not been refunded yet.
+        """Give back the money of a payment, or a part of it.
 
-        With a key used before: the refund as it was first answered.  ``invalid_request``:
-        more than is left, or nothing to refund.
+        Args:
+            payment: The provider's id of the payment.
+            key: The idempotency key.  If it was used before, the refund is answered as it was
+                first.
+            amount: In minor units of the payment's currency.  None: what has not been refunded yet.
+
+        Returns:
+            The refund.
+
+        Raises:
+            PaymentError: Among others ``invalid_request``: more is asked for than is left, or there
+                is nothing to refund.
         """
         ...
 
     def notices(self, since: int, *, cursor: str | None = None) -> Page[Notice]:
-        """What happened at ``since`` or later, in no particular order; for the sweep that
-        finds what no webhook delivered.
+        """List what has happened, in no particular order, for finding what no webhook delivered.
 
-        At most 100 a page.  What happens while pages are read may be missing from them: the
-        next sweep begins where this one began, by ``at`` of its first page, less some minutes,
-        since news can be listed late.  Providers forget news: see ``news_kept``.
+        There are at most 100 on a page.  What happens while pages are read may be missing from
+        them.  So the next reading begins at ``at`` of this one's first page, less some minutes,
+        since news can be listed late.  Providers forget news: see ``news_kept``.  An event that
+        cannot be read is named in ``unreadable``, and hides no other.
 
-        An event that cannot be read is named in ``unreadable``, and hides none of the others.
+        Args:
+            since: Only what happened at this time or later, in microseconds since 1970.
+            cursor: ``next`` of the page before.  None: the first page.
+
+        Returns:
+            The page.
+
+        Raises:
+            PaymentError: The list cannot be read.
         """
         ...
 
     def payments(
         self, start: int, end: int, *, customer: str | None = None, cursor: str | None = None
     ) -> Page[Payment]:
-        """Payments created from ``start`` on, before ``end``, in no particular order, on a list
-        that is up to date; ``customer``: of this one alone, also where the customer is gone.
+        """List the payments that were made in a half-open span, in no particular order, from a list
+        that is up to date.
 
-        At most 100 a page; those that are none of ours are listed too, with ``org`` None.  As
-        :meth:`read_payment`, but inquiries that took no money may be missing.  A payment that
-        cannot be read, and may be the customer's, is named in ``unreadable``, and hides none of
-        the others.
+        There are at most 100 on a page.  Payments that are none of ours are listed too, with
+        ``org`` None.  Each is as :meth:`read_payment` gives it, but inquiries that took no money
+        may be missing.  A payment that cannot be read, and may be the customer's, is named in
+        ``unreadable``, and hides no other.
+
+        Args:
+            start: The first time that counts, in microseconds since 1970.
+            end: The time before which it counts.
+            customer: Only this customer's, also if the customer is gone.  None: all.
+            cursor: ``next`` of the page before.  None: the first page.
+
+        Returns:
+            The page.
+
+        Raises:
+            PaymentError: The list cannot be read.
         """
         ...
 
     def read_webhook(self, body: bytes, signature: str | None, *, now: int) -> Notice:
         """Verify what was posted to us, and say what to read back.
 
-        ``body``: exactly as received.  ``signature``: the provider's header, if any.
-        ``bad_signature``: none, by no known secret, or of another time (five minutes either
-        way).  ``bad_webhook``: too large, or not what the provider sends.  ``wrong_mode``:
-        of test mode where we are live, or the reverse.  An unknown type of event is
-        ``ignored``, not an error.
+        An event of a type that is not known is ``ignored``, and not an error.
+
+        Args:
+            body: The body exactly as it was received.
+            signature: The provider's header.  None: there was none.
+            now: The time, in microseconds since 1970.
+
+        Returns:
+            The news.
+
+        Raises:
+            PaymentError: ``bad_signature``: there is none, it is by no known secret, or it is of
+                another time (more than five minutes from ``now``).  ``bad_webhook``: it is too
+                large, or not what the provider sends.  ``wrong_mode``: it is of test mode and we
+                are live, or the reverse.
         """
         ...
 
 
 def checked_payable(amount: object, currency: object) -> int:
-    """A positive int of minor units that can be charged in ``currency``."""
+    """Check that an amount can be charged in a currency.
+
+    Args:
+        amount: A positive int of minor units.
+        currency: The currency's code.
+
+    Returns:
+        The amount.
+
+    Raises:
+        InvalidCommand: It is no such int, or not a multiple of the smallest payable step.
+    """
     unit = minor_unit(currency)
     if type(amount) is not int or amount <= 0:
         raise InvalidCommand("amount", amount, f"a positive int of minor units of {currency}")
