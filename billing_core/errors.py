@@ -1,9 +1,8 @@
 """What can go wrong, by culprit.
 
-Every error says what was given, what was expected and what to do next.  In
-:meth:`Engine.execute` the first four are *values*, one per command, so that a
-bad command does not disturb its neighbours; the named methods of ``Billing``
-raise them.
+Every error says what was given, what was expected and what to do next.  `Billing.execute` gives
+`InvalidCommand`, `Conflict` and `NotFound` as values, one for each command, so that a bad command
+does not disturb its neighbours (rule 3.1).  The named methods of `Billing` raise them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ __all__ = [
 
 
 class BillingError(Exception):
-    """Anything that this library raises on purpose."""
+    """Whatever this library raises on purpose: the base of all its errors."""
 
     def __eq__(self, other: object) -> bool:
         # Errors are also outcomes, and outcomes of two stores are compared.
@@ -47,9 +46,12 @@ class BillingError(Exception):
 
 
 class InvalidCommand(BillingError):
-    """The caller's bug: a value that no state of the ledger would accept.
+    """The caller's mistake: a value that would never be accepted, whatever is on record.
 
-    ``field`` names the argument, ``given`` is its representation, shortened.
+    Attributes:
+        field: The argument that is wrong.
+        given: Its representation, shortened.
+        expected: What would be accepted, in words.
     """
 
     def __init__(self, field: str, given: object, expected: str) -> None:
@@ -64,11 +66,14 @@ class NameWarning(UserWarning):
 
 
 class MoneyOverflow(InvalidCommand):
-    """An amount, or a total that it would lead to, beyond 64 bits of nanos."""
+    """An amount, or a total that it would lead to, is beyond 64 bits of nanos (rule 5.1)."""
 
 
 class UnknownPrice(InvalidCommand):
-    """A quote, check, hold or deduct of something for which no price is in force."""
+    """A quote, check, hold, deduct or start of a run asks for what has no price (rule 5.7).
+
+    A settlement never raises it: it records the usage as unpriced.
+    """
 
 
 class Conflict(BillingError):
@@ -76,7 +81,13 @@ class Conflict(BillingError):
 
 
 class IdempotencyConflict(Conflict):
-    """The key was used before with other content; ``differs`` names the fields."""
+    """The key was used before, with other content (rule 7.2).
+
+    Attributes:
+        org: Whose account it is.
+        key: The key.
+        differs: The names of the fields that differ.
+    """
 
     def __init__(self, org: str, key: str, differs: tuple[str, ...]) -> None:
         self.org = org
@@ -89,7 +100,13 @@ class IdempotencyConflict(Conflict):
 
 
 class ImpossibleTransition(Conflict):
-    """A run cannot go from its ``state`` to the one that was asked for (``to``)."""
+    """A run cannot go from the state that it is in to the one that was asked for (rule 8.3).
+
+    Attributes:
+        run: The run's name.
+        state: The state that it is in; empty: it has not started.
+        to: The state that was asked for.
+    """
 
     def __init__(self, run: str, state: str, to: str) -> None:
         self.run = run
@@ -102,16 +119,23 @@ EndedState = Literal["settled", "released", "expired", "stopped", "forgiven", "r
 
 
 class HoldEnded(Conflict):
-    """The key was used before, with the same content, but what that made has ended: the caller
-    must not go on as if it still held.
+    """The key was used before with the same content, but what it made has ended (rule 6.3).
 
-    ``what`` it made (a deduct makes a charge), and its ``name``.  ``ended``: how: a
-    hold is ``settled``, ``released`` or ``expired``, a run ``stopped``, ``settled``,
-    ``forgiven`` or ``released``, a charge ``reversed`` in full.  ``charges``: the numbers of
-    what was charged for it, the latest of very many, and ``charged``: nanos, all together (None:
-    not known, of a hold that an earlier version of the library served: look in the history).
-    ``retryable``: nothing was charged, or it was given back, so try again with a *new* key.
-    Otherwise treat the call as done.
+    The caller must not go on as if the credit were still reserved.
+
+    Attributes:
+        org: Whose account it is.
+        key: The key.
+        what: What the command made: ``hold``, ``run`` or ``charge`` (of a deduct).
+        name: Its name: a hold's or a run's key, a charge's number.
+        ended: How: a hold is ``settled``, ``released`` or ``expired``; a run ``stopped``,
+            ``settled``, ``forgiven`` or ``released``; a charge ``reversed``, all of it.
+        charges: The numbers of the charges for it; of very many, the latest.
+        charged: Nanos of all charges for it together, less what was forgiven of a run.  None: not
+            known, as an earlier version of the library served the hold.
+        retryable: True: nothing was charged, or all of it was given back, so try again under a
+            *new* key.  False: take the call as done, and do not repeat it; where ``charged`` is
+            None, look in the history first.
     """
 
     def __init__(
@@ -147,11 +171,16 @@ class HoldEnded(Conflict):
 
 
 class Outdated(Conflict):
-    """What was read of the provider may be older than what is on record: read again."""
+    """What the provider answered may be older than what is on record: read the payment again."""
 
 
 class NotFound(BillingError):
-    """The org, hold, charge or version that the command names is not on record."""
+    """The org, hold, charge, run or version that the command names is not on record.
+
+    Attributes:
+        kind: What was looked for: ``org``, ``hold``, ``charge`` and so on.
+        name: The name that was given.
+    """
 
     def __init__(self, kind: str, name: object, advice: str) -> None:
         self.kind = kind
@@ -160,11 +189,12 @@ class NotFound(BillingError):
 
 
 class StoreError(BillingError):
-    """The store failed.  The driver's own error is the ``__cause__``.
+    """The database failed.  The driver's own error is the ``__cause__``.
 
-    ``retryable``: sending the same command again may succeed.
-    ``outcome_unknown``: the write may have been committed; sending the same
-    command again, with the same key, finds out and repairs.
+    Attributes:
+        retryable: True: the same command, sent again, may succeed.
+        outcome_unknown: True: the write may have been committed.  Send the same command with the
+            same key: it is done once, and you get its outcome (rule 3.6).
     """
 
     def __init__(
@@ -176,9 +206,12 @@ class StoreError(BillingError):
 
 
 class ClockDoubt(StoreError):
-    """The machine's clock is not believed: it differs from the database's, or is far ahead of
-    everything on record.  Nothing was done; the same may be sent again once the clock is right,
-    or once an operator has said that it is (:meth:`Billing.accept_clock`)."""
+    """The machine's clock may be wrong, so nothing was done (rule 3.8).  Always retryable.
+
+    The clock differs from the database's, or is far ahead of everything on record.  Send the same
+    command again once the clock is right, or, on SQLite, once an operator who has looked at it has
+    called `Billing.accept_clock`.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=True)
@@ -203,21 +236,25 @@ PaymentErrorKind = Literal[
 class PaymentError(BillingError):
     """The payment provider failed or said no.  Its client's own error is the ``__cause__``.
 
-    ``kind``: what went wrong, whoever the provider is:
+    Attributes:
+        kind: What went wrong, the same words for every provider:
 
-    - ``invalid_request``, ``not_found``, ``declined``: nothing was done, nor will be;
-    - ``key_reused``: the idempotency key was used before with other parameters;
-    - ``unauthorized``: the provider refuses our credentials;
-    - ``rate_limited``: nothing was done this time;  ``unavailable``: nothing could be read;
-    - ``in_progress``: a request with this key is still being carried out;
-    - ``unknown_outcome``: it may have been done or not (no answer, or a failure on their side);
-    - ``bad_signature``, ``bad_webhook``, ``wrong_mode``: a webhook that must change nothing.
-
-    ``retryable``: the same call with the same key may succeed, and is safe.
-    ``outcome_unknown``: this call may have taken effect: never count it as failed.  False
-    speaks of this call alone; what an earlier one with its key left open stays open.
-    ``code``: the provider's own word, for the logs.  ``missing``: with ``not_found``, what of
-    the call the provider has no more: the ``customer`` or the saved ``method``.
+            - ``invalid_request``, ``not_found``, ``declined``: nothing was done, nor will be;
+            - ``key_reused``: the idempotency key was used before with other parameters;
+            - ``unauthorized``: the provider refuses the credentials;
+            - ``rate_limited``: nothing was done this time;
+            - ``unavailable``: nothing could be read;
+            - ``in_progress``: a request with this key is still being carried out;
+            - ``unknown_outcome``: it may have been done or not, as there was no answer, or the
+              provider failed;
+            - ``bad_signature``, ``bad_webhook``, ``wrong_mode``: a webhook that must change
+              nothing.
+        retryable: True: the same call with the same key may succeed, and is safe.
+        outcome_unknown: True: this call may have taken effect, so never count it as failed.  False
+            speaks of this call alone: if an earlier one with its key is unknown, it stays so.
+        code: The provider's own word, for the logs.
+        missing: With ``not_found``: what the provider does not have any more, the ``customer`` or
+            the saved ``method``.
     """
 
     def __init__(

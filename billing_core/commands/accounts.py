@@ -20,11 +20,19 @@ __all__ = ["Close", "OpenAccount", "SetLimit", "SetLowBalance", "SetPlan"]
 
 @frozen(kw_only=True)
 class OpenAccount(Command):
-    """Open an org's account: one currency and one livemode for ever.
+    """Open an org's account, with one currency and one mode for ever.
 
-    ``currency``: one whose minor units are known:
-    :data:`billing_core.values.currencies.CURRENCIES`.
-    ``anchor``: from when its billing months count; default: the time of opening.
+    Args:
+        org: The new account's name.
+        key: Idempotency key; an org is opened once, so the default is enough.
+        currency: Three capital letters, of a currency whose minor unit is known (rule 5.1).
+        livemode: True: real money; False: a test account.
+        anchor: The day and time, UTC, at which its billing months begin (rule 8.2); None: the time
+            of opening.
+        at: The command's own time, UTC; None: the engine's clock.
+
+    Raises:
+        InvalidCommand: For an unknown currency, a name or a time that is not accepted.
     """
 
     op: ClassVar[str] = "open"
@@ -51,13 +59,20 @@ class OpenAccount(Command):
 
 @frozen(kw_only=True)
 class Close(Command):
-    """Close the account: open holds are released and what is left of every lot is
-    ``refund``ed (owed to the customer outside the ledger) or written off.
+    """Close the account for good.  Open holds are released, and the credit that is left is taken
+    out.
 
-    Runs end at their last sign of life, each with the event ``run_swept``: stop what is still
-    running.  Storage is charged up to that moment by :meth:`Billing.close`, which gives a
-    :class:`BillStorage` for each workspace in the same batch; this command alone does not.
-    Measured usage that arrives later is still accepted, and becomes debt.
+    Runs end at their last sign of life, each with the event ``run_swept``, so stop first what is
+    still running.  `Billing.close` also charges storage up to that moment, with a `BillStorage` for
+    each workspace in the same batch; this command alone does not.  Measured usage that arrives
+    later is still accepted, and becomes debt (rule 6.4).
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key; an account is closed once, so the default is enough.
+        remainder: Where the credit that is left goes: ``refund`` (you owe it to the customer, and
+            pay it outside the ledger) or ``write_off``.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "close"
@@ -77,12 +92,19 @@ class Close(Command):
 
 @frozen(kw_only=True)
 class SetPlan(Command):
-    """Subscribe to a published ``plan``, change it, or (None) end the subscription.
+    """Subscribe to a published plan, change to another, or end the subscription.
 
-    The plan's prices, limits and quotas hold from the time of decision.  The current
-    billing period has the allowance of the plan that had most of those it had: a change
-    to more brings the difference at once, one to less takes nothing back.  ``paused``: no
-    allowance for periods that begin before it is set again without; prices stay.
+    The plan's prices, limits and quotas hold from the time of decision.  In the billing period of a
+    change, a plan with a larger allowance brings the difference at once; one with a smaller
+    allowance takes nothing back (rule 8.6).
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        plan: The plan's name; None: no plan any more.
+        paused: True: no allowance for periods that begin before the plan is set again with False.
+            Prices, limits and quotas stay.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "plan"
@@ -105,12 +127,24 @@ class SetPlan(Command):
 
 @frozen(kw_only=True)
 class SetLimit(Command):
-    """Set what may be charged in a day or billing period, beside the plan's own limits.
+    """Set what may be charged in a day or a billing period, besides the limits of the org's plan.
 
-    For one ``member`` or ``project``, for each one that has none of its own (``every``),
-    or, none of these given, for the org.  ``amount`` None takes it away again: one
-    member's own comes before that for every member.  An alert whose mark has been passed
-    already is told at once.  See :class:`~billing_core.Limit`.
+    The limit is for one ``member``, for one ``project``, for each member or project that has no
+    limit of its own (``every``), or, with none of these three, for the org.  It binds checks, holds
+    and deducts, never settlements (rule 8.7).
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        amount: The most that may be charged, 0 or more; None: takes this limit away again.
+        member: Whose limit it is.
+        project: Which project's limit it is.
+        every: ``member`` or ``project``: a limit for each one that has none of its own.
+        per: ``day`` (UTC) or ``period``, the org's billing period.
+        alerts: Percentages of ``amount``, from 1 to 1,000, at which the event ``budget`` is raised.
+            One that is passed already is raised at once.
+        blocks: False: a budget, which raises its alerts and refuses nothing.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "limit"
@@ -166,8 +200,16 @@ class SetLimit(Command):
 
 @frozen(kw_only=True)
 class SetLowBalance(Command):
-    """Raise the event ``low_balance`` whenever the balance falls below ``amount`` (None: no
-    longer); at once, where it is below."""
+    """Raise the event ``low_balance`` whenever the balance falls below an amount.
+
+    Where the balance is below it already, the event is raised at once.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        amount: The mark, more than 0; None: no such event any more.
+        at: The command's own time, UTC; None: the engine's clock.
+    """
 
     op: ClassVar[str] = "low_balance"
     org: str = field(kw_only=False)

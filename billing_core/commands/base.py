@@ -43,7 +43,25 @@ OLDER_NAMES: Mapping[str, str] = {
 
 
 class Command:
-    """What all commands share; see the module's docstring."""
+    """What all commands share: an org, a key, and a time.
+
+    A command is a frozen value that says what is wanted; give commands to `Billing.execute`.  Each
+    one checks itself when it is made, and raises `InvalidCommand` for what no ledger would accept.
+    A key is unique within an org and a kind of command, and kept for ever (rule 7.1): the same
+    content under the same key gives the first outcome again, other content is an
+    `IdempotencyConflict` (rule 7.2).
+
+    Attributes:
+        op: The word for this kind of command in stored keys; it never changes (rule 3.9).
+        org: Whose account it is.
+        key: The idempotency key.
+        at: The command's own time, UTC; None: the engine's clock.  Not part of the content.
+        member: Who used it, for limits and reports; None: nobody in particular.
+        project: An API key, a team, or whatever else spending is grouped by; None: none.
+        hold: The key of the hold that is meant; None: none.
+        as_held: Whether it is for the member that the hold was made for.
+        occurred_at: When what is told happened, UTC; None: at the command's own time.
+    """
 
     __slots__ = ()
     op: ClassVar[str]

@@ -29,16 +29,32 @@ __all__ = ["Deduct", "PriceUnpriced", "Reverse", "Settle", "check_charge"]
 
 @frozen(kw_only=True)
 class Settle(Command):
-    """Charge what was really used.  Measured usage is never refused: it is paid from
-    the hold, then from what is available, and what is left becomes debt.
+    """Charge what was really used.  Measured usage is never refused (rule 6.4).
 
-    ``hold``: the hold that it settles; it ends, unless ``final`` is False: then more follows.
-    ``as_held``: for the member that the hold was made for, whose name is then not given, and
-    may have been erased meanwhile.
+    It is paid from the hold, then from what is available, and the rest becomes debt.  A component
+    without a price is recorded as unpriced, and costs nothing yet (rule 5.7).  A second settlement
+    of a settled hold is a `Conflict`.
 
-    One call is one request.  If the usage names an item, its first settlement is counted; else
-    if there is a hold, the settlement that ends it.  ``part`` overrides this where no item is
-    named: True if another settlement counts the call, False if this one does.
+    A report counts one request for each call.  Where the usage names an item, the item's first
+    settlement is counted.  Without an item, it is the settlement that ends the hold; without a
+    hold, each settlement.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        usage: What was used, as `tokens`, `tool`, `code` or `Usage.of` give it.
+        hold: The key of the hold that pays first; None: none.
+        final: True: the hold ends.  False: more settlements of it follow.
+        as_held: True: for the member that the hold was made for, whose name is then not given, and
+            may have been erased meanwhile.  Needs ``hold``.
+        part: Where no item is named, whether another settlement counts the call as a request (True)
+            or this one does (False); None: as said above.
+        member: Who used it, for limits and reports.
+        project: An API key, a team, or whatever else spending is grouped by.
+        reference: Your own name for what it is about; it stands in the history.
+        occurred_at: When it was used, UTC; this decides price and billing period (rule 6.7).  None:
+            at the command's own time.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "settle"
@@ -86,9 +102,19 @@ def _check_as_held(command: Settle) -> None:
 
 @frozen(kw_only=True)
 class Deduct(Command):
-    """Charge at once, before the thing happens; refused beyond what is available.
+    """Charge at once, before the thing happens.  Refused beyond what is available (rule 6.2).
 
-    ``cost``: a fixed amount for ``resource``, or a priced usage.
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        cost: A fixed amount, which then needs ``resource``, or a usage that has a price.
+        resource: What a fixed amount is charged for, such as ``tool:search``; with a usage: none.
+        member: Who uses it, for limits and reports.
+        project: An API key, a team, or whatever else spending is grouped by.
+        reference: Your own name for what it is about; it stands in the history.
+        occurred_at: When it is used, UTC; this decides price and billing period (rule 6.7).  None:
+            at the command's own time.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "deduct"
@@ -116,12 +142,18 @@ class Deduct(Command):
 
 @frozen(kw_only=True)
 class PriceUnpriced(Command):
-    """Charge what a settlement recorded as unpriced, by a price version it names: one that
-    could have applied to the org when the usage occurred, everyone's, its plan's of then or its
-    own, in force then.
+    """Charge what a settlement recorded as unpriced, by a price version that you name (rule 5.7).
 
-    ``charge``: the settlement's sequence number.  ``override``: an operator's word that any
-    other version is right, which stays on record.
+    The version must be one that could have applied to the org when the usage occurred: in force
+    then, and for everyone, for the org's plan of that time, or for the org itself.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        charge: The settlement's number: its ``seq``.
+        version: The price book's version.
+        override: True: an operator insists that any other version is right; that stays on record.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "price"
@@ -147,16 +179,24 @@ class PriceUnpriced(Command):
 
 @frozen(kw_only=True)
 class Reverse(Command):
-    """Give back a charge, or ``amount`` of it, up to what of it is not yet reversed.
+    """Give back a charge, or a part of it: at most what of it is not given back yet (rule 6.6).
 
-    ``expires_at``: a new expiry for what was paid from lots that have expired
-    since; without it that part expires again.
+    What is still unpaid of the charge is reduced first; then the lots that paid are refilled.
 
-    ``undo_usage``: what was charged for did not happen, such as a call that failed.  Once per
-    charge, only for all of it, even if it cost nothing: its quantities leave their counters,
-    its item, quotas and reports.  The money given back is what all usage costs less without
-    it: of this charge, and where that is not enough (tiers or packages shift), of the latest
-    other charges that were counted with it.
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        charge: The charge's number: its ``seq``.
+        amount: How much to give back; None: all that is left of it.
+        undo_usage: True: what was charged for did not happen, such as a call that failed.  Once for
+            a charge, and only for all of it, even if it cost nothing: its quantities leave
+            their counters, its item, quotas and reports.  What comes back is what all usage costs
+            less without it: from this charge, and where that is not enough, as tiers or packages
+            shift, from the latest other charges that the same counters counted.
+        expires_at: The expiry, UTC, of the new lots that come in place of those that have ended
+            since; None: that part expires again.
+        reason: Why, in your words; it stays on record.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "reverse"

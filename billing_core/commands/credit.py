@@ -35,11 +35,21 @@ def _scope(names: Iterable[str] | None) -> tuple[str, ...] | None:
 
 @frozen(kw_only=True)
 class Grant(Command):
-    """Credit that comes in, as one lot.
+    """Bring in credit, as one lot (rule 6.1).
 
-    ``priority``: lower is spent first.  ``expires_at``: from then on it cannot be
-    spent.  ``scope``: the resources that it may pay for (a name, or a prefix that
-    ends in ``*``); none: all.
+    Debt is repaid of it at once (rule 6.5).
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        amount: How much, more than 0, in the account's currency.
+        kind: ``purchased``, ``promotional`` or ``allowance``.
+        priority: Lower is spent first; from -1,000,000 to 1,000,000.
+        expires_at: From when it cannot be spent any more, UTC; None: never.
+        scope: The resources that it may pay for: names, or prefixes that end in ``*`` (rule 5.11);
+            None: everything.
+        reference: Your own name for what it is about; it stands in the history.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "grant"
@@ -79,13 +89,19 @@ class Grant(Command):
 
 @frozen(kw_only=True)
 class UndoExpiry(Command):
-    """Bring back what expired with an entry of the journal, all of it: for an operator, where a
-    clock that was wrong ended it too early.
+    """Bring back credit that a wrong clock let expire too early; for an operator (rule 3.8).
 
-    ``expiry``: the entry's sequence number, which is the key too: it is undone once.
-    ``expires_at``: until when what comes back can be spent, as new lots of the same kind,
-    priority and scope; None: for ever.  It must be later than the org's latest decision, which
-    the wrong clock may have dated ahead.
+    All that expired with one entry of the journal comes back, once, as new lots of the same kind,
+    priority and scope.
+
+    Args:
+        org: Whose account it is.
+        expiry: The number (``seq``) of the entry with which it expired, as `Billing.expiries` lists
+            it.  It is the key, too.
+        expires_at: Until when the new lots can be spent, UTC; None: for ever.  It must be later
+            than the org's latest decision, which the wrong clock may have dated ahead.
+        reason: Why, in your words; it stays on record.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "restore"

@@ -26,12 +26,22 @@ __all__ = ["Extend", "Hold", "Release"]
 
 @frozen(kw_only=True)
 class Hold(Command):
-    """Reserve credit, race-free, for ``expires_in`` from the time of decision.
+    """Reserve credit for one use, so that it is there when the use is settled (rule 6.3).
 
-    ``cost``: an amount, or the usage expected, of which the most is held that it can cost in
-    the hold's life: at any price published for it, in any billing period that it touches.
-    ``resource`` says which scoped lots may serve an amount.  ``member`` and ``project`` (an API
-    key, or whatever spending is grouped by): whose limits it counts in.
+    Refused beyond what is available.  For a usage, the most is reserved that it can cost in the
+    hold's life: at any price that is published for that time, in any billing period that it touches
+    (rule 5.4).  Sent again once the hold has ended, the command is a `HoldEnded`.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key, which is also the hold's name.
+        cost: An amount, or the usage that is expected.
+        expires_in: How long the hold lives, from the time of decision.
+        resource: With an amount: what it is for, which says which lots with a scope may serve it.
+        member: Who will use it, for limits.
+        project: An API key, a team, or whatever else spending is grouped by, for limits.
+        reference: Your own name for what it is about.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "hold"
@@ -59,13 +69,20 @@ class Hold(Command):
 
 @frozen(kw_only=True)
 class Extend(Command):
-    """Let an open hold live for ``expires_in`` from the time of decision, and hold ``add`` more.
+    """Let an open hold live longer, and reserve more.
 
-    The hold never ends sooner than it would have.  One that was made for a usage is quoted anew
-    for its longer life: what it has is brought up to the most that the rest of that usage can
-    cost, which is what no settlement has named yet; ``add`` comes on top.  Where that cannot be
-    reserved it is refused, and the hold stays as it was.  One that was made for an amount keeps
-    it: nobody knows what it is for.
+    The hold never ends sooner than it would have.  One for a usage is quoted anew for its longer
+    life: it gets the most that what is not settled yet of that usage can cost, and ``add`` on
+    top.  One for an amount keeps that amount, and gets ``add`` on top.  Where that cannot be
+    reserved, the command is refused, and the hold stays as it was.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        hold: The hold's key.
+        expires_in: How long it is to live, from the time of decision.
+        add: How much more to reserve; None: nothing.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "extend"
@@ -93,7 +110,14 @@ class Extend(Command):
 
 @frozen(kw_only=True)
 class Release(Command):
-    """End a hold of which nothing was used."""
+    """End a hold of which nothing is charged any more; what it has is available again.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        hold: The hold's key.
+        at: The command's own time, UTC; None: the engine's clock.
+    """
 
     op: ClassVar[str] = "release"
     org: str = field(kw_only=False)

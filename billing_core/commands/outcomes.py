@@ -59,7 +59,20 @@ __all__ = [
 
 @frozen
 class Success:
-    """What every success says: where it is on record, and the balance after it."""
+    """What every success says: where it is on record, and the balance after it.
+
+    The same command with the same key, sent again, gives an equal outcome (rule 7.2).
+
+    Attributes:
+        org: Whose account it is.
+        key: The key that the command was given.
+        seq: The number of the journal's entry; it counts up within the org.  A charge is named by
+            it.
+        at: The time of decision, UTC: never before the org's latest one (rule 6.7).
+        balance: Nanos, right after this entry; debt makes it negative.
+        replayed: True if the key was used before and this is the first outcome again.  It does not
+            count in comparison.
+    """
 
     org: str
     key: str
@@ -71,12 +84,18 @@ class Success:
 
 @frozen
 class Opened(Success):
-    """The account exists."""
+    """The account exists.  The fields are those of `Success`."""
 
 
 @frozen
 class Granted(Success):
-    """Credit came in as lot number ``lot``; ``repaid`` of it paid debt at once."""
+    """Credit came in, as one lot.
+
+    Attributes:
+        amount: Nanos that came in.
+        lot: The new lot's number.
+        repaid: Nanos of ``amount`` that repaid debt at once (rule 6.5).
+    """
 
     amount: int
     lot: int
@@ -85,7 +104,12 @@ class Granted(Success):
 
 @frozen
 class Held(Success):
-    """``amount`` is reserved until ``expires_at``."""
+    """Credit is reserved for one use.
+
+    Attributes:
+        amount: Nanos that are reserved; of a hold for a usage, the most that it can cost.
+        expires_at: When the hold ends by itself, UTC (rule 6.3).
+    """
 
     amount: int
     expires_at: datetime
@@ -93,21 +117,40 @@ class Held(Success):
 
 @frozen
 class Extended(Held):
-    """The hold now has ``amount`` and lives until ``expires_at``."""
+    """The hold lives longer, and may have more.
+
+    Attributes:
+        amount: Nanos that the hold has now, in all.
+        expires_at: When the hold now ends by itself, UTC.
+    """
 
 
 @frozen
 class Released(Success):
-    """``freed`` went back to its lots (0 where the hold had lapsed)."""
+    """The hold has ended, and nothing was charged by this.
+
+    Attributes:
+        freed: Nanos that went back to the lots that they were reserved of; 0 where the hold had
+            ended by itself before.
+    """
 
     freed: int
 
 
 @frozen
 class Charged(Success):
-    """A charge, named by ``seq``: of a settle, a deduct, or the pricing of what was
-    unpriced.  ``amount`` = ``captured`` from the hold + ``paid`` from what was
-    available + ``unpaid``, which is debt.  ``unpriced``: components without a price."""
+    """A charge: of a settlement, a deduct, or the later pricing of unpriced usage.
+
+    It is named by ``seq``: give that to `reverse` and `explain`.
+    ``amount`` = ``captured`` + ``paid`` + ``unpaid``.
+
+    Attributes:
+        amount: Nanos charged.
+        captured: Nanos that the hold paid.
+        paid: Nanos that other credit paid, from what was available.
+        unpaid: Nanos that nothing paid: they are debt (rule 6.4).
+        lines: One for each component: what was measured and billed, the price version, the nanos.
+    """
 
     amount: int
     captured: int
@@ -117,13 +160,23 @@ class Charged(Success):
 
     @property
     def unpriced(self) -> tuple[str, ...]:
+        """The components that cost nothing yet, as no price was in force (rule 5.7)."""
         return tuple(line.component for line in self.lines if line.version is None)
 
 
 @frozen
 class Reversed(Success):
-    """``amount`` of a charge was given back: ``forgiven`` as less debt, ``refilled`` to
-    lots, ``expired`` because the lot had.  Where usage was undone, of later charges too."""
+    """A charge was given back, whole or in part (rule 6.6).
+
+    ``amount`` = ``forgiven`` + ``refilled``.  Where usage was undone, all four also count what was
+    given back of other charges.
+
+    Attributes:
+        amount: Nanos given back.
+        forgiven: Nanos by which debt of the charge became less.
+        refilled: Nanos that went back to lots.
+        expired: Nanos of ``refilled`` that expired again at once, as their lot had ended.
+    """
 
     amount: int
     forgiven: int
@@ -133,8 +186,13 @@ class Reversed(Success):
 
 @frozen
 class Restored(Success):
-    """``amount`` that had expired came back, as these ``lots``; ``repaid`` of it paid debt at
-    once."""
+    """Credit that had expired too early came back, as new lots.
+
+    Attributes:
+        amount: Nanos that came back.
+        lots: The numbers of the new lots.
+        repaid: Nanos of ``amount`` that repaid debt at once (rule 6.5).
+    """
 
     amount: int
     lots: tuple[int, ...]
@@ -143,14 +201,24 @@ class Restored(Success):
 
 @frozen
 class Closed(Success):
-    """The account is closed; ``amount`` was refunded or written off."""
+    """The account is closed for good.
+
+    Attributes:
+        amount: Nanos of credit that were left, and are now refunded or written off, as was asked.
+            The engine pays nothing out: a refund is for you to make.
+    """
 
     amount: int
 
 
 @frozen
 class Subscribed(Success):
-    """The plan is as asked; ``amount`` of its allowance came in at once, as ``lot``."""
+    """The plan is as asked.
+
+    Attributes:
+        amount: Nanos of the plan's allowance that came in at once; 0: none.
+        lot: The number of the lot that they are; None: none came in.
+    """
 
     amount: int
     lot: int | None
@@ -158,21 +226,37 @@ class Subscribed(Success):
 
 @frozen
 class Changed(Success):
-    """A limit or mark of the org's own is as asked."""
+    """A limit, or the mark of a low balance, is as asked.  The fields are those of `Success`."""
 
 
 @frozen
 class AutoTopUpSet(Changed):
-    """The automatic top-up is as asked.  ``auto``: how it then stood, as it is kept."""
+    """The settings of the automatic top-up are as asked.
+
+    Attributes:
+        auto: How the automatic top-up stood right after, in the form in which it is stored.  Read
+            `Billing.auto_topup` instead.
+    """
 
     auto: Mapping[str, Any] = field(eq=False, repr=False)
 
 
 @frozen
 class RunStatus(Success):
-    """How a run stands after a command.  ``charged``: nanos that the command charged, or,
-    negative, gave back.  ``settled_to``: its time is posted up to there.  ``funded_until``:
-    credit funds it until then; ``bound_by``: what keeps that from being later."""
+    """How a sandbox run stands after a command (rule 8.3).
+
+    Attributes:
+        run: The run's name: the key of its start.
+        state: ``active``, ``suspended``, ``pending`` (stopped, and its last stretch of time is not
+            settled yet), ``settled`` or ``forgiven``.
+        charged: Nanos that this command charged; negative: that it gave back.
+        settled_to: Up to when the run's time is charged, UTC.
+        funded_until: The deadline, UTC: credit pays for the run until then.  Stop it by then, or
+            send a heartbeat before.
+        bound_by: What keeps the deadline from being later: ``asked`` (it was not asked for more),
+            ``horizon`` (prices are not certain beyond), ``balance``, ``lot_expiry``,
+            ``org_limit``, ``member_limit``, ``project_limit`` or ``quota``.
+    """
 
     run: str
     state: RunState
@@ -184,8 +268,14 @@ class RunStatus(Success):
 
 @frozen
 class StorageStatus(Success):
-    """How a workspace stands after a command.  ``charged``: nanos that the command charged,
-    or, negative, gave back.  ``size``: the latest, in bytes."""
+    """How a workspace's storage stands after a command (rule 8.4).
+
+    Attributes:
+        workspace: The workspace's name.
+        charged: Nanos that this command charged; negative: that it gave back.
+        size: Bytes, by the latest report.
+        billed_to: Up to when its storage is charged, UTC.
+    """
 
     workspace: str
     charged: int
@@ -195,14 +285,23 @@ class StorageStatus(Success):
 
 @frozen
 class TopUpOrdered(Success):
-    """A top-up is on record, for the customer to pay; ``topup`` is our id of it."""
+    """A top-up is on record, for the customer to pay.
+
+    Attributes:
+        topup: The id that the engine gave it.
+    """
 
     topup: str
 
 
 @frozen
 class RefundRequested(Success):
-    """A refund of a top-up's payment is on record; ``refund`` is our id of it."""
+    """A refund of a top-up's payment is on record; the provider is asked next.
+
+    Attributes:
+        topup: The top-up's id.
+        refund: The id that the engine gave the refund.
+    """
 
     topup: str
     refund: str
@@ -210,11 +309,17 @@ class RefundRequested(Success):
 
 @frozen
 class TopUpUpdated(Success):
-    """What the provider says of a top-up is on record.
+    """What the provider says of a top-up is on record (rules 9.1 and 9.2).
 
-    ``state``: as in :mod:`billing_core.records.topups`, and ``why``.  ``granted``: nanos of
-    credit that
-    it brought in all; ``clawed``: what of them was taken back since.
+    Attributes:
+        topup: The top-up's id.
+        state: Of a page: ``ordered``, ``open``, ``processing``, ``paid``, ``failed``, ``expired``
+            or ``quarantined`` (money came, but not as it was ordered: nothing is credited).  Of an
+            automatic attempt also ``due``, ``calling``, ``declined``, ``authentication_required``
+            and ``dropped``.
+        granted: Nanos of credit that the top-up brought in, in all.
+        clawed: Nanos of ``granted`` that were taken back since, for a refund or a dispute.
+        why: What the state comes from, in words or as the provider's code; None: nothing to tell.
     """
 
     topup: str
@@ -240,11 +345,19 @@ commands for top-ups."""
 
 @frozen
 class Refusal:
-    """A business rule said no; nothing was written and the key is still unused.
+    """A business rule said no.  Nothing was written, and the key is still unused (rule 6.8).
 
-    ``shortfall``: nanos missing.  ``limit``: what bound.  ``retryable``: the same command may
-    succeed without anyone's doing, after ``retry_after`` seconds if that is known: a top-up is in
-    flight, or a window ends.
+    Attributes:
+        org: Whose account it is.
+        key: The key that the command was given.
+        reason: Which rule: ``insufficient_credit``, ``limit_reached``, ``quota_reached``,
+            ``closed`` and so on.
+        shortfall: Nanos that are missing; 0 where no amount is, and of a quota.
+        limit: What bound: ``balance``, ``org_limit``, ``member_limit``, ``project_limit``,
+            ``quota``, or ``charge`` (no more of it can be given back); None: none of these.
+        retryable: True if the same command may succeed later without anybody's doing, because a
+            top-up is under way or a limit's day or period ends.
+        retry_after: Seconds until then, where they are known.
     """
 
     org: str
@@ -280,7 +393,11 @@ _SAID = {
 
 
 class Refused(BillingError):
-    """A business rule said no; ``refusal`` carries why, and whether to try again."""
+    """A business rule said no: the methods of `Billing` raise what `execute` gives as a `Refusal`.
+
+    Attributes:
+        refusal: The `Refusal`: the reason, the shortfall, and whether to try again.
+    """
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal

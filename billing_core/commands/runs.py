@@ -38,12 +38,21 @@ _MAX_RUN = 150  # names of runs stand in other names
 def sandbox(
     name: str, rates: dict[str, int], *, payer: Payer | dict[str, Payer] = "platform"
 ) -> Rates:
-    """What a microsecond of a sandbox's running time uses: ``rates`` by component, whole
-    numbers of its price's unit.  ``sandbox("small", {"vcpu": 2, "memory_mib": 4096})``, or
-    ``{"second": 1}`` where the price is by the second alone (and its unit a microsecond).
+    """What a microsecond of a sandbox's running time uses, for `StartRun` and `quote_run`.
 
-    While a run is suspended nothing is billed, unless a price says so: that of the component
-    ``suspended_vcpu`` is what ``vcpu`` then costs.
+    ``sandbox("small", {"vcpu": 2, "memory_mib": 4096})``; or ``{"second": 1}`` where the price is
+    by time alone.  Quantities are counted by the microsecond: a price says its unit, such as
+    ``vCPU-second`` (rule 5.10).  Suspended time costs nothing, unless the book has a price for a
+    component ``suspended_vcpu``: that is what ``vcpu`` costs then.
+
+    Args:
+        name: The sandbox's kind; its resource is ``sandbox:<name>``.
+        rates: By component, how many are used at a time: whole numbers.
+        payer: Who pays: ``platform`` (the org's credit) or ``customer`` (nothing is charged; rule
+            8.5), for all components or by component.
+
+    Raises:
+        InvalidCommand: For names or rates that are not accepted.
     """
     return Rates.of(named("sandbox", name), rates, payer=payer)
 
@@ -67,11 +76,22 @@ def _time(name: str, time: datetime | None) -> int | None:
 
 @frozen(kw_only=True)
 class StartRun(Command):
-    """Start a run: quoted, held, and funded for ``fund_for`` from now, as far as credit, limits
-    and the published prices reach.
+    """Start a sandbox run: it is quoted, and credit is held for it (rule 8.3).
 
-    ``spec``: what a microsecond uses (:func:`sandbox`).  Refused where not even ``min_runtime``
-    can be funded.
+    The outcome's ``funded_until`` says until when credit pays for it.  Refused where not even
+    ``min_runtime`` can be funded.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key, which is also the run's name.
+        spec: What a microsecond uses, as `sandbox` gives it.
+        fund_for: How far ahead of now the deadline may lie, at the start and at each heartbeat.
+        min_runtime: The least that credit must pay for; at most ``fund_for``.
+        member: Who uses it, for limits and reports.
+        project: An API key, a team, or whatever else spending is grouped by.
+        reference: Your own name for what it is about; it stands in the history.
+        occurred_at: When the run began, UTC; None: at the command's own time.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "start"
@@ -88,6 +108,7 @@ class StartRun(Command):
 
     @property
     def run(self) -> str:
+        """The run's name: the key."""
         return self.key
 
     def __attrs_post_init__(self) -> None:
@@ -123,8 +144,17 @@ class StartRun(Command):
 
 @frozen(kw_only=True)
 class Heartbeat(Command):
-    """A sign of life: what accrued is settled, hold and deadline are renewed.  Where they
-    cannot be, it still settles, and answers the old deadline."""
+    """A sign of life: charges what has accrued, and renews the hold and the deadline.
+
+    Where these cannot be renewed it still charges, and answers the old deadline (rule 8.3).
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        run: The run's name: the key of its start.
+        occurred_at: When the run was seen, UTC; None: at the command's own time.
+        at: The command's own time, UTC; None: the engine's clock.
+    """
 
     op: ClassVar[str] = "heartbeat"
     measured: ClassVar[bool] = True
@@ -143,11 +173,17 @@ class Heartbeat(Command):
 
 @frozen(kw_only=True)
 class SuspendRun(Command):
-    """From ``occurred_at`` on, until it is resumed, the run does not run; or until ``until``,
-    where its end is known already.
+    """The run does not run from a time on, until it is resumed or until a time that is known.
 
-    It may be told late, of a run that has ended too: what was settled of that time is given
-    back.
+    It may be told late, also of a run that has ended: what was charged for that time is given back.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        run: The run's name: the key of its start.
+        until: Until when, UTC, where that is known; it needs ``occurred_at``, and lies after it.
+        occurred_at: From when on, UTC; None: the command's own time.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "suspend"
@@ -176,8 +212,17 @@ class SuspendRun(Command):
 
 @frozen(kw_only=True)
 class ResumeRun(Command):
-    """The run runs again.  Refused, and still suspended, where not even a second of it can be
-    funded."""
+    """The run runs again, and is funded anew.
+
+    Refused where not even a second of it can be funded; the run is then still suspended.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        run: The run's name: the key of its start.
+        occurred_at: From when on, UTC; None: the command's own time.
+        at: The command's own time, UTC; None: the engine's clock.
+    """
 
     op: ClassVar[str] = "resume"
     org: str = field(kw_only=False)
@@ -195,11 +240,19 @@ class ResumeRun(Command):
 
 @frozen(kw_only=True)
 class StopRun(Command):
-    """The run has ended.  Its time up to then is settled, and its hold ends; with ``settle``
-    False both are left to :class:`SettleRun` or :class:`ForgiveRun`: it is pending.
+    """The run has ended.  Its time up to then is charged, and its hold ends.
 
-    Where more was settled already, by a clock that was ahead, it is given back.  A run that
-    was swept ends at its real end after all.
+    Where more was charged already, as a clock was ahead, that is given back.  A run that a sweep
+    had closed gets its real end.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        run: The run's name: the key of its start.
+        settle: False: the run is pending: its last stretch of time is charged, and its hold ends,
+            only with a `SettleRun` or `ForgiveRun`.
+        occurred_at: When the run ended, UTC; None: at the command's own time.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "stop"
@@ -226,7 +279,14 @@ class StopRun(Command):
 
 @frozen(kw_only=True)
 class SettleRun(Command):
-    """Settle a pending run."""
+    """Charge the last stretch of a pending run, and end its hold.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        run: The run's name: the key of its start.
+        at: The command's own time, UTC; None: the engine's clock.
+    """
 
     op: ClassVar[str] = "settle_run"
     measured: ClassVar[bool] = True
@@ -244,8 +304,17 @@ class SettleRun(Command):
 
 @frozen(kw_only=True)
 class CloseSilentRun(Command):
-    """Close a run at its last sign of life, if there was none since ``since``; refused
-    (``not_silent``) where there was, or where it has ended."""
+    """Close a run at its last sign of life, if it has given none since a time.
+
+    Refused (``not_silent``) where it has given one, or has ended.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        run: The run's name: the key of its start.
+        since: The time, UTC, from which on there must be no sign of life.
+        at: The command's own time, UTC; None: the engine's clock.
+    """
 
     op: ClassVar[str] = "sweep"
     measured: ClassVar[bool] = True
@@ -265,9 +334,19 @@ class CloseSilentRun(Command):
 
 @frozen(kw_only=True)
 class ForgiveRun(Command):
-    """Give back what a run was charged, or ``amount`` of it, for a reason.  A pending run is
-    settled first; one of which all is forgiven is charged nothing more, whatever is told of it
-    later."""
+    """Give back what a run was charged, or a part of it, for a reason that stays on record.
+
+    A run of which all is forgiven is charged nothing more, whatever is told of it later.  All of a
+    pending run can be forgiven; a part only once it is settled.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        run: The run's name: the key of its start.
+        reason: Why, in your words.
+        amount: How much, at most what it was charged less what was forgiven before; None: all.
+        at: The command's own time, UTC; None: the engine's clock.
+    """
 
     op: ClassVar[str] = "forgive"
     measured: ClassVar[bool] = True
@@ -295,8 +374,15 @@ class ForgiveRun(Command):
 
 @frozen(kw_only=True)
 class UndoForgiveness(Command):
-    """Charge again all that was forgiven of a run: the same amount, and what was told of it
-    since."""
+    """Charge again all that was forgiven of a run: the same amount, and what was told of it since.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        run: The run's name: the key of its start.
+        reason: Why, in your words; it stays on record.
+        at: The command's own time, UTC; None: the engine's clock.
+    """
 
     op: ClassVar[str] = "undo"
     measured: ClassVar[bool] = True

@@ -26,9 +26,19 @@ def _check(command: Any) -> None:
 
 @frozen(kw_only=True)
 class ReportStorage(Command):
-    """A workspace has ``size`` bytes from ``occurred_at`` on, until the size that is reported
-    for the next later time.  Reports may come late and out of order; of two for one time
-    the one recorded last holds.  What was billed already is corrected at once.
+    """Say how large a workspace is from a time on, until the next size that is reported (rule 8.4).
+
+    Reports may come late and out of order; of two for the same time, the one recorded last counts.
+    What was charged already is corrected at once.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        workspace: The workspace's name, at most 150 characters; its resource is
+            ``storage:<workspace>``.
+        size: Bytes, 0 or more.
+        occurred_at: From when on, UTC; None: the command's own time.
+        at: The command's own time, UTC; None: the engine's clock.
     """
 
     op: ClassVar[str] = "size"
@@ -57,8 +67,17 @@ class ReportStorage(Command):
 
 @frozen(kw_only=True)
 class BillStorage(Command):
-    """Charge a workspace's byte-microseconds from where they were billed to, up to ``until``
-    (default: the command's time).  Any number of workers may, any number of times."""
+    """Charge a workspace's storage from where it is charged up to, until a time (rule 8.4).
+
+    Any number of workers may do this, any number of times: each microsecond is charged once.
+
+    Args:
+        org: Whose account it is.
+        key: Idempotency key.
+        workspace: The workspace's name.
+        until: Up to when, UTC; None: the command's own time.
+        at: The command's own time, UTC; None: the engine's clock.
+    """
 
     op: ClassVar[str] = "storage"
     measured: ClassVar[bool] = True

@@ -41,7 +41,7 @@ class Threads:
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([work])
             if work.done() and not work.cancelled():
-                work.exception()  # told to nobody, and not to be warned about
+                work.exception()  # nobody awaits it: once read, asyncio logs no warning of it
             raise
 
     async def call_provider(

@@ -306,8 +306,8 @@ class Coalescer:
 
 
 def _same_for_all(error: Exception, width: int) -> bool:
-    """Unknown outcomes are told to everyone, who sends again; and where the whole store
-    has one writer's lock, not getting it is everyone's affair."""
+    """Whether every caller gets this error: an unknown outcome, after which each sends the same
+    again; or a wait in vain for the lock of a store with one writer, which all of them need."""
     if not isinstance(error, StoreError):
         return False
     return error.outcome_unknown or (_waited(error) and width == 1)
