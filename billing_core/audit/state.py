@@ -57,7 +57,13 @@ __all__ = [
 
 @frozen
 class Discrepancy:
-    """One thing that is not as the journal says, and where."""
+    """One thing that is not as the journal says.
+
+    Attributes:
+        org: Whose account it is.
+        where: Where: an entry of the journal, or a table and its row.
+        what: What is wrong, in words.
+    """
 
     org: str
     where: str
@@ -271,7 +277,17 @@ def _numbers(texts: list[str] | None) -> list[int] | None:
 
 @frozen
 class Checkpoint:
-    """An org's state at an entry: keep it elsewhere.  ``state`` is JSON."""
+    """An org's state at an entry of its journal: keep it outside the database (rule 6.9).
+
+    A later audit finds with it whether the journal before that entry was rewritten, and can begin
+    from it.
+
+    Attributes:
+        org: Whose account it is.
+        seq: The entry's number.
+        head: The entry's hash, in hex.
+        state: What the audit computed up to there, as JSON.
+    """
 
     org: str
     seq: int
@@ -279,11 +295,16 @@ class Checkpoint:
     state: str = field(repr=False)
 
     def to_json(self) -> str:
+        """The checkpoint as text, for `from_json`."""
         return compact(attrs.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Checkpoint:
-        """Raises InvalidCommand for a text that :meth:`to_json` did not write."""
+        """The checkpoint of a text.
+
+        Raises:
+            InvalidCommand: For a text that `to_json` did not write.
+        """
         try:
             checkpoint = cls(**json.loads(text))
             if type(checkpoint.org) is not str or type(checkpoint.seq) is not int:

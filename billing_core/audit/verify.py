@@ -60,8 +60,14 @@ _NAMED = 20  # rows of a table that are missing; how many more is told
 
 @frozen
 class Verification:
-    """The result: ``ok``, or the discrepancies.  ``entries``: how many were read.
-    ``checkpoints``: the state at the end, by org, where nothing was wrong."""
+    """What an audit found (rule 6.9).
+
+    Attributes:
+        entries: How many entries of journals were read.
+        orgs: How many orgs were verified.
+        discrepancies: What is not as the journal says.
+        checkpoints: By org, its state at the end, where nothing was wrong: keep it elsewhere.
+    """
 
     entries: int
     orgs: int
@@ -70,6 +76,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
+        """Whether nothing was wrong."""
         return not self.discrepancies
 
 

@@ -49,6 +49,7 @@ class Published:
 
     @classmethod
     def of(cls, document: PriceBook | Plan, number: int, published_at: int) -> Published:
+        """A document as a store keeps it, with the digest of its text."""
         body = document.body()
         digest = _digest(number, published_at, body)
         return cls(number, document.version, published_at, body, digest)
@@ -91,7 +92,14 @@ def _at(timeline: _Timeline[_T] | None, time: int) -> _T | None:
 
 
 class Catalogue:
-    """All published documents, for looking up what is in force.  Immutable."""
+    """All price books and plans that were published, to look up what is in force when.
+
+    It never changes: `Billing.catalogue` gives a newer one where more was published.  Times are
+    microseconds since 1970, UTC.
+
+    Args:
+        published: The documents, as a store keeps them.
+    """
 
     def __init__(self, published: Iterable[Published] = ()) -> None:
         self.published = tuple(sorted(published, key=lambda each: each.number))

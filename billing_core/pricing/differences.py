@@ -17,10 +17,14 @@ __all__ = ["Difference", "differences"]
 
 @frozen
 class Difference:
-    """One thing that a later version says otherwise.
+    """One thing that a later version of prices, or of a plan, says otherwise.
 
-    ``name``: ``input of model:small`` (a price), ``model:*`` (a discount), or the plan's
-    term.  ``before`` and ``after`` in words; None: nothing was, or is, said.
+    Attributes:
+        what: ``price``, ``discount`` or ``term`` (of a plan).
+        name: Of a price ``input of model:small``, of a discount its resource ``model:*``, of a
+            plan the term.
+        before: What the earlier version says, in words; None: nothing.
+        after: What the later version says, in words; None: it ends.
     """
 
     what: Literal["price", "discount", "term"]
@@ -30,6 +34,7 @@ class Difference:
 
     @property
     def change(self) -> Literal["added", "ended", "changed"]:
+        """``added``, ``ended`` or ``changed``."""
         if self.before is None:
             return "added"
         return "ended" if self.after is None else "changed"

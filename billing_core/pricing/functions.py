@@ -130,7 +130,14 @@ def _rate(nanos: int, per: int, currency: str, unit: str) -> str:
 
 @frozen
 class Flat:
-    """``nanos`` for every ``per`` units, charged in proportion."""
+    """A price in proportion: so much for so many units (rule 5.3).
+
+    `Flat.of` takes the amount as a decimal of major units.
+
+    Args:
+        nanos: For every ``per`` units, from 0 on.
+        per: How many units ``nanos`` are for.
+    """
 
     nanos: int
     per: int = 1
@@ -140,7 +147,15 @@ class Flat:
 
     @classmethod
     def of(cls, amount: str | int | Decimal, per: int = 1) -> Flat:
-        """``amount`` major units for ``per`` units: ``Flat.of("0.0753", 1_000_000)``."""
+        """So many major units of the currency for ``per`` units: ``Flat.of("0.0753", 1_000_000)``.
+
+        Args:
+            amount: A decimal as text, int or `Decimal`, 0 or more; it may be finer than a nano.
+            per: How many units ``amount`` is for.
+
+        Raises:
+            InvalidCommand: For an amount or a ``per`` that is not accepted.
+        """
         return cls(*_exact_rate(amount, per))
 
     def between(self, start: int, stop: int) -> Ratio:
@@ -156,12 +171,19 @@ class Flat:
         return (start,)
 
     def describe(self, currency: str, unit: str) -> str:
+        """The price in words: ``0.0753 USD per 1,000,000 tokens``."""
         return _rate(self.nanos, self.per, currency, unit)
 
 
 @frozen
 class Tier:
-    """Units up to ``up_to`` (cumulative, None: without end) cost ``nanos`` for ``per``."""
+    """One tier of a graduated price: what each unit in it costs.
+
+    Args:
+        up_to: The tier's last unit, counted from the start of the billing period; None: no end.
+        nanos: For every ``per`` units, from 0 on.
+        per: How many units ``nanos`` are for.
+    """
 
     up_to: int | None
     nanos: int
@@ -187,7 +209,13 @@ def _tuple(tiers: Iterable[Tier]) -> tuple[Tier, ...]:
 
 @frozen
 class Graduated:
-    """Each unit costs what its own tier says, by the cumulative quantity it falls at."""
+    """A price in tiers: each unit costs what the tier says in which it lies (rule 5.3).
+
+    Units are counted for each org and resource from the start of its billing period.
+
+    Args:
+        tiers: `Tier` values with growing ``up_to``; the last one, and no other, has none.
+    """
 
     tiers: tuple[Tier, ...] = field(converter=_tuple)
 
@@ -229,6 +257,7 @@ class Graduated:
         return (start, stop, *(bend for bend in bends if start < bend < stop))
 
     def describe(self, currency: str, unit: str) -> str:
+        """The price in words, tier by tier."""
         return "; ".join(
             _rate(tier.nanos, tier.per, currency, unit)
             + (" beyond" if tier.up_to is None else f" up to {bound_text(tier.up_to, unit)}")
@@ -238,7 +267,14 @@ class Graduated:
 
 @frozen
 class Package:
-    """``nanos`` for every begun package of ``size`` units."""
+    """A price by packages: each package that has begun is paid in full (rule 5.3).
+
+    `Package.of` takes the amount as a decimal of major units.
+
+    Args:
+        nanos: For each package, from 0 on.
+        size: How many units are in a package.
+    """
 
     nanos: int
     size: int
@@ -248,7 +284,15 @@ class Package:
 
     @classmethod
     def of(cls, amount: str | int | Decimal, size: int) -> Package:
-        """``amount`` major units, a whole number of nanos, for ``size`` units."""
+        """So many major units of the currency for each begun package: ``Package.of("5", 1_000)``.
+
+        Args:
+            amount: A decimal as text, int or `Decimal`, 0 or more, of whole nanos.
+            size: How many units are in a package.
+
+        Raises:
+            InvalidCommand: For an amount or a size that is not accepted.
+        """
         return cls(checked_nanos("amount", amount), size)
 
     def between(self, start: int, stop: int) -> Ratio:
@@ -264,6 +308,7 @@ class Package:
         return (start, min(stop, -(-start // self.size) * self.size))
 
     def describe(self, currency: str, unit: str) -> str:
+        """The price in words: ``5.00 USD per begun package of 1,000 calls``."""
         size = quantity_text(self.size, unit)
         return f"{decimal_text(self.nanos)} {currency} per begun package of {size}"
 
@@ -327,12 +372,18 @@ def rates(function: PriceFunction) -> frozenset[Fraction]:
 
 @frozen
 class Price:
-    """The price of one component.
+    """The price of one component of a resource.
 
-    ``unit``: what one of the quantity is ("token", "second").  ``minimum`` and
-    ``increment``, in that unit, hold for an *item* (one call, one sandbox run):
-    its cumulative raw quantity counts at least as ``minimum``, rounded up to
-    whole increments.  Without an ``increment`` nothing is rounded up.
+    A minimum and an increment apply to all that was measured of an item (one call, one sandbox run)
+    so far: that counts at least as ``minimum``, rounded up to whole increments (rule 5.5).
+
+    Args:
+        function: `Flat`, `Graduated` or `Package`.
+        unit: What one of the quantity is, such as ``token`` or ``call``.  For time and storage one
+            of the closed list, such as ``second``, ``vCPU-hour`` or ``GB-month`` (rule 5.10).
+        minimum: The least that an item counts as, in that unit; 0: none.
+        increment: What an item is rounded up to whole ones of, in that unit; None: nothing is
+            rounded up.
     """
 
     function: PriceFunction

@@ -39,11 +39,16 @@ def checked_alerts(alerts: object) -> tuple[int, ...]:
 
 @frozen
 class Limit:
-    """What an org, each of its members, or each of its projects may be charged in a UTC
-    day or a billing period.
+    """What an org, each member, or each project may be charged in a UTC day or a billing period.
 
-    It binds checks, holds and deducts, never settlements.  ``alerts``: percentages at
-    which the event ``budget`` is raised.  ``blocks`` False: a budget, which refuses nothing.
+    It binds checks, holds and deducts, never settlements (rule 8.7).
+
+    Args:
+        whose: ``org``; ``member`` (each of its members) or ``project`` (each of its projects).
+        amount: The most that may be charged, 0 or more.
+        per: ``day`` (UTC) or ``period``, the org's billing period.
+        alerts: Percentages of ``amount``, from 1 to 1,000, at which the event ``budget`` is raised.
+        blocks: False: a budget, which raises its alerts and refuses nothing.
     """
 
     whose: Whose
@@ -65,11 +70,17 @@ class Limit:
 
 @frozen
 class Quota:
-    """How much of a component an org may use in a billing period, as billed and paid for by
-    the platform.  It binds checks, holds and deducts of usage, never settlements.
+    """How much of a component an org may use in a billing period (rule 8.7).
 
-    ``resource``: a name, or a prefix of names that ends in ``*``: then of all that it names
-    together.  ``bytes`` of ``storage:…``, or of ``storage``, are what workspaces may hold.
+    It counts what is billed and paid for by the platform's credit.  It binds checks, holds and
+    deducts of usage, never settlements.
+
+    Args:
+        resource: A name, or a prefix that ends in ``*``: then all that it names together (rule
+            5.11).
+        component: Which component.  ``bytes`` of ``storage:…``, or of ``storage`` (all workspaces),
+            are what workspaces may hold at a time.
+        quantity: How much, from 0 to below 10³⁶.
     """
 
     resource: str
@@ -91,14 +102,27 @@ def _tuple(values: Iterable[Any]) -> tuple[Any, ...]:
 
 @frozen
 class Plan:
-    """One version of a plan.
+    """One version of a plan: the allowance, limits and quotas of those who subscribe to it.
 
-    ``version``: its name, unique for ever.  ``plan``: what orgs subscribe to.
-    ``effective_at``: from when this version holds.  ``allowance``: credit for each billing
-    period, used or not, that pays for what is used in that period; it can be spent until
-    the period's end and ``grace`` (late settlements; the engine's tolerance at least).  What
-    is then left of it, and of what was rolled over before, is rolled over into the period
-    that has begun, up to ``rollover``; the rest expires.
+    What subscribers pay is in price books with this ``plan``.  A version never changes once it is
+    published (rule 5.6).
+
+    Args:
+        version: This version's name, unique for ever.
+        plan: The plan's name, which orgs subscribe to.
+        effective_at: From when this version holds, UTC.
+        allowance: Credit for each billing period, used or not, which pays for usage of that period
+            (rule 8.6); None: none.
+        rollover: The most that may go into the next period of what is left of the allowance at its
+            end, with what was rolled over before; the rest expires.  None: nothing rolls over.
+        grace: How long after a period's end its allowance still pays for usage of that period that
+            is settled late, up to 27 days; the engine's tolerance at least.
+        limits: `Limit` values, one at most for each ``whose`` and ``per``.
+        quotas: `Quota` values, one at most for each resource and component.
+        currency: Of all its amounts: three capital letters.
+
+    Raises:
+        InvalidCommand: For what could never be published.
     """
 
     version: str

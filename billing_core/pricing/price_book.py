@@ -50,27 +50,35 @@ def kept(percent: str) -> Ratio:
 
 @frozen
 class PriceBook:
-    """One immutable version of prices, by resource and component.
+    """One version of prices, by resource and component; it never changes once it is published.
 
-    ``version``: its name, unique for ever.  ``effective_at``: from when usage is
-    priced by it.  A book supersedes the prices that it names and leaves others
-    in force.  A resource is named, or a prefix of resources that ends in ``*``: the longest
-    name that fits is what counts.  Resources of models are named ``model:…``
-    (:func:`billing_core.model`).
+    A book replaces the earlier prices that it names, and leaves others in force (rule 5.6).  A
+    resource is named, or a prefix that ends in ``*``; of several that fit, the longest counts (rule
+    5.11).  Resources of models are named ``model:…``: see `model`.
 
-    Sandboxes, and the ``duration`` of tools and code, are counted by the microsecond, storage
-    (component ``byte_us``) by the byte-microsecond.  Their prices say a unit from the closed
-    list in :mod:`billing_core.pricing.units`, such as ``hour``, ``vCPU-second`` or ``GB-month``; it
-    is converted exactly when the book is published, and any other unit is refused.
+    A book holds for everyone, for the subscribers of a ``plan``, or for one ``org``.  An org's own
+    price comes before its plan's, and that before everyone's.
 
-    What a charge leaves of a nano is carried exactly, in parts of at most 10**18: a price that,
-    with those before it, would need finer ones is refused when it is published.
+    Sandboxes, and the ``duration`` of tools and code, are counted by the microsecond, storage (its
+    component is ``byte_us``) by the byte-microsecond.  Their prices say a unit of the closed list,
+    such as ``hour``, ``vCPU-second`` or ``GB-month``: it is converted exactly when the book is
+    published, and any other unit is refused (rule 5.10).  A price is also refused then if, with the
+    earlier prices of its component, it would leave parts of a nano finer than 10⁻¹⁸ (rule 5.12).
 
-    A book holds for everyone, or for the subscribers of a ``plan``, or for one ``org``
-    alone: an org's own price comes before its plan's, that before everyone's.  There, None
-    for a price ends an earlier one, and ``percent_off`` (resource, or a prefix that ends in
-    ``*`` → percentage) is taken off the prices that lie behind it; the org's discount
-    stands in for its plan's.  0 ends a discount.
+    Args:
+        version: The book's name, unique for ever.
+        effective_at: From when usage is priced by it, UTC.
+        prices: `Price` by resource and component.  In a book for a plan or an org, None instead of
+            a price ends an earlier one for that plan or org.
+        currency: Of all its prices: three capital letters.
+        plan: Holds for the subscribers of this plan only.
+        org: Holds for this org only; not with ``plan``.
+        percent_off: Discounts, from 0 to 100, by resource or prefix, as text, int or `Decimal`;
+            only for a plan or an org.  They are taken off the prices that would hold otherwise; an
+            org's discount replaces its plan's.  0 ends a discount.
+
+    Raises:
+        InvalidCommand: For what could never be published.
     """
 
     version: str

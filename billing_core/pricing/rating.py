@@ -262,8 +262,18 @@ def _flat(places: dict[int, int]) -> list[int]:
 
 
 class QuoteLine(NamedTuple):
-    """The most that a component can cost: nanos, rounded up.  ``parted``: the most where only a
-    part of it is used then."""
+    """The most that one component of a usage can cost.
+
+    Attributes:
+        component: The component's name.
+        quantity: The quantity that was asked about.
+        billed: That quantity, with what a minimum and an increment add (rule 5.5).
+        payer: ``platform``, or ``customer``: then nothing is charged (rule 8.5).
+        amount: Nanos, rounded up.
+        version: The price version; empty: the customer pays, and there is no price.
+        parted: For a hold's arithmetic: nanos, the most where only a part of it is used at this
+            price.
+    """
 
     component: str
     quantity: int
@@ -275,7 +285,12 @@ class QuoteLine(NamedTuple):
 
 
 class Quote(NamedTuple):
-    """The most that a usage can cost, in nanos, and by component."""
+    """The most that a usage can cost at a moment; nothing is reserved (rule 5.4).
+
+    Attributes:
+        amount: Nanos, for all components.
+        lines: One for each component.
+    """
 
     amount: int
     lines: tuple[QuoteLine, ...]

@@ -108,21 +108,26 @@ _MAXIMUM = (usd("10000"),)
 
 @frozen(kw_only=True)
 class TopUpRules:
-    """The platform's own limits to top-ups, whatever an org asks for.
+    """The platform's own bounds to top-ups, whatever an org asks for (rule 9.3).
 
-    ``minimum``, ``maximum``: of one top-up, as Money, or as several of different currencies.
-    A currency that is not named has about as much as the dollars (:meth:`bounds`): 5.00 USD
-    are 500 JPY or 5,000 KRW.  An int is of US cents.
+    Args:
+        minimum: The least that one top-up may be: a `Money`, several of different currencies, or
+            an int of US cents.  A currency that is not named has about as much as the dollars: 5.00
+            USD are 500 JPY or 5,000 KRW.
+        maximum: The most that one top-up may be, given in the same way.
+        cooldown: The time between two automatic top-ups of an org.
+        failures: After so many failures in a row automatic top-ups stop.
+        backoff: The wait after the first failure; each further one doubles it, up to thirty days.
+        times: How many automatic attempts an org has in a billing period at most.
+        lease: How long a worker has an attempt to itself; longer than a call of the provider can
+            take.
+        on_expiry: True: an automatic top-up also begins where credit has fallen below the threshold
+            because it expired, though nobody used any.
+        refund_stops: True: a refund, even of a part, stops automatic top-ups until they are enabled
+            again.  False: only a dispute does.
 
-    ``cooldown``: from one automatic top-up to the next.  ``failures``: after so many in a
-    row they stop.  ``backoff``: after the first failure; each further one doubles it, up to
-    thirty days.  ``times``: automatic attempts in a billing period.  ``lease``: for how long
-    a worker has an attempt to itself: longer than a call of the provider can take.
-
-    ``on_expiry``: automatic top-ups follow use; with this they also begin where credit has
-    fallen below the threshold because it expired, though nobody used any.
-    ``refund_stops``: money refunded, if only in part, stops them until they are enabled
-    again; without this only a dispute does.  Neither begins one.
+    Raises:
+        InvalidCommand: For what is not accepted, such as a minimum above the maximum.
     """
 
     minimum: tuple[Money, ...] = field(default=_MINIMUM, converter=_several)

@@ -21,7 +21,18 @@ __all__ = ["ExplainedLine", "Explanation", "LotPayment", "explain"]
 
 @frozen
 class ExplainedLine:
-    """One component: what was measured and billed, by which price, and how it adds up."""
+    """One component of a charge: what was measured and billed, at which price, and how it adds up.
+
+    Attributes:
+        component: The component's name.
+        quantity: What was measured.
+        billed: What was billed of it, with what a minimum and an increment add (rule 5.5).
+        payer: ``platform`` or ``customer`` (rule 8.5).
+        amount: Nanos.
+        version: The price version; None: a fixed amount, no price, or another org's own price.
+        price: The price in words; empty where there is none to show.
+        arithmetic: How the quantity becomes the amount (rule 5.4), in words.
+    """
 
     component: str
     quantity: int
@@ -35,8 +46,15 @@ class ExplainedLine:
 
 @frozen
 class LotPayment:
-    """What a lot paid, less what went back to it.  ``how``: ``capture`` (from the hold),
-    ``charge`` (from what was available), ``repayment`` (later, of debt)."""
+    """What one lot paid of a charge, less what went back to it.
+
+    Attributes:
+        lot: The lot's number.
+        kind: ``purchased``, ``promotional`` or ``allowance``.
+        amount: Nanos.
+        how: ``capture`` (from the hold), ``charge`` (from what was available) or ``repayment``
+            (later, of the debt).
+    """
 
     lot: int
     kind: str
@@ -46,8 +64,26 @@ class LotPayment:
 
 @frozen
 class Explanation:
-    """Everything behind one charge; amounts in nanos.  ``override``: an operator named a price
-    version that would not have applied."""
+    """Everything behind one charge.
+
+    Attributes:
+        org: Whose account it is.
+        charge: The charge's number.
+        key: The key of the command that charged it.
+        currency: Of all amounts.
+        at: The time of decision, UTC.
+        recorded_at: When it was recorded, by the engine's clock, UTC.
+        occurred_at: When it was used, UTC; that decided price and billing period.
+        member: Who used it; None: nobody in particular.
+        resource: What was used.
+        amount: Nanos charged.
+        lines: One for each component.
+        payments: What the lots paid.
+        unpaid: Nanos that are still debt.
+        reversed: Nanos given back, also because other usage was undone (rule 6.6).
+        priced_by: The number of the charge that priced later what was unpriced here; None: none.
+        override: Whether an operator named a price version that would not have applied (rule 5.7).
+    """
 
     org: str
     charge: int

@@ -28,8 +28,19 @@ __all__ = [
 
 @frozen
 class LotLeft:
-    """A lot with something left, in spending order; amounts in nanos.  ``period``: of an
-    allowance, the start of the billing period whose usage it may pay for."""
+    """A lot with credit left; lots come in the order in which they are spent (rule 6.1).
+
+    Attributes:
+        lot: The lot's number.
+        kind: ``purchased``, ``promotional`` or ``allowance``.
+        amount: Nanos that came in.
+        remainder: Nanos that are left of them, with what is reserved.
+        reserved: Nanos of ``remainder`` that holds have reserved.
+        priority: Lower is spent first.
+        expires_at: From when it cannot be spent any more, UTC; None: never.
+        scope: The resources that it may pay for; None: everything.
+        period: Of an allowance, the start of the billing period whose usage it may pay for.
+    """
 
     lot: int
     kind: str
@@ -44,11 +55,23 @@ class LotLeft:
 
 @frozen
 class Balance:
-    """An org's credit at a time, in nanos of ``currency``.
+    """An org's credit at a time, in nanos of its currency (rule 6.2).
 
-    ``balance`` = lots - ``debt``; ``held`` is reserved; ``available`` is what an
-    unnamed use may have: unscoped, unreserved lots and the current period's allowance,
-    less debt, so it can be negative.  ``plan``: the subscription.
+    Attributes:
+        org: Whose account it is.
+        currency: Three capital letters.
+        livemode: True: real money; False: a test account.
+        at: The time, UTC.
+        balance: Nanos: what is left of all lots, less ``debt``; it can be negative.
+        available: Nanos that a use may have which names no resource: what is not reserved of lots
+            without a scope and of the current period's allowance, less debt; it can be negative.
+        held: Nanos that open holds have reserved.
+        debt: Nanos that charges and clawbacks left unpaid.
+        granted: Nanos of all credit that ever came in, used or not.
+        used: Nanos that were ever charged, less what was given back.
+        closed_at: When the account was closed, UTC; None: it is open.
+        plan: The plan that it is subscribed to; None: none.
+        lots: Those with something left, in the order in which they are spent.
     """
 
     org: str
@@ -106,15 +129,30 @@ def balance(ledger: Ledger, now: int) -> Balance:
 
 @frozen
 class HistoryRow:
-    """One movement of the balance.  ``amount``: its change, signed, in nanos.
+    """One movement of an org's balance.
 
-    ``type``: ``topup`` (purchased credit), ``auto_topup``, ``clawback`` (its payment was
-    refunded or disputed), ``reinstatement`` (and that was undone), ``grant`` (other credit),
-    ``allowance`` (of the plan), ``usage``, ``refund`` (a charge reversed), ``expiry``,
-    ``restoration`` (of what had expired too early),
-    ``rollover`` (an allowance's end, of which ``amount`` expired), ``release`` (a hold's end
-    that let credit expire or repaid debt), ``close``.  ``reference``: the caller's, or our id
-    of the top-up.
+    ``type`` is one of:
+
+    - ``topup``: credit that was bought; ``auto_topup``: automatically;
+    - ``clawback``: taken back, as its payment was refunded or disputed; ``reinstatement``: and
+    given
+      back again;
+    - ``grant``: other credit; ``allowance``: of the plan;
+    - ``usage``: a charge; ``refund``: a charge given back;
+    - ``expiry``: credit that has expired; ``restoration``: of what had expired too early;
+    - ``rollover``: an allowance has ended, and ``amount`` of it expired;
+    - ``release``: a hold has ended, and let credit expire or repaid debt;
+    - ``close``: the account was closed.
+
+    Attributes:
+        seq: The number of the journal's entry.
+        type: What happened, as above.
+        amount: Nanos by which the balance changed; negative: it became less.
+        balance: Nanos, right after.
+        resource: What was used; None: nothing was.
+        reference: The name that the caller gave, or the id of the top-up; None: none.
+        key: The key of the command, or of what followed from one.
+        at: The time of decision, UTC.
     """
 
     seq: int
@@ -142,8 +180,15 @@ _OF_TOPUPS = ("credit", "payment")
 
 @frozen
 class Expiry:
-    """What expired with an entry of the journal: ``amount`` nanos, by lot in ``lots``.  ``at``:
-    when, by the journal; ``recorded_at``: by the clock of the engine that recorded it."""
+    """Credit that expired, with one entry of the journal.
+
+    Attributes:
+        seq: The entry's number, which `Billing.undo_expiry` takes.
+        at: When it expired, UTC, by the journal.
+        recorded_at: When it was recorded, UTC, by the clock of the engine that did.
+        amount: Nanos.
+        lots: Nanos by the number of the lot.
+    """
 
     seq: int
     at: datetime
@@ -154,8 +199,12 @@ class Expiry:
 
 @frozen
 class HistoryPage(Sequence[HistoryRow]):
-    """Rows, newest first; ``next``: the ``before`` of the page that follows, None at the
-    end."""
+    """One page of an org's history, newest first: a sequence of `HistoryRow`.
+
+    Attributes:
+        rows: The page's rows.
+        next: What to give as ``before`` for the page that follows; None: this is the last.
+    """
 
     rows: tuple[HistoryRow, ...]
     next: int | None

@@ -38,8 +38,16 @@ _NOT_MEASURED = ("fixed", "reversed", "running", "forgiven", "forgiven_runs")
 
 @frozen
 class UsageRow:
-    """One resource, by who pays.  ``components``: name → (quantity, nanos); ``units``:
-    name → what one of the quantity is.  ``amount``: nanos, less what was reversed."""
+    """What was used of one resource, by who pays for it.
+
+    Attributes:
+        resource: What was used.
+        payer: ``platform`` or ``customer`` (rule 8.5).
+        requests: How many calls.
+        amount: Nanos, less what was given back.
+        components: ``(quantity, nanos)`` by component.
+        units: What one of the quantity is, by component.
+    """
 
     resource: str
     payer: str
@@ -51,7 +59,16 @@ class UsageRow:
 
 @frozen
 class ModelUsage:
-    """Calls of one model; ``byok``: on the customer's own key."""
+    """The calls of one model.
+
+    Attributes:
+        model: The model's name, without ``model:``.
+        requests: How many calls.
+        input_tokens: With the cached ones.
+        output_tokens: With the reasoning ones.
+        byok: Whether the customer pays for them with a key of their own (rule 8.5).
+        amount: Nanos, less what was given back.
+    """
 
     model: str
     requests: int
@@ -62,13 +79,21 @@ class ModelUsage:
 
     @property
     def total_tokens(self) -> int:
+        """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
 
 @frozen
 class ResourceCharge:
-    """What any other resource was charged.  ``quantity`` of ``unit``: of its one component;
-    where it has several (or a fixed amount was charged), the number of requests."""
+    """What a resource was charged that is no model, sandbox or workspace.
+
+    Attributes:
+        resource: What was used.
+        quantity: Of its one component, in ``unit``; where it has several, or a fixed amount was
+            charged, the number of requests.
+        unit: What one of ``quantity`` is.
+        amount: Nanos, less what was given back.
+    """
 
     resource: str
     quantity: int
@@ -77,8 +102,14 @@ class ResourceCharge:
 
 
 class Running(NamedTuple):
-    """What of a run is not posted yet: ``state`` active (also while it is suspended) or
-    pending, microseconds of running time, and an estimate of their cost."""
+    """What of a run's time is not charged yet.
+
+    Attributes:
+        member: The member's number; 0: none.
+        state: ``active`` (also while it is suspended) or ``pending``.
+        us: Microseconds of running time.
+        amount: Nanos, an estimate of what they will cost.
+    """
 
     member: int
     state: str
@@ -88,7 +119,13 @@ class Running(NamedTuple):
 
 @frozen
 class RuntimeSums:
-    """So many runs, ``us`` microseconds of running time, and what they cost."""
+    """So many runs, their running time, and what it cost.
+
+    Attributes:
+        runs: How many.
+        us: Microseconds of running time.
+        amount: Nanos.
+    """
 
     runs: int = 0
     us: int = 0
@@ -96,15 +133,22 @@ class RuntimeSums:
 
     @property
     def seconds(self) -> int:
-        """Whole seconds."""
+        """Whole seconds of running time, rounded down."""
         return self.us // 1_000_000
 
 
 @frozen
 class SandboxRuntime:
-    """Sandboxes' running time: ``settled`` is what is posted, less what was ``forgiven``;
-    ``pending`` and ``active``, by an estimate, what is not posted yet.  Runs are counted by
-    their state, those that have ended in the window of their end."""
+    """The running time of sandboxes (rule 8.3).
+
+    A run is counted under its state; one that has ended, in the report in which its end lies.
+
+    Attributes:
+        settled: What is charged, less what was forgiven.
+        pending: Of runs that have stopped: an estimate of what is not charged yet.
+        forgiven: What was charged and forgiven.
+        active: Of runs that go on, or are suspended: an estimate of what is not charged yet.
+    """
 
     settled: RuntimeSums
     pending: RuntimeSums
@@ -114,7 +158,13 @@ class SandboxRuntime:
 
 @frozen
 class StorageUsage:
-    """What a workspace stored, as far as it is billed: byte-microseconds."""
+    """What a workspace stored, as far as it is charged (rule 8.4).
+
+    Attributes:
+        workspace: The workspace's name.
+        byte_us: Byte-microseconds.
+        amount: Nanos, less what was given back.
+    """
 
     workspace: str
     byte_us: int
@@ -122,18 +172,24 @@ class StorageUsage:
 
     @property
     def byte_seconds(self) -> int:
-        """Whole byte-seconds."""
+        """Whole byte-seconds, rounded down."""
         return self.byte_us // 1_000_000
 
 
 @frozen
 class UsageSummary:
-    """Usage as a customer reads it; amounts in nanos.
+    """Usage as a customer reads it.
 
-    ``input_tokens``, ``output_tokens``: paid by the platform.  ``tool_executions``: calls of
-    ``tool:`` resources, charged or not, however many were settled at once.  ``resources``: what
-    is in none of the others.
-    ``total``: of all that is posted.
+    Attributes:
+        input_tokens: Of all models, paid for by the platform's credit.
+        output_tokens: Of all models, paid for by the platform's credit.
+        models: By model, and by who pays.
+        tool_executions: Calls of ``tool:`` resources, charged or not, however many were settled at
+            once.
+        sandbox_runtime: The running time of sandboxes.
+        storage: By workspace.
+        resources: What is in none of the others.
+        total: Nanos, of all that is charged.
     """
 
     input_tokens: int
@@ -147,15 +203,25 @@ class UsageSummary:
 
     @property
     def total_tokens(self) -> int:
+        """Input and output tokens together, paid for by the platform's credit."""
         return self.input_tokens + self.output_tokens
 
 
 @frozen
 class UsageReport:
-    """What was used in a half-open window.
+    """What an org used in a window of time (rule 8.2).
 
-    ``rows``: by resource and payer.  ``members``: the same by member's name (None for
-    usage without one, ``#7`` for an erased member).  ``total``: nanos.
+    Attributes:
+        org: Whose account it is.
+        currency: Of all amounts.
+        period: What was asked for: ``current``, ``7d``, ``30d`` or ``all_time``.
+        start: The window's start, UTC; it belongs to the window.
+        end: The window's end, UTC; it does not.
+        rows: By resource and payer.
+        total: Nanos, less what was given back.
+        members: The same rows by member; None: usage without a member; ``#7``: a member whose name
+            was erased.
+        running: By member, what of runs is not charged yet.
     """
 
     org: str
@@ -174,13 +240,19 @@ class UsageReport:
         return summary(self.rows, [each for some in self.running.values() for each in some])
 
     def of_member(self, member: str | None) -> UsageSummary:
-        """A member's part."""
+        """One member's part, as a customer reads it; empty where there is none."""
         return summary(self.members.get(member, ()), self.running.get(member, ()))
 
 
 @frozen
 class DayUsage:
-    """What was used on one UTC day, by resource and payer; ``total`` in nanos."""
+    """What was used on one UTC day.
+
+    Attributes:
+        day: The day's start, UTC.
+        rows: By resource and payer.
+        total: Nanos, less what was given back.
+    """
 
     day: datetime
     rows: tuple[UsageRow, ...]

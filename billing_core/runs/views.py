@@ -24,8 +24,13 @@ __all__ = ["RunQuote", "RunView", "longest_run", "run_cost", "run_view", "runnin
 
 @frozen
 class RunQuote:
-    """The most that a run can cost until a time, if it starts now, and what keeps the time
-    from being later; see :class:`RunStatus`."""
+    """The most that a run can cost until a time, if it starts now (rule 8.3).
+
+    Attributes:
+        amount: Nanos.
+        until: The time, UTC.
+        bound_by: What keeps the time from being later, in the words of `RunStatus.bound_by`.
+    """
 
     amount: int
     until: datetime
@@ -34,9 +39,30 @@ class RunQuote:
 
 @frozen
 class RunView:
-    """A run.  ``us``: microseconds of running time; each comes with its amount: what is
-    settled (less what was forgiven), what was forgiven, and, by an estimate, what is not
-    posted yet."""
+    """How a sandbox run stands (rule 8.3).
+
+    Attributes:
+        run: The run's name: the key of its start.
+        resource: ``sandbox:…``.
+        state: ``active``, ``suspended``, ``pending`` (stopped, its last stretch of time not settled
+            yet), ``settled`` or ``forgiven``.
+        member: Who uses it; None: nobody in particular.
+        project: What its spending is grouped by; None: nothing.
+        reference: The name that the caller gave; None: none.
+        started_at: When it began, UTC.
+        seen_at: The last sign of life, UTC.
+        ended_at: When it ended, UTC; None: it has not.
+        swept: Whether it was closed for want of a sign of life, and not stopped.
+        settled_to: Up to when its time is charged, UTC.
+        funded_until: The deadline, UTC: credit pays for it until then.
+        bound_by: What keeps the deadline from being later, in the words of `RunStatus.bound_by`.
+        settled_us: Microseconds of running time that are charged, less those forgiven.
+        settled: Nanos that were charged, less what was forgiven.
+        forgiven_us: Microseconds of running time that were forgiven.
+        forgiven: Nanos that were forgiven.
+        unposted_us: Microseconds of running time that are not charged yet.
+        unposted: Nanos, an estimate of what they will cost.
+    """
 
     run: str
     resource: str

@@ -17,7 +17,15 @@ __all__ = ["StorageQuotaCheck", "StorageView", "check_storage_quota", "storage_v
 
 @frozen
 class StorageView:
-    """A workspace: its ``size`` in bytes since a time, and up to when it is billed."""
+    """How a workspace's storage stands (rule 8.4).
+
+    Attributes:
+        workspace: The workspace's name.
+        size: Bytes, by the latest report.
+        since: From when on it has that size, UTC.
+        billed_to: Up to when its storage is charged, UTC.
+        amount: Nanos charged so far, less corrections.
+    """
 
     workspace: str
     size: int
@@ -28,10 +36,15 @@ class StorageView:
 
 @frozen
 class StorageQuotaCheck:
-    """Whether a workspace may have the size asked for, by the plan's quotas of ``bytes``: of
-    the workspace's own resource, of a pattern, such as ``storage:team-*``, all that it names
-    together, and of ``storage``, all workspaces.  ``left``: bytes that it may have more than it
-    has now; None: no quota."""
+    """Whether a workspace may have a size, by the quotas of ``bytes`` in the org's plan.
+
+    Those of the workspace's own resource count, those of a pattern such as ``storage:team-*`` for
+    all that it names together, and that of ``storage`` for all workspaces.
+
+    Attributes:
+        allowed: Whether it may.
+        left: Bytes that it may have more than it has now; None: there is no quota.
+    """
 
     allowed: bool
     left: int | None

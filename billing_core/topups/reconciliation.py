@@ -15,8 +15,14 @@ __all__ = ["Difference", "Reconciliation", "differences", "missing", "unnamed"]
 
 @frozen
 class Difference:
-    """One thing in which the ledger and the provider do not agree, by our id of the top-up
-    and the provider's of the payment.  ``topup`` None: no top-up of ours is known to be it."""
+    """One thing in which the ledger and the payment provider do not agree.
+
+    Attributes:
+        org: Whose payment it is.
+        topup: The top-up's id; None: it is not known for which one the payment is.
+        payment: The provider's id of the payment; empty: it lists none.
+        what: What differs, in words.
+    """
 
     org: str
     topup: str | None
@@ -30,9 +36,16 @@ class Difference:
 
 @frozen
 class Reconciliation:
-    """``payments``: the provider's in the span, ``foreign`` of which are none of ours;
-    ``topups``: ours that were paid in it.  ``unreadable``: payments that the provider lists, but
-    which are not as documented, each by its id as far as it has one, and why."""
+    """The ledger's payments of a span, compared with the provider's.
+
+    Attributes:
+        payments: How many the provider has in the span.
+        foreign: How many of these have nothing to do with any org of this ledger.
+        topups: How many top-ups of the ledger were paid in the span.
+        differences: What does not agree.
+        unreadable: Payments whose answer is not as the provider documents it: the id, as far as
+            there is one, and why.
+    """
 
     payments: int
     foreign: int
@@ -42,6 +55,7 @@ class Reconciliation:
 
     @property
     def ok(self) -> bool:
+        """Whether everything agrees, and all payments could be read."""
         return not self.differences and not self.unreadable
 
 

@@ -28,7 +28,18 @@ _DIGITS = 40  # more than any amount in range can need; longer texts are refused
 
 @frozen(order=False)
 class Money:
-    """An exact amount: ``nanos`` (an int, may be negative) of ``currency`` (ISO 4217)."""
+    """An exact amount of money in one currency (rule 5.1).
+
+    `Money.of` makes one of a decimal; `usd` one of US dollars.
+
+    Args:
+        nanos: 10⁻⁹ of the currency's major unit, an int; it may be negative.
+        currency: ISO 4217: three capital letters, such as ``USD``.
+
+    Raises:
+        InvalidCommand: For what is not an int, such as a float, or not a currency's code.
+        MoneyOverflow: For what is beyond 64 bits.
+    """
 
     nanos: int
     currency: str
@@ -42,11 +53,15 @@ class Money:
 
     @classmethod
     def of(cls, amount: str | int | Decimal, currency: str) -> Money:
-        """``amount`` major units, exactly: ``Money.of("12.34", "USD")``.
+        """An amount of major units, exactly: ``Money.of("12.34", "USD")``.
 
-        Raises InvalidCommand for floats, NaN, infinities and anything finer
-        than a nano, MoneyOverflow for what does not fit; an exponent of any
-        size costs no time.
+        Args:
+            amount: A decimal as text, int or `Decimal`; no float.
+            currency: ISO 4217: three capital letters.
+
+        Raises:
+            InvalidCommand: For a float, NaN, an infinity, or anything finer than a nano.
+            MoneyOverflow: For what is beyond 64 bits of nanos.
         """
         return cls(checked_nanos("amount", amount), currency)
 
@@ -55,7 +70,15 @@ class Money:
 
 
 def usd(amount: str | int | Decimal) -> Money:
-    """``amount`` US dollars, exactly."""
+    """An amount of US dollars, exactly: ``usd("12.34")``.
+
+    Args:
+        amount: A decimal as text, int or `Decimal`; no float.
+
+    Raises:
+        InvalidCommand: For a float, NaN, an infinity, or anything finer than a nano.
+        MoneyOverflow: For what is beyond 64 bits of nanos.
+    """
     return Money.of(amount, "USD")
 
 
@@ -114,7 +137,12 @@ def checked_currency(currency: object) -> str:
 
 
 def decimal_text(nanos: int) -> str:
-    """The exact decimal in major units, at least two decimals: ``12.345678901``, ``5.00``."""
+    """Nanos as an exact decimal of major units, with two decimals at least: ``12.345678901``,
+    ``5.00``.
+
+    Raises:
+        InvalidCommand: For what is not an int.
+    """
     if not isinstance(nanos, int):
         raise InvalidCommand("nanos", nanos, "an int of nanos, such as usd('5').nanos")
     sign = "-" if nanos < 0 else ""

@@ -34,7 +34,11 @@ _MAX_QUANTITY = 10**36
 
 
 def model(name: str) -> str:
-    """The resource name of a model: ``model:gpt-4o``."""
+    """The resource name of a model: ``model:gpt-4o`` for ``gpt-4o``.
+
+    Raises:
+        InvalidCommand: For a name that begins with ``model:`` already, or is not accepted as one.
+    """
     return named("model", name)
 
 
@@ -52,11 +56,17 @@ def _check_quantity(field: str, quantity: object) -> None:
 
 @frozen
 class Usage:
-    """Measured (or expected) use of one resource.
+    """How much of each component of one resource was used, or is expected to be.
 
-    ``parts``: ``(component, quantity, payer)``, sorted by component, none of zero.
-    ``item``: the one run or call whose minimum and increment span several
-    settlements; without it a settlement is an item of its own.
+    `Usage.of`, `tokens`, `tool` and `code` make one.
+
+    Attributes:
+        resource: What was used, such as ``model:small``.
+        parts: ``(component, quantity, payer)``, sorted by component, without those of 0.  A
+            quantity is an int below 10³⁶ (rule 5.2); the payer is ``platform`` or ``customer``
+            (rule 8.5).
+        item: The name of the one call or run that several settlements belong to: a minimum and an
+            increment apply to all of it together (rule 5.5).  None: this settlement alone.
     """
 
     resource: str
@@ -91,8 +101,19 @@ class Usage:
         payer: Payer | Mapping[str, Payer] = PLATFORM,
         item: str | None = None,
     ) -> Self:
-        """``quantities`` by component, each at least 0; ``payer`` for all of them or by
-        component (components it does not name are the platform's)."""
+        """A usage, of quantities by component.
+
+        Args:
+            resource: What was used, such as ``model:small``.
+            quantities: By component, each an int from 0 to below 10³⁶, in the unit of its price.
+            payer: Who pays: ``platform`` (the org's credit) or ``customer`` (recorded, not charged;
+                rule 8.5).  For all components, or by component; one that is not named is the
+                platform's.
+            item: The name of the one call or run that several settlements belong to (rule 5.5).
+
+        Raises:
+            InvalidCommand: For a name, a quantity or a payer that is not accepted.
+        """
         if not isinstance(quantities, Mapping):
             raise InvalidCommand("quantities", quantities, "a mapping of component to quantity")
         used: list[str] = []
@@ -120,6 +141,7 @@ class Usage:
         return cls(resource, tuple(parts), item)
 
     def content(self) -> list[Any]:
+        """The usage as it is compared when a key comes again (rule 7.2)."""
         return [self.resource, self.parts, self.item]
 
     def text(self) -> str:
@@ -133,8 +155,11 @@ class Usage:
 
 
 class Rates(Usage):
-    """What a microsecond of a run uses, by component: what :func:`sandbox` returns.  It is
-    no use that could be charged: how long it goes on is not said."""
+    """What a microsecond of a run uses, by component: what `sandbox` returns.
+
+    Only the commands and quotes of runs take it.  It cannot be settled, as it does not say how
+    long the run goes on.
+    """
 
     __slots__ = ()
 
@@ -170,11 +195,34 @@ def tokens(
     other: Mapping[str, int] | None = None,
     payer: Payer | Mapping[str, Payer] = PLATFORM,
 ) -> Usage:
-    """One model call, as its provider reported it, split so that no token counts twice.
+    """One call of a model, as its provider reported it, split so that no token counts twice (rule
+    5.7).
 
-    Providers differ in what they count: say whether ``input`` includes the cached
-    tokens (OpenAI, Google: yes; Anthropic: no) and ``output`` the reasoning ones,
-    wherever there are any.  ``other``: further components that the book prices.
+    Providers differ in what they count.  Say whether ``input`` includes the cached tokens (OpenAI
+    and Google: yes; Anthropic: no), and ``output`` the reasoning tokens, wherever there are any.
+
+    Args:
+        model_name: The model; its resource is ``model:<model_name>``.
+        input: Input tokens, as reported.
+        output: Output tokens, as reported.
+        cached_read: Tokens that were read from the provider's cache.
+        cache_write: Tokens that were written to it.
+        reasoning: Reasoning tokens.
+        input_includes_cached: Whether ``input`` counts both cached kinds; needed where there are
+            any.
+        output_includes_reasoning: Whether ``output`` counts ``reasoning``; needed where there are
+            any.
+        other: Further components that the price book has, with their quantities.
+        payer: Who pays: ``platform`` (the org's credit) or ``customer`` (recorded, not charged;
+            rule 8.5), for all components or by component.
+
+    Returns:
+        The usage, with the components ``input``, ``output``, ``cached_read``, ``cache_write``,
+        ``reasoning`` and those of ``other``; those of 0 are left out.
+
+    Raises:
+        InvalidCommand: For a quantity that is not accepted, where it must be said what includes
+            what, or where a part is more than what is said to include it.
     """
     _check_quantity("input", input)
     _check_quantity("output", output)
@@ -226,9 +274,17 @@ def tool(
     duration: timedelta | None = None,
     payer: Payer | Mapping[str, Payer] = PLATFORM,
 ) -> Usage:
-    """Use of ``tool:<name>``: the component ``call``, or ``duration`` in microseconds.
+    """Use of a tool, counted by calls, by duration, or by both, as its price does.
 
-    Say what the tool's price counts: ``calls``, how long it took, or both; neither: one call.
+    Args:
+        name: The tool; its resource is ``tool:<name>``.
+        calls: The quantity of the component ``call``; neither this nor ``duration``: 1.
+        duration: How long it took; the component ``duration`` counts microseconds.
+        payer: Who pays: ``platform`` (the org's credit) or ``customer`` (recorded, not charged;
+            rule 8.5), for all components or by component.
+
+    Raises:
+        InvalidCommand: For a name, a number or a duration that is not accepted.
     """
     return Usage.of(named("tool", name), _run(calls, duration), payer=payer)
 
@@ -240,7 +296,18 @@ def code(
     duration: timedelta | None = None,
     payer: Payer | Mapping[str, Payer] = PLATFORM,
 ) -> Usage:
-    """Execution of code in ``code:<runtime>``, by calls or duration as in :func:`tool`."""
+    """An execution of code, counted by calls, by duration, or by both, as its price does.
+
+    Args:
+        runtime: Where it ran; its resource is ``code:<runtime>``.
+        calls: The quantity of the component ``call``; neither this nor ``duration``: 1.
+        duration: How long it took; the component ``duration`` counts microseconds.
+        payer: Who pays: ``platform`` (the org's credit) or ``customer`` (recorded, not charged;
+            rule 8.5), for all components or by component.
+
+    Raises:
+        InvalidCommand: For a name, a number or a duration that is not accepted.
+    """
     return Usage.of(named("code", runtime), _run(calls, duration), payer=payer)
 
 
