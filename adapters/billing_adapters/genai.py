@@ -54,15 +54,15 @@ does too: nothing goes unpriced.  Longer cache writes are priced where the sourc
 
 @frozen
 class Model:
-    """A model to import.
+    """A model whose prices are to be imported (rule 5.8).
 
-    ``id``: as the source lists it, ``gpt-4o``.  ``provider``: the source's name of who
-    serves it; default: who makes it.  ``name``: how customers see it; default: ``id``.
-
-    ``request_tokens``: only for models whose price depends on a request's size.  Of the
-    price levels it picks the one for a request of so many input tokens.  Import each
-    level that you serve under a name of its own, and settle a request under the name
-    that fits it: such levels hold for a whole request, so no cumulative price has them.
+    Args:
+        id: Its id as genai-prices lists it, such as ``gpt-4o``.
+        provider: Who serves it, by the name that genai-prices has; None: who makes it.
+        name: How customers see it; empty: as ``id``.
+        request_tokens: Only for a model whose price depends on a request's size: the level for a
+            request of so many input tokens is imported.  Import each level that you serve under
+            a name of its own, and settle a request under the name that fits it.
     """
 
     id: str
@@ -80,7 +80,7 @@ class Model:
 
     @property
     def resource(self) -> str:
-        """What usage of it is settled under: ``model:gpt-4o``."""
+        """The resource that usage of it is settled under: ``model:gpt-4o``."""
         return model(self.name or self.id)
 
 
@@ -91,18 +91,28 @@ def price_book(
     *,
     markup: str | int | Decimal = 1,
 ) -> PriceBook:
-    """The prices of ``models`` at ``effective_at``, times ``markup``, as a price book.
+    """A price book of real model prices, with your markup (rule 5.8).
 
-    ``models``: :class:`Model`, model ids, or ``(provider, id)``.  ``markup``: an exact
-    factor, ``"1.20"`` for 20 % more.  Components: ``input``, ``output``,
-    ``cached_read``, ``cache_write``, ``reasoning``, and ``cache_write_1h`` where the
-    source has it.  Batch discounts and usage of other kinds (audio, searches) are not
-    imported: reported under a component of its own it is recorded as unpriced, never
-    as free.
+    It reads the installed package genai-prices, and never the network.  Provider, cost and markup
+    are not in the book.  Components: ``input``, ``output``, ``cached_read``, ``cache_write``,
+    ``reasoning``, and ``cache_write_1h`` where the package has it.  Batch discounts and usage of
+    other kinds (audio, searches) are not imported: under a component of its own, such usage is
+    settled as unpriced (rule 5.7).
 
-    Raises NotFound for what the source does not list under exactly that name, and
-    InvalidCommand for what one price per component cannot say: prices by the size of
-    a request (see :class:`Model`) or the time of day, and fees per request.
+    Args:
+        version: The book's name, unique for ever.
+        effective_at: From when it holds, UTC; the prices are those of that time.
+        models: `Model` values, model ids, or ``(provider, id)``.
+        markup: An exact factor above 0, as text, int or `Decimal`: ``"1.20"`` for 20 % more.
+
+    Returns:
+        The book, in USD, for everyone; publish it with `Billing.publish`.
+
+    Raises:
+        NotFound: For a model that genai-prices does not list under exactly that id.
+        InvalidCommand: For a model that one price for each component cannot describe, as its price
+            depends on the size of a request (see `Model`) or the time of day, or there is a fee
+            for each request; and for a markup that is not accepted.
     """
     factor = checked_decimal("markup", markup)
     if factor <= 0:

@@ -90,18 +90,27 @@ _Found = TypeVar("_Found", Checkout, Payment)
 
 
 class StripePayments(PaymentProvider):
-    """``api_key``: a secret or restricted key (``sk_…``, ``rk_…``) that may write checkout
-    sessions, payment intents and refunds, and read these, charges, disputes and events.
-    ``livemode``: whether it is to move real money; a key of the other mode is refused here.
-    ``webhook_secrets``: of the webhook endpoint (``whsec_…``); two while one is rotated.
-    ``timeout``: seconds, for connecting and for each wait on an answer.  ``retries``: how
-    often the client repeats, with the same key, what moves no money (reads, and creating a
-    checkout).  A charge and a refund are sent once a call, so that the answer is to the one
-    request that was sent: repeating is for who has the attempt on record.
-    ``address``: where the API is, for a proxy or a test; default: Stripe's own.  What has not
-    the shape of a key or of a secret is refused here, and none of them is ever shown.
+    """Payments by Stripe; give it to `Billing` as ``payments``.
 
-    Connections are kept open, one a thread: a process that forks makes its own afterwards.
+    Reads, and opening a page, are repeated with the same key where Stripe does not answer.  A
+    charge and a refund are sent once a call, so that the answer is to the one request that was
+    sent: the engine, which has the attempt on record, repeats them (rule 9.3).  What each method
+    does is said at `billing_core.ports.payments.PaymentProvider`.
+
+    Connections are kept open, one for each thread; a process that forks makes its own afterwards.
+
+    Args:
+        api_key: A secret or restricted key (``sk_…``, ``rk_…``) that may write checkout sessions,
+            payment intents and refunds, and read these, charges, disputes and events.
+        livemode: True: real money; False: a test.  A key of the other mode is refused.
+        webhook_secrets: Of the webhook's endpoint (``whsec_…``); two while one is being rotated.
+        timeout: Seconds, for connecting and for each wait on an answer.
+        retries: How often a read, or the opening of a page, is repeated.
+        address: Where the API is, for a proxy or a test; None: Stripe's own.
+
+    Raises:
+        InvalidCommand: For a key, secret or address of the wrong shape; none of them is shown (rule
+            9.7).
     """
 
     def __init__(

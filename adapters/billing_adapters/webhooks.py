@@ -1,4 +1,5 @@
-"""Signed webhooks: the scheme that Stripe documents, for whoever sends like that.
+"""Signed webhooks, by the scheme that Stripe documents: to sign what you send, or verify what
+comes.
 
 The header is ``t=SECONDS,v1=HEX``: an HMAC-SHA256 of ``SECONDS.BODY`` by a secret that both
 sides know, hex-encoded; several ``v1`` while a secret is being rotated.
@@ -25,7 +26,13 @@ _MOST_HEADER = 4096
 
 
 def signed(body: bytes, secret: str, at: int) -> str:
-    """The header for ``body``, signed at ``at`` (microseconds since 1970)."""
+    """The signature header for a body.
+
+    Args:
+        body: The raw bytes that are sent.
+        secret: The secret that both sides know.
+        at: The time of signing: microseconds since 1970, UTC.
+    """
     seconds = at // 1_000_000
     return f"t={seconds},v1={_signature(body, secret, seconds)}"
 
@@ -33,10 +40,17 @@ def signed(body: bytes, secret: str, at: int) -> str:
 def verified(
     body: bytes, header: str | None, *, secrets: Sequence[str], now: int
 ) -> dict[str, Any]:
-    """The JSON object in ``body``, whose signature is by one of ``secrets`` and recent.
+    """The JSON object in a body whose signature is right and recent.
 
-    Raises PaymentError: ``bad_signature``, or ``bad_webhook`` for what is too large, not
-    UTF-8 or not a JSON object.
+    Args:
+        body: The raw bytes as they came, at most 1,000,000; not parsed and written anew.
+        header: The signature header; None: there was none.
+        secrets: The secrets of which one must have signed; two while one is being rotated.
+        now: The time: microseconds since 1970, UTC.  The signature may be 5 minutes away from it.
+
+    Raises:
+        PaymentError: ``bad_signature``: none, by another secret, or too old or too new;
+            ``bad_webhook``: too large, not UTF-8, or not a JSON object.
     """
     if len(body) > MOST_BYTES:
         raise _bad_webhook(f"a body of {len(body)} bytes; expected at most {MOST_BYTES}")

@@ -68,7 +68,7 @@ class Success:
         key: The key that the command was given.
         seq: The number of the journal's entry; it counts up within the org.  A charge is named by
             it.
-        at: The time of decision, UTC: never before the org's latest one (rule 6.7).
+        at: The time of decision, UTC: never before that of an earlier entry (rule 6.7).
         balance: Nanos, right after this entry; debt makes it negative.
         replayed: True if the key was used before and this is the first outcome again.  It does not
             count in comparison.
@@ -339,19 +339,29 @@ RefusalReason = Literal[
     "hold_released", "over_reversal", "not_silent", "no_saved_method", "not_paid", "not_due",
     "dropped",
 ]  # fmt: skip
-"""``not_silent``: of a run to be swept.  ``not_due`` and ``dropped`` answer the engine's own
-commands for top-ups."""
+"""What each reason means: see :class:`Refusal`."""
 
 
 @frozen
 class Refusal:
     """A business rule said no.  Nothing was written, and the key is still unused (rule 6.8).
 
+    The reason is one of:
+
+    - ``insufficient_credit``: it costs more than what is available (rule 6.2);
+    - ``limit_reached``, ``quota_reached``: a limit or a quota leaves less (rule 8.7);
+    - ``closed``: the account is closed;
+    - ``hold_lapsed``, ``hold_released``: the hold that was to be extended has ended;
+    - ``over_reversal``: less is left of the charge, or of the run, to give back (rule 6.6);
+    - ``not_silent``: the run that was to be swept has given a sign of life, or has ended;
+    - ``no_saved_method``: automatic top-ups need a saved method of payment;
+    - ``not_paid``: the top-up that was to be refunded is not paid;
+    - ``not_due``, ``dropped``: answers to the engine's own commands for top-ups.
+
     Attributes:
         org: Whose account it is.
         key: The key that the command was given.
-        reason: Which rule: ``insufficient_credit``, ``limit_reached``, ``quota_reached``,
-            ``closed`` and so on.
+        reason: Which rule, as above.
         shortfall: Nanos that are missing; 0 where no amount is, and of a quota.
         limit: What bound: ``balance``, ``org_limit``, ``member_limit``, ``project_limit``,
             ``quota``, or ``charge`` (no more of it can be given back); None: none of these.

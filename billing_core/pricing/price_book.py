@@ -74,8 +74,9 @@ class PriceBook:
         plan: Holds for the subscribers of this plan only.
         org: Holds for this org only; not with ``plan``.
         percent_off: Discounts, from 0 to 100, by resource or prefix, as text, int or `Decimal`;
-            only for a plan or an org.  They are taken off the prices that would hold otherwise; an
-            org's discount replaces its plan's.  0 ends a discount.
+            only for a plan or an org.  An org's discount is taken off its plan's and everyone's
+            prices, and replaces its plan's discount; a plan's is taken off everyone's prices.  0
+            ends a discount.
 
     Raises:
         InvalidCommand: For what could never be published.

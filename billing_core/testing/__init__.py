@@ -1,8 +1,8 @@
-"""What proves a store right, and what makes billing easy to test.
+"""What makes billing easy to test, and what a store of your own is tested with.
 
-``MemoryStore``, ``SettableClock`` and ``CountingIds`` need nothing more; the packages ``stores``,
-``payments``, ``strategies``, ``machines`` and ``model`` need the ``testing`` extra.  It may use all
-of the core; only tests, a host's or ours, import it.
+`MemoryStore`, `SettableClock` and `CountingIds` need nothing more.  The packages ``stores``,
+``payments``, ``strategies``, ``machines`` and ``model`` need the ``testing`` extra.  Import this in
+tests only: it may use all of the core.
 """
 
 from billing_core.testing.clock import CountingIds, SettableClock

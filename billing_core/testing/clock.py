@@ -10,7 +10,13 @@ __all__ = ["CountingIds", "SettableClock"]
 
 
 class SettableClock:
-    """Stands still until it is moved."""
+    """A clock for tests, which stands still until it is moved.
+
+    Give it to `Billing` as ``clock``.
+
+    Args:
+        now: The time that it shows at first, UTC.
+    """
 
     def __init__(self, now: datetime) -> None:
         self._now = micros("now", now)
@@ -20,19 +26,23 @@ class SettableClock:
 
     @property
     def now(self) -> datetime:
+        """The time that it shows, UTC."""
         return moment(self._now)
 
     def set(self, now: datetime) -> None:
-        """Move to a time, forth or back."""
+        """Move the clock to a time, forward or back."""
         self._now = micros("now", now)
 
     def advance(self, span: timedelta) -> None:
-        """Move on by a span."""
+        """Move the clock forward by a span."""
         self._now = micros("now", self.now + span)
 
 
 class CountingIds:
-    """UUIDv7-shaped ids that count: the same in every run."""
+    """Ids for tests that count up from 1, in the form of a UUID: the same in every run.
+
+    Give it to `Billing` as ``ids``.
+    """
 
     def __init__(self) -> None:
         self._last = 0

@@ -77,7 +77,11 @@ _TABLES = [each.name for each in fields(_Org) if each.name != "account"]
 
 
 class MemoryStore:
-    """A :class:`billing_core.ports.store.Store` that forgets when the process ends."""
+    """A store in memory, for tests and for trying things out; all is gone when the process ends.
+
+    Safe to share between threads.  It has no connections, so `Billing.within` raises a
+    `StoreError`.  What each method does is said at `billing_core.ports.store.Store`.
+    """
 
     concurrency = 1
 

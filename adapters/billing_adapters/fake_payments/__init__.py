@@ -1,8 +1,7 @@
 """Payments without money: a provider in memory, for development, demos and tests.
 
-:class:`FakePayments` is a :class:`billing_core.ports.payments.PaymentProvider`; its further
-methods are what customers, banks and the network do.  :class:`CheckoutPage` is the page on
-which a person pays, to be mounted in any web framework.
+`FakePayments` is a payment provider; its further methods are what customers, banks and the network
+do.  `CheckoutPage` is the page on which a person pays, for any web framework.
 """
 
 from billing_adapters.fake_payments.bank import Fault

@@ -19,19 +19,31 @@ Response = tuple[int, dict[str, str], bytes]
 
 
 class CheckoutPage:
-    """Where a person pays at the fake: call it with a request, send what it answers.
+    """The page on which a person pays at the fake: call it with a request, send what it answers.
 
         page = CheckoutPage(payments)
         status, headers, body = page("GET", "/fake-checkout/cs_1", {})
 
-    Mount it for GET and POST under the address that the fake was given; the last segment of
-    the path is the checkout.  ``form``: the posted fields.
+    Mount it for GET and POST under the address that the fake was given.
+
+    Args:
+        payments: The fake provider.
     """
 
     def __init__(self, payments: Bank) -> None:
         self._payments = payments
 
     def __call__(self, method: str, path: str, form: Mapping[str, str]) -> Response:
+        """The answer to a request.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            path: Its last segment is the checkout's id.
+            form: The fields that were posted; on GET none.
+
+        Returns:
+            Status, headers and body.
+        """
         name = path.rstrip("/").rpartition("/")[2]
         try:
             order = self._payments.order_of(name)

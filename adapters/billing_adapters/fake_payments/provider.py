@@ -47,11 +47,17 @@ class _Kept:
 
 
 class FakePayments(Bank, PaymentProvider):
-    """A :class:`billing_core.ports.payments.PaymentProvider` in memory; nothing outlives it.
+    """A payment provider in memory, for development, demos and tests; all is gone with the process.
 
-    ``clock``, ``ids``: default the machine's time and random ids.  ``address``: the URL
-    under which :class:`CheckoutPage` is mounted.  ``webhook_secrets``: as a real provider's;
-    the first one signs.
+    What requests do is said at `billing_core.ports.payments.PaymentProvider`.  The further methods
+    are what customers, banks and the network do.
+
+    Args:
+        livemode: What it says that it is; no money moves in either.
+        webhook_secrets: As a real provider's; the first one signs.
+        address: The URL under which `CheckoutPage` is mounted.
+        clock: Microseconds since 1970, UTC; None: the machine's time.
+        ids: A source of ids; None: random ones.
     """
 
     def __init__(

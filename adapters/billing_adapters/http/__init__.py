@@ -1,7 +1,7 @@
 """The billing API over HTTP, for any web framework: a table of routes over the engine.
 
-:class:`Api` takes a :class:`Request` and gives a :class:`Response`; a host passes them on, and
-says with one function whose API key it is.  ``ROUTES`` is the table.
+`Api` takes a `Request` and gives a `Response`.  Your web framework passes them on, and one function
+of yours says whose API key it is.  ``ROUTES`` is the table.
 """
 
 from billing_adapters.http.access import Caller, Role

@@ -28,12 +28,18 @@ _MAY: Mapping[Who, frozenset[Role]] = {
 
 @frozen
 class Caller:
-    """Who calls.
+    """Who calls, as your function says of an API key (rule 14.3).
 
-    ``id``: of the credential or the person, never the secret: idempotency keys are the
-    caller's own by it, so it stays the same for as long as requests are repeated.  Members
-    and admins have an ``org`` and a ``member``; a service has neither, or an ``org`` that it
-    is confined to.  The role ``provider`` is :data:`PROVIDER`'s, which has no key.
+    Args:
+        id: Of the key or the person, never the secret itself.  A caller's idempotency keys are
+            their own by it, so it must stay the same while requests are repeated (rule 7.1).
+        role: ``member`` or ``admin`` of an org, or ``service``.  (``provider`` is the API's own
+            word for whoever posts to a webhook.)
+        org: Whose member or admin it is; a service may have one that it is confined to.
+        member: The member's name; of members and admins only.
+
+    Raises:
+        InvalidCommand: For a role or a name that is not accepted, or that is missing.
     """
 
     id: str
@@ -52,6 +58,7 @@ class Caller:
             checked_name("member", self.member)
 
     def may(self, who: Who) -> bool:
+        """Whether this caller may use a route for ``who``; an admin may what a member may."""
         return self.role in _MAY[who]
 
 

@@ -32,17 +32,27 @@ _LOG = logging.getLogger("billing_adapters.http")
 
 
 class Api:
-    """The billing API of an engine, for any web framework: call it with a request, send what
-    it answers.  It blocks: an async host calls it in a thread.
+    """The billing API of an engine, for any web framework: call it with a request, send the answer.
+
+    It blocks: an async host calls it in a thread.
 
         api = Api(billing, {"key-ana": Caller("ana", org="acme", member="ana")}.get)
         response = api(Request("GET", "/v1/billing/credits", headers={"X-API-Key": "key-ana"}))
 
-    It serves the table of routes under ``/v1``, ``/openapi.json`` and the page ``/billing``.
-    ``address``: the URL under which customers reach it (``https://you.example``); they come
-    back to the page there after paying, where a request does not say otherwise.
-    Each request is logged with ``org``, ``request_id``, ``route``, ``status`` and ``code`` as
-    fields; keys, queries and bodies are not.
+    It serves the routes under ``/v1``, ``/openapi.json`` and the page ``/billing``.  Each request
+    is logged with ``org``, ``request_id``, ``route``, ``status`` and ``code`` as fields; keys,
+    queries and bodies are not logged.
+
+    Args:
+        billing: The engine, a `Billing`, also in an async host.
+        authenticate: A function from an API key to its `Caller`; None for one that is unknown or
+            revoked.
+        address: The URL under which customers reach the API (``https://you.example``).  After
+            paying they come back to the page there, where a request does not say otherwise.
+        routes: The table of routes; by default all of them.
+
+    Raises:
+        InvalidCommand: For what is no `Billing`, or no function.
     """
 
     def __init__(
@@ -73,6 +83,7 @@ class Api:
         """The OpenAPI description of the public routes, for a host that adds its own."""
 
     def __call__(self, request: Request) -> Response:
+        """The answer to a request; errors are answers, too."""
         found = page(request)
         if found is not None:
             return found

@@ -30,8 +30,17 @@ def _lowered(headers: Headers) -> Mapping[str, str]:
 
 @frozen
 class Request:
-    """``path`` without the query, decoded; ``query`` as it was sent; ``headers`` of any case.
-    What it prints as has no query, headers or body: they hold keys and secrets."""
+    """A request, as your web framework has it.
+
+    Its text form has no query, headers or body, as these hold keys and secrets.
+
+    Args:
+        method: ``GET``, ``POST`` and so on.
+        path: Decoded, without the query.
+        query: What follows the ``?``, as it was sent.
+        headers: A mapping, or what has ``items()``; names in any case.
+        body: Raw bytes.  Read ``MAX_BODY`` and one more at most: what is larger is refused.
+    """
 
     method: str
     path: str
@@ -42,14 +51,29 @@ class Request:
 
 @frozen
 class Response:
+    """An answer, to be sent as it is.
+
+    Attributes:
+        status: The HTTP status.
+        headers: By name.
+        body: Raw bytes.
+    """
+
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
 class Problem(Exception):
-    """A request that is answered with an error: ``code`` for programs, the message for
-    people.  ``headers`` and ``details`` (fields of the error's body) say more."""
+    """A request that is answered with an error.
+
+    Args:
+        status: The HTTP status.
+        code: What went wrong, for programs.
+        message: The same for people.
+        headers: Further headers of the answer.
+        details: Further fields of the error's body; those that are None are left out.
+    """
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ _KEY = {
 
 
 def description(routes: Iterable[Route]) -> dict[str, Any]:
-    """The description of these routes, and of nothing else."""
+    """The OpenAPI 3.1 description of these routes, as a JSON object."""
     shapes: dict[str, Any] = {"Error": _error()}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:

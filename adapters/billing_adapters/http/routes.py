@@ -47,10 +47,16 @@ class Total(Money):
 
 @frozen
 class Call:
-    """One request on its way to a handler: authorised, with the ``org`` that it is about.
+    """One request on its way to a route's function: authenticated and authorised.
 
-    ``given_key``: the Idempotency-Key as sent.  ``currencies``: of orgs, as far as known.
-    ``address``: the URL under which the API is reached, where the host has said.
+    Attributes:
+        billing: The engine.
+        caller: Who calls.
+        route: The route's name.
+        org: The org that the request is about; empty: none.
+        given_key: The Idempotency-Key as it was sent; None: there was none.
+        currencies: The currencies of orgs, as far as they are known.
+        address: The URL under which customers reach the API; None: the host has not said.
     """
 
     billing: Billing
@@ -96,7 +102,12 @@ class Call:
 
 @frozen
 class Listed:
-    """A page of rows; ``cursor`` leads to the next, None: there is none."""
+    """One page of a list.
+
+    Attributes:
+        rows: The page's rows.
+        cursor: What leads to the next page; None: there is none.
+    """
 
     rows: tuple[Any, ...]
     cursor: str | None
@@ -120,11 +131,22 @@ class Posted:
 
 @frozen
 class Route:
-    """``name``: its operation, and the namespace of its keys.  ``asked``, ``answer``: the
-    shapes of what comes in (query and path on GET, else the body; :class:`Posted` as it came)
-    and goes out (of a row, where it ``lists``).  ``pages``: whether it answers :class:`Paged`.
-    ``key``: whether it takes an Idempotency-Key.  ``pays``: whether the payment provider is
-    asked."""
+    """One row of the table of routes.
+
+    Attributes:
+        method: ``GET``, ``POST`` or ``PUT``.
+        path: The path; ``{name}`` stands for a segment.
+        name: The operation, which also begins the engine's keys of this route (rule 7.1).
+        who: Whose it is: ``member``, ``admin``, ``service`` or ``provider``.
+        asked: The shape of what comes in: query and path on GET, else the body.
+        answer: The shape of what goes out; of one row, where it ``lists``.
+        handle: The function that answers a `Call`.
+        summary: What it does, in words.
+        lists: Whether it answers a list.
+        pages: Whether the answer holds a page of a list.
+        key: Whether it takes an Idempotency-Key: ``required``, ``optional``, or None: no.
+        pays: Whether the payment provider is asked.
+    """
 
     method: Literal["GET", "POST", "PUT"]
     path: str
@@ -140,12 +162,13 @@ class Route:
     pays: bool = False
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The fields that a path of this route names, or None."""
+        """The fields in a path of this route; None: it is not of this route."""
         found = _pattern(self.path).fullmatch(path)
         return None if found is None else found.groupdict()
 
     @property
     def internal(self) -> bool:
+        """Whether it is for services, and not there for anybody else."""
         return self.who == "service"
 
 

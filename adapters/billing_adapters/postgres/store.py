@@ -66,20 +66,29 @@ def together(writes: Sequence[Query]) -> list[Query]:
 
 
 class PostgresStore(Reads):
-    """A :class:`billing_core.ports.store.Store` in a schema of a PostgreSQL database, of which
-    ``dsn`` is the connection string.  ``migrate`` makes the schema.
+    """A store in a schema of a PostgreSQL database; `migrate` makes the schema.
 
-    Safe to share between threads, and to use in a process forked after it was made.  It
-    connects when it is first used.  ``pool_size``: how many connections it has at most.
-    In seconds: ``pool_seconds``, for which a call waits for one of them; ``lock_seconds``,
-    for an org that another process or a host's transaction has locked;
-    ``statement_seconds``, for any statement but a COMMIT, which is never cut short.  After
-    them comes a retryable StoreError.
+    Safe to share between threads, and to use in a process forked after it was made.  It connects
+    when it is first used.  After each of the three times below comes a retryable `StoreError`.
 
-    The ``synchronous_commit`` of the server or the role counts, but for ``off``.
+    The ``synchronous_commit`` of the server or the role counts, but for ``off``.  A pooler, by
+    session or by transaction, is recognised: then each transaction carries its settings, in the
+    same exchange, and nothing is prepared.
 
-    ``dsn`` may lead to a pooler, by session or by transaction.  It is recognised, and then each
-    transaction carries its settings, in the same exchange, and nothing is prepared.
+    What each method does is said at `billing_core.ports.store.Store`.
+
+    Args:
+        dsn: The connection string; it is never shown in an error (rule 9.7).
+        schema: The name of the schema.
+        pool_size: How many connections it opens at most.
+        pool_seconds: How long, in seconds, a call waits for one of them.
+        lock_seconds: How long, in seconds, it waits for an org that another process, or a
+            transaction of yours, has locked.
+        statement_seconds: How long, in seconds, any statement may take but a COMMIT, which is never
+            cut short.
+
+    Raises:
+        InvalidCommand: For a connection string, a size or a time that is not accepted.
     """
 
     def __init__(
@@ -144,25 +153,45 @@ class PostgresStore(Reads):
             db.close()
 
     def migrate(self) -> list[str]:
-        """Bring the schema to this library's; the names of the migrations applied.  Safe when
-        several processes start at once."""
+        """Make the schema, or bring it to this version's; safe when several processes start at
+        once.
+
+        Returns:
+            The names of the migrations that were applied.
+        """
         with self._owner() as db:
             return schemas.migrate(db, self.schema, self.name)
 
     def finish(self) -> list[str]:
-        """Say that the version of the library before this one runs nowhere any more: what it could
-        not work with is done to the schema.  The names of the migrations finished."""
+        """Say that the version of the library before this one runs nowhere any more (rule 3.9).
+
+        What that version could not work with is then done to the schema.
+
+        Returns:
+            The names of the migrations that were finished.
+        """
         with self._owner() as db:
             return schemas.finish(db, self.schema, self.name)
 
     def script(self, *, finishing: bool = False) -> str:
-        """What :meth:`migrate`, or :meth:`finish`, would do to the database as it is, as SQL for
-        hosts that run their own migrations; empty where there is nothing to do."""
+        """What `migrate`, or `finish`, would do to the database as it is, as SQL, to run it
+        yourself.
+
+        Args:
+            finishing: True: what `finish` would do; False: what `migrate` would.
+
+        Returns:
+            The SQL; empty where there is nothing to do.
+        """
         with self._owner() as db, mapped(self.name):
             return schemas.script(db, self.schema, self.name, finishing=finishing)
 
     def grant(self, role: str) -> None:
-        """Let a role run the engine on the schema, without UPDATE or DELETE on the journal."""
+        """Let a role run the engine on the schema, without UPDATE or DELETE on the journal.
+
+        Args:
+            role: The name of a role of the database.
+        """
         with self._owner() as db:
             schemas.grant(db, self.schema, role, self.name)
 
@@ -251,8 +280,11 @@ class PostgresStore(Reads):
             return line.run(whole)[-2]
 
     def within(self, connection: object) -> Store:
-        """The same records inside the transaction that the host has open on ``connection``, a
-        psycopg Connection, or an AsyncConnection of the running loop."""
+        """The same records inside the transaction that you have open (rule 3.5).
+
+        Args:
+            connection: A psycopg 3 ``Connection``, or an ``AsyncConnection`` of the running loop.
+        """
         return JoinedStore(connection, self.name, self._reader, self._loader, self._writer)
 
 

@@ -33,12 +33,22 @@ _RETRY = 0.0005  # seconds between two attempts to get the write lock
 
 
 class SqliteStore(Reads):
-    """A :class:`billing_core.ports.store.Store` in the SQLite file at ``path``, made if missing.
+    """A store in one SQLite file, which is made, or brought to this version's tables, when it is
+    opened.
 
-    Safe to share between threads, and to use in a process forked after it was made.
-    Writers take turns: in one process by a lock, among processes by SQLite's own, for
-    which a writer waits up to ``busy_seconds`` and then raises a retryable StoreError.
-    Nobody queues for SQLite's lock: who gets it next is chance.
+    Each commit is synced to disk.  Safe to share between threads, and to use in a process forked
+    after it was made.  Writers take turns: in one process by a lock, among processes by SQLite's
+    own.  Whoever waits for that in vain gets a retryable `StoreError`; who is next is chance (rule
+    3.4).  What each method does is said at `billing_core.ports.store.Store`.
+
+    Args:
+        path: The file's path.
+        busy_seconds: How long, in seconds, a writer waits for SQLite's lock.
+
+    Raises:
+        InvalidCommand: For what is no path, such as a connection string.
+        StoreError: Where the file cannot be opened, is no database of this library, or is of a
+            newer version.
     """
 
     concurrency = 1
@@ -191,8 +201,13 @@ class SqliteStore(Reads):
             self._reading.discard(reading)
 
     def finish(self) -> list[str]:
-        """Say that the version of the library before this one runs nowhere any more: what it could
-        not work with is done to the tables.  The names of the migrations finished."""
+        """Say that the version of the library before this one runs nowhere any more (rule 3.9).
+
+        What that version could not work with is then done to the tables.
+
+        Returns:
+            The names of the migrations that were finished.
+        """
         from billing_adapters.sqlite.schema import finish
 
         with self._lock, mapped(self.path):
@@ -254,7 +269,11 @@ class SqliteStore(Reads):
             return gone.rowcount == 1
 
     def within(self, connection: object) -> Store:
-        """The same records inside the host's open write transaction on ``connection``."""
+        """The same records inside the write transaction that you have open (rule 3.5).
+
+        Args:
+            connection: A `sqlite3.Connection` to the same file, after ``BEGIN IMMEDIATE``.
+        """
         return JoinedStore(connection, self.path)
 
 
