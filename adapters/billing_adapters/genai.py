@@ -102,7 +102,7 @@ def price_book(
     Args:
         version: The book's name, unique for ever.
         effective_at: From when it holds, UTC; the prices are those of that time.
-        models: `Model` values, model ids, or ``(provider, id)``.
+        models: :class:`Model` values, model ids, or ``(provider, id)``.
         markup: An exact factor above 0, as text, int or `Decimal`: ``"1.20"`` for 20 % more.
 
     Returns:

@@ -95,7 +95,7 @@ class StripePayments(PaymentProvider):
     Reads, and opening a page, are repeated with the same key where Stripe does not answer.  A
     charge and a refund are sent once a call, so that the answer is to the one request that was
     sent: the engine, which has the attempt on record, repeats them (rule 9.3).  What each method
-    does is said at `billing_core.ports.payments.PaymentProvider`.
+    does is said at :class:`billing_core.ports.payments.PaymentProvider`.
 
     Connections are kept open, one for each thread; a process that forks makes its own afterwards.
 

@@ -295,7 +295,7 @@ class Checkpoint:
     state: str = field(repr=False)
 
     def to_json(self) -> str:
-        """The checkpoint as text, for `from_json`."""
+        """The checkpoint as text, for :meth:`from_json`."""
         return compact(attrs.asdict(self))
 
     @classmethod
@@ -303,7 +303,7 @@ class Checkpoint:
         """The checkpoint of a text.
 
         Raises:
-            InvalidCommand: For a text that `to_json` did not write.
+            InvalidCommand: For a text that :meth:`to_json` did not write.
         """
         try:
             checkpoint = cls(**json.loads(text))

@@ -84,7 +84,7 @@ class Success:
 
 @frozen
 class Opened(Success):
-    """The account exists.  The fields are those of `Success`."""
+    """The account exists.  The fields are those of :class:`Success`."""
 
 
 @frozen
@@ -406,7 +406,7 @@ class Refused(BillingError):
     """A business rule said no: the methods of `Billing` raise what `execute` gives as a `Refusal`.
 
     Attributes:
-        refusal: The `Refusal`: the reason, the shortfall, and whether to try again.
+        refusal: The :class:`Refusal`: the reason, the shortfall, and whether to try again.
     """
 
     def __init__(self, refusal: Refusal) -> None:

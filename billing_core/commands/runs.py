@@ -38,7 +38,7 @@ _MAX_RUN = 150  # names of runs stand in other names
 def sandbox(
     name: str, rates: dict[str, int], *, payer: Payer | dict[str, Payer] = "platform"
 ) -> Rates:
-    """What a microsecond of a sandbox's running time uses, for `StartRun` and `quote_run`.
+    """What a microsecond of a sandbox's running time uses, for :class:`StartRun` and `quote_run`.
 
     ``sandbox("small", {"vcpu": 2, "memory_mib": 4096})``; or ``{"second": 1}`` where the price is
     by time alone.  Quantities are counted by the microsecond: a price says its unit, such as
@@ -84,7 +84,7 @@ class StartRun(Command):
     Args:
         org: Whose account it is.
         key: Idempotency key, which is also the run's name.
-        spec: What a microsecond uses, as `sandbox` gives it.
+        spec: What a microsecond uses, as :func:`sandbox` gives it.
         fund_for: How far ahead of now the deadline may lie, at the start and at each heartbeat.
         min_runtime: The least that credit must pay for; at most ``fund_for``.
         member: Who uses it, for limits and reports.
@@ -250,7 +250,7 @@ class StopRun(Command):
         key: Idempotency key.
         run: The run's name: the key of its start.
         settle: False: the run is pending: its last stretch of time is charged, and its hold ends,
-            only with a `SettleRun` or `ForgiveRun`.
+            only with a :class:`SettleRun` or :class:`ForgiveRun`.
         occurred_at: When the run ended, UTC; None: at the command's own time.
         at: The command's own time, UTC; None: the engine's clock.
     """

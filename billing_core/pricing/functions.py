@@ -214,7 +214,7 @@ class Graduated:
     Units are counted for each org and resource from the start of its billing period.
 
     Args:
-        tiers: `Tier` values with growing ``up_to``; the last one, and no other, has none.
+        tiers: :class:`Tier` values with growing ``up_to``; the last one, and no other, has none.
     """
 
     tiers: tuple[Tier, ...] = field(converter=_tuple)
@@ -378,7 +378,7 @@ class Price:
     so far: that counts at least as ``minimum``, rounded up to whole increments (rule 5.5).
 
     Args:
-        function: `Flat`, `Graduated` or `Package`.
+        function: :class:`Flat`, :class:`Graduated` or :class:`Package`.
         unit: What one of the quantity is, such as ``token`` or ``call``.  For time and storage one
             of the closed list, such as ``second``, ``vCPU-hour`` or ``GB-month`` (rule 5.10).
         minimum: The least that an item counts as, in that unit; 0: none.

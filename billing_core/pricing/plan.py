@@ -117,8 +117,8 @@ class Plan:
             end, with what was rolled over before; the rest expires.  None: nothing rolls over.
         grace: How long after a period's end its allowance still pays for usage of that period that
             is settled late, up to 27 days; the engine's tolerance at least.
-        limits: `Limit` values, one at most for each ``whose`` and ``per``.
-        quotas: `Quota` values, one at most for each resource and component.
+        limits: :class:`Limit` values, one at most for each ``whose`` and ``per``.
+        quotas: :class:`Quota` values, one at most for each resource and component.
         currency: Of all its amounts: three capital letters.
 
     Raises:

@@ -199,7 +199,7 @@ class Expiry:
 
 @frozen
 class HistoryPage(Sequence[HistoryRow]):
-    """One page of an org's history, newest first: a sequence of `HistoryRow`.
+    """One page of an org's history, newest first: a sequence of :class:`HistoryRow`.
 
     Attributes:
         rows: The page's rows.

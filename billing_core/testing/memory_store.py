@@ -80,7 +80,7 @@ class MemoryStore:
     """A store in memory, for tests and for trying things out; all is gone when the process ends.
 
     Safe to share between threads.  It has no connections, so `Billing.within` raises a
-    `StoreError`.  What each method does is said at `billing_core.ports.store.Store`.
+    :class:`StoreError`.  What each method does is said at :class:`billing_core.ports.store.Store`.
     """
 
     concurrency = 1

@@ -30,7 +30,7 @@ _DIGITS = 40  # more than any amount in range can need; longer texts are refused
 class Money:
     """An exact amount of money in one currency (rule 5.1).
 
-    `Money.of` makes one of a decimal; `usd` one of US dollars.
+    `Money.of` makes one of a decimal; :func:`usd` one of US dollars.
 
     Args:
         nanos: 10⁻⁹ of the currency's major unit, an int; it may be negative.

@@ -58,7 +58,7 @@ def _check_quantity(field: str, quantity: object) -> None:
 class Usage:
     """How much of each component of one resource was used, or is expected to be.
 
-    `Usage.of`, `tokens`, `tool` and `code` make one.
+    `Usage.of`, :func:`tokens`, :func:`tool` and :func:`code` make one.
 
     Attributes:
         resource: What was used, such as ``model:small``.

@@ -1,7 +1,7 @@
 """Payments without money: a provider in memory, for development, demos and tests.
 
 `FakePayments` is a payment provider; its further methods are what customers, banks and the network
-do.  `CheckoutPage` is the page on which a person pays, for any web framework.
+do.  :class:`CheckoutPage` is the page on which a person pays, for any web framework.
 """
 
 from billing_adapters.fake_payments.bank import Fault

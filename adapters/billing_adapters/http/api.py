@@ -44,7 +44,7 @@ class Api:
     queries and bodies are not logged.
 
     Args:
-        billing: The engine, a `Billing`, also in an async host.
+        billing: The engine, a :class:`Billing`, also in an async host.
         authenticate: A function from an API key to its `Caller`; None for one that is unknown or
             revoked.
         address: The URL under which customers reach the API (``https://you.example``).  After
@@ -52,7 +52,7 @@ class Api:
         routes: The table of routes; by default all of them.
 
     Raises:
-        InvalidCommand: For what is no `Billing`, or no function.
+        InvalidCommand: For what is no :class:`Billing`, or no function.
     """
 
     def __init__(

@@ -140,7 +140,7 @@ class Route:
         who: Whose it is: ``member``, ``admin``, ``service`` or ``provider``.
         asked: The shape of what comes in: query and path on GET, else the body.
         answer: The shape of what goes out; of one row, where it ``lists``.
-        handle: The function that answers a `Call`.
+        handle: The function that answers a :class:`Call`.
         summary: What it does, in words.
         lists: Whether it answers a list.
         pages: Whether the answer holds a page of a list.

@@ -66,7 +66,7 @@ def together(writes: Sequence[Query]) -> list[Query]:
 
 
 class PostgresStore(Reads):
-    """A store in a schema of a PostgreSQL database; `migrate` makes the schema.
+    """A store in a schema of a PostgreSQL database; :meth:`migrate` makes the schema.
 
     Safe to share between threads, and to use in a process forked after it was made.  It connects
     when it is first used.  After each of the three times below comes a retryable `StoreError`.
@@ -75,7 +75,7 @@ class PostgresStore(Reads):
     session or by transaction, is recognised: then each transaction carries its settings, in the
     same exchange, and nothing is prepared.
 
-    What each method does is said at `billing_core.ports.store.Store`.
+    What each method does is said at :class:`billing_core.ports.store.Store`.
 
     Args:
         dsn: The connection string; it is never shown in an error (rule 9.7).
@@ -178,7 +178,7 @@ class PostgresStore(Reads):
         yourself.
 
         Args:
-            finishing: True: what `finish` would do; False: what `migrate` would.
+            finishing: True: what :meth:`finish` would do; False: what :meth:`migrate` would.
 
         Returns:
             The SQL; empty where there is nothing to do.
