@@ -63,7 +63,7 @@ class Balance:
         livemode: True: real money; False: a test account.
         at: The time, UTC.
         balance: Nanos: what is left of all lots, less ``debt``; it can be negative.
-        available: Nanos that a use may have which names no resource: what is not reserved of lots
+        available: Nanos for a use that names no resource: what is not reserved of lots
             without a scope and of the current period's allowance, less debt; it can be negative.
         held: Nanos that open holds have reserved.
         debt: Nanos that charges and clawbacks left unpaid.

@@ -85,7 +85,7 @@ class ModelUsage:
 
 @frozen
 class ResourceCharge:
-    """What a resource was charged that is no model, sandbox or workspace.
+    """What was charged for a resource that is not a model, a sandbox or a workspace.
 
     Attributes:
         resource: What was used.
@@ -119,7 +119,7 @@ class Running(NamedTuple):
 
 @frozen
 class RuntimeSums:
-    """So many runs, their running time, and what it cost.
+    """A number of runs, their running time, and what it cost.
 
     Attributes:
         runs: How many.

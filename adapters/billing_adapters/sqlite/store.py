@@ -38,8 +38,10 @@ class SqliteStore(Reads):
 
     Each commit is synced to disk.  Safe to share between threads, and to use in a process forked
     after it was made.  Writers take turns: in one process by a lock, among processes by SQLite's
-    own.  Whoever waits for that in vain gets a retryable `StoreError`; who is next is chance (rule
-    3.4).  What each method does is said at :class:`billing_core.ports.store.Store`.
+    own.  A process that waits for that in vain gets a retryable `StoreError`; which one gets the
+    lock next is left to chance (rule 3.4).
+
+    What each method does is said at :class:`billing_core.ports.store.Store`.
 
     Args:
         path: The file's path.
