@@ -81,7 +81,7 @@ class Verification:
 
 
 @define
-class TopUpUpdated:
+class Recorded:
     """An org's tables, as a store has them, for :func:`compare`."""
 
     account: Account | None
@@ -101,7 +101,7 @@ class TopUpUpdated:
     sizes: Iterable[Size]
 
 
-def compare(audit: Auditor, recorded: TopUpUpdated) -> list[int]:
+def compare(audit: Auditor, recorded: Recorded) -> list[int]:
     """Hold what the journal led to against the tables, noting each difference.  In which
     shares of the ended holds there is one, is answered."""
     derived = audit.account
@@ -341,7 +341,7 @@ def _hold_against_tables(audit: Auditor, store: Store, now: int) -> None:
     account = audit.account
     with _readable(audit, "row"):
         account = store.snapshot({org: Wanted(until=0)})[org].account
-    recorded = TopUpUpdated(
+    recorded = Recorded(
         account=account,
         lots=store.lots(org),
         holds=store.holds(org),
