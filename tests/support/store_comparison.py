@@ -137,6 +137,10 @@ class _Both:
         self.model.commit(changes)
 
 
+def _sorted(spans: dict[str, list[tuple[int, int]]]) -> dict[str, list[tuple[int, int]]]:
+    return {resource: sorted(some) for resource, some in spans.items()}
+
+
 def same(found: Loaded, expected: Loaded, *, but: Collection[str] = ()) -> None:
     for org, state in expected.items():
         for name in [each.name for each in fields(OrgState)]:
@@ -146,5 +150,7 @@ def same(found: Loaded, expected: Loaded, *, but: Collection[str] = ()) -> None:
                 one, other = getattr(found[org], name), getattr(state, name)
                 if name == "counters":  # of a wanted charge, later ones may come too
                     one = {key: counter for key, counter in one.items() if key in other}
+                if name == "covered":  # by the wanted charges, which come in any order
+                    one, other = _sorted(one), _sorted(other)
                 assert one == other, f"{name} of {org}: {one}, not {other}"
     assert found.keys() == expected.keys()

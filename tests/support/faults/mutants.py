@@ -454,4 +454,34 @@ BY_MUTANTS: list[Planted] = [
         "idle_for: timedelta = timedelta(minutes=16)",
         ("tests/docs/test_public_api.py::test_the_public_api_is_as_recorded",),
     ),
+    (
+        "what a run was charged in another period needs no room to come back",
+        "billing_core/charging/time_charges.py",
+        "yield start, -(-nanos // per) + 2 + _carried(count)",
+        "yield start, 0",
+        (
+            "tests/unit/charging/test_items_over_periods.py::"
+            "test_what_a_run_was_charged_in_the_period_before_comes_back_within_64_bits",
+        ),
+    ),
+    (
+        "what another period charged needs no room to come back",
+        "billing_core/charging/reversals.py",
+        "    ledger.check_room(returned=back + sum(each.back for each in elsewhere))",
+        "    ledger.check_room(returned=back)",
+        (
+            "tests/unit/charging/test_items_over_periods.py::"
+            "test_what_another_period_charged_comes_back_only_where_credit_stays_within_64_bits",
+        ),
+    ),
+    (
+        "a run that was priced later gives back for a call that failed",
+        "billing_core/charging/reversals.py",
+        "        if is_of_time(entry):\n            continue\n        used",
+        "        used",
+        (
+            "tests/unit/runs/test_runs_priced_late.py::"
+            "test_a_call_that_is_undone_takes_back_nothing_of_a_run_that_was_priced_later",
+        ),
+    ),
 ]

@@ -11,6 +11,7 @@ from world import LONG_AGO, World, nanos
 from billing_core import (
     Flat,
     Graduated,
+    MoneyOverflow,
     Plan,
     Price,
     PriceBook,
@@ -20,6 +21,7 @@ from billing_core import (
     Usage,
     sandbox,
 )
+from billing_core.values.money import MAX_NANOS
 
 pytestmark = pytest.mark.every_store
 
@@ -102,6 +104,21 @@ def test_of_what_another_period_charged_only_what_was_not_given_back_yet_comes_b
     assert undo(world, first).amount == 0
     assert undo(world, later).amount == 10_000
     assert (world.balance().balance, world.balance().used) == (10**9, 0)
+    assert world.wrong() == []
+
+
+def test_what_another_period_charged_comes_back_only_where_credit_stays_within_64_bits() -> None:
+    world = tools(Flat(1000))
+    first, later = parts(world, 1, 10)
+    assert undo(world, first).amount == 0
+    world.grant(MAX_NANOS - world.balance().balance - 60_000 + 1)
+    before = world.state()
+    with pytest.raises(MoneyOverflow):
+        undo(world, later)
+    assert world.state() == before
+    world.deduct(nanos(1), resource="x")
+    assert undo(world, later).amount == 60_000
+    assert world.balance().balance == MAX_NANOS
     assert world.wrong() == []
 
 
@@ -215,6 +232,23 @@ def test_what_a_run_was_charged_in_the_period_before_comes_back_of_that(limited)
     world.billing.stop_run("acme", "r")
     assert world.billing.usage("acme", "all_time").total == 0
     assert world.balance().balance == 10**9
+    assert world.wrong() == []
+
+
+def test_what_a_run_was_charged_in_the_period_before_comes_back_within_64_bits() -> None:
+    world = boxes(Flat(1000))
+    world.clock.advance(11 * SECOND)
+    world.billing.stop_run("acme", "r")
+    suspend(world, -SECOND, 0 * SECOND)
+    world.grant(MAX_NANOS - world.balance().balance - 60_000 + 1)
+    before = world.state()
+    with pytest.raises(MoneyOverflow):
+        suspend(world, 0 * SECOND, 10 * SECOND)
+    assert world.state() == before
+    world.deduct(nanos(1), resource="x")
+    suspend(world, 0 * SECOND, 10 * SECOND)
+    assert world.billing.run("acme", "r").settled == 0
+    assert world.balance().balance == MAX_NANOS
     assert world.wrong() == []
 
 

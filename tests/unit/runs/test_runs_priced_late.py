@@ -15,10 +15,13 @@ from billing_core import (
     Charged,
     Conflict,
     Flat,
+    Graduated,
     MoneyOverflow,
     Plan,
     Price,
     Refused,
+    Tier,
+    Usage,
     sandbox,
 )
 from billing_core.charging import time_charges as spans
@@ -181,6 +184,25 @@ def test_a_later_price_of_a_runs_time_is_not_reversed_by_itself() -> None:
         with pytest.raises(Conflict, match=r"forgive the run|undo that"):
             world.reverse(priced, undo_usage=undo)
     assert world.balance().used == 66_000
+    assert world.wrong() == []
+
+
+def test_a_call_that_is_undone_takes_back_nothing_of_a_run_that_was_priced_later() -> None:
+    """Though the run pays for what the call had free: a run gives back what it did not use."""
+    world = World(priced=False)
+    world.publish({"sandbox:box": {"second": second(1000)}})
+    tiers = Graduated((Tier(60 * 10**6, 0), Tier(None, 100, 10**6)))
+    gpu = Price(tiers, unit="microsecond")
+    world.publish({"sandbox:box": {"gpu": gpu}}, version="gpus", plan="pro")
+    world.billing.publish(Plan("pro1", "pro", LONG_AGO))
+    world.grant(10**9)
+    world.billing.set_plan("acme", "on", "pro")
+    call = world.deduct(Usage.of("sandbox:box", {"gpu": 60 * 10**6}))
+    started(world)
+    ran(world)
+    assert (call.amount, price(world).amount) == (0, 6000)
+    assert world.reverse(call, undo_usage=True).amount == 0
+    assert world.billing.run("acme", "r1").settled == world.balance().used == 66_000
     assert world.wrong() == []
 
 
