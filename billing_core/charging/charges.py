@@ -151,7 +151,7 @@ def price_usage(ledger: Ledger, usage: Usage | Correction, occurred: int) -> Met
     prices = ledger.prices(resource, occurred)
     version_of = versions(ledger, resource)
     item = item_of(ledger, usage)
-    period = item_period(ledger, occurred)
+    period = None if item is None else item_period(ledger, occurred)
     metered = meter(usage, prices.__getitem__, version_of, counter, item, period)
     if not ledger.terms.fresh and None in [line.version for line in metered.lines]:
         raise NeedMore(None)
