@@ -484,4 +484,34 @@ BY_MUTANTS: list[Planted] = [
             "test_a_call_that_is_undone_takes_back_nothing_of_a_run_that_was_priced_later",
         ),
     ),
+    (
+        "what was given back before is taken off twice where all comes back",
+        "billing_core/charging/reversals.py",
+        "-(most + before))",
+        "-most)",
+        (
+            "tests/unit/charging/test_undo_usage.py::"
+            "test_all_that_is_left_comes_back_where_parts_of_every_charge_were_given_back",
+        ),
+    ),
+    (
+        "a charge gives back more than its call cost, of its later price",
+        "billing_core/charging/reversals.py",
+        "rest = back - min(back, own.left)",
+        "rest = back - own.left",
+        (
+            "tests/unit/charging/test_undo_usage.py::"
+            "test_what_a_call_cost_less_comes_back_of_its_own_charge_before_its_later_price",
+        ),
+    ),
+    (
+        "what was granted ahead counts towards any later period",
+        "billing_core/charging/allowances.py",
+        "account.ahead if next_one == start else 0",
+        "account.ahead",
+        (
+            "tests/unit/runs/test_allowance_ahead.py::"
+            "test_what_a_period_had_ahead_counts_towards_no_later_one",
+        ),
+    ),
 ]

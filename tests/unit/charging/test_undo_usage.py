@@ -211,6 +211,32 @@ def test_what_was_given_back_before_is_not_given_back_again() -> None:
     assert world.wrong() == []
 
 
+def test_all_that_is_left_comes_back_where_parts_of_every_charge_were_given_back() -> None:
+    world = tools(Graduated([Tier(1, 10), Tier(None, 30)]))
+    first, later = call(world), call(world)
+    world.reverse(later)
+    world.reverse(first, 4)
+    assert undo(world, first).amount == 6
+    assert (world.balance().balance, world.balance().used) == (10**6, 0)
+    assert world.wrong() == []
+
+
+def test_what_a_call_cost_less_comes_back_of_its_own_charge_before_its_later_price() -> None:
+    world = World()
+    dear_first = Graduated([Tier(1, 1000), Tier(None, 10)])
+    world.publish({"tool:search": {"call": Price(dear_first, unit="call")}})
+    world.grant(10**6)
+    first = world.settle(Usage.of("tool:search", {"call": 1, "page": 1}))
+    call(world)
+    world.publish({"tool:search": {"page": Price(Flat(5), unit="page")}}, version="later")
+    priced = world.billing.price_unpriced("acme", "p", charge=first.seq, version="later")
+    assert (first.amount, priced.amount) == (1000, 5)
+    assert undo(world, first).amount == 15
+    explained = [world.billing.explain("acme", each.seq) for each in (first, priced)]
+    assert [each.reversed for each in explained] == [15, 0]
+    assert world.wrong() == []
+
+
 def test_a_later_call_that_was_cheaper_is_what_goes() -> None:
     """The more calls, the cheaper: without the first, all others move up."""
     world = tools(Graduated([Tier(1, 20), Tier(None, 10)]))

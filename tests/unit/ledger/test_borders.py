@@ -577,6 +577,19 @@ def test_time_that_cost_nothing_is_forgiven_and_counted_again() -> None:
 
 
 @pytest.mark.every_store
+def test_of_forgiven_time_that_cost_nothing_what_did_not_run_is_forgiven_no_more() -> None:
+    world = boxes()
+    start(world, spec=sandbox("box", {"second": 1}, payer="customer"))
+    world.clock.advance(10 * SECOND)
+    stop(world)
+    world.billing.forgive_run("acme", "f", "r1", reason="ours")
+    world.billing.suspend_run("acme", "r1", occurred_at=T0, until=T0 + 4 * SECOND)
+    view = world.billing.run("acme", "r1")
+    assert (view.forgiven_us, view.settled_us) == (6 * 10**6, 0)
+    assert world.wrong() == []
+
+
+@pytest.mark.every_store
 def test_credit_beside_an_allowance_that_fills_64_bits_is_refused() -> None:
     """The allowance is that of a period which nobody has asked for yet."""
     world = World()

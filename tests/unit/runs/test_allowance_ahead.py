@@ -135,6 +135,17 @@ def test_a_period_has_its_allowance_once_whenever_it_was_granted() -> None:
     assert world.wrong() == []
 
 
+def test_what_a_period_had_ahead_counts_towards_no_later_one() -> None:
+    world = planned()
+    start(world)
+    world.billing.set_plan("acme", "off", None)
+    world.clock.set(END + 3 * MINUTE)
+    world.billing.stop_run("acme", "r1")
+    world.clock.set(END + 40 * DAY)
+    assert world.billing.set_plan("acme", "again", "pro").amount == ALLOWANCE
+    assert world.wrong() == []
+
+
 def test_a_larger_plan_brings_what_is_missing_in_each_period() -> None:
     world = planned()
     start(world)
