@@ -57,7 +57,9 @@ def test_a_top_up_is_within_the_bounds_of_its_currency(
         t.street.pay(page.session)
         assert t.billing.confirm("abroad", page.session).paid
     status = t.billing.auto_topup("abroad")
-    assert (status.least, status.most) == tuple(Money.of(n, currency).nanos for n in (least, most))
+    assert (status.minimum, status.maximum) == tuple(
+        Money.of(n, currency).nanos for n in (least, most)
+    )
     t.check()
 
 
@@ -107,7 +109,7 @@ def test_an_amount_beyond_bounds_set_since_is_not_bought_by_itself(t) -> None:
     t.billing = t.engine()
     t.run()
     assert t.attempts() == ["dropped"]
-    assert (t.auto().stopped, t.auto().most) == ("amount", usd(100).nanos)
+    assert (t.auto().stopped, t.auto().maximum) == ("amount", usd(100).nanos)
     assert t.events().count("auto_topup_stopped") == 1
     t.spend("1")
     t.paid("5", save_method=True)

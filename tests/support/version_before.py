@@ -9,28 +9,32 @@ path, or a connection string and a schema.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import billing_core
 from billing_core import Billing, StoreError, Usage, usd
 from billing_core.testing import SettableClock
 
+# What the version before calls `life`.
+NEW = "expires_in" in inspect.signature(Billing.hold).parameters
+LONG: dict[str, Any] = {"expires_in" if NEW else "life": timedelta(hours=1)}
 NOON = datetime(2026, 3, 10, 14, tzinfo=UTC)  # after the fixtures' life
 
 
 def work(billing: Billing, name: str) -> None:
-    hour = timedelta(hours=1)
     usage = Usage.of("model:small", {"input": 300, "output": 100})
     paid = billing.deduct("acme", f"{name}-d", usd("0.5"), resource="x", member="ana")
-    billing.hold("acme", usage, key=f"{name}-h", life=hour, member=name, project="site")
+    billing.hold("acme", usage, key=f"{name}-h", **LONG, member=name, project="site")
     settled = billing.settle("acme", f"{name}-s", usage, hold=f"{name}-h", member=name)
     billing.reverse("acme", f"{name}-r", charge=paid.seq, amount=usd("0.25"))
     billing.settle("beta", f"{name}-b", usage)
     for left in [each.key for each in billing.store.holds("acme") if each.key.endswith("-left")]:
         if f"settle:{left}" not in {each.key for each in billing.store.entries("acme")}:
             billing.settle("acme", left, usage, hold=left)
-    billing.hold("acme", usage, key=f"{name}-left", life=hour)
+    billing.hold("acme", usage, key=f"{name}-left", **LONG)
     billing.heartbeat("acme", "active", key=f"{name}-beat")
     billing.report_storage("acme", "docs", 3 * 10**9, key=f"{name}-size")
     assert billing.settle("acme", f"{name}-s", usage, hold=f"{name}-h", member=name).seq == (
