@@ -63,18 +63,22 @@ StopReason = Literal[
 ]  # fmt: skip
 """Why automatic top-ups have stopped: see :class:`AutoTopUp`."""
 
-_LATE: frozenset[TopUpState] = frozenset(("paid", "quarantined"))
+
+def _or_late(*states: TopUpState) -> frozenset[TopUpState]:
+    """These states, or those of a payment that is heard of late."""
+    return frozenset((*states, "paid", "quarantined"))
+
 
 _MOVES: Mapping[TopUpState, frozenset[TopUpState]] = {
-    "ordered": _LATE | {"open", "processing", "expired", "failed"},
-    "open": _LATE | {"processing", "expired", "failed"},
+    "ordered": _or_late("open", "processing", "expired", "failed"),
+    "open": _or_late("processing", "expired", "failed"),
     "due": frozenset(("calling", "dropped")),
-    "calling": _LATE | {"processing", "declined", "authentication_required", "failed"},
-    "processing": _LATE | {"declined", "authentication_required", "expired", "failed"},
-    "declined": _LATE,
-    "authentication_required": _LATE,
-    "failed": _LATE,
-    "expired": _LATE,
+    "calling": _or_late("processing", "declined", "authentication_required", "failed"),
+    "processing": _or_late("declined", "authentication_required", "expired", "failed"),
+    "declined": _or_late(),
+    "authentication_required": _or_late(),
+    "failed": _or_late(),
+    "expired": _or_late(),
     "quarantined": frozenset(("paid",)),
     "paid": frozenset(),
     "dropped": frozenset(),
