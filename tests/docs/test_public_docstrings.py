@@ -51,7 +51,7 @@ def is_silent(docstring: str | None, name: str) -> bool:
 def docstring_of(name: str, owner: type) -> str | None:
     """The docstring of a class's method, or that of the method of ours that it stands in for."""
     for base in owner.__mro__:
-        docstring: str | None = getattr(vars(base).get(name), "__doc__", None)
+        docstring: str | None = vars(base)[name].__doc__ if name in vars(base) else None
         if docstring and base.__module__.startswith("billing_"):
             return docstring
     return None

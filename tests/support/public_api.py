@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from typing import get_origin
 
 import attrs
 
@@ -39,6 +40,9 @@ def lines() -> Iterator[str]:
 
 
 def described(name: str, thing: object) -> Iterator[str]:
+    if get_origin(thing) is not None:  # an alias, such as a Callable
+        yield f"{name}: a type"
+        return
     if not inspect.isclass(thing):
         yield name + (_signature(thing) if callable(thing) else f": {type(thing).__name__}")
         return
