@@ -213,9 +213,8 @@ def release(ledger: Ledger, decision: Decision[Release]) -> Outcome:
 
 
 def _want_hold(want: Wanted, command: Hold, at: int, now: int) -> None:
-    life = min(
-        duration("expires_in", command.expires_in), DAY
-    )  # nothing is dated more than a day ahead
+    # Nothing is dated more than a day ahead.
+    life = min(duration("expires_in", command.expires_in), DAY)
     want.lives = max(want.lives, life)
     want.times = spanning(want.times, max(at, now) + life)
     want_use(want, command, at, now)

@@ -80,7 +80,7 @@ def meter(
     total = 0
     least = usage.least if isinstance(usage, Correction) else 0
     counters: dict[str, Count] = {}
-    counted = counter.components  # looked up here, as every charge passes
+    counted = counter.components  # without a call for each component: every charge is metered
     items: dict[str, list[int | str]] = {}
     elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
     for component, quantity, payer in usage.parts:
