@@ -10,6 +10,7 @@ from attrs import fields
 from postgres_servers import EmptiedStore
 
 from billing_adapters.sqlite import SqliteStore
+from billing_core.engine.lookups import account_record
 from billing_core.ports.state import Changes, Loaded, OrgState, Wanted
 from billing_core.ports.store import Transaction
 from billing_core.pricing.catalogue import Published
@@ -82,8 +83,11 @@ class _Beside:
             for mode in (False, True):
                 found = self.due_topups(now, livemode=mode)
                 assert found == model.due_topups(now, livemode=mode)
-            # Those that lapse at one time come in any order.
-            assert sorted(self.lapsing(now)) == sorted(model.lapsing(now))
+            # By their time; those that lapse at one time come in any order.
+            found = list(self.lapsing(now))
+            assert sorted(found) == sorted(model.lapsing(now))
+            times = [account_record(model, org).next_lapse or 0 for org in found]
+            assert times == sorted(times)
             assert self.undelivered(now) == model.undelivered(now)
         for org in model.orgs():
             for table in (
