@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
+from attrs import evolve
+
 from billing_core.charging.charges import quote_usage, want_use
 from billing_core.charging.expiry import free, lapse
 from billing_core.charging.limits import Use, binding_limit, hold_spending
@@ -163,8 +165,7 @@ def made_for(made: Entry) -> Usage | None:
     found = json.loads(made.content).get("usage")
     if found is None:
         return None
-    resource, parts, item = found
-    return Usage(resource, tuple((name, quantity, payer) for name, quantity, payer in parts), item)
+    return Usage.of_content(found)
 
 
 def _quoted_anew(ledger: Ledger, hold: HoldRecord, until: int) -> Quote | None:
@@ -188,7 +189,7 @@ def _quoted_anew(ledger: Ledger, hold: HoldRecord, until: int) -> Quote | None:
         for component, quantity, payer in usage.parts
         if payer == PLATFORM and quantity > settled.get(component, 0)
     )
-    return quote_usage(ledger, Usage(usage.resource, left, usage.item), made.at, until, hold)
+    return quote_usage(ledger, evolve(usage, parts=left), made.at, until, hold)
 
 
 def _announce_anew(ledger: Ledger, hold: HoldRecord, counts: dict[str, int], at: int) -> None:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal, Self
 
 from attrs import frozen
 
 from billing_core.errors import InvalidCommand
-from billing_core.values.text import checked_name, given_name, quoted
+from billing_core.values.text import checked_name, compact, given_name, quoted
 from billing_core.values.times import duration as checked_duration
 
 __all__ = [
     "CUSTOMER",
+    "MAX_FACTS",
     "PLATFORM",
     "Payer",
     "Rates",
     "Usage",
     "check_usage",
     "code",
+    "given_facts",
     "model",
     "named",
     "tokens",
@@ -31,6 +33,8 @@ PLATFORM: Payer = "platform"
 CUSTOMER: Payer = "customer"
 
 _MAX_QUANTITY = 10**36
+MAX_FACTS = 32
+"""So many facts a usage may have."""
 
 
 def model(name: str) -> str:
@@ -54,6 +58,30 @@ def _check_quantity(field: str, quantity: object) -> None:
         raise InvalidCommand(field, quantity, "an int from 0 to below 10**36")
 
 
+def given_facts(facts: object) -> tuple[tuple[str, str], ...]:
+    """Facts as a usage keeps them, of a mapping of names to values."""
+    if not isinstance(facts, Mapping):
+        raise InvalidCommand("facts", facts, 'a mapping, such as {"service_tier": "batch"}')
+    return tuple(sorted(facts.items(), key=lambda each: str(each[0])))
+
+
+def _check_facts(facts: object) -> None:
+    if not isinstance(facts, tuple):
+        raise InvalidCommand("facts", facts, "a tuple of (name, value); see Usage.of")
+    if len(facts) > MAX_FACTS:
+        raise InvalidCommand("facts", len(facts), f"at most {MAX_FACTS}")
+    before = ""
+    for fact in facts:
+        if type(fact) is not tuple or len(fact) != 2:
+            raise InvalidCommand("facts", fact, "(name, value); see Usage.of")
+        name, value = fact
+        checked_name("facts", name)
+        checked_name(f"facts[{name!r}]", value)
+        if name <= before:
+            raise InvalidCommand("facts", facts, "sorted, each once; see Usage.of")
+        before = name
+
+
 @frozen
 class Usage:
     """How much of each component of one resource was used, or is expected to be.
@@ -67,16 +95,21 @@ class Usage:
             (rule 8.5).
         item: The name of the one call or run that several settlements belong to: a minimum and an
             increment apply to all of it together (rule 5.5).  None: this settlement alone.
+        facts: ``(name, value)``, sorted by name: what else is known of the request, as a price may
+            depend on it (rule 5.9).
     """
 
     resource: str
     parts: tuple[tuple[str, int, Payer], ...]
     item: str | None = None
+    facts: tuple[tuple[str, str], ...] = ()
 
     def __attrs_post_init__(self) -> None:
         checked_name("resource", self.resource)
         if self.item is not None:
             checked_name("item", self.item)
+        if self.facts != ():
+            _check_facts(self.facts)
         if not isinstance(self.parts, tuple):
             raise InvalidCommand("parts", self.parts, "a tuple; see Usage.of")
         before = ""
@@ -100,6 +133,7 @@ class Usage:
         *,
         payer: Payer | Mapping[str, Payer] = PLATFORM,
         item: str | None = None,
+        facts: Mapping[str, str] | None = None,
     ) -> Self:
         """A usage, of quantities by component.
 
@@ -110,6 +144,8 @@ class Usage:
                 rule 8.5).  For all components, or by component; one that is not named is the
                 platform's.
             item: The name of the one call or run that several settlements belong to (rule 5.5).
+            facts: What else is known of the request, by name, such as ``{"service_tier": "batch"}``
+                (rule 5.9).  One that no price asks for changes nothing.
 
         Raises:
             InvalidCommand: For a name, a quantity or a payer that is not accepted.
@@ -138,11 +174,20 @@ class Usage:
                 (component, quantities[component], payer.get(component, PLATFORM))
                 for component in used
             ]
-        return cls(resource, tuple(parts), item)
+        return cls(resource, tuple(parts), item, () if facts is None else given_facts(facts))
 
     def content(self) -> list[Any]:
         """The usage as it is compared when a key comes again (rule 7.2)."""
-        return [self.resource, self.parts, self.item]
+        own: list[Any] = [self.resource, self.parts, self.item]
+        return [*own, dict(self.facts)] if self.facts else own
+
+    @classmethod
+    def of_content(cls, content: Sequence[Any]) -> Self:
+        """The usage of a :meth:`content`, as it was read from JSON."""
+        resource, parts, item, *facts = content
+        known = tuple(facts[0].items()) if facts else ()
+        parts = tuple((name, quantity, payer) for name, quantity, payer in parts)
+        return cls(resource, parts, item, known)
 
     def text(self) -> str:
         """The content as canonical JSON."""
@@ -151,7 +196,8 @@ class Usage:
             for component, quantity, payer in self.parts
         ]
         item = "null" if self.item is None else quoted(self.item)
-        return f"[{quoted(self.resource)},[{','.join(parts)}],{item}]"
+        facts = f",{compact(dict(self.facts))}" if self.facts else ""
+        return f"[{quoted(self.resource)},[{','.join(parts)}],{item}{facts}]"
 
 
 class Rates(Usage):
@@ -173,6 +219,9 @@ def check_usage(field: str, usage: object) -> None:
         for component, _, _ in usage.parts:
             if not component.isascii():
                 given_name("component", component)
+        for name, value in usage.facts:
+            given_name("facts", name)
+            given_name(f"facts[{name!r}]", value)
         return
     if isinstance(usage, Rates):
         raise InvalidCommand(
