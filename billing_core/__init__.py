@@ -73,9 +73,11 @@ if TYPE_CHECKING:
         UnknownPrice,
     )
     from billing_core.pricing.catalogue import Catalogue
+    from billing_core.pricing.conditions import Fact, FactIs, Hours, SizeAbove
     from billing_core.pricing.differences import Difference
-    from billing_core.pricing.functions import Flat, Graduated, Package, Price, Tier
+    from billing_core.pricing.functions import Flat, Graduated, Package, Tier
     from billing_core.pricing.plan import Limit, Plan, Quota
+    from billing_core.pricing.price import Multiplier, Price, Variant
     from billing_core.pricing.price_book import PriceBook
     from billing_core.pricing.rating import Quote
     from billing_core.records.topups import TopUpRules
@@ -93,8 +95,7 @@ if TYPE_CHECKING:
     from billing_core.storage.views import StorageQuotaCheck, StorageView
     from billing_core.topups.reconciliation import Reconciliation
     from billing_core.values.money import Money, decimal_text, usd
-    from billing_core.values.tokens import tokens
-    from billing_core.values.usage import Rates, Usage, code, model, tool
+    from billing_core.values.usage import Rates, Usage, code, model, tokens, tool
 
 __all__ = [
     "AsyncBilling",
@@ -124,6 +125,8 @@ __all__ = [
     "Explanation",
     "Extend",
     "Extended",
+    "Fact",
+    "FactIs",
     "Flat",
     "ForgiveRun",
     "Graduated",
@@ -135,6 +138,7 @@ __all__ = [
     "HistoryRow",
     "Hold",
     "HoldEnded",
+    "Hours",
     "IdempotencyConflict",
     "ImpossibleTransition",
     "InvalidCommand",
@@ -142,6 +146,7 @@ __all__ = [
     "ModelUsage",
     "Money",
     "MoneyOverflow",
+    "Multiplier",
     "NameWarning",
     "NotFound",
     "OpenAccount",
@@ -178,6 +183,7 @@ __all__ = [
     "SetPlan",
     "Settle",
     "SettleRun",
+    "SizeAbove",
     "StartRun",
     "StopRun",
     "StorageQuotaCheck",
@@ -199,6 +205,7 @@ __all__ = [
     "UsageReport",
     "UsageRow",
     "UsageSummary",
+    "Variant",
     "Verification",
     "code",
     "decimal_text",
@@ -238,9 +245,11 @@ _MODULES = {
         "InvalidCommand MoneyOverflow NameWarning NotFound PaymentError StoreError UnknownPrice"
     ),
     "pricing.catalogue": "Catalogue",
+    "pricing.conditions": "Fact FactIs Hours SizeAbove",
     "pricing.differences": "Difference",
-    "pricing.functions": "Flat Graduated Package Price Tier",
+    "pricing.functions": "Flat Graduated Package Tier",
     "pricing.plan": "Limit Plan Quota",
+    "pricing.price": "Multiplier Price Variant",
     "pricing.price_book": "PriceBook",
     "pricing.rating": "Quote",
     "records.topups": "TopUpRules",
@@ -251,8 +260,7 @@ _MODULES = {
     "storage.views": "StorageQuotaCheck StorageView",
     "topups.reconciliation": "Reconciliation",
     "values.money": "Money decimal_text usd",
-    "values.tokens": "tokens",
-    "values.usage": "Rates Usage code model tool",
+    "values.usage": "Rates Usage code model tokens tool",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -241,12 +241,13 @@ def _check_tab(audit: Audit, entry: Entry, tab: Tab, story: Charge) -> None:
 
 def _start(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     state, _, settled_to, until, bound_by = effects["stands"]
-    resource, parts, _ = content["spec"]
+    resource, parts, _, *facts = content["spec"]
     name, seen = effects["run"], effects["seen_at"]
     run = Run(
         name, resource, tuple(tuple(each) for each in parts), content.get("member") or 0,
         content.get("project"), content.get("reference"), content["ahead"], state, seen, seen,
         settled_to, until, bound_by, warned=effects.get("warned", 0),
+        facts=tuple(facts[0].items()) if facts else (),
     )  # fmt: skip
     audit.tables.runs[name] = run
     audit.tables.holds[run.item] = HoldRecord(
@@ -316,6 +317,7 @@ def _size(audit: Audit, entry: Entry, content: Any, effects: Any) -> None:
     storage = audit.tables.storages.get(name)
     if storage is None:
         audit.tables.storages[name] = storage = Storage(name, at, at, size)
+        storage.facts = tuple(content.get("facts", {}).items())
     if at >= storage.sized_at:
         storage.sized_at, storage.size = at, size
     _check_storage(audit, entry, storage, effects)

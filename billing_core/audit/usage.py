@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from billing_core.charging.limits import had_counted
 from billing_core.ledger.ledger import CHARGES
-from billing_core.pricing.functions import Price, charge
+from billing_core.pricing.conditions import Request
+from billing_core.pricing.functions import charge
+from billing_core.pricing.price import Price
 from billing_core.records.ledger import Entry
 from billing_core.records.usage import UNCOUNTED, Cell, CellKey, Count, Item, Line, UsageRecord
 from billing_core.values.times import DAY, HOUR, billing_period, micros
@@ -37,17 +40,22 @@ def follow_usage(
     start = billing_period(account.anchor, usage.occurred_at).start
     total = 0
     seen: set[str] = set()
+    request = _request(audit, entry, usage, content)
     for line in usage.lines:
         total += line.amount
         if entry.op == "reverse" or line.payer == CUSTOMER or not line.version:
+            _keep_unbilled(audit, entry, line, usage, effects)
             continue
         _check_line(audit, line, usage, start, entry, where)
+        if line.component not in seen and (line.quantity or entry.op == "price"):
+            _check_choice(audit, line, usage, request, where)
         if usage.item is not None:
             measured = line.quantity
             if entry.op == "price" and line.component not in seen:
                 measured = _was_unpriced(audit, content["charge"], line.component)
                 measured -= effects.get("less", {}).get(line.component, 0)
-            _itemise(audit, line, usage, measured, start)
+            later = entry.op == "price" and line.component not in seen
+            _itemise(audit, line, usage, measured, start, priced_later=later)
         seen.add(line.component)
     if entry.op in CHARGES and total != entry.amount:
         audit.note(where, f"amount {entry.amount}; its lines add up to {total}")
@@ -74,7 +82,12 @@ def _counts(audit: Audit, entry: Entry, content: Any, effects: Any, where: str) 
 
 
 def _check_line(
-    audit: Audit, line: Line, usage: UsageRecord, start: int, entry: Entry, where: str
+    audit: Audit,
+    line: Line,
+    usage: UsageRecord,
+    start: int,
+    entry: Entry,
+    where: str,
 ) -> None:
     account = audit.account
     assert account is not None
@@ -106,6 +119,69 @@ def _check_line(
         audit.note(where, f"{line.component} bills {line.billed} for {line.quantity}")
 
 
+_USES = ("settle", "deduct")
+
+
+def _request(audit: Audit, entry: Entry, usage: UsageRecord, content: Any) -> Request | None:
+    """What the prices of an entry's usage may have depended on; None where nothing is priced
+    anew."""
+    if entry.op in ("reverse", "undone"):
+        return None
+    said = audit.subject(content["charge"]) if entry.op == "price" else entry
+    facts: Any = ()
+    if said.op in _USES:
+        told = json.loads(said.content).get("usage", ())
+        facts = told[3].items() if len(told) > 3 else ()
+    else:
+        facts = _owner_facts(audit, json.loads(said.content))
+    item = audit.tables.items.get((usage.item or "", usage.resource))
+    found = {} if item is None or usage.item is None else item.measured()
+    if entry.op in _USES or (entry.op == "price" and not found):
+        for line in used(said).lines:
+            found[line.component] = found.get(line.component, 0) + line.quantity
+    return Request.measured(usage.occurred_at, facts, found)
+
+
+def _owner_facts(audit: Audit, content: Any) -> tuple[tuple[str, str], ...]:
+    """Those of the run or the workspace whose time is charged."""
+    if "run" in content:
+        run = audit.tables.runs.get(content["run"])
+        return () if run is None else run.facts
+    storage = audit.tables.storages.get(content.get("workspace", ""))
+    return () if storage is None else storage.facts
+
+
+def _check_choice(
+    audit: Audit, line: Line, usage: UsageRecord, request: Request | None, where: str
+) -> None:
+    """What stands of a price for its request stands in the line."""
+    account = audit.account
+    assert account is not None
+    if request is None:
+        return
+    named = line.version or ""
+    standing = audit.catalogue.standing(
+        named, account.currency, usage.resource, line.component, request
+    )
+    if standing is not None and standing != named:
+        audit.note(where, f"{line.component} is priced by {named}; for its request by {standing}")
+
+
+def _keep_unbilled(
+    audit: Audit, entry: Entry, line: Line, usage: UsageRecord, effects: Any
+) -> None:
+    """An item keeps what is not billed of it, as the size of its request counts that."""
+    if usage.item is None or not line.quantity:
+        return
+    key = (usage.item, usage.resource)
+    item = audit.tables.items.get(key)
+    name = Item.unbilled(line.component)
+    known = item is not None and name in item.components
+    if (entry.op in _USES and effects.get("unbilled")) or (entry.op == "undone" and known):
+        item = audit.tables.items.setdefault(key, Item(*key))
+        item.components[name] = item.more_unbilled(line.component, line.quantity)
+
+
 def _subscribed(audit: Audit, usage: UsageRecord) -> str | None:
     plan = None
     for each in audit.tables.subscriptions.values():
@@ -114,9 +190,21 @@ def _subscribed(audit: Audit, usage: UsageRecord) -> str | None:
     return plan
 
 
-def _itemise(audit: Audit, line: Line, usage: UsageRecord, measured: int, period: int) -> None:
+def _itemise(
+    audit: Audit,
+    line: Line,
+    usage: UsageRecord,
+    measured: int,
+    period: int,
+    *,
+    priced_later: bool,
+) -> None:
     key = (usage.item or "", usage.resource)
-    parts = audit.tables.items.setdefault(key, Item(*key)).components
+    item = audit.tables.items.setdefault(key, Item(*key))
+    parts = item.components
+    name = Item.unbilled(line.component)
+    if priced_later and name in parts:
+        parts[name] = item.more_unbilled(line.component, -measured)
     raw, billed, first, *told = parts.get(line.component, (0, 0, line.version or ""))
     places = {int(start): int(part) for start, part in zip(told[::2], told[1::2], strict=True)}
     now = int(billed) + line.billed

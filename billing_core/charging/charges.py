@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, cast
 
 from attrs import evolve
@@ -33,17 +34,21 @@ from billing_core.ledger.inputs import NeedMore, When
 from billing_core.ledger.ledger import CHARGES, Ledger
 from billing_core.ports.state import Wanted
 from billing_core.pricing.catalogue import Priced
+from billing_core.pricing.conditions import Request
+from billing_core.pricing.price_book import VARIES
 from billing_core.pricing.rating import (
     Correction,
     Metered,
     Quote,
+    QuoteLine,
     billed,
     dearest_of,
     meter,
+    quantities,
     quote,
 )
 from billing_core.records.ledger import Charge, Entry, HoldRecord, paid_by
-from billing_core.records.usage import UNCOUNTED, Item, Line, UsageRecord
+from billing_core.records.usage import UNCOUNTED, Counter, Item, Line, UsageRecord
 from billing_core.values.times import micros, spanning
 from billing_core.values.usage import PLATFORM, Usage
 
@@ -88,9 +93,9 @@ def quote_usage(
     """
     turns = [] if until is None else _price_change_times(ledger, usage.resource, at, until)
     if not turns and own is None:
-        return _quote_at(ledger, usage, at)
+        return dearest_of([(0, _quote_at(ledger, usage, at, at if until is None else until))])
     quotes = []
-    for turn in (at, *turns):
+    for turn, end in pairwise((at, *turns, at if until is None else until)):
         then = usage
         if turn != at or own is not None:
             prices = ledger.prices(usage.resource, turn)
@@ -98,7 +103,8 @@ def quote_usage(
             if not priced:
                 continue
             then = evolve(usage, parts=tuple(priced))
-        quotes.append((ledger.period(turn).start, _quote_at(ledger, then, turn, own, parts=True)))
+        lines = _quote_at(ledger, then, turn, end, own, parts=True)
+        quotes.append((ledger.period(turn).start, lines))
     return dearest_of(quotes)
 
 
@@ -113,14 +119,17 @@ def _price_change_times(ledger: Ledger, resource: str, at: int, until: int) -> l
 
 
 def _quote_at(
-    ledger: Ledger, usage: Usage, at: int, own: HoldRecord | None = None, *, parts: bool = False
-) -> Quote:
-    counter = ledger.count(usage.resource, ledger.period(at).start)
-    if own is not None and own.counted:
-        counter = counter.copy()
-        for held in own.counted:
-            if held.period == counter.start:
-                counter.let_go(held)
+    ledger: Ledger,
+    usage: Usage,
+    at: int,
+    until: int,
+    own: HoldRecord | None = None,
+    *,
+    parts: bool = False,
+) -> list[QuoteLine]:
+    """What is quoted by the prices of a time, for a request from then ``until``."""
+    counter = _without(ledger.count(usage.resource, ledger.period(at).start), own)
+    item = item_of(ledger, usage)
     prices = ledger.prices(usage.resource, at)
     try:
         return quote(
@@ -128,8 +137,9 @@ def _quote_at(
             prices.__getitem__,
             versions(ledger, usage.resource),
             counter,
-            item_of(ledger, usage),
+            item,
             prices.expected,
+            lambda: _expected(ledger, usage, item, at, until, own),
             parts=parts,
         )
     except UnknownPrice:
@@ -138,21 +148,59 @@ def _quote_at(
         raise NeedMore(None) from None  # its first price may have been published just now
 
 
+def _without(counter: Counter, own: HoldRecord | None) -> Counter:
+    """A counter without what a hold announced."""
+    if own is None or not own.counted:
+        return counter
+    counter = counter.copy()
+    for held in own.counted:
+        if held.period == counter.start:
+            counter.let_go(held)
+    return counter
+
+
+def _expected(
+    ledger: Ledger, usage: Usage, item: Item | None, at: int, until: int, own: HoldRecord | None
+) -> Request:
+    """What is known of a request that is quoted.  What open holds may use meanwhile may be of the
+    same item, so that its size can be as much more."""
+    least = quantities((), item)
+    most = quantities(usage.parts, item)
+    if item is not None:
+        counter = _without(ledger.count(usage.resource, ledger.period(at).start), own)
+        for component, count in counter.components.items():
+            if count.held:
+                most[component] = most.get(component, 0) + count.held
+    return Request(at, max(at, until - 1), dict(usage.facts), least, most, quoted=True)
+
+
 def item_of(ledger: Ledger, usage: Usage | Correction) -> Item | None:
     if usage.item is None:
         return None
     return ledger.item(usage.item, usage.resource) or Item(usage.item, usage.resource)
 
 
-def price_usage(ledger: Ledger, usage: Usage | Correction, occurred: int) -> Metered:
-    """What a usage at a time costs; its counter and item stay as they are."""
+def price_usage(
+    ledger: Ledger, usage: Usage | Correction, occurred: int, *, whole: bool = False
+) -> Metered:
+    """What a usage at a time costs; its counter and item stay as they are.  ``whole``: the item
+    keeps also what is not priced of it, as the size of a request counts that (rule 5.9)."""
     resource = usage.resource
     counter = ledger.count(resource, ledger.period(occurred).start)
     prices = ledger.prices(resource, occurred)
     version_of = versions(ledger, resource)
     item = item_of(ledger, usage)
     period = None if item is None else item_period(ledger, occurred)
-    metered = meter(usage, prices.__getitem__, version_of, counter, item, period)
+    metered = meter(
+        usage,
+        prices.__getitem__,
+        version_of,
+        counter,
+        item,
+        period,
+        lambda: Request.measured(occurred, usage.facts, quantities(usage.parts, item)),
+        whole=whole and ledger.terms.level >= VARIES,
+    )
     if not ledger.terms.fresh and None in [line.version for line in metered.lines]:
         raise NeedMore(None)
     ledger.check_room(used=metered.amount)
@@ -197,11 +245,16 @@ def advance(ledger: Ledger, usage: Usage | Correction, occurred: int, metered: M
         ledger.state.items[key] = ledger.changes.items[key] = item
 
 
-def _record_item(ledger: Ledger, usage: Usage, effects: dict[str, object] | None) -> object:
+def _record_item(
+    ledger: Ledger, usage: Usage, metered: Metered, effects: dict[str, object] | None
+) -> object:
     """Record an item with its first part, even if that costs nothing, so that all of its parts
-    count as one request.  Returns the entry's effects, with ``item`` where it is new."""
+    count as one request.  Returns the entry's effects, with ``item`` where it is new, and
+    ``unbilled`` where the item keeps what is not billed of it."""
     if usage.item is None or ledger.terms.level < 2:
         return effects
+    if any(Item.unbilled(component) in metered.items for component, _, _ in usage.parts):
+        effects = {**(effects or {}), "unbilled": True}
     key = (usage.item, usage.resource)
     item = ledger.item(*key)
     if item is not None:
@@ -216,7 +269,7 @@ def settle(ledger: Ledger, decision: Decision[Settle]) -> Outcome:
     command = decision.command
     usage = command.usage
     occurred = occurred_at(decision)
-    metered = price_usage(ledger, usage, occurred)
+    metered = price_usage(ledger, usage, occurred, whole=True)
     lapse(ledger, decision)
     hold = None
     if command.hold is not None:
@@ -251,7 +304,7 @@ def settle(ledger: Ledger, decision: Decision[Settle]) -> Outcome:
         metered.lines,
         command.project,
     )
-    said = _record_item(ledger, usage, effects)
+    said = _record_item(ledger, usage, metered, effects)
     return pay(ledger, decision, metered.amount, rest, record, said, freed=freed)
 
 
@@ -302,7 +355,7 @@ def deduct(ledger: Ledger, decision: Decision[Deduct]) -> Outcome:
     if isinstance(cost, Usage):
         resource = cost.resource
         quote_usage(ledger, cost, occurred)  # refuses what has no price
-        metered = price_usage(ledger, cost, occurred)
+        metered = price_usage(ledger, cost, occurred, whole=True)
         amount, lines, item = metered.amount, metered.lines, cost.item
         counts = billed(lines)
     else:
@@ -320,7 +373,7 @@ def deduct(ledger: Ledger, decision: Decision[Deduct]) -> Outcome:
     if metered is not None:
         requests = _requests(ledger, cast(Usage, cost))
         advance(ledger, cast(Usage, cost), occurred, metered)
-        said = _record_item(ledger, cast(Usage, cost), None)
+        said = _record_item(ledger, cast(Usage, cost), metered, None)
     record = UsageRecord(
         occurred, decision.member, resource, item, requests, lines, command.project
     )

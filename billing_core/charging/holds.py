@@ -10,13 +10,21 @@ from attrs import evolve
 from billing_core.charging.charges import quote_usage, want_use
 from billing_core.charging.expiry import free, lapse
 from billing_core.charging.limits import Use, binding_limit, hold_spending
-from billing_core.charging.operations import Decision, Operation, finish, limit_refusal, refusal
+from billing_core.charging.operations import (
+    Decision,
+    Operation,
+    check_level,
+    finish,
+    limit_refusal,
+    refusal,
+)
 from billing_core.commands.holds import Extend, Hold, Release
 from billing_core.commands.outcomes import Extended, Held, Outcome, Released
 from billing_core.errors import Conflict, MoneyOverflow, NotFound, StoreError
 from billing_core.ledger.debts import repay
 from billing_core.ledger.ledger import Ledger, spending_order
 from billing_core.ports.state import Wanted
+from billing_core.pricing.price_book import VARIES
 from billing_core.pricing.rating import Quote, billed
 from billing_core.records.ledger import Entry, HoldRecord
 from billing_core.records.usage import HeldQuantity
@@ -36,6 +44,8 @@ def hold(ledger: Ledger, decision: Decision[Hold]) -> Outcome:
     expires_at = decision.now + duration("expires_in", command.expires_in)
     quoted = None
     if isinstance(cost, Usage):
+        if cost.facts:
+            check_level("a hold with facts", VARIES, ledger.terms)
         resource: str | None = cost.resource
         quoted = quote_usage(ledger, cost, decision.at, expires_at)
         if lapse(ledger, decision):  # what it announced is no longer to be used

@@ -13,7 +13,7 @@ from billing_core.charging.limits import BindingLimit
 from billing_core.commands.base import Command
 from billing_core.commands.outcomes import Header, Outcome, Refusal, RefusalReason, Success, header
 from billing_core.errors import Conflict, InvalidCommand
-from billing_core.ledger.inputs import NeedMore, Terms
+from billing_core.ledger.inputs import NeedMore, Terms, level_text
 from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Wanted
 from billing_core.records.ledger import Entry, HistoryType, LimitName
@@ -147,11 +147,7 @@ def check_level(what: str, needs: int, terms: Terms) -> None:
         return
     if not terms.fresh:
         raise NeedMore(None)
-    raise Conflict(
-        f"{what} needs schema {needs}, and the version of this library "
-        f"that may still run beside this one knows {terms.level}: once it runs nowhere, run "
-        "billing migrate --finish"
-    )
+    raise Conflict(level_text(what, needs, terms.level))
 
 
 def check_future(field: str, time: int | None, decision: Decision[Any]) -> None:

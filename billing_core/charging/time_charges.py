@@ -24,6 +24,7 @@ from billing_core.ledger.debts import give_back, owe_more
 from billing_core.ledger.inputs import NeedMore, When
 from billing_core.ledger.ledger import Ledger
 from billing_core.pricing.catalogue import Priced
+from billing_core.pricing.conditions import Request
 from billing_core.pricing.rating import (
     Correction,
     Metered,
@@ -74,12 +75,14 @@ class Piece(NamedTuple):
 
 
 def windows(ledger: Ledger, resource: str, span: Window) -> list[Window]:
-    """A span cut at the ends of billing periods and wherever the org's price may change."""
+    """A span cut at the ends of billing periods and wherever the org's price may change, be it
+    with the hour."""
     start, end = span
     if start >= end:
         return []
     account = ledger.account
     cuts = set(ledger.catalogue.changes(account.currency, resource, account.org, start, end))
+    cuts |= ledger.catalogue.hours(account.currency, resource, account.org, start, end)
     since = [each.since for each in ledger.state.subscriptions] + [account.plan_since]
     cuts.update(at for at in since if start < at < end)
     at = ledger.period(start).end
@@ -88,6 +91,15 @@ def windows(ledger: Ledger, resource: str, span: Window) -> list[Window]:
         at = ledger.period(at).end
     edges = [start, *sorted(cuts), end]
     return [Window(*each) for each in pairwise(edges)]
+
+
+def _priced(ledger: Ledger, owner: Run | Storage, occurred: int, component: str) -> Priced | None:
+    """The price of a component at a time, by the facts that were fixed at the start."""
+    priced = ledger.prices(owner.resource, occurred)[component]
+    if priced is None or not priced.price.varies:
+        return priced
+    choice = priced.price.choice(Request.measured(occurred, owner.facts, {}))
+    return None if choice is None else priced.chosen(choice)
 
 
 def post(ledger: Ledger, whose: Whose, pieces: Iterable[Piece]) -> int:
@@ -101,7 +113,7 @@ def post(ledger: Ledger, whose: Whose, pieces: Iterable[Piece]) -> int:
     if less:
         ledger.check_room(returned=_most_back(ledger, whose.owner, less))
     if len(every) > 1:
-        _check_room(ledger, whose.owner.resource, every)
+        _check_room(ledger, whose.owner, every)
     total = 0
     for piece in every:
         move = _give_back if _is_less(piece) else _charge
@@ -138,12 +150,11 @@ def _carried(count: Count) -> int:
 def _most_cost(ledger: Ledger, owner: Run | Storage, piece: Piece) -> int:
     """The most that the quantities of a correction can have cost, by the price in force then and
     by that whose minimum and increment hold for the item."""
-    prices = ledger.prices(owner.resource, piece.occurred)
     version_of = versions(ledger, owner.resource)
     item = ledger.item(owner.item, owner.resource)
     most = 0
     for component, quantity, payer in piece.parts:
-        priced = prices[component]
+        priced = _priced(ledger, owner, piece.occurred, component)
         if payer != PLATFORM:
             continue
         if priced is None:
@@ -194,12 +205,11 @@ def _most_late(
     return most
 
 
-def _check_room(ledger: Ledger, resource: str, pieces: Iterable[Piece]) -> None:
+def _check_room(ledger: Ledger, owner: Run | Storage, pieces: Iterable[Piece]) -> None:
     most = 0
     for piece in pieces:
-        prices = ledger.prices(resource, piece.occurred)
         for component, quantity, payer in piece.parts:
-            priced = prices[component]
+            priced = _priced(ledger, owner, piece.occurred, component)
             if priced is not None and payer == PLATFORM and quantity > 0:
                 nanos, per = priced.price.function.most(priced.price.billed(quantity))
                 most += -(-nanos // per)
@@ -210,7 +220,7 @@ def _check_room(ledger: Ledger, resource: str, pieces: Iterable[Piece]) -> None:
 
 def _charge(ledger: Ledger, whose: Whose, piece: Piece) -> int:
     owner = whose.owner
-    usage = Usage(owner.resource, piece.parts, owner.item)
+    usage = Usage(owner.resource, piece.parts, owner.item, owner.facts)
     metered = price_usage(ledger, usage, piece.occurred)
     advance(ledger, usage, piece.occurred, metered)
     lines = metered.lines
@@ -453,7 +463,8 @@ def _give_back(ledger: Ledger, whose: Whose, piece: Piece) -> int:
     elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
     amount = 0
     for version, parts in _by_version(ledger, owner, tab, piece):
-        correction = Correction(owner.resource, parts, owner.item, amount - tab.amount)
+        least = amount - tab.amount
+        correction = Correction(owner.resource, parts, owner.item, least, owner.facts)
         metered = _price_correction(ledger, correction, piece.occurred, version)
         advance(ledger, correction, piece.occurred, metered)
         amount -= metered.amount
@@ -523,12 +534,11 @@ def _by_version(
     What had none and has none yet is set off when it is priced."""
     if ledger.terms.level < 2:
         return [("", piece.parts)]  # the version before knows it no other way
-    prices = ledger.prices(owner.resource, piece.occurred)
     rest: list[tuple[str, int, Payer]] = []
     found: list[tuple[str, Parts]] = []
     for component, quantity, payer in piece.parts:
         left = quantity
-        if payer == PLATFORM and prices[component] is None:
+        if payer == PLATFORM and _priced(ledger, owner, piece.occurred, component) is None:
             if not ledger.terms.fresh:
                 raise NeedMore(None)
             for version, had in reversed(tab.late.get(component, [])):
@@ -553,7 +563,8 @@ def _price_correction(
     counter = ledger.count(correction.resource, ledger.period(occurred).start)
     item, period = item_of(ledger, correction), item_period(ledger, occurred)
     price_of = partial(version_of, version)
-    return meter(correction, price_of, version_of, counter, item, period)
+    request = Request.measured(occurred, correction.facts, {})
+    return meter(correction, price_of, version_of, counter, item, period, lambda: request)
 
 
 def _take_of_others(

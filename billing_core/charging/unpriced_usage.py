@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from typing import cast
 
@@ -25,11 +26,12 @@ from billing_core.ledger.inputs import NeedMore
 from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Wanted
 from billing_core.pricing.catalogue import Priced
+from billing_core.pricing.conditions import Request
 from billing_core.pricing.rating import Correction, meter
 from billing_core.records.ledger import Entry
-from billing_core.records.usage import UsageRecord
+from billing_core.records.usage import Item, UsageRecord
 from billing_core.values.times import moment
-from billing_core.values.usage import PLATFORM, Payer
+from billing_core.values.usage import PLATFORM, Payer, Usage
 
 __all__ = ["OPERATIONS"]
 
@@ -54,13 +56,27 @@ def price(ledger: Ledger, decision: Decision[PriceUnpriced]) -> Outcome:
     account = ledger.account
     less = {} if whose is None else set_off(ledger, whose.owner, usage.occurred_at, parts)
     parts = tuple((name, quantity - less.get(name, 0), payer) for name, quantity, payer in parts)
-    price_of = partial(_must_price, ledger, command, usage)
+    facts = _facts(subject, whose)
+    price_of = partial(_must_price, ledger, command, usage, dict(facts))
     # What corrections left, which may be none of it.
     unpriced = Correction(usage.resource, parts, usage.item, 0)
     counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
     version_of = versions(ledger, usage.resource)
     item, period = item_of(ledger, unpriced), item_period(ledger, usage.occurred_at)
-    metered = meter(unpriced, price_of, version_of, counter, item, period)
+    metered = meter(
+        unpriced,
+        price_of,
+        version_of,
+        counter,
+        item,
+        period,
+        lambda: Request.measured(usage.occurred_at, facts, _measured(usage, item)),
+    )
+    if item is not None:
+        for component, quantity, _ in parts:
+            name = item.unbilled(component)
+            if name in item.components:
+                metered.items[name] = item.more_unbilled(component, -quantity)
     ledger.check_room(used=metered.amount)
     lapse(ledger, decision)
     advance(ledger, unpriced, usage.occurred_at, metered)
@@ -78,6 +94,24 @@ def price(ledger: Ledger, decision: Decision[PriceUnpriced]) -> Outcome:
     if less:
         effects["less"] = less
     return finish(ledger, decision, amount, effects, record)
+
+
+def _facts(subject: Entry, whose: Whose | None) -> tuple[tuple[str, str], ...]:
+    """The facts on record of what a charge is for."""
+    if whose is not None:
+        return whose.owner.facts
+    content = json.loads(subject.content)
+    return Usage.of_content(content["usage"]).facts
+
+
+def _measured(usage: UsageRecord, item: Item | None) -> dict[str, int]:
+    """What the request used in all: of its item so far, else of the one settlement."""
+    if item is not None and item.components:
+        return item.measured()
+    found: dict[str, int] = {}
+    for line in usage.lines:
+        found[line.component] = found.get(line.component, 0) + line.quantity
+    return found
 
 
 def _whose(
@@ -100,7 +134,11 @@ def _whose(
 
 
 def _must_price(
-    ledger: Ledger, command: PriceUnpriced, usage: UsageRecord, component: str
+    ledger: Ledger,
+    command: PriceUnpriced,
+    usage: UsageRecord,
+    facts: Mapping[str, str],
+    component: str,
 ) -> Priced:
     """The price of the version that a command names, where it may; raises InvalidCommand."""
     catalogue, resource, at = ledger.catalogue, usage.resource, usage.occurred_at
@@ -120,6 +158,10 @@ def _must_price(
                 f" and was in force for org {ledger.org!r} at {moment(at).isoformat()}; or, as"
                 " an operator who knows better, override=True"
             )
+        raise InvalidCommand("version", command.version, expected)
+    unknown = priced.price.unknown(facts)
+    if unknown is not None:
+        expected = f"one that prices {component} of {resource} for {unknown}"
         raise InvalidCommand("version", command.version, expected)
     return priced
 

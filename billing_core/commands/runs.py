@@ -6,6 +6,7 @@ the clock of whoever saw it, default: the command's own time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -36,7 +37,11 @@ _MAX_RUN = 150  # names of runs stand in other names
 
 
 def sandbox(
-    name: str, rates: dict[str, int], *, payer: Payer | dict[str, Payer] = "platform"
+    name: str,
+    rates: dict[str, int],
+    *,
+    payer: Payer | dict[str, Payer] = "platform",
+    facts: Mapping[str, str] | None = None,
 ) -> Rates:
     """What a microsecond of a sandbox's running time uses, for :class:`StartRun` and `quote_run`.
 
@@ -50,11 +55,13 @@ def sandbox(
         rates: By component, how many are used at a time: whole numbers.
         payer: Who pays: ``platform`` (the org's credit) or ``customer`` (nothing is charged; rule
             8.5), for all components or by component.
+        facts: What else is known of the run, for its whole life, as its price may depend on it
+            (rule 5.9).
 
     Raises:
         InvalidCommand: For names or rates that are not accepted.
     """
-    return Rates.of(named("sandbox", name), rates, payer=payer)
+    return Rates.of(named("sandbox", name), rates, payer=payer, facts=facts)
 
 
 def _check_run(name: object) -> None:

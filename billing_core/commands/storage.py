@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -11,10 +12,19 @@ from billing_core.commands.base import Command, check_command, check_occurred
 from billing_core.errors import InvalidCommand
 from billing_core.values.text import checked_name, given_name
 from billing_core.values.times import micros
+from billing_core.values.usage import check_facts, given_facts
 
 __all__ = ["BillStorage", "ReportStorage"]
 
 _MAX_WORKSPACE = 150  # names of workspaces stand in other names
+
+
+def _facts(given: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    if given is None:
+        return ()
+    facts = given_facts(given)
+    check_facts(facts)
+    return facts
 
 
 def _check(command: Any) -> None:
@@ -37,6 +47,8 @@ class ReportStorage(Command):
         workspace: The workspace's name, at most 150 characters; its resource is
             ``storage:<workspace>``.
         size: Bytes, 0 or more.
+        facts: What else is known of the workspace, as its price may depend on it (rule 5.9), such
+            as ``{"region": "eu"}``; the facts of its first report hold for ever.  None: those.
         occurred_at: From when on, UTC; None: the command's own time.
         at: The command's own time, UTC; None: the engine's clock.
     """
@@ -47,6 +59,7 @@ class ReportStorage(Command):
     key: str = field(kw_only=False)
     workspace: str
     size: int
+    facts: tuple[tuple[str, str], ...] = field(default=None, converter=_facts)
     occurred_at: datetime | None = None
     at: datetime | None = None
 
@@ -61,6 +74,7 @@ class ReportStorage(Command):
         return {
             "workspace": self.workspace,
             "size": self.size,
+            "facts": dict(self.facts) or None,
             "occurred_at": None if occurred is None else micros("occurred_at", occurred),
         }
 

@@ -1189,6 +1189,7 @@ class Billing:
         size: int,
         *,
         key: str | None = None,
+        facts: Mapping[str, str] | None = None,
         occurred_at: datetime | None = None,
         at: datetime | None = None,
     ) -> StorageStatus:
@@ -1202,6 +1203,8 @@ class Billing:
         Args:
             workspace: The workspace's name, of at most 150 characters.
             size: In bytes, zero or more.
+            facts: What else is known of the workspace, as its price may depend on it (rule 5.9);
+                those of its first report hold for ever.
             occurred_at: From when it has this size.  Default: the command's time.
 
         Returns:
@@ -1215,7 +1218,7 @@ class Billing:
         name = told_at(workspace, occurred_at or at, self.clock)
         command = ReportStorage(
             org, f"{name}:{size}" if key is None else key, workspace=workspace, size=size,
-            occurred_at=occurred_at, at=at,
+            facts=facts, occurred_at=occurred_at, at=at,
         )  # fmt: skip
         return self._do(command, StorageStatus)
 

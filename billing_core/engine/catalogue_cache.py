@@ -8,14 +8,14 @@ import threading
 import warnings
 import weakref
 
-from billing_core.errors import BillingError, NameWarning, StoreError
-from billing_core.ledger.inputs import Terms
+from billing_core.errors import BillingError, Conflict, NameWarning, StoreError
+from billing_core.ledger.inputs import Terms, level_text
 from billing_core.ports.clock import Clock
 from billing_core.ports.state import LEVEL
 from billing_core.ports.store import Store
 from billing_core.pricing.catalogue import Catalogue, Published
 from billing_core.pricing.plan import Plan
-from billing_core.pricing.price_book import PriceBook
+from billing_core.pricing.price_book import VARIES, PriceBook
 from billing_core.values.text import check_normal
 
 __all__ = ["Prices"]
@@ -80,6 +80,10 @@ class Prices:
                 for each in told:
                     warnings.warn(each, NameWarning, stacklevel=3)
                 return catalogue.version(document.version)
+            if isinstance(document, PriceBook) and document.varies and self.level < VARIES:
+                raise Conflict(
+                    level_text("a price that depends on the request", VARIES, self.level)
+                )
             told = catalogue.warnings(document)
             published = Published.of(document, len(catalogue.published) + 1, now)
             try:

@@ -14,7 +14,7 @@ from billing_core.pricing.catalogue import Catalogue
 from billing_core.records.topups import TopUpRules
 from billing_core.values.times import FOREVER, moment
 
-__all__ = ["Instant", "NeedMore", "Terms", "When", "clock_ahead", "of_each"]
+__all__ = ["Instant", "NeedMore", "Terms", "When", "clock_ahead", "level_text", "of_each"]
 
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
@@ -208,3 +208,12 @@ def of_each(find: Callable[[_Given], _Found], given: Iterable[_Given]) -> list[_
             families=frozenset(key for need in missing for key in need.families),
         )
     return found
+
+
+def level_text(what: str, needs: int, known: int) -> str:
+    """Why something is refused that needs a newer schema than all running versions know."""
+    return (
+        f"{what} needs schema {needs}, and the version of this library "
+        f"that may still run beside this one knows {known}: once it runs nowhere, run "
+        "billing migrate --finish"
+    )

@@ -22,7 +22,7 @@ from billing_core.records.usage import Cell, CellKey, Counter, Item, UsageRecord
 
 __all__ = ["LEVEL", "Changes", "Loaded", "OrgState", "Times", "Wanted"]
 
-LEVEL = 2
+LEVEL = 3
 """The newest schema, and so the newest kinds of commands, that this version of the library knows.
 It works beside the version before it: see :meth:`Store.level`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -13,12 +14,14 @@ from typing import NamedTuple, TypeVar
 from attrs import evolve, frozen
 
 from billing_core.errors import InvalidCommand, NotFound
-from billing_core.pricing.fraction_bounds import Asked, check_fineness, whose
-from billing_core.pricing.functions import Discounted, Price, rates
+from billing_core.pricing.conditions import Hours, Request, SizeAbove
+from billing_core.pricing.fraction_bounds import Asked, check_fineness, unit_costs, whose
+from billing_core.pricing.functions import Discounted
 from billing_core.pricing.plan import Plan, load_plan
+from billing_core.pricing.price import Choice, Price
 from billing_core.pricing.price_book import PriceBook, kept, load_book
 from billing_core.pricing.units import counted, size_in
-from billing_core.values.patterns import Names, checked_pattern, closest, meet
+from billing_core.values.patterns import Names, checked_pattern, closest, fits, meet, within
 from billing_core.values.times import micros, moment
 
 __all__ = ["Catalogue", "Priced", "Published"]
@@ -70,11 +73,23 @@ class Published:
 
 
 class Priced(NamedTuple):
-    """A price in force.  ``version``: the full name of its book, and behind ``*`` that of
-    the book that discounts it."""
+    """A price in force.  ``version``: the full name of its book, behind ``*`` that of the book that
+    discounts it, and behind ``/`` what of a price stands that depends on the request."""
 
     version: str
     price: Price
+
+    def chosen(self, choice: Choice) -> Priced:
+        """The price as it is where this stands and holds."""
+        return Priced(self.version + _choice_text(choice), self.price.chosen(choice))
+
+
+def _choice_text(choice: Choice) -> str:
+    """``/2x1x3``: variant 2, times multipliers 1 and 3; nothing for a base that none multiplies."""
+    variant, multipliers = choice
+    if not variant and not multipliers:
+        return ""
+    return f"/{variant}" + "".join(f"x{number}" for number in multipliers)
 
 
 _Timeline = list[tuple[int, _T]]
@@ -137,6 +152,10 @@ class Catalogue:
         )
         self._audiences = {key[0] for key in self._prices} | {key[0] for key in self._discounts}
         self._own_books = bool(self._audiences - {""})
+        self._multiplying = any(book.multipliers for book in self.books.values())
+        self._multiplied: dict[tuple[int, tuple[str, ...]], Price] = {}
+        # When of a day prices change by themselves, by audience, currency and resource.
+        self._hours = self._find_hours()
 
     def _add(self, name: str, book: PriceBook, effective: int) -> None:
         for resource, parts in book.prices.items():
@@ -186,12 +205,25 @@ class Catalogue:
     ) -> Priced | None:
         """What an audience's own books say: of the resource itself, else of the longest prefix."""
         if not self._patterns:
-            return _at(self._prices.get((audience, currency, resource, component)), at)
+            found = _at(self._prices.get((audience, currency, resource, component)), at)
+            return self._by_book(found, resource) if found and self._multiplying else found
         for name in self._names(resource):
             found = _at(self._prices.get((audience, currency, name, component)), at)
             if found is not None:
-                return found
+                return self._by_book(found, resource) if self._multiplying else found
         return None
+
+    def _by_book(self, found: Priced, resource: str) -> Priced:
+        """A price, with the multipliers of its book."""
+        book = self.books[found.version]
+        patterns = tuple(name for name in book.multipliers if fits(name, resource))
+        if not patterns:
+            return found
+        key = id(found.price), patterns
+        price = self._multiplied.get(key)
+        if price is None:
+            price = self._multiplied[key] = book.multiplied(found.price, resource)
+        return Priced(found.version, price)
 
     def _names(self, resource: str) -> list[str]:
         """Under which names a resource may be priced."""
@@ -212,15 +244,15 @@ class Catalogue:
 
     @staticmethod
     def _discounted(found: Priced, percent: str, by: str) -> Priced:
-        function = found.price.function
-        assert not isinstance(function, Discounted), "a book has no discounted prices"
-        price = evolve(found.price, function=Discounted(function, kept(percent)))
-        return Priced(f"{found.version}*{by}", price)
+        keep = kept(percent)
+        functions = [Discounted(each, keep) for each in found.price.functions()]
+        return Priced(f"{found.version}*{by}", found.price.with_functions(functions))
 
     def priced_by(self, name: str, currency: str, resource: str, component: str) -> Priced | None:
         """The price that a version, ``v1``, ``v1#digest`` or that with a discount behind
-        ``*``, has for a component."""
-        base, by = _parted(name)
+        ``*``, has for a component; behind ``/`` what of it stands, where it depends on the
+        request."""
+        base, by, choice = _parted(name)
         full = self._full.get(base, "")
         book = self.books.get(full)
         if book is None or book.currency != currency:
@@ -230,8 +262,39 @@ class Catalogue:
             price = price or book.prices.get(each, {}).get(component)
         if price is None:
             return None
+        found = self._less(self._by_book(Priced(full, price), resource), by, currency, resource)
+        if found is None or choice is None:
+            return found
+        variant, multipliers = choice
+        known = found.price
+        if variant > len(known.variants) or any(
+            not 0 < each <= len(known.multipliers) for each in multipliers
+        ):
+            return None
+        return found.chosen(choice)
+
+    def standing(
+        self, name: str, currency: str, resource: str, component: str, request: Request
+    ) -> str | None:
+        """The version's name of what stands for a request that was made, by the book and the
+        discount that a version names; None where nothing does."""
+        base, by, _ = _parted(name)
+        plain = base if by is None else f"{base}*{by}"
+        priced = self.priced_by(plain, currency, resource, component)
+        choice = None if priced is None else priced.price.choice(request)
+        return None if priced is None or choice is None else priced.chosen(choice).version
+
+    def describe_choice(self, name: str, currency: str, resource: str, component: str) -> str:
+        """In words which conditions held of what a version names; empty where its base stood."""
+        base, by, choice = _parted(name)
+        plain = base if by is None else f"{base}*{by}"
+        priced = self.priced_by(plain, currency, resource, component)
+        return "" if priced is None or choice is None else priced.price.describe_choice(choice)
+
+    def _less(self, found: Priced, by: str | None, currency: str, resource: str) -> Priced | None:
+        """A price less what a book, by its full name, takes off it."""
         if by is None:
-            return Priced(full, price)
+            return found
         discounting = self.books.get(by)
         if discounting is None or discounting.currency != currency:
             return None
@@ -240,7 +303,7 @@ class Catalogue:
         if not patterns:
             return None
         percent = discounting.percent_off[patterns[0]]
-        return self._discounted(Priced(full, price), percent, by)
+        return self._discounted(found, percent, by)
 
     def applicable(
         self,
@@ -265,7 +328,7 @@ class Catalogue:
 
     def books_of(self, name: str) -> list[PriceBook]:
         """The book that a version names, and that of its discount."""
-        base, by = _parted(name)
+        base, by, _ = _parted(name)
         names = [self._full.get(base, base)] if by is None else [self._full.get(base, base), by]
         return [self.books[each] for each in names if each in self.books]
 
@@ -357,6 +420,37 @@ class Catalogue:
                     found.update(at for at, _ in discounts[pattern])
         return sorted(at for at in found if start < at < end)
 
+    def _find_hours(self) -> dict[tuple[str, str, str], set[Hours]]:
+        found: dict[tuple[str, str, str], set[Hours]] = {}
+        for book in self.books.values():
+            for resource, parts in book.prices.items():
+                conditions = [
+                    when
+                    for price in parts.values()
+                    if price is not None
+                    for when in price.conditions()
+                ]
+                for name, more in book.multipliers.items():
+                    conditions += [each.when for each in more] if meet(name, resource) else ()
+                hours = {one for when in conditions for one in when if isinstance(one, Hours)}
+                if hours:
+                    key = book.audience, book.currency, resource
+                    found.setdefault(key, set()).update(hours)
+        return found
+
+    def hours(self, currency: str, resource: str, org: str, start: int, end: int) -> set[int]:
+        """When, in (start, end), a price of a resource may change for an org with the hour."""
+        if not self._hours:
+            return set()
+        names = self._names(resource)
+        return {
+            at
+            for (audience, of, name), hours in self._hours.items()
+            if of == currency and name in names and not _other(audience, org)
+            for each in hours
+            for at in each.changes(start, end)
+        }
+
     # -- publishing -------------------------------------------------------------
 
     def has(self, name: str) -> bool:
@@ -386,14 +480,21 @@ class Catalogue:
         for resource, parts in document.prices.items():
             for component in parts:
                 found = _at(self._prices.get((audience, currency, resource, component)), at)
-                if found is not None:
-                    prices.setdefault(resource, {})[component] = found.price
+                if found is None:
+                    continue
+                # As its book's multipliers make it, also for the names that the new ones have.
+                also = (each for each in document.multipliers if within(each, resource))
+                for name in {resource, *also}:
+                    prices.setdefault(name, {})[component] = self._by_book(found, name).price
         known = self._discounts.get((audience, currency), {})
         standing = {name: _at(known.get(name), at) for name in document.percent_off}
         percent_off = {name: each[0] for name, each in standing.items() if each is not None}
         if not prices and not percent_off:
             return None
-        return evolve(document, version="in force", prices=prices, percent_off=percent_off)
+        return evolve(
+            document, version="in force", prices=prices, percent_off=percent_off, multipliers={},
+            facts=(),
+        )  # fmt: skip
 
     def counted(self, document: PriceBook | Plan) -> PriceBook | Plan:
         """A document as it is published: prices in the units that are counted.
@@ -412,6 +513,7 @@ class Catalogue:
             for component, price in parts.items():
                 size = sizes.of(component, resource) if meet(resource, "sandbox:*") else None
                 found[component] = price and counted(resource, component, price, size)
+                _check_conditions(document, resource, component, price)
                 sizes.add(component, resource, found[component])
         return evolve(document, prices=prices)
 
@@ -498,7 +600,8 @@ class Catalogue:
                 if key[1] == currency:
                     of = found.setdefault(key[3], {}).setdefault(whose(key[0]), [])
                     for _, priced in self._prices[key]:
-                        of += rates(priced.price.function) if priced is not None else ()
+                        if priced is not None:
+                            of += unit_costs(self.books[priced.version], name, priced.price)
             return Asked.of(found, keeps.get(name, {}))
 
         check_fineness(book, {*self._of, *keeps}, asked)
@@ -558,12 +661,45 @@ class Catalogue:
         return None
 
 
-def _parted(name: str) -> tuple[str, str | None]:
-    """A version's name, and the discount's behind the digest and ``*``."""
+def _parted(name: str) -> tuple[str, str | None, Choice | None]:
+    """A version's name, the discount's behind the digest and ``*``, and the choice behind ``/``."""
     base, mark, rest = name.partition("#")
-    if mark and rest[_DIGITS : _DIGITS + 1] == "*":
-        return f"{base}#{rest[:_DIGITS]}", rest[_DIGITS + 1 :]
-    return name, None
+    if not mark:
+        return name, None, None
+    base, rest = f"{base}#{rest[:_DIGITS]}", rest[_DIGITS:]
+    by: str | None = None
+    if rest.startswith("*"):
+        discount, mark, rest = rest[1:].partition("#")
+        by, rest = f"{discount}{mark}{rest[:_DIGITS]}", rest[_DIGITS:]
+    choice = _CHOICE.fullmatch(rest)
+    if choice is not None:
+        variant, *multipliers = rest[1:].split("x")
+        return base, by, (int(variant), tuple(map(int, multipliers)))
+    return (base, by, None) if not rest else (name, None, None)
+
+
+_CHOICE = re.compile(r"/[0-9]{1,2}(x[0-9]{1,2})*")
+
+_BY_TIME = ("sandbox:*", "storage:*")
+
+
+def _check_conditions(book: PriceBook, resource: str, component: str, price: Price | None) -> None:
+    """Refuse a size in what runs and storage cost, which are charged as time goes by."""
+    of_time = next((each for each in _BY_TIME if meet(resource, each)), None)
+    if price is None or of_time is None:
+        return
+    conditions = price.conditions()
+    for name, more in book.multipliers.items():
+        if meet(name, of_time) and meet(name, resource):
+            conditions += [each.when for each in more]
+    sizes = [one for when in conditions for one in when if isinstance(one, SizeAbove)]
+    if sizes:
+        raise InvalidCommand(
+            f"prices[{resource!r}][{component!r}]",
+            sizes[0],
+            "no SizeAbove: what runs and storage cost depends on facts and hours alone, and this"
+            f" name is also one of {of_time}",
+        )
 
 
 _NONE = Names(())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from attrs import frozen
@@ -11,6 +11,7 @@ from billing_core.errors import InvalidCommand
 from billing_core.pricing.plan import Limit, Plan
 from billing_core.pricing.price_book import PriceBook
 from billing_core.pricing.rating import describe
+from billing_core.values.patterns import within
 
 __all__ = ["Difference", "differences"]
 
@@ -62,7 +63,8 @@ def differences(old: PriceBook | Plan | None, new: PriceBook | Plan) -> tuple[Di
     if not isinstance(old, PriceBook | None) or (old and old.audience != new.audience):
         whose = new.audience or "everyone"
         raise InvalidCommand("old", old.version, f"a version of prices for {whose}")
-    prices = _changes("price", {} if old is None else _prices(old), _prices(new))
+    before = {} if old is None else _prices(old, new.multipliers)
+    prices = _changes("price", before, _prices(new, () if old is None else old.multipliers))
     discounts = _changes("discount", {} if old is None else _discounts(old), _discounts(new))
     return (*prices, *discounts)
 
@@ -78,10 +80,15 @@ def _changes(
             yield Difference(what, name, before.get(name), after[name])
 
 
-def _prices(book: PriceBook) -> _Words:
+def _prices(book: PriceBook, also: Iterable[str] = ()) -> _Words:
+    """A book's prices in words; of what it, or another one, has multipliers for, too."""
+    names = {*book.multipliers, *also}
     return {
-        f"{component} of {resource}": None if price is None else describe(price, book.currency)
+        f"{component} of {name}": (
+            None if price is None else describe(book.multiplied(price, name), book.currency)
+        )
         for resource, parts in book.prices.items()
+        for name in (resource, *(each for each in names if within(each, resource)))
         for component, price in parts.items()
     }
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from fractions import Fraction
-from math import gcd, lcm
+from math import gcd, lcm, prod
 from typing import NamedTuple
 
 from attrs import frozen
 
 from billing_core.errors import InvalidCommand
 from billing_core.pricing.functions import FINEST, rates
+from billing_core.pricing.price import Price
 from billing_core.pricing.price_book import PriceBook, kept
 from billing_core.values.patterns import Names, closest, meet
 
-__all__ = ["Asked", "check_fineness", "whose"]
+__all__ = ["Asked", "check_fineness", "unit_costs", "whose"]
 
 _NOTHING = Fraction(0)
 _ALL = Fraction(1)
@@ -47,6 +48,19 @@ def _bounded(measures: Iterable[Fraction]) -> Fraction:
         if found.denominator > FINEST:
             return Fraction(1, FINEST + 1)
     return found
+
+
+def unit_costs(book: PriceBook, name: str, price: Price) -> frozenset[Fraction]:
+    """What a unit may cost by a book's price of a name, under whatever it depends on: amounts of
+    which all others are whole multiples."""
+    costs = frozenset(rate for each in price.functions() for rate in rates(each))
+    by = [*price.multipliers]
+    by += [each for pattern, of in book.multipliers.items() if meet(pattern, name) for each in of]
+    if not by:
+        return costs
+    # Each may hold or not: all products are multiples of that of what 1 and each have in common.
+    least = prod((_measure((_ALL, Fraction(*each.by))) for each in by), start=_ALL)
+    return frozenset({_measure(costs) * least}) if costs else costs
 
 
 @frozen
@@ -155,7 +169,7 @@ def _new(book: PriceBook) -> dict[str, Asked]:
     found: dict[str, Asked] = {}
     for name in {*book.prices, *book.percent_off}:
         prices = {
-            component: {org: rates(price.function)}
+            component: {org: unit_costs(book, name, price)}
             for component, price in book.prices.get(name, {}).items()
             if price is not None
         }

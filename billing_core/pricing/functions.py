@@ -20,7 +20,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import gcd
 from types import MappingProxyType
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -32,34 +32,35 @@ from billing_core.values.money import (
     checked_nanos,
     decimal_text,
 )
-from billing_core.values.text import checked_name
 
 __all__ = [
     "BYTES",
     "FINEST",
+    "MAX_PER",
     "TIMES",
     "Discounted",
     "Flat",
     "Graduated",
     "Package",
-    "Price",
     "PriceFunction",
     "Rate",
     "Ratio",
+    "Scaled",
     "Tier",
     "bound_text",
     "charge",
     "dearest",
-    "load_price",
     "packaged",
     "parted",
-    "price_json",
     "quantity_text",
     "rates",
+    "ratio_text",
     "stated",
+    "unscaled",
 ]
 
-_MAX_PER = 10**30  # a price by the byte-microsecond has a large one
+MAX_PER = 10**30
+"""So many units a price may be for: one by the byte-microsecond is for many."""
 
 
 TIMES: Mapping[str, int] = MappingProxyType(
@@ -89,8 +90,8 @@ Ratio = tuple[int, int]
 def _checked_rate(nanos: object, per: object) -> None:
     if type(nanos) is not int or not 0 <= nanos <= MAX_NANOS:
         raise InvalidCommand("nanos", nanos, f"an int from 0 to {MAX_NANOS}")
-    if type(per) is not int or not 1 <= per <= _MAX_PER:
-        raise InvalidCommand("per", per, f"an int from 1 to {_MAX_PER}")
+    if type(per) is not int or not 1 <= per <= MAX_PER:
+        raise InvalidCommand("per", per, f"an int from 1 to {MAX_PER}")
 
 
 def _exact_rate(amount: str | int | Decimal, per: int) -> tuple[int, int]:
@@ -98,8 +99,8 @@ def _exact_rate(amount: str | int | Decimal, per: int) -> tuple[int, int]:
     value = checked_decimal("amount", amount)
     if value < 0:
         raise InvalidCommand("amount", amount, "a price of zero or more")
-    if type(per) is not int or not 1 <= per <= _MAX_PER:
-        raise InvalidCommand("per", per, f"an int from 1 to {_MAX_PER}")
+    if type(per) is not int or not 1 <= per <= MAX_PER:
+        raise InvalidCommand("per", per, f"an int from 1 to {MAX_PER}")
     numerator, denominator = value.as_integer_ratio()
     nanos, units = numerator * NANOS, denominator * per
     # Keep the stated "per million" where that is exact; else the lowest terms.
@@ -314,33 +315,68 @@ class Package:
 
 
 @frozen
-class Discounted:
-    """What another function says, times ``keep``, an exact ratio of at most one."""
+class Scaled:
+    """What another function says, times an exact ratio."""
 
-    function: Flat | Graduated | Package
-    keep: Ratio
+    function: Flat | Graduated | Package | Scaled
+    ratio: Ratio
 
     def between(self, start: int, stop: int) -> Ratio:
         """f(stop) - f(start) in nanos."""
         cost, per = self.function.between(start, stop)
-        return cost * self.keep[0], per * self.keep[1]
+        return cost * self.ratio[0], per * self.ratio[1]
 
     def most(self, quantity: int) -> Ratio:
-        """What is kept of the undiscounted price's, in nanos."""
+        """That ratio of the other function's, in nanos."""
         cost, per = self.function.most(quantity)
-        return cost * self.keep[0], per * self.keep[1]
+        return cost * self.ratio[0], per * self.ratio[1]
 
     def peaks(self, start: int, stop: int, quantity: int) -> Iterable[int]:
-        """Where the undiscounted price has them."""
+        """Where the other function has them."""
         return self.function.peaks(start, stop, quantity)
 
     def describe(self, currency: str, unit: str) -> str:
-        kept, of = self.keep
+        """The price in words, and what it is multiplied by."""
+        return f"{self.function.describe(currency, unit)}, times {ratio_text(self.ratio)}"
+
+
+@frozen
+class Discounted(Scaled):
+    """What another function says, less a discount: the ratio is what it leaves, at most one."""
+
+    def describe(self, currency: str, unit: str) -> str:
+        """The price in words, and how many percent are off."""
+        kept, of = self.ratio
         off = Decimal(100 * (of - kept)) / of
         return f"{self.function.describe(currency, unit)}, less {off.normalize():f}%"
 
 
-PriceFunction = Flat | Graduated | Package | Discounted
+def ratio_text(ratio: Ratio) -> str:
+    """A ratio as a decimal where it is one, else as a fraction."""
+    value = Fraction(*ratio)
+    rest, digits = value.denominator, 0
+    for prime in (2, 5):
+        times = 0
+        while rest % prime == 0:
+            rest //= prime
+            times += 1
+        digits = max(digits, times)
+    if rest != 1:
+        return f"{value.numerator}/{value.denominator}"
+    whole, part = divmod(value.numerator * 10**digits // value.denominator, 10**digits)
+    return f"{whole:,}" + (f".{part:0{digits}}" if digits else "")
+
+
+def unscaled(function: PriceFunction) -> tuple[Flat | Graduated | Package, Ratio]:
+    """A function without the ratios that it is multiplied by, and their product."""
+    numerator, denominator = 1, 1
+    while isinstance(function, Scaled):
+        numerator, denominator = numerator * function.ratio[0], denominator * function.ratio[1]
+        function = function.function
+    return function, (numerator, denominator)
+
+
+PriceFunction = Flat | Graduated | Package | Scaled
 
 
 class Rate(NamedTuple):
@@ -366,55 +402,8 @@ def rates(function: PriceFunction) -> frozenset[Fraction]:
             return frozenset(Fraction(tier.nanos, tier.per) for tier in tiers)
         case Package():
             return frozenset()  # whole nanos for whole packages
-        case Discounted(of, keep):
-            return frozenset(rate * Fraction(*keep) for rate in rates(of))
-
-
-@frozen
-class Price:
-    """The price of one component of a resource.
-
-    A minimum and an increment apply to all that was measured of an item (one call, one sandbox run)
-    so far: that counts at least as ``minimum``, rounded up to whole increments (rule 5.5).
-
-    Args:
-        function: :class:`Flat`, :class:`Graduated` or :class:`Package`.
-        unit: What one of the quantity is, such as ``token`` or ``call``.  For time and storage one
-            of the closed list, such as ``second``, ``vCPU-hour`` or ``GB-month`` (rule 5.10).
-        minimum: The least that an item counts as, in that unit; 0: none.
-        increment: What an item is rounded up to whole ones of, in that unit; None: nothing is
-            rounded up.
-    """
-
-    function: PriceFunction
-    unit: str = "token"
-    minimum: int = 0
-    given_increment: int | None = field(
-        default=None, alias="increment", eq=lambda given: 1 if given is None else given
-    )
-    by_item: bool = field(init=False, eq=False, repr=False)
-    """Whether an item's billed quantity can differ from its raw one."""
-
-    def __attrs_post_init__(self) -> None:
-        if not isinstance(self.function, PriceFunction):
-            raise InvalidCommand("function", self.function, "a Flat, Graduated or Package")
-        checked_name("unit", self.unit)
-        if type(self.minimum) is not int or not 0 <= self.minimum <= _MAX_PER:
-            raise InvalidCommand("minimum", self.minimum, "an int of zero or more")
-        if type(self.increment) is not int or not 1 <= self.increment <= _MAX_PER:
-            raise InvalidCommand("increment", self.increment, "an int of one or more")
-        object.__setattr__(self, "by_item", self.minimum > 0 or self.increment > 1)
-
-    @property
-    def increment(self) -> int:
-        """What an item's quantity is rounded up to whole ones of; 1: not at all."""
-        return 1 if self.given_increment is None else self.given_increment
-
-    def billed(self, raw: int) -> int:
-        """What an item's cumulative raw quantity counts as; an unused item costs nothing."""
-        if raw == 0:
-            return 0
-        return -(-max(raw, self.minimum) // self.increment) * self.increment
+        case Scaled(of, ratio):
+            return frozenset(rate * Fraction(*ratio) for rate in rates(of))
 
 
 def stated(function: PriceFunction) -> tuple[Rate, ...]:
@@ -427,13 +416,13 @@ def stated(function: PriceFunction) -> tuple[Rate, ...]:
             return tuple(Rate(tier.up_to, Fraction(tier.nanos), tier.per) for tier in tiers)
         case Package(nanos, size):
             return (Rate(None, Fraction(nanos), size),)
-        case Discounted(of, keep):
-            return tuple(each._replace(nanos=each.nanos * Fraction(*keep)) for each in stated(of))
+        case Scaled(of, ratio):
+            return tuple(each._replace(nanos=each.nanos * Fraction(*ratio)) for each in stated(of))
 
 
 def packaged(function: PriceFunction) -> bool:
     """Whether each begun package is paid in full."""
-    return isinstance(function.function if isinstance(function, Discounted) else function, Package)
+    return isinstance(unscaled(function)[0], Package)
 
 
 def charge(
@@ -484,10 +473,7 @@ def dearest(function: PriceFunction, start: int, stop: int, quantity: int) -> in
 def parted(function: PriceFunction, start: int, stop: int, quantity: int) -> int:
     """The most that ``quantity`` can cost when it is used in parts, at any places in
     [start, stop] and times at which this price holds, in nanos, rounded up."""
-    keep: Ratio = 1, 1
-    if isinstance(function, Discounted):
-        keep = function.keep
-        function = function.function
+    function, ratio = unscaled(function)
     match function:
         case Flat():
             nanos, per = function.nanos, function.per
@@ -500,37 +486,4 @@ def parted(function: PriceFunction, start: int, stop: int, quantity: int) -> int
                 if reached and tier.nanos * per > nanos * tier.per:
                     nanos, per = tier.nanos, tier.per
                 floor = tier.up_to or floor
-    return -(-quantity * nanos * keep[0] // (per * keep[1]))
-
-
-def price_json(price: Price) -> dict[str, object]:
-    """A price as a book keeps it."""
-    function = price.function
-    match function:
-        case Flat():
-            shape: dict[str, object] = {"flat": [function.nanos, function.per]}
-        case Graduated():
-            shape = {"graduated": [[t.up_to, t.nanos, t.per] for t in function.tiers]}
-        case Package():
-            shape = {"package": [function.nanos, function.size]}
-        case Discounted():
-            raise InvalidCommand("function", function, "a price; a book says its discounts apart")
-    return shape | {"unit": price.unit, "minimum": price.minimum, "increment": price.increment}
-
-
-def load_price(data: dict[str, object]) -> Price:
-    """The price of a :func:`price_json`."""
-    function: PriceFunction
-    if "flat" in data:
-        function = Flat(*cast("list[int]", data["flat"]))
-    elif "graduated" in data:
-        tiers = cast("list[tuple[int | None, int, int]]", data["graduated"])
-        function = Graduated(tuple(Tier(*tier) for tier in tiers))
-    else:
-        function = Package(*cast("list[int]", data["package"]))
-    return Price(
-        function,
-        unit=cast("str", data["unit"]),
-        minimum=cast("int", data["minimum"]),
-        increment=cast("int", data["increment"]),
-    )
+    return -(-quantity * nanos * ratio[0] // (per * ratio[1]))

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from billing_core.errors import InvalidCommand
-from billing_core.pricing.functions import Price, Ratio, load_price, price_json
+from billing_core.pricing.conditions import Fact, check_known, fact_json
+from billing_core.pricing.functions import Ratio
+from billing_core.pricing.price import (
+    Multiplier,
+    Price,
+    load_multiplier,
+    load_price,
+    multiplier_json,
+    price_json,
+)
 from billing_core.values.money import checked_currency, checked_decimal
+from billing_core.values.patterns import checked_pattern, fits, meet
 from billing_core.values.text import checked_name, compact
 from billing_core.values.times import micros, moment
 
-__all__ = ["PriceBook", "checked_version", "kept", "load_book"]
+__all__ = ["VARIES", "PriceBook", "checked_version", "kept", "load_book"]
+
+VARIES = 3
+"""The schema whose version of the library knows prices that depend on the request (rule 5.9)."""
 
 
 def checked_version(version: object) -> str:
@@ -31,6 +44,21 @@ def _percentages(percent_off: Mapping[str, str | int | Decimal]) -> Mapping[str,
     if not isinstance(percent_off, Mapping):
         raise InvalidCommand("percent_off", percent_off, "a mapping of resource to percentage")
     return {checked_name("percent_off", name): _percent(off) for name, off in percent_off.items()}
+
+
+def _facts(given: Iterable[Fact]) -> tuple[Fact, ...]:
+    return tuple(given)
+
+
+def _by_pattern(given: Mapping[str, Iterable[Multiplier]]) -> Mapping[str, tuple[Multiplier, ...]]:
+    if not isinstance(given, Mapping):
+        raise InvalidCommand("multipliers", given, "a mapping of resource to Multipliers")
+    found: dict[str, tuple[Multiplier, ...]] = {}
+    for name, multipliers in given.items():
+        found[checked_name("multipliers", name)] = each = tuple(multipliers)
+        if not each or not all(isinstance(one, Multiplier) for one in each):
+            raise InvalidCommand("multipliers", each, "one Multiplier or more")
+    return found
 
 
 def _percent(off: object) -> str:
@@ -73,6 +101,9 @@ class PriceBook:
         currency: Of all its prices: three capital letters.
         plan: Holds for the subscribers of this plan only.
         org: Holds for this org only; not with ``plan``.
+        multipliers: `Multiplier` values by resource or prefix: they hold, beside their own, for all
+            of this book's prices of what that names, by every pattern that does (rule 5.9).
+        facts: A `Fact` for each fact that ``multipliers`` name.
         percent_off: Discounts, from 0 to 100, by resource or prefix, as text, int or `Decimal`;
             only for a plan or an org.  An org's discount is taken off its plan's and everyone's
             prices, and replaces its plan's discount; a plan's is taken off everyone's prices.  0
@@ -89,6 +120,10 @@ class PriceBook:
     plan: str | None = field(default=None, kw_only=True)
     org: str | None = field(default=None, kw_only=True)
     percent_off: Mapping[str, str] = field(factory=dict, kw_only=True, converter=_percentages)
+    multipliers: Mapping[str, tuple[Multiplier, ...]] = field(
+        factory=dict, kw_only=True, converter=_by_pattern
+    )
+    facts: tuple[Fact, ...] = field(default=(), kw_only=True, converter=_facts)
 
     def __attrs_post_init__(self) -> None:
         checked_version(self.version)
@@ -111,6 +146,49 @@ class PriceBook:
                 checked_name("component", component)
                 if not isinstance(price, Price) and (price is not None or not self.audience):
                     raise InvalidCommand(f"prices[{resource!r}][{component!r}]", price, "a Price")
+        if self.multipliers or self.facts:
+            self._check_multipliers()
+
+    def _check_multipliers(self) -> None:
+        if not all(isinstance(each, Fact) for each in self.facts):
+            raise InvalidCommand("facts", self.facts, "Fact values")
+        for name, multipliers in self.multipliers.items():
+            checked_pattern("multipliers", name)
+            if not any(meet(name, resource) for resource in self.prices):
+                expected = "what names a resource that this book has prices of"
+                raise InvalidCommand("multipliers", name, expected)
+            for each in multipliers:
+                check_known(each.when, self.facts)
+        for resource, components in self.prices.items():
+            for price in components.values():
+                if price is not None:  # as many as any resource that it names can have
+                    self._multiplied(price, [each for each in self.multipliers
+                                             if meet(each, resource)])  # fmt: skip
+
+    def multiplied(self, price: Price, resource: str) -> Price:
+        """A price of the book, with the multipliers that the book has for a resource."""
+        return self._multiplied(price, [each for each in self.multipliers if fits(each, resource)])
+
+    def _multiplied(self, price: Price, names: Iterable[str]) -> Price:
+        more = [each for name in sorted(names) for each in self.multipliers[name]]
+        if not more:
+            return price
+        known = {fact.name: fact for fact in price.facts}
+        for fact in self.facts:
+            if known.setdefault(fact.name, fact) != fact:
+                expected = f"the same values and default as the book says of {fact.name!r}"
+                raise InvalidCommand("facts", known[fact.name], expected)
+        return evolve(price, multipliers=(*price.multipliers, *more), facts=tuple(known.values()))
+
+    @property
+    def varies(self) -> bool:
+        """Whether a price in it depends on the request: a version of this library before schema 3
+        cannot read it."""
+        return bool(self.multipliers) or any(
+            price is not None and (price.varies or price.facts)
+            for parts in self.prices.values()
+            for price in parts.values()
+        )
 
     @property
     def audience(self) -> str:
@@ -126,11 +204,7 @@ class PriceBook:
             "effective_at": micros("effective_at", self.effective_at),
             "currency": self.currency,
             "prices": {
-                resource: {
-                    name: None if price is None else price_json(price)
-                    for name, price in sorted(parts.items())
-                }
-                for resource, parts in sorted(self.prices.items())
+                resource: _parts_json(parts) for resource, parts in sorted(self.prices.items())
             },
         }
         for name in ("plan", "org"):
@@ -138,7 +212,41 @@ class PriceBook:
                 data[name] = getattr(self, name)
         if self.percent_off:
             data["percent_off"] = dict(sorted(self.percent_off.items()))
+        if self.multipliers:
+            data["multipliers"] = {
+                name: [multiplier_json(each) for each in multipliers]
+                for name, multipliers in sorted(self.multipliers.items())
+            }
+        if self.facts:
+            data["facts"] = [fact_json(each) for each in self.facts]
         return compact(data)
+
+
+def _parts_json(parts: Mapping[str, Price | None]) -> dict[str, object]:
+    """The prices of one resource.  One that depends on the request is long: where components have
+    the same, it is written once."""
+    found: dict[str, object] = {}
+    written: dict[Price, str] = {}
+    for name, price in sorted(parts.items()):
+        if price is None:
+            found[name] = None
+        elif price in written:
+            found[name] = {"as": written[price]}
+        else:
+            found[name] = price_json(price)
+            if price.varies:
+                written[price] = name
+    return found
+
+
+def _load_parts(data: Mapping[str, Any]) -> dict[str, Price | None]:
+    found: dict[str, Price | None] = {}
+    for name, price in data.items():
+        if price is None:
+            found[name] = None
+        else:
+            found[name] = found[price["as"]] if "as" in price else load_price(price)
+    return found
 
 
 def load_book(body: str) -> PriceBook:
@@ -147,14 +255,14 @@ def load_book(body: str) -> PriceBook:
     return PriceBook(
         version=data["version"],
         effective_at=moment(data["effective_at"]),
-        prices={
-            resource: {
-                name: None if price is None else load_price(price) for name, price in parts.items()
-            }
-            for resource, parts in data["prices"].items()
-        },
+        prices={resource: _load_parts(parts) for resource, parts in data["prices"].items()},
         currency=data["currency"],
         plan=data.get("plan"),
         org=data.get("org"),
         percent_off=data.get("percent_off", {}),
+        multipliers={
+            name: [load_multiplier(each) for each in multipliers]
+            for name, multipliers in data.get("multipliers", {}).items()
+        },
+        facts=[Fact(*each) for each in data.get("facts", ())],
     )

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from billing_core.errors import UnknownPrice
 from billing_core.pricing.catalogue import Catalogue, Priced
-from billing_core.pricing.functions import Price, bound_text, charge, dearest, parted
+from billing_core.pricing.conditions import Request
+from billing_core.pricing.functions import bound_text, charge, dearest, parted
+from billing_core.pricing.price import Price
 from billing_core.records.usage import NO_COUNT, Count, Counter, Item, Line
 from billing_core.values.usage import CUSTOMER, PLATFORM, Payer, Usage
 
@@ -22,6 +24,7 @@ __all__ = [
     "dearest_of",
     "describe",
     "meter",
+    "quantities",
     "quote",
     "take_out",
     "unmeter",
@@ -51,12 +54,21 @@ class Metered(NamedTuple):
 class Correction(NamedTuple):
     """What was measured of an item too much: a :class:`Usage` whose quantities are
     negative; or what corrections left of a usage, which may be nothing.  ``least``: what may be
-    given back at most, in nanos, as a negative number."""
+    given back at most, in nanos, as a negative number.  ``facts``: those on record."""
 
     resource: str
     parts: tuple[tuple[str, int, Payer], ...]
     item: str | None
     least: int
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+def quantities(parts: Iterable[tuple[str, int, Payer]], item: Item | None) -> dict[str, int]:
+    """What a request used in all, with these parts: of its item, whoever pays; else of them."""
+    found = {} if item is None else item.measured()
+    for component, quantity, _ in parts:
+        found[component] = found.get(component, 0) + quantity
+    return found
 
 
 def meter(
@@ -66,8 +78,14 @@ def meter(
     counter: Counter,
     item: Item | None,
     period: int | None,
+    request: Callable[[], Request],
+    *,
+    whole: bool = False,
 ) -> Metered:
     """Price measured usage.  A component without a price gives an unpriced line.
+
+    ``request``: what a price may depend on (rule 5.9).  ``whole``: the item keeps also what is
+    not priced of it, whose size is that of the request.
 
     ``period``: the start of the billing period, for an item to know where it is billed; None
     where the version before could not read it.
@@ -84,12 +102,15 @@ def meter(
     items: dict[str, list[int | str]] = {}
     elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
     for component, quantity, payer in usage.parts:
-        if payer == CUSTOMER:
-            lines.append(Line(component, quantity, quantity, CUSTOMER, 0, ""))
-            continue
-        priced = price_of(component)
+        priced = None if payer == CUSTOMER else price_of(component)
+        if priced is not None and priced.price.varies:
+            choice = priced.price.choice(request())
+            priced = None if choice is None else priced.chosen(choice)
         if priced is None:
-            lines.append(Line(component, quantity, quantity, PLATFORM, 0, None))
+            version = "" if payer == CUSTOMER else None
+            lines.append(Line(component, quantity, quantity, payer, 0, version))
+            if whole and item is not None:
+                items[item.unbilled(component)] = item.more_unbilled(component, quantity)
             continue
         pieces: _Pieces = ((quantity, quantity, priced),)
         if item is not None or priced.price.by_item:
@@ -132,14 +153,19 @@ def unmeter(
     """
     found: list[Line] = []
     priced: dict[str, list[Line]] = {}
+    items: dict[str, list[int | str]] = {}
+    known = {} if item is None else item.components
     for line in lines:
         if line.payer == PLATFORM and line.version:
             priced.setdefault(line.component, []).append(line)
         else:
             found.append(_opposite(line))
             least += line.amount
+            if item is not None and line.quantity and item.unbilled(line.component) in known:
+                items[item.unbilled(line.component)] = item.more_unbilled(
+                    line.component, -line.quantity
+                )
     counters: dict[str, Count] = {}
-    items: dict[str, list[int | str]] = {}
     elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
     for component, some in priced.items():
         pieces: _Pieces = tuple(
@@ -303,14 +329,17 @@ def quote(
     counter: Counter,
     item: Item | None,
     expected: Callable[[], str],
+    request: Callable[[], Request],
     *,
     parts: bool = False,
-) -> Quote:
-    """Rounded up, at the dearest price of the quantity starting anywhere from the
-    counter to the counter plus what open holds announced (rule 5.4).
+) -> list[QuoteLine]:
+    """The most that each component can cost, rounded up, at the dearest price of the quantity
+    starting anywhere from the counter to the counter plus what open holds announced (rule 5.4).
+    A component whose price depends on the request has a line for each that may stand (rule 5.9);
+    :func:`dearest_of` makes them one.  ``parts``: say also what it can cost in part.
 
     Raises UnknownPrice for a component that is not priced; ``expected`` says
-    in its message which are.  ``parts``: say also what it can cost in part.
+    in its message which are.
     """
     lines: list[QuoteLine] = []
     for component, quantity, payer in usage.parts:
@@ -321,39 +350,66 @@ def quote(
             continue
         if priced is None:
             raise UnknownPrice("usage", f"{component} of {usage.resource}", expected())
-        pieces: _Pieces = ((quantity, quantity, priced),)
-        if item is not None or priced.price.by_item:
-            started = item.components.get(component) if item is not None else None
-            pieces, _, _ = _by_item(quantity, priced, started, component, version_of)
-            if all(by.version == priced.version for _, _, by in pieces):
-                pieces = ((quantity, sum(billed for _, billed, _ in pieces), priced),)
-        at, _, _, held = counter.of(component)
-        amount = more = most = 0
-        for _, billed, by in pieces:
-            amount += dearest(by.price.function, at + more, at + more + held, billed)
-            if parts:
-                most += parted(by.price.function, at, at + more + held + billed, billed)
-            more += billed
-        lines.append(QuoteLine(component, quantity, more, PLATFORM, amount, priced.version, most))
-    return Quote(sum(line.amount for line in lines), tuple(lines))
+        found = [priced]
+        if priced.price.varies:
+            unknown = priced.price.unknown(request().facts)
+            if unknown is not None:
+                expected_facts = f"a price of {component} of {usage.resource} for {unknown}"
+                raise UnknownPrice("facts", dict(usage.facts), expected_facts)
+            found = [priced.chosen(each) for each in priced.price.choices(request())]
+        count, several = counter.of(component), parts or len(found) > 1
+        lines += [
+            _quote_line(component, quantity, each, version_of, count, item, parts=several)
+            for each in found
+        ]
+    return lines
 
 
-def dearest_of(quotes: Iterable[tuple[int, Quote]]) -> Quote:
-    """The most that a usage can cost that may be made under any of these quotes, with their
-    ``parts``, or in part under each: no more than all of it under each of them, nor than all of
+def _quote_line(
+    component: str,
+    quantity: int,
+    priced: Priced,
+    version_of: Callable[[str, str], Priced | None],
+    count: Count,
+    item: Item | None,
+    *,
+    parts: bool,
+) -> QuoteLine:
+    pieces: _Pieces = ((quantity, quantity, priced),)
+    if item is not None or priced.price.by_item:
+        started = item.components.get(component) if item is not None else None
+        pieces, _, _ = _by_item(quantity, priced, started, component, version_of)
+        if all(by.version == priced.version for _, _, by in pieces):
+            pieces = ((quantity, sum(billed for _, billed, _ in pieces), priced),)
+    at, held = count.quantity, count.held
+    amount = more = most = 0
+    for _, billed, by in pieces:
+        amount += dearest(by.price.function, at + more, at + more + held, billed)
+        if parts:
+            most += parted(by.price.function, at, at + more + held + billed, billed)
+        more += billed
+    return QuoteLine(component, quantity, more, PLATFORM, amount, priced.version, most)
+
+
+def dearest_of(quotes: Iterable[tuple[int, Iterable[QuoteLine]]]) -> Quote:
+    """The most that a usage can cost that may be made under any of these quotes, or in part
+    under each: no more than all of it under each of them, nor than all of
     it at the dearest rate that any of them reaches.  Each comes with its period's start."""
     found: dict[tuple[str, str], dict[tuple[int, str], QuoteLine]] = {}
-    for period, each in quotes:
-        for line in each.lines:
+    for period, lines in quotes:
+        for line in lines:
             found.setdefault((line.component, line.payer), {})[period, line.version] = line
-    lines: list[QuoteLine] = []
+    merged: list[QuoteLine] = []
     for places in found.values():
         under = list(places.values())
-        top = max(under, key=lambda line: line.amount)
-        most = min(sum(line.amount for line in under), max(line.parted for line in under))
-        billed = max(line.billed for line in under)
-        lines.append(top._replace(amount=max(top.amount, most), billed=billed))
-    return Quote(sum(line.amount for line in lines), tuple(lines))
+        top = under[0]
+        if len(under) > 1:
+            top = max(under, key=lambda line: line.amount)
+            most = min(sum(line.amount for line in under), max(line.parted for line in under))
+            billed = max(line.billed for line in under)
+            top = top._replace(amount=max(top.amount, most), billed=billed)
+        merged.append(top)
+    return Quote(sum(line.amount for line in merged), tuple(merged))
 
 
 class ResourcePrices(dict[str, "Priced | None"]):
@@ -400,4 +456,4 @@ def describe(price: Price, currency: str) -> str:
         text += f", at least {bound_text(price.minimum, price.unit)} per item"
     if price.increment > 1:
         text += f", in steps of {bound_text(price.increment, price.unit)}"
-    return text
+    return text + price.describe_variants(currency)

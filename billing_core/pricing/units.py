@@ -1,7 +1,7 @@
 """Units of what is counted by the microsecond, and how a price by another unit is converted.
 
-Running time and durations are counted in microseconds, storage in byte-microseconds, a
-sandbox's component in what its rate counts, times microseconds.  Their prices are said in
+Running time and durations are counted in microseconds, storage in byte-microseconds, a sandbox's
+component in what its rate counts, times microseconds.  Their prices are said in
 units from the closed list here, and converted exactly; any other word is refused, since a price
 by the second for what is counted by the microsecond is a million times too much (rule 5.10).
 """
@@ -22,9 +22,10 @@ from billing_core.pricing.functions import (
     Flat,
     Graduated,
     Package,
-    Price,
+    PriceFunction,
     Tier,
 )
+from billing_core.pricing.price import Price
 from billing_core.values.patterns import meet
 
 __all__ = ["counted", "size_in"]
@@ -50,7 +51,7 @@ def counted(resource: str, component: str, price: Price, size: str | None = None
     if component == "byte_us" and meet(resource, "storage:*"):
         unit, one = "byte-microsecond", _stored(price.unit)
         expected = f'a size and a time, such as "GB-month": {_BYTES}; {_TIMES}'
-    elif component == "duration" and (meet(resource, "tool:*") or meet(resource, "code:*")):
+    elif _is_duration(component) and any(meet(resource, each) for each in _TIMED):
         unit, one = "microsecond", _time(price.unit)
         expected = f"a unit of time, as durations are counted: {_TIMES}"
     elif meet(resource, "sandbox:*"):
@@ -72,6 +73,14 @@ def counted(resource: str, component: str, price: Price, size: str | None = None
         raise InvalidCommand(
             where, price, f"one that can be said exactly by the {unit}: {error}"
         ) from error
+
+
+_TIMED = ("tool:*", "code:*", "model:*")
+
+
+def _is_duration(component: str) -> bool:
+    """Whether it is time that a caller measures, in microseconds."""
+    return component == "duration" or component.endswith("_duration")
 
 
 def size_in(unit: str) -> str | None:
@@ -110,23 +119,31 @@ def _converted(price: Price, unit: str, one: Fraction) -> Price:
     """A price of which each unit is so many of what is counted."""
     if one == 1:
         return price if price.unit == unit else evolve(price, unit=unit)
-    function: Flat | Graduated | Package
-    match price.function:
+    functions = [_by_unit(each, one) for each in price.functions()]
+    # No increment was given: it counts by what is measured, not by the unit of the price.
+    increment = None if price.given_increment is None else _whole(price.increment, one)
+    return evolve(
+        price.with_functions(functions),
+        unit=unit,
+        minimum=_whole(price.minimum, one),
+        increment=increment,
+    )
+
+
+def _by_unit(function: PriceFunction, one: Fraction) -> PriceFunction:
+    match function:
         case Flat(nanos, per):
-            function = Flat(*_rate(nanos, per, one))
+            return Flat(*_rate(nanos, per, one))
         case Graduated(tiers):
-            function = Graduated(
+            return Graduated(
                 Tier(None if tier.up_to is None else _whole(tier.up_to, one),
                      *_rate(tier.nanos, tier.per, one))
                 for tier in tiers
             )  # fmt: skip
         case Package(nanos, size):
-            function = Package(nanos, _whole(size, one))
+            return Package(nanos, _whole(size, one))
         case _:
-            raise InvalidCommand("function", price.function, "a Flat, Graduated or Package")
-    # No increment was given: it counts by what is measured, not by the unit of the price.
-    increment = None if price.given_increment is None else _whole(price.increment, one)
-    return Price(function, unit, _whole(price.minimum, one), increment)
+            raise InvalidCommand("function", function, "a Flat, Graduated or Package")
 
 
 def _rate(nanos: int, per: int, one: Fraction) -> tuple[int, int]:

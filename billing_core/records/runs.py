@@ -58,6 +58,8 @@ class Tab:
 
 def tab_json(owner: Any) -> str:
     data = asdict(owner)
+    if not data["facts"]:  # else the version before could not read it
+        del data["facts"]
     for tab in data["tabs"]:
         days = tab.pop("days")
         if days is not None:  # else the version before could not read it
@@ -93,6 +95,7 @@ class Run:
     then, and ``bound_by`` what keeps that from being later.  ``ahead``: how far ahead of a
     heartbeat (microseconds) it asks to be funded.  ``suspensions``: ``[from, until or None]``.
     ``pieces``: how many entries charged it or gave back.  ``swept``: it was closed unstopped.
+    ``facts``: ``(name, value)``, fixed at its start, as prices may depend on them (rule 5.9).
     """
 
     run: str
@@ -114,6 +117,7 @@ class Run:
     pieces: int = 0
     suspensions: list[list[int | None]] = field(factory=list)
     tabs: list[Tab] = field(factory=list)
+    facts: tuple[tuple[str, str], ...] = ()
 
     @property
     def item(self) -> str:
@@ -140,4 +144,5 @@ class Run:
         data = loads(text)
         data["spec"] = tuple(tuple(each) for each in data["spec"])
         data["tabs"] = [load_tab(each) for each in data["tabs"]]
+        data["facts"] = tuple((name, value) for name, value in data.get("facts", ()))
         return cls(**data)

@@ -20,7 +20,8 @@ __all__ = ["Size", "Storage"]
 @define
 class Storage:
     """A workspace's storage.  ``size``: bytes since ``sized_at``, the latest report's time.
-    ``billed_to``: its byte-microseconds are posted up to there."""
+    ``billed_to``: its byte-microseconds are posted up to there.  ``facts``: those of the first
+    report, ``(name, value)``, as prices may depend on them (rule 5.9)."""
 
     workspace: str
     billed_to: int
@@ -28,6 +29,7 @@ class Storage:
     size: int
     pieces: int = 0
     tabs: list[Tab] = field(factory=list)
+    facts: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> str:
         """All of it, as a store may keep it."""
@@ -38,6 +40,7 @@ class Storage:
         """The storage of a :meth:`to_json`."""
         data = loads(text)
         data["tabs"] = [load_tab(each) for each in data["tabs"]]
+        data["facts"] = tuple((name, value) for name, value in data.get("facts", ()))
         return cls(**data)
 
     @property

@@ -86,6 +86,9 @@ class Count(NamedTuple):
     carry_of: int = 1
     held: int = 0
 
+    def __deepcopy__(self, _: object) -> Count:
+        return self  # else it would be taken apart and made anew
+
 
 NO_COUNT = Count()
 """Of a component that was not counted yet."""
@@ -97,6 +100,9 @@ class HeldQuantity(NamedTuple):
     period: int
     component: str
     quantity: int
+
+    def __deepcopy__(self, _: object) -> HeldQuantity:
+        return self
 
 
 @define
@@ -132,12 +138,31 @@ class Item:
 
     Where that version has a minimum or an increment, what follows says where it was billed:
     the start of a billing period and how much in that, by time; nothing of one that the version
-    before had begun.
+    before had begun.  What of a component has no price, or is not the platform's to charge, stands
+    under the name that :meth:`unbilled` gives, as ``[raw, 0, ""]``.
     """
 
     item: str
     resource: str
     components: dict[str, list[int | str]] = field(factory=dict)
+
+    @staticmethod
+    def unbilled(component: str) -> str:
+        """Under what name stands how much of a component is not billed; no component has it."""
+        return f"\t{component}"
+
+    def more_unbilled(self, component: str, quantity: int) -> list[int | str]:
+        """What stands there with so much more."""
+        raw = self.components.get(self.unbilled(component), (0, 0, ""))[0]
+        return [int(raw) + quantity, 0, ""]
+
+    def measured(self) -> dict[str, int]:
+        """What was measured of each component so far, whoever pays."""
+        found: dict[str, int] = {}
+        for name, state in self.components.items():
+            component = name.removeprefix("\t")
+            found[component] = found.get(component, 0) + int(state[0])
+        return found
 
 
 UNCOUNTED = ""

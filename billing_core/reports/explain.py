@@ -9,6 +9,7 @@ from datetime import datetime
 from attrs import frozen
 
 from billing_core.pricing.catalogue import Catalogue
+from billing_core.pricing.price import STANDS
 from billing_core.pricing.rating import describe
 from billing_core.records.ledger import Charge, Entry, Lot
 from billing_core.records.usage import Line
@@ -31,6 +32,8 @@ class ExplainedLine:
         amount: Nanos.
         version: The price version; None: a fixed amount, no price, or another org's own price.
         price: The price in words; empty where there is none to show.
+        variant: Which conditions of the request held, in words, where the price depends on them
+            (rule 5.9); empty: its base stood, and nothing multiplied it.
         arithmetic: How the quantity becomes the amount (rule 5.4), in words.
     """
 
@@ -42,6 +45,7 @@ class ExplainedLine:
     version: str | None
     price: str
     arithmetic: str
+    variant: str = ""
 
 
 @frozen
@@ -112,6 +116,8 @@ class Explanation:
             text.append(f"  {line.component}: {line.quantity} -> {decimal_text(line.amount)}")
             if line.price:
                 text.append(f"    {line.price}  ({line.version})")
+            if line.variant:
+                text.append(f"    {line.variant}")
             text.append(f"    {line.arithmetic}")
         text += [
             f"  paid {decimal_text(payment.amount)} by lot {payment.lot} "
@@ -175,7 +181,7 @@ def explain(
 def _line(
     line: Line, catalogue: Catalogue, currency: str, resource: str, org: str
 ) -> ExplainedLine:
-    price = ""
+    price = variant = ""
     version = line.version or None
     if line.payer == CUSTOMER:
         arithmetic = "on the customer's own key: recorded, not charged"
@@ -192,7 +198,8 @@ def _line(
         if priced is None:
             arithmetic = f"price version {line.version} is not on record"
         else:
-            price = describe(priced.price, currency)
+            price = describe(priced.price.chosen(STANDS), currency)
+            variant = catalogue.describe_choice(line.version, currency, resource, line.component)
             cost = priced.price.function.between(line.counter, line.counter + line.billed)
             counted = "" if line.billed == line.quantity else f", {line.billed} billed"
             arithmetic = (
@@ -209,4 +216,5 @@ def _line(
         version,
         price,
         arithmetic,
+        variant,
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from billing_core.pricing.functions import PriceFunction, Ratio
 from billing_core.values.times import Window
 
-__all__ = ["Demand", "Measure", "RunComponent", "measure"]
+__all__ = ["Demand", "Measure", "RunComponent", "RunSpec", "measure"]
 
 
 # -- time -----------------------------------------------------------------------
@@ -45,6 +45,15 @@ def measure(window: Window, suspensions: Iterable[Sequence[int | None]], end: in
 
 
 # -- what it can cost -----------------------------------------------------------
+
+
+class RunSpec(NamedTuple):
+    """What a microsecond of a run uses: ``(component, rate, payer)``; and its facts, fixed at the
+    start."""
+
+    resource: str
+    parts: tuple[tuple[str, int, str], ...]
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 class RunComponent(NamedTuple):

@@ -16,10 +16,11 @@ from billing_core.errors import UnknownPrice
 from billing_core.ledger.inputs import NeedMore, When, of_each
 from billing_core.ledger.ledger import Ledger, covers, spending_order
 from billing_core.pricing.catalogue import Priced
+from billing_core.pricing.conditions import Request
 from billing_core.records.ledger import Draw, HoldRecord, Lot
 from billing_core.records.runs import FundingBound
 from billing_core.records.usage import Item
-from billing_core.runs.demand import Demand, RunComponent
+from billing_core.runs.demand import Demand, RunComponent, RunSpec
 from billing_core.values.times import Window
 from billing_core.values.usage import PLATFORM
 
@@ -44,24 +45,26 @@ class Funding(NamedTuple):
 
 def demand(
     ledger: Ledger,
-    resource: str,
-    spec: Iterable[tuple[str, int, str]],
+    spec: RunSpec,
     item: Item,
     span: Window,
     *,
     strict: bool = False,
 ) -> Demand:
-    """What a run asks for in a span.  A component without a price counts nothing, or, with
-    ``strict``, raises UnknownPrice."""
+    """What a run asks for in a span, by what a microsecond of it uses.  A component without a
+    price counts nothing, or, with ``strict``, raises UnknownPrice."""
+    resource = spec.resource
     account, catalogue = ledger.account, ledger.catalogue
     currency = account.currency
+    # Its facts are fixed: those that were not given have their defaults.  The hour is open.
+    request = Request(*span, dict(spec.facts), {}, {})
     times = [span.start, *catalogue.changes(currency, resource, account.org, *span)]
     parts: list[RunComponent] = []
-    for component, rate, payer in spec:
+    for component, rate, payer in spec.parts:
         if payer != PLATFORM:
             continue
-        idle = _part(ledger, resource, f"suspended_{component}", rate, item, times)
-        part = _part(ledger, resource, component, rate, item, times)
+        idle = _part(ledger, request, resource, f"suspended_{component}", rate, item, times)
+        part = _part(ledger, request, resource, component, rate, item, times)
         if part is not None:
             parts.append(part._replace(idle=idle))
             continue
@@ -82,7 +85,13 @@ def demand(
 
 
 def _part(
-    ledger: Ledger, resource: str, component: str, rate: int, item: Item, times: Iterable[int]
+    ledger: Ledger,
+    request: Request,
+    resource: str,
+    component: str,
+    rate: int,
+    item: Item,
+    times: Iterable[int],
 ) -> RunComponent | None:
     """A component at every price that it may have at these times; None without any."""
     account, catalogue = ledger.account, ledger.catalogue
@@ -91,8 +100,9 @@ def _part(
         # A subscription may end at any time, and its prices with it.
         for audiences in {ledger.audiences(time), catalogue.audiences(account.org, None)}:
             priced = catalogue.price(account.currency, resource, component, time, audiences)
-            if priced is not None and priced not in found:
-                found.append(priced)
+            for each in _under(priced, request):
+                if each not in found:
+                    found.append(each)
     if not found:
         return None
     raw, billed, version = item.components.get(component, (0, 0, found[0].version))[:3]
@@ -101,6 +111,15 @@ def _part(
     functions = tuple(each.price.function for each in found)
     least, step = first.price.minimum, first.price.increment
     return RunComponent(component, rate, int(raw), int(billed), least, step, functions)
+
+
+def _under(priced: Priced | None, request: Request) -> list[Priced]:
+    """A price, or each that may stand for what is known: none where a fact is not."""
+    if priced is None or priced.price.unknown(request.facts) is not None:
+        return []
+    if not priced.price.varies:
+        return [priced]
+    return [priced.chosen(each) for each in priced.price.choices(request)]
 
 
 class _Purse(NamedTuple):

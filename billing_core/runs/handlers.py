@@ -16,6 +16,7 @@ from billing_core.charging.limits import Use, hold_spending
 from billing_core.charging.operations import (
     Decision,
     Operation,
+    check_level,
     finish,
     limit_refusal,
     occurred_at,
@@ -41,10 +42,11 @@ from billing_core.ledger.debts import repay
 from billing_core.ledger.inputs import NeedMore
 from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Wanted
+from billing_core.pricing.price_book import VARIES
 from billing_core.records.ledger import Entry, HoldRecord
 from billing_core.records.runs import FundingBound, Run
 from billing_core.records.usage import Item, Line, UsageRecord
-from billing_core.runs.demand import Demand, Measure, measure
+from billing_core.runs.demand import Demand, Measure, RunSpec, measure
 from billing_core.runs.funding import WHOLE, Funding, demand, fund, reserve, unfunded
 from billing_core.runs.states import OPEN, moved
 from billing_core.values.times import DAY, FOREVER, Window, duration, micros, moment
@@ -247,13 +249,14 @@ def unposted(ledger: Ledger, run: Run, at: int) -> list[Piece]:
     found: list[Piece] = []
     for window in windows(ledger, run.resource, Window(run.settled_to, end)):
         found += _pieces(ledger, run, window.end - 1, measure(window, run.suspensions, FOREVER))
-    return [piece for piece in found if piece.parts]
+    return [piece for piece in found if piece.us > 0 or piece.parts]
 
 
 def demand_of(ledger: Ledger, run: Run, span: Window) -> Demand:
     """What a run asks for in a span, from how it stands."""
     item = ledger.item(run.item, run.resource) or Item(run.item, run.resource)
-    return demand(ledger, run.resource, run.spec, item, span)
+    spec = RunSpec(run.resource, run.spec, run.facts)
+    return demand(ledger, spec, item, span)
 
 
 def _horizon(
@@ -289,15 +292,19 @@ def _change(ledger: Ledger, decision: Decision[Any]) -> _Change:
 def start(ledger: Ledger, decision: Decision[StartRun]) -> Outcome:
     command = decision.command
     spec, began = command.spec, occurred_at(decision)
+    if spec.facts:
+        check_level("a run with facts", VARIES, ledger.terms)
     state = moved(command.run, "", "start")
     run = Run(
         command.run, spec.resource, spec.parts, decision.member, command.project, command.reference,
         duration("fund_for", command.fund_for), state, began, began, began, began, "asked",
+        facts=spec.facts,
     )  # fmt: skip
     item = ledger.item(run.item, run.resource) or Item(run.item, run.resource)
     end, why = _horizon(ledger, decision, run, began)
     span = Window(began, max(began, end))
-    want = demand(ledger, spec.resource, spec.parts, item, span, strict=True)
+    asked = RunSpec(spec.resource, spec.parts, spec.facts)
+    want = demand(ledger, asked, item, span, strict=True)
     lapse(ledger, decision)
     least = min(duration("min_runtime", command.min_runtime), max(1, end - began))
     use = Use(decision.member, command.project, spec.resource, began, decision.time, until=end)

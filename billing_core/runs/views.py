@@ -13,7 +13,7 @@ from billing_core.ledger.ledger import Ledger
 from billing_core.records.runs import FundingBound, Run, RunState
 from billing_core.records.usage import Item
 from billing_core.reports.usage import Running
-from billing_core.runs.demand import Demand, measure
+from billing_core.runs.demand import Demand, RunSpec, measure
 from billing_core.runs.funding import demand, fund
 from billing_core.runs.handlers import unposted
 from billing_core.values.times import Window, moment
@@ -92,8 +92,8 @@ def running(ledger: Ledger, run: Run, window: Window) -> Running:
     us = measure(span, run.suspensions, end).running
     amount = 0
     for piece in unposted(ledger, run, end):
-        if piece.occurred >= window.start:
-            usage = Usage(run.resource, piece.parts, run.item)
+        if piece.parts and piece.occurred >= window.start:
+            usage = Usage(run.resource, piece.parts, run.item, run.facts)
             amount += price_usage(ledger, usage, piece.occurred).amount
     return Running(run.member, "pending" if run.state == "pending" else "active", us, amount)
 
@@ -142,4 +142,5 @@ def longest_run(ledger: Ledger, use: Use, spec: Usage, us: int) -> RunQuote:
 
 def _demand(ledger: Ledger, use: Use, spec: Usage, us: int) -> Demand:
     span, item = Window(use.at, use.at + us), Item("", spec.resource)
-    return demand(ledger, spec.resource, spec.parts, item, span, strict=True)
+    asked = RunSpec(spec.resource, spec.parts, spec.facts)
+    return demand(ledger, asked, item, span, strict=True)

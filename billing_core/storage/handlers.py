@@ -7,14 +7,21 @@ from collections.abc import Callable
 from typing import Any
 
 from billing_core.charging.expiry import lapse
-from billing_core.charging.operations import Decision, Operation, finish, occurred_at
+from billing_core.charging.operations import (
+    Decision,
+    Operation,
+    check_level,
+    finish,
+    occurred_at,
+)
 from billing_core.charging.time_charges import Piece, Whose, post, windows
 from billing_core.commands.outcomes import Header, Outcome, StorageStatus
 from billing_core.commands.storage import BillStorage, ReportStorage
-from billing_core.errors import NotFound
+from billing_core.errors import Conflict, NotFound
 from billing_core.ledger.debts import repay
 from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Wanted
+from billing_core.pricing.price_book import VARIES
 from billing_core.records.ledger import Entry
 from billing_core.records.storage import Size, Storage
 from billing_core.values.times import Window, micros, moment, spanning
@@ -80,7 +87,11 @@ def report(ledger: Ledger, decision: Decision[ReportStorage]) -> Outcome:
     lapse(ledger, decision)
     storage = ledger.state.storages.get(name)
     if storage is None:
-        storage = Storage(name, at, at, size)
+        if command.facts:
+            check_level("storage with facts", VARIES, ledger.terms)
+        storage = Storage(name, at, at, size, facts=command.facts)
+    elif command.facts not in ((), storage.facts):
+        raise Conflict(f"workspace {name!r} has the facts {dict(storage.facts)} since it began")
     steps = _steps(ledger, name)
     index = bisect_right(steps, at, key=lambda each: each[0])
     before = steps[index - 1][1] if index else 0

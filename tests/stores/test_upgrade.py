@@ -30,7 +30,7 @@ from billing_core.testing import SettableClock
 HERE = Path(__file__).resolve().parents[1]
 FIXTURES = HERE / "fixtures"
 LIBRARY = FIXTURES / "billing_core-0.1.0.zip"
-NEWEST = ["0002_wide_totals"]
+NEWEST = ["0002_wide_totals", "0003_prices_by_request"]
 
 
 class OldSchema(DisposableStore):
@@ -121,6 +121,7 @@ def test_migrations_that_were_applied_never_change(tmp_path: Path) -> None:
     assert [each.checksum for each in schema.migrations()] == [
         "012d8c26937fa48c4515786cf080a665e07674b6c15b4039e5d7bebc3850d388",
         "6d65c55f71ca5edb34371dc6eb556282be34b4cce03b0ea8cae4915a6922b6b8",
+        "11a0929deca31ce42026df8f9186bfce9efc4ecd2b6ce76c0ce4091de8ceaec9",
     ]
 
     def made(path: Path) -> str:
@@ -152,7 +153,7 @@ def test_an_old_database_is_brought_up_to_date_and_goes_on(place: Place) -> None
         assert on_record(store)[:1] == before[:1]
         assert store.finish() == NEWEST
         assert store.finish() == []
-        assert store.level() == 2
+        assert store.level() == 3
         assert engine(store).verify().ok
         work(engine(store), "newer")
         assert {*before} <= {*on_record(store)}
@@ -213,7 +214,7 @@ def test_the_sql_of_a_migration_is_printed_for_hosts_that_run_their_own() -> Non
         assert run(cli, ["migrate", "--sql"]).output == ""
         assert "up to date" in run(cli, ["migrate", "--finish"]).output
         with PostgresStore(dsn) as store:
-            assert store.level() == 2
+            assert store.level() == 3
             Billing(store).open_account("acme")
     with OldSchema() as store, psycopg.connect(store.dsn, autocommit=True) as db:
         late = PostgresStore(store.dsn, schema=store.schema)
@@ -222,7 +223,7 @@ def test_the_sql_of_a_migration_is_printed_for_hosts_that_run_their_own() -> Non
         db.execute(late.script().encode())
         assert (late.script(), late.level()) == ("", 1)
         db.execute(late.script(finishing=True).encode())
-        assert (late.script(finishing=True), late.level()) == ("", 2)
+        assert (late.script(finishing=True), late.level()) == ("", 3)
         assert engine(late).verify().ok
         late.close()
 

@@ -365,9 +365,9 @@ FAULTS = [
     fault(
         "usage on the customer's own key advances the counter",
         "pricing/rating",
-        'lines.append(Line(component, quantity, quantity, CUSTOMER, 0, ""))',
-        'lines.append(Line(component, quantity, quantity, CUSTOMER, 0, ""))\n'
-        "            counters[component] = [quantity, 0, 1]",
+        "lines.append(Line(component, quantity, quantity, payer, 0, version))",
+        "lines.append(Line(component, quantity, quantity, payer, 0, version))\n"
+        "            counters[component] = Count(quantity)",
         PRICES + "3_usage_on_the_customer_s_own_key_does_not_advance_it",
     ),
     fault(
@@ -402,8 +402,8 @@ FAULTS = [
     fault(
         "what has no price is free",
         "pricing/rating",
-        "lines.append(Line(component, quantity, quantity, PLATFORM, 0, None))",
-        'lines.append(Line(component, quantity, quantity, PLATFORM, 0, ""))',
+        'version = "" if payer == CUSTOMER else None',
+        'version = ""',
         VERSIONS + "7_a_settlement_of_what_has_no_price_is_recorded_as_unpriced",
     ),
     fault(
@@ -415,9 +415,9 @@ FAULTS = [
     ),
     fault(
         "cached tokens count twice",
-        "values/tokens",
-        "= total - taken, inside",
-        "= total, inside",
+        "values/usage",
+        "return total - part",
+        "return total",
         "commands.py::test_cached_tokens_come_out_of_an_input_that_includes_them",
         "billing_gone_wrong.py::test_cached_tokens_are_not_billed_twice",
     ),
@@ -527,8 +527,8 @@ FAULTS = [
     fault(
         "take a discount off twice",
         "pricing/catalogue",
-        "Discounted(function, kept(percent))",
-        "Discounted(function, tuple(each**2 for each in kept(percent)))",
+        "keep = kept(percent)",
+        "keep = tuple(each**2 for each in kept(percent))",
         PLANS + "a_discount_is_exact_and_explained",
     ),
     fault(
@@ -693,8 +693,8 @@ FAULTS = [
     fault(
         "leave quantities out of the content",
         "values/usage",
-        """return f"[{quoted(self.resource)},[{','.join(parts)}],{item}]\"""",
-        'return f"[{quoted(self.resource)},{item}]"',
+        """return f"[{quoted(self.resource)},[{','.join(parts)}],{item}{facts}]\"""",
+        'return f"[{quoted(self.resource)},{item}{facts}]"',
         KEYS + "2_same_key_other_content_is_a_conflict_that_names_what_differs",
     ),
     # -- usage and proof

@@ -350,7 +350,21 @@ def _finish_wide_totals(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE holds ADD COLUMN used TEXT")
 
 
-_FINISHES = {2: ("0002_wide_totals", _finish_wide_totals)}
+@migrations(name="0003_prices_by_request")
+def _prices_by_request(db: Database) -> None:
+    """Adds nothing to the tables.  Prices that depend on the request (rule 5.9) stand in the text
+    of price books, where a library that knows no such price cannot read them: they are refused
+    until this is finished, when no such library runs any more."""
+
+
+def _finish_prices_by_request(db: sqlite3.Connection) -> None:
+    """Nothing is to be done."""
+
+
+_FINISHES = {
+    2: ("0002_wide_totals", _finish_wide_totals),
+    3: ("0003_prices_by_request", _finish_prices_by_request),
+}
 """By number: a migration, and what is done once the version before it runs nowhere any more."""
 
 

@@ -38,8 +38,9 @@ from billing_core.commands.storage import BillStorage, ReportStorage
 from billing_core.engine import Billing
 from billing_core.errors import Conflict, ImpossibleTransition
 from billing_core.ports.store import Store
-from billing_core.pricing.functions import Flat, Price
+from billing_core.pricing.functions import Flat
 from billing_core.pricing.plan import Plan
+from billing_core.pricing.price import Price
 from billing_core.pricing.price_book import PriceBook
 from billing_core.records.ledger import Entry
 from billing_core.testing.clock import CountingIds, SettableClock

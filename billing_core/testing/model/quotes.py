@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from billing_core.pricing.functions import Price
+from billing_core.pricing.price import Price
 from billing_core.testing.model.answers import Wrong
 from billing_core.testing.model.facts import Facts, HoldFact
 from billing_core.testing.model.limits import Wish, held_of

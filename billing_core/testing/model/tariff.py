@@ -20,10 +20,11 @@ from billing_core.pricing.functions import (
     Flat,
     Graduated,
     Package,
-    Price,
     PriceFunction,
+    Scaled,
 )
 from billing_core.pricing.plan import Plan
+from billing_core.pricing.price import Price
 from billing_core.pricing.price_book import PriceBook
 from billing_core.values.times import micros, moment
 from billing_core.values.usage import CUSTOMER, Usage
@@ -61,8 +62,8 @@ def f(function: PriceFunction, quantity: int) -> Fraction:
                 cost += max(0, top - below) * Fraction(tier.nanos, tier.per)
                 below = max(below, top)
             return cost
-        case Discounted():
-            return f(function.function, quantity) * Fraction(*function.keep)
+        case Scaled():
+            return f(function.function, quantity) * Fraction(*function.ratio)
 
 
 def _unit(function: PriceFunction, number: int) -> Fraction:
@@ -77,8 +78,8 @@ def _unit(function: PriceFunction, number: int) -> Fraction:
                 if tier.up_to is None or number <= tier.up_to:
                     return Fraction(tier.nanos, tier.per)
             raise AssertionError("the last tier has no end")
-        case Discounted():
-            return _unit(function.function, number) * Fraction(*function.keep)
+        case Scaled():
+            return _unit(function.function, number) * Fraction(*function.ratio)
 
 
 def cost(function: PriceFunction, start: int, quantity: int) -> Fraction:
@@ -422,8 +423,8 @@ def _dearest_unit(function: PriceFunction, start: int, stop: int) -> Fraction:
     match function:
         case Package():
             return Fraction(function.nanos)
-        case Discounted():
-            return _dearest_unit(function.function, start, stop) * Fraction(*function.keep)
+        case Scaled():
+            return _dearest_unit(function.function, start, stop) * Fraction(*function.ratio)
         case Graduated():
             firsts = [t.up_to + 1 for t in function.tiers if t.up_to is not None]
             numbers = [start + 1, *(n for n in firsts if start < n <= stop)]

@@ -10,8 +10,9 @@ import pytest
 from billing_core.errors import StoreError
 from billing_core.ports.store import PUBLISHED, Store
 from billing_core.pricing.catalogue import Published
-from billing_core.pricing.functions import Flat, Price
+from billing_core.pricing.functions import Flat
 from billing_core.pricing.plan import Limit, Plan
+from billing_core.pricing.price import Price
 from billing_core.pricing.price_book import PriceBook
 from billing_core.values.money import Money
 

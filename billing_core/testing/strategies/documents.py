@@ -8,15 +8,9 @@ from datetime import timedelta
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from billing_core.pricing.functions import (
-    Flat,
-    Graduated,
-    Package,
-    Price,
-    PriceFunction,
-    Tier,
-)
+from billing_core.pricing.functions import Flat, Graduated, Package, PriceFunction, Tier
 from billing_core.pricing.plan import Limit, Plan, Quota
+from billing_core.pricing.price import Price
 from billing_core.pricing.price_book import PriceBook
 from billing_core.testing.strategies.themes import ORGS, RESOURCES, START, World
 from billing_core.values.money import Money
@@ -133,7 +127,8 @@ def own_books(draw: st.DrawFn, world: World) -> PriceBook:
         world.now + draw(_delays),
         dict.fromkeys(resources, prices_of) if names else {},
         percent_off={name: draw(st.sampled_from(_PERCENTAGES)) for name in patterns},
-        **audience,
+        plan=audience.get("plan"),
+        org=audience.get("org"),
     )
 
 

@@ -223,7 +223,7 @@ IN_CHARGES: list[Planted] = [
     (
         "each part on the customer's own key is a request",
         CHARGING,
-        "    said = _record_item(ledger, usage, effects)",
+        "    said = _record_item(ledger, usage, metered, effects)",
         "    said = effects",
         (
             ITEM + "parts_on_the_customers_own_key_are_one_request",
@@ -233,7 +233,7 @@ IN_CHARGES: list[Planted] = [
     (
         "each deducted part on the customer's own key is a request",
         CHARGING,
-        "        said = _record_item(ledger, cast(Usage, cost), None)\n",
+        "        said = _record_item(ledger, cast(Usage, cost), metered, None)\n",
         "",
         (ITEM + "parts_on_the_customers_own_key_are_one_request",),
     ),

@@ -246,7 +246,7 @@ IN_DOORS: list[Planted] = [
     (
         "a price is shown without its discount",
         "billing_core/pricing/functions.py",
-        "each._replace(nanos=each.nanos * Fraction(*keep))",
+        "each._replace(nanos=each.nanos * Fraction(*ratio))",
         "each",
         ("tests/unit/pricing/test_price_functions.py::test_a_price_is_stated_less_its_discount",),
     ),

@@ -66,8 +66,8 @@ IN_EXTENSIONS: list[Planted] = [
     (
         "a hold is in its own way when it is extended",
         CHARGING,
-        "                counter.let_go(held)",
-        "                pass",
+        "            counter.let_go(held)",
+        "            pass",
         (EXTENDED + "a_hold_is_not_in_its_own_way_and_announces_what_is_left",),
     ),
     (

@@ -19,8 +19,8 @@ IN_PRICES: list[Planted] = [
     (
         "a tool's unit is taken for a microsecond",
         UNITS,
-        'if component == "duration" and (meet(resource, "tool:*") or',
-        'if component == "duration" and (meet(resource, "nothing:*") or',
+        '_TIMED = ("tool:*",',
+        '_TIMED = ("nothing:*",',
         (U + "two_milliseconds_of_a_tool_at_a_dollar_a_second_cost_a_fifth_of_a_cent",),
     ),
     (
@@ -54,8 +54,8 @@ IN_PRICES: list[Planted] = [
     (
         "a minimum stays in the unit of its price",
         UNITS,
-        "unit, _whole(price.minimum, one), increment)",
-        "unit, price.minimum, increment)",
+        "minimum=_whole(price.minimum, one),",
+        "minimum=price.minimum,",
         (U + "code_has_its_minimum_and_its_steps_in_the_unit_of_its_price",),
     ),
     (

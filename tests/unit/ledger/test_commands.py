@@ -220,6 +220,7 @@ OTHERS: dict[str, Any] = {
     "member": "m", "final": False,
     "occurred_at": T0, "override": True, "paused": True, "per": "day", "plan": "p",
     "priority": 1, "project": "p", "reason": "other", "reference": "ref", "remainder": "write_off",
+    "facts": {"region": "eu"},
     "resource": "res", "run": "r2", "scope": ["x"], "settle": False, "since": T0 + HOUR, "size": 2,
     "spec": sandbox("box", {"second": 2}), "undo_usage": True, "until": T0 + HOUR,
     "usage": units(2), "version": "v2", "workspace": "w2",

@@ -12,7 +12,8 @@ from billing_core.commands.base import Command
 from billing_core.commands.charges import Deduct, Settle
 from billing_core.commands.holds import Hold
 from billing_core.pricing.catalogue import Catalogue, Priced
-from billing_core.pricing.functions import Flat, Price
+from billing_core.pricing.functions import Flat
+from billing_core.pricing.price import Price
 from billing_core.pricing.rating import ResourcePrices
 from billing_core.records.ledger import Entry, Transfer
 from billing_core.records.usage import Line, UsageRecord

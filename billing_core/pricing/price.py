@@ -1,0 +1,405 @@
+"""The price of one component: what its units cost, and what that depends on (rules 5.3 to 5.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from math import prod
+from typing import Any, cast
+
+from attrs import evolve, field, frozen
+
+from billing_core.errors import InvalidCommand
+from billing_core.pricing.conditions import (
+    Condition,
+    Fact,
+    Request,
+    check_known,
+    condition_json,
+    load_condition,
+)
+from billing_core.pricing.functions import (
+    MAX_PER,
+    Flat,
+    Graduated,
+    Package,
+    PriceFunction,
+    Ratio,
+    Scaled,
+    Tier,
+    ratio_text,
+    unscaled,
+)
+from billing_core.values.money import checked_decimal
+from billing_core.values.text import checked_name
+
+__all__ = [
+    "STANDS",
+    "Choice",
+    "Multiplier",
+    "Price",
+    "Variant",
+    "load_multiplier",
+    "load_price",
+    "multiplier_json",
+    "price_json",
+]
+
+_MOST = 16  # variants, and multipliers, of a price
+_MAX_RATIO = 10**18
+_KEPT = 256  # so many choices of a price are kept made
+
+Choice = tuple[int, tuple[int, ...]]
+"""Which variant of a price stands, from 1, or 0: its base; and which multipliers hold, from 1."""
+
+
+STANDS: Choice = (0, ())
+"""The base stands, and nothing multiplies it."""
+
+
+def _conditions(when: Condition | Iterable[Condition]) -> tuple[Condition, ...]:
+    if isinstance(when, Condition):
+        return (when,)
+    if not isinstance(when, Iterable):
+        raise InvalidCommand("when", when, "conditions: FactIs, SizeAbove or Hours")
+    found = tuple(when)
+    if not found or not all(isinstance(each, Condition) for each in found):
+        raise InvalidCommand("when", found, "one condition or more: FactIs, SizeAbove or Hours")
+    return found
+
+
+@frozen
+class Variant:
+    """What stands in place of a price's base while its conditions hold (rule 5.9).
+
+    Args:
+        function: :class:`Flat` or :class:`Graduated`, as the base is; a graduated one has the
+            tiers of the base, at other prices.
+        when: :class:`FactIs`, :class:`SizeAbove` or :class:`Hours`, or several of them: all must
+            hold.
+    """
+
+    function: Flat | Graduated | Package | Scaled
+    when: tuple[Condition, ...] = field(converter=_conditions)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.function, PriceFunction):
+            raise InvalidCommand("function", self.function, "a Flat or Graduated")
+
+
+def _ratio(by: str | int | Decimal | Fraction) -> Ratio:
+    if isinstance(by, Fraction):
+        value = by
+    elif isinstance(by, str | int | Decimal) and not isinstance(by, bool):
+        value = Fraction(checked_decimal("by", by))
+    else:
+        raise InvalidCommand("by", by, 'an exact ratio, such as "1.1" or Fraction(11, 10)')
+    if not (0 < value.numerator <= _MAX_RATIO and value.denominator <= _MAX_RATIO):
+        raise InvalidCommand("by", by, "a ratio above zero, of numbers up to 10**18")
+    return value.numerator, value.denominator
+
+
+@frozen
+class Multiplier:
+    """What a price is multiplied by while its conditions hold (rule 5.9).
+
+    Args:
+        by: An exact ratio above zero, as text, int, `Decimal` or `Fraction`: ``"1.1"``.
+        when: :class:`FactIs`, :class:`SizeAbove` or :class:`Hours`, or several of them: all must
+            hold.
+    """
+
+    by: Ratio = field(converter=_ratio)
+    when: tuple[Condition, ...] = field(converter=_conditions)
+
+
+def _tuple(values: Iterable[Any]) -> tuple[Any, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InvalidCommand("price", values, "a list of Variants, Multipliers or Facts")
+    return tuple(values)
+
+
+@frozen
+class Price:
+    """The price of one component of a resource.
+
+    A minimum and an increment apply to all that was measured of an item (one call, one sandbox run)
+    so far: that counts at least as ``minimum``, rounded up to whole increments (rule 5.5).
+
+    A price may depend on the request (rule 5.9): the first variant whose conditions hold stands in
+    place of ``function``, and each multiplier whose conditions hold multiplies what stands.  All of
+    them share one counter.
+
+    Args:
+        function: :class:`Flat`, :class:`Graduated` or :class:`Package`.  A package takes neither
+            variants nor multipliers.
+        unit: What one of the quantity is, such as ``token`` or ``call``.  For time and storage one
+            of the closed list, such as ``second``, ``vCPU-hour`` or ``GB-month`` (rule 5.10).
+        minimum: The least that an item counts as, in that unit; 0: none.
+        increment: What an item is rounded up to whole ones of, in that unit; None: nothing is
+            rounded up.
+        variants: Up to 16 :class:`Variant` values, in the order in which they are tried.
+        multipliers: Up to 16 :class:`Multiplier` values.
+        facts: A :class:`Fact` for each fact that a condition names.
+    """
+
+    function: PriceFunction
+    unit: str = "token"
+    minimum: int = 0
+    given_increment: int | None = field(
+        default=None, alias="increment", eq=lambda given: 1 if given is None else given
+    )
+    variants: tuple[Variant, ...] = field(default=(), converter=_tuple, kw_only=True)
+    multipliers: tuple[Multiplier, ...] = field(default=(), converter=_tuple, kw_only=True)
+    facts: tuple[Fact, ...] = field(default=(), converter=_tuple, kw_only=True)
+    by_item: bool = field(init=False, eq=False, repr=False)
+    """Whether an item's billed quantity can differ from its raw one."""
+    varies: bool = field(init=False, eq=False, repr=False)
+    """Whether it depends on the request."""
+    _defaults: Mapping[str, str] = field(init=False, eq=False, repr=False)
+    _made: dict[Choice, Price] = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.function, PriceFunction):
+            raise InvalidCommand("function", self.function, "a Flat, Graduated or Package")
+        checked_name("unit", self.unit)
+        if type(self.minimum) is not int or not 0 <= self.minimum <= MAX_PER:
+            raise InvalidCommand("minimum", self.minimum, "an int of zero or more")
+        if type(self.increment) is not int or not 1 <= self.increment <= MAX_PER:
+            raise InvalidCommand("increment", self.increment, "an int of one or more")
+        object.__setattr__(self, "by_item", self.minimum > 0 or self.increment > 1)
+        object.__setattr__(self, "varies", bool(self.variants or self.multipliers))
+        if self.varies or self.facts:
+            _check_varying(self)
+        object.__setattr__(self, "_defaults", {fact.name: fact.default for fact in self.facts})
+        object.__setattr__(self, "_made", {})
+
+    @property
+    def increment(self) -> int:
+        """What an item's quantity is rounded up to whole ones of; 1: not at all."""
+        return 1 if self.given_increment is None else self.given_increment
+
+    def billed(self, raw: int) -> int:
+        """What an item's cumulative raw quantity counts as; an unused item costs nothing."""
+        if raw == 0:
+            return 0
+        return -(-max(raw, self.minimum) // self.increment) * self.increment
+
+    def conditions(self) -> list[tuple[Condition, ...]]:
+        """On what each variant and each multiplier depends."""
+        return [each.when for each in self.variants] + [each.when for each in self.multipliers]
+
+    def functions(self) -> list[PriceFunction]:
+        """What may stand: the base, and each variant."""
+        return [self.function, *(each.function for each in self.variants)]
+
+    def with_functions(self, made: Sequence[PriceFunction]) -> Price:
+        """The price with others in place of its :meth:`functions`."""
+        base, *others = made
+        variants = [
+            evolve(each, function=function)
+            for each, function in zip(self.variants, others, strict=True)
+        ]
+        return evolve(self, function=base, variants=variants)
+
+    def most(self, quantity: int) -> Ratio:
+        """The most that ``quantity`` can cost, wherever it starts and whatever holds, in nanos."""
+        if not self.varies:
+            return self.function.most(quantity)
+        costs = [Fraction(*each.most(quantity)) for each in self.functions()]
+        above = [Fraction(*each.by) for each in self.multipliers if each.by[0] > each.by[1]]
+        return (max(costs) * prod(above, start=Fraction(1))).as_integer_ratio()
+
+    # -- what it depends on -----------------------------------------------------
+
+    def unknown(self, facts: Mapping[str, str]) -> str | None:
+        """What of these facts has a value that the price does not know, in words."""
+        for fact in self.facts:
+            value = facts.get(fact.name)
+            if value is not None and value not in fact.values:
+                return f"{fact.name} {value!r}; known: {', '.join(fact.values)}"
+        return None
+
+    def choice(self, request: Request) -> Choice | None:
+        """What stands and holds for a request that was made; None where it says a fact's value
+        that is not known: then it has no price."""
+        if self.facts and self.unknown(request.facts) is not None:
+            return None
+        standing = 0
+        for number, variant in enumerate(self.variants, 1):
+            if self._hold(variant.when, request):
+                standing = number
+                break
+        return standing, tuple(
+            number
+            for number, each in enumerate(self.multipliers, 1)
+            if self._hold(each.when, request)
+        )
+
+    def choices(self, request: Request) -> list[Choice]:
+        """For a request that is quoted: each variant that may stand, times every multiplier that
+        holds for certain, or that may hold and is above one.  The facts are ones that it knows."""
+        holding = tuple(
+            number
+            for number, each in enumerate(self.multipliers, 1)
+            if (held := self._hold(each.when, request))
+            or (held is None and each.by[0] > each.by[1])
+        )
+        found: list[Choice] = []
+        for number, variant in enumerate(self.variants, 1):
+            held = self._hold(variant.when, request)
+            if held is not False:
+                found.append((number, holding))
+            if held:
+                return found
+        return [(0, holding), *found]
+
+    def _hold(self, when: Iterable[Condition], request: Request) -> bool | None:
+        certain: bool | None = True
+        for condition in when:
+            held = condition.holds(request, self._defaults)
+            if held is False:
+                return False
+            if held is None:
+                certain = None
+        return certain
+
+    def chosen(self, choice: Choice) -> Price:
+        """The price as it is where this stands and holds: one that depends on nothing more."""
+        found = self._made.get(choice)
+        if found is not None:
+            return found
+        variant, multipliers = choice
+        function = self.variants[variant - 1].function if variant else self.function
+        by = prod((Fraction(*self.multipliers[n - 1].by) for n in multipliers), start=Fraction(1))
+        if by != 1:
+            function = Scaled(function, by.as_integer_ratio())
+        found = Price(function, self.unit, self.minimum, self.given_increment)
+        if len(self._made) < _KEPT:
+            self._made[choice] = found
+        return found
+
+    def describe_choice(self, choice: Choice) -> str:
+        """In words which conditions of it hold; empty for a base that nothing multiplies."""
+        variant, multipliers = choice
+        words = [_when(self.variants[variant - 1].when)] if variant else []
+        words += [
+            f"times {ratio_text(self.multipliers[n - 1].by)} for"
+            f" {_when(self.multipliers[n - 1].when)}"
+            for n in multipliers
+        ]
+        return "; ".join(words)
+
+    def describe_variants(self, currency: str) -> str:
+        """In words what it depends on; empty where that is nothing."""
+        words = [
+            f"; for {_when(each.when)}: {each.function.describe(currency, self.unit)}"
+            for each in self.variants
+        ]
+        words += [
+            f"; times {ratio_text(each.by)} for {_when(each.when)}" for each in self.multipliers
+        ]
+        return "".join(words)
+
+
+def _when(conditions: Iterable[Condition]) -> str:
+    return " and ".join(each.describe() for each in conditions)
+
+
+def _check_varying(price: Price) -> None:
+    for name, kind in (("variants", Variant), ("multipliers", Multiplier), ("facts", Fact)):
+        values: tuple[Any, ...] = getattr(price, name)
+        if not all(isinstance(each, kind) for each in values):
+            raise InvalidCommand(name, values, f"{kind.__name__} values")
+        if len(values) > _MOST:
+            raise InvalidCommand(name, len(values), f"at most {_MOST}")
+    names = [fact.name for fact in price.facts]
+    if len(set(names)) != len(names):
+        raise InvalidCommand("facts", names, "each fact once")
+    for when in price.conditions():
+        check_known(when, price.facts)
+    base, _ = unscaled(price.function)
+    if isinstance(base, Package):
+        raise InvalidCommand(
+            "variants", price.function, "a Flat or Graduated: a package depends on nothing"
+        )
+    for variant in price.variants:
+        other, _ = unscaled(variant.function)
+        if isinstance(base, Graduated) and isinstance(other, Graduated):
+            bounds = [tier.up_to for tier in base.tiers]
+            if [tier.up_to for tier in other.tiers] != bounds:
+                raise InvalidCommand("variants", other, f"tiers up to {bounds}, as the base has")
+        elif type(other) is not type(base):
+            raise InvalidCommand("variants", other, f"a {type(base).__name__}, as the base is one")
+
+
+# -- as a book keeps it ---------------------------------------------------------
+
+
+def price_json(price: Price) -> dict[str, object]:
+    """A price as a book keeps it."""
+    shape = _function_json(price.function)
+    if price.varies or price.facts:
+        # Under names of their own: who does not know them cannot take it for a simple price.
+        shape = {"base": shape}
+        if price.variants:
+            shape["variants"] = [
+                [_function_json(each.function), [condition_json(one) for one in each.when]]
+                for each in price.variants
+            ]
+        if price.multipliers:
+            shape["multipliers"] = [
+                [*each.by, [condition_json(one) for one in each.when]] for each in price.multipliers
+            ]
+        if price.facts:
+            shape["facts"] = [[each.name, list(each.values), each.default] for each in price.facts]
+    return shape | {"unit": price.unit, "minimum": price.minimum, "increment": price.increment}
+
+
+def _function_json(function: PriceFunction) -> dict[str, object]:
+    match function:
+        case Flat():
+            return {"flat": [function.nanos, function.per]}
+        case Graduated():
+            return {"graduated": [[t.up_to, t.nanos, t.per] for t in function.tiers]}
+        case Package():
+            return {"package": [function.nanos, function.size]}
+        case Scaled():
+            raise InvalidCommand("function", function, "a price; a book says its discounts apart")
+
+
+def load_price(data: Mapping[str, Any]) -> Price:
+    """The price of a :func:`price_json`."""
+    return Price(
+        _load_function(data.get("base", data)),
+        unit=cast("str", data["unit"]),
+        minimum=cast("int", data["minimum"]),
+        increment=cast("int", data["increment"]),
+        variants=[
+            Variant(_load_function(function), [load_condition(each) for each in when])
+            for function, when in data.get("variants", ())
+        ],
+        multipliers=[load_multiplier(each) for each in data.get("multipliers", ())],
+        facts=[Fact(*each) for each in data.get("facts", ())],
+    )
+
+
+def multiplier_json(multiplier: Multiplier) -> list[object]:
+    """A multiplier as a book keeps it."""
+    return [*multiplier.by, [condition_json(each) for each in multiplier.when]]
+
+
+def load_multiplier(data: Sequence[Any]) -> Multiplier:
+    """The multiplier of a :func:`multiplier_json`."""
+    over, under, when = data
+    return Multiplier(Fraction(over, under), [load_condition(each) for each in when])
+
+
+def _load_function(data: Mapping[str, Any]) -> Flat | Graduated | Package:
+    if "flat" in data:
+        return Flat(*cast("list[int]", data["flat"]))
+    if "graduated" in data:
+        tiers = cast("list[tuple[int | None, int, int]]", data["graduated"])
+        return Graduated(tuple(Tier(*tier) for tier in tiers))
+    return Package(*cast("list[int]", data["package"]))
