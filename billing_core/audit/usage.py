@@ -127,13 +127,16 @@ def _request(audit: Audit, entry: Entry, usage: UsageRecord, content: Any) -> Re
     anew."""
     if entry.op in ("reverse", "undone"):
         return None
-    said = audit.subject(content["charge"]) if entry.op == "price" else entry
+    said, told = entry, content
+    if entry.op == "price":
+        said = audit.subject(content["charge"])
+        told = json.loads(said.content)
     facts: Any = ()
     if said.op in _USES:
-        told = json.loads(said.content).get("usage", ())
-        facts = told[3].items() if len(told) > 3 else ()
+        used_up = told.get("usage", ())
+        facts = used_up[3].items() if len(used_up) > 3 else ()
     else:
-        facts = _owner_facts(audit, json.loads(said.content))
+        facts = _owner_facts(audit, told)
     item = audit.tables.items.get((usage.item or "", usage.resource))
     found = {} if item is None or usage.item is None else item.measured()
     if entry.op in _USES or (entry.op == "price" and not found):

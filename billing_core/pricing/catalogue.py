@@ -427,7 +427,7 @@ class Catalogue:
                 conditions = [
                     when
                     for price in parts.values()
-                    if price is not None
+                    if price is not None and price.varies
                     for when in price.conditions()
                 ]
                 for name, more in book.multipliers.items():

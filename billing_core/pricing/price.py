@@ -156,7 +156,7 @@ class Price:
     by_item: bool = field(init=False, eq=False, repr=False)
     """Whether an item's billed quantity can differ from its raw one."""
     varies: bool = field(init=False, eq=False, repr=False)
-    """Whether it depends on the request."""
+    """Whether it depends on the request, be it that there is none for some of its facts."""
     _defaults: Mapping[str, str] = field(init=False, eq=False, repr=False)
     _made: dict[Choice, Price] = field(init=False, eq=False, repr=False)
 
@@ -169,8 +169,8 @@ class Price:
         if type(self.increment) is not int or not 1 <= self.increment <= MAX_PER:
             raise InvalidCommand("increment", self.increment, "an int of one or more")
         object.__setattr__(self, "by_item", self.minimum > 0 or self.increment > 1)
-        object.__setattr__(self, "varies", bool(self.variants or self.multipliers))
-        if self.varies or self.facts:
+        object.__setattr__(self, "varies", bool(self.variants or self.multipliers or self.facts))
+        if self.varies:
             _check_varying(self)
         object.__setattr__(self, "_defaults", {fact.name: fact.default for fact in self.facts})
         object.__setattr__(self, "_made", {})
@@ -340,7 +340,7 @@ def _check_varying(price: Price) -> None:
 def price_json(price: Price) -> dict[str, object]:
     """A price as a book keeps it."""
     shape = _function_json(price.function)
-    if price.varies or price.facts:
+    if price.varies:
         # Under names of their own: who does not know them cannot take it for a simple price.
         shape = {"base": shape}
         if price.variants:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from billing_core.errors import InvalidCommand
-from billing_core.pricing.conditions import Fact, check_known, fact_json
+from billing_core.pricing.conditions import Fact, FactIs, check_known, fact_json
 from billing_core.pricing.functions import Ratio
 from billing_core.pricing.price import (
     Multiplier,
@@ -174,8 +174,9 @@ class PriceBook:
         if not more:
             return price
         known = {fact.name: fact for fact in price.facts}
+        named = {one.name for each in more for one in each.when if isinstance(one, FactIs)}
         for fact in self.facts:
-            if known.setdefault(fact.name, fact) != fact:
+            if fact.name in named and known.setdefault(fact.name, fact) != fact:
                 expected = f"the same values and default as the book says of {fact.name!r}"
                 raise InvalidCommand("facts", known[fact.name], expected)
         return evolve(price, multipliers=(*price.multipliers, *more), facts=tuple(known.values()))
@@ -185,7 +186,7 @@ class PriceBook:
         """Whether a price in it depends on the request: a version of this library before schema 3
         cannot read it."""
         return bool(self.multipliers) or any(
-            price is not None and (price.varies or price.facts)
+            price is not None and price.varies
             for parts in self.prices.values()
             for price in parts.values()
         )

@@ -72,6 +72,11 @@ def demand(
             raise NeedMore(None)
         if strict:
             audiences = ledger.audiences(span.start)
+            priced = catalogue.price(currency, resource, component, span.start, audiences)
+            unknown = priced and priced.price.unknown(request.facts)
+            if unknown:
+                asked = f"a price of {component} of {resource} for {unknown}"
+                raise UnknownPrice("facts", dict(spec.facts), asked)
             expected = catalogue.expected(currency, resource, span.start, audiences)
             raise UnknownPrice("spec", f"{component} of {resource}", expected)
         if idle is not None:

@@ -138,6 +138,24 @@ def test_usage_that_is_undone_leaves_the_size_of_its_item(world) -> None:
     assert world.billing.verify().ok
 
 
+def test_a_fact_that_is_only_declared_is_known_by_its_values_alone() -> None:
+    world = World(priced=False)
+    world.publish({"model:m": {"input": Price(Flat(5), facts=[TIER])}})
+    assert world.settle(call(1, service_tier="batch")).amount == 5
+    assert world.settle(call(1, service_tier="turbo")).amount == 0
+    with pytest.raises(UnknownPrice, match="turbo"):
+        world.billing.quote("acme", call(1, service_tier="turbo"))
+
+
+def test_a_run_is_not_started_for_facts_that_have_no_price() -> None:
+    world = World(priced=False)
+    world.publish({"sandbox:s": {"second": Price(Flat(5), "second", facts=[TIER])}})
+    world.grant(10**6)
+    spec = sandbox("s", {"second": 1}, facts={"service_tier": "turbo"})
+    with pytest.raises(UnknownPrice, match="turbo"):
+        world.billing.start_run("acme", "r", spec=spec)
+
+
 # -- multipliers ----------------------------------------------------------------
 
 REGION = Fact("region", ("global", "eu", "us"), default="global")
