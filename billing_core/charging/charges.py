@@ -93,7 +93,10 @@ def quote_usage(
     """
     turns = [] if until is None else _price_change_times(ledger, usage.resource, at, until)
     if not turns and own is None:
-        return dearest_of([(0, _quote_at(ledger, usage, at, at if until is None else until))])
+        lines = _quote_at(ledger, usage, at, at if until is None else until)
+        if len(lines) == len(usage.parts):  # nothing depends on the request
+            return Quote(sum(line.amount for line in lines), tuple(lines))
+        return dearest_of([(0, lines)])
     quotes = []
     for turn, end in pairwise((at, *turns, at if until is None else until)):
         then = usage
