@@ -95,7 +95,8 @@ if TYPE_CHECKING:
     from billing_core.storage.views import StorageQuotaCheck, StorageView
     from billing_core.topups.reconciliation import Reconciliation
     from billing_core.values.money import Money, decimal_text, usd
-    from billing_core.values.usage import Rates, Usage, code, model, tokens, tool
+    from billing_core.values.tokens import tokens
+    from billing_core.values.usage import Rates, Usage, code, model, tool
 
 __all__ = [
     "AsyncBilling",
@@ -260,7 +261,8 @@ _MODULES = {
     "storage.views": "StorageQuotaCheck StorageView",
     "topups.reconciliation": "Reconciliation",
     "values.money": "Money decimal_text usd",
-    "values.usage": "Rates Usage code model tokens tool",
+    "values.tokens": "tokens",
+    "values.usage": "Rates Usage code model tool",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -10,7 +10,7 @@ from billing_core.commands.charges import Deduct
 from billing_core.commands.holds import Extend, Hold
 from billing_core.commands.runs import ResumeRun, StartRun
 from billing_core.errors import EndedState, HoldEnded
-from billing_core.ledger.inputs import NeedMore, clock_ahead
+from billing_core.ledger.inputs import NeedMore
 from billing_core.ledger.ledger import Ledger
 from billing_core.ports.state import Loaded, OrgState
 from billing_core.records.ledger import Entry
@@ -67,9 +67,8 @@ def _check_hold(ledger: Ledger, command: Hold | Extend, name: str, time: int) ->
     hold = ledger.state.holds[name]
     if hold.state == "open" and time < hold.expires_at:
         return
-    terms = ledger.terms
-    if hold.state == "open" and terms.certain is not None and not terms.believes(hold.expires_at):
-        raise clock_ahead(command.org, hold.expires_at, terms.certain)
+    if hold.state == "open":
+        ledger.believe(hold.expires_at)
     ended = _ENDED.get(hold.state, "expired")
     used = hold.used
     raise HoldEnded(

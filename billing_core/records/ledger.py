@@ -87,9 +87,6 @@ class Draw(NamedTuple):
     lot: int
     amount: int
 
-    def __deepcopy__(self, _: object) -> Draw:
-        return self  # else it would be taken apart and made anew
-
 
 def paid_by(transfers: Iterable[Transfer]) -> list[Draw]:
     """Which lots paid a charge that these transfers are of, in order."""

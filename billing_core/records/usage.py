@@ -86,9 +86,6 @@ class Count(NamedTuple):
     carry_of: int = 1
     held: int = 0
 
-    def __deepcopy__(self, _: object) -> Count:
-        return self  # else it would be taken apart and made anew
-
 
 NO_COUNT = Count()
 """Of a component that was not counted yet."""
@@ -100,9 +97,6 @@ class HeldQuantity(NamedTuple):
     period: int
     component: str
     quantity: int
-
-    def __deepcopy__(self, _: object) -> HeldQuantity:
-        return self
 
 
 @define

@@ -249,7 +249,7 @@ def unposted(ledger: Ledger, run: Run, at: int) -> list[Piece]:
     found: list[Piece] = []
     for window in windows(ledger, run.resource, Window(run.settled_to, end)):
         found += _pieces(ledger, run, window.end - 1, measure(window, run.suspensions, FOREVER))
-    return [piece for piece in found if piece.us > 0 or piece.parts]
+    return [piece for piece in found if piece.parts]
 
 
 def demand_of(ledger: Ledger, run: Run, span: Window) -> Demand:

@@ -92,7 +92,7 @@ def running(ledger: Ledger, run: Run, window: Window) -> Running:
     us = measure(span, run.suspensions, end).running
     amount = 0
     for piece in unposted(ledger, run, end):
-        if piece.parts and piece.occurred >= window.start:
+        if piece.occurred >= window.start:
             usage = Usage(run.resource, piece.parts, run.item, run.facts)
             amount += price_usage(ledger, usage, piece.occurred).amount
     return Running(run.member, "pending" if run.state == "pending" else "active", us, amount)

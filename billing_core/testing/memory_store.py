@@ -6,7 +6,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy, deepcopy
+from copy import copy
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field, fields
@@ -41,6 +41,7 @@ from billing_core.records.runs import Run
 from billing_core.records.storage import Size, Storage
 from billing_core.records.topups import AutoTopUp, TopUp
 from billing_core.records.usage import Cell, CellKey, Counter, Item, UsageRecord
+from billing_core.testing.copies import copied
 
 __all__ = ["MemoryStore"]
 
@@ -155,7 +156,7 @@ class MemoryStore:
             state.newest[resource, start] = _newest(org, resource, start, end)
         state.topups = {name: org.topups[name] for name in want.topups if name in org.topups}
         state.auto = org.auto if want.auto else None
-        return deepcopy(state)
+        return copied(state)
 
     def _load_charged(self, org: _Org, state: OrgState, want: Wanted) -> None:
         """The wanted charges, runs and workspaces, and what became of them."""
@@ -235,7 +236,7 @@ class MemoryStore:
         org.auto = changes.auto or org.auto
         org.members |= {name: number for number, name in changes.members}
         for key, cell in changes.cells.items():
-            sums = deepcopy(org.cells.get(key, Cell()))
+            sums = copied(org.cells.get(key, Cell()))
             sums.add(cell)
             org.cells[key] = sums
 
@@ -260,13 +261,13 @@ class MemoryStore:
 
     def entry(self, org: str, key: str) -> Entry | None:
         known = self._orgs.get(org)
-        return None if known is None else deepcopy(known.by_key.get(key))
+        return None if known is None else copied(known.by_key.get(key))
 
     def _entries(self, org: str) -> list[Entry]:
         return self._orgs[org].entries if org in self._orgs else []
 
     def entries(self, org: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
-        return deepcopy(self._entries(org)[max(after, 0) : max(after, 0) + limit])
+        return copied(self._entries(org)[max(after, 0) : max(after, 0) + limit])
 
     def history(
         self,
@@ -283,7 +284,7 @@ class MemoryStore:
             and (before is None or entry.seq < before)
             and (charges or entry.op not in ("settle", "deduct"))
         ]
-        return deepcopy(moved[:limit])
+        return copied(moved[:limit])
 
     def cells(
         self, org: str, grain: str, start: int, end: int, member: int | None = None
@@ -292,7 +293,7 @@ class MemoryStore:
         if known is None:
             return {}
         window = grain, start, end, member
-        found = {key: deepcopy(cell) for key, cell in begun(known.cells, *window)}
+        found = {key: copied(cell) for key, cell in begun(known.cells, *window)}
         for key, cell in begun(tail_cells(_tail(known), known.account.anchor), *window):
             found.setdefault(key, Cell()).add(cell)
         return found
@@ -338,7 +339,7 @@ class MemoryStore:
     def _rows(self, org: str, table: Callable[[_Org], dict[_K, _R]]) -> Iterator[_R]:
         with self._lock:
             rows = {} if org not in self._orgs else table(self._orgs[org])
-            return iter([deepcopy(rows[key]) for key in sorted(rows)])
+            return iter([copied(rows[key]) for key in sorted(rows)])
 
     def lots(self, org: str) -> Iterator[Lot]:
         return self._rows(org, lambda known: known.lots)
@@ -389,7 +390,7 @@ class MemoryStore:
 
     def auto_topup(self, org: str) -> AutoTopUp | None:
         known = self._orgs.get(org)
-        return None if known is None else deepcopy(known.auto)
+        return None if known is None else copied(known.auto)
 
     def misfiled(self, org: str) -> Iterator[tuple[str, str]]:
         return iter(())  # nothing is kept twice
@@ -540,7 +541,7 @@ class _Transaction:
         }
         try:
             for org, change in changes.items():
-                self._store._commit(org, deepcopy(change))
+                self._store._commit(org, copied(change))
         except BaseException:
             self._store._orgs = before
             raise

@@ -20,12 +20,12 @@ __all__ = [
     "Rates",
     "Usage",
     "check_facts",
+    "check_quantity",
     "check_usage",
     "code",
     "given_facts",
     "model",
     "named",
-    "tokens",
     "tool",
 ]
 
@@ -54,7 +54,8 @@ def named(kind: str, name: str) -> str:
     return f"{kind}:{name}"
 
 
-def _check_quantity(field: str, quantity: object) -> None:
+def check_quantity(field: str, quantity: object) -> None:
+    """Of a component: a whole number that is not too large to be one (rule 5.2)."""
     if type(quantity) is not int or not 0 <= quantity < _MAX_QUANTITY:
         raise InvalidCommand(field, quantity, "an int from 0 to below 10**36")
 
@@ -88,7 +89,7 @@ def check_facts(facts: object) -> None:
 class Usage:
     """How much of each component of one resource was used, or is expected to be.
 
-    `Usage.of`, :func:`tokens`, :func:`tool` and :func:`code` make one.
+    `Usage.of`, :func:`~billing_core.tokens`, :func:`tool` and :func:`code` make one.
 
     Attributes:
         resource: What was used, such as ``model:small``.
@@ -120,7 +121,7 @@ class Usage:
                 raise InvalidCommand("parts", part, "(component, quantity, payer); see Usage.of")
             component, quantity, payer = part
             checked_name("component", component)
-            _check_quantity(component, quantity)
+            check_quantity(component, quantity)
             if payer not in (PLATFORM, CUSTOMER):
                 raise InvalidCommand("payer", payer, '"platform" or "customer"')
             if quantity == 0 or component <= before:
@@ -231,91 +232,6 @@ def check_usage(field: str, usage: object) -> None:
         )
     if not isinstance(usage, Usage):
         raise InvalidCommand(field, usage, "a Usage, such as tokens(...) returns")
-
-
-def tokens(
-    model_name: str,
-    *,
-    input: int = 0,
-    output: int = 0,
-    cached_read: int = 0,
-    cache_write: int = 0,
-    reasoning: int = 0,
-    input_includes_cached: bool | None = None,
-    output_includes_reasoning: bool | None = None,
-    other: Mapping[str, int] | None = None,
-    payer: Payer | Mapping[str, Payer] = PLATFORM,
-) -> Usage:
-    """One call of a model, as its provider reported it, split so that no token counts twice (rule
-    5.7).
-
-    Providers differ in what they count.  Say whether ``input`` includes the cached tokens (OpenAI
-    and Google: yes; Anthropic: no), and ``output`` the reasoning tokens, wherever there are any.
-
-    Args:
-        model_name: The model; its resource is ``model:<model_name>``.
-        input: Input tokens, as reported.
-        output: Output tokens, as reported.
-        cached_read: Tokens that were read from the provider's cache.
-        cache_write: Tokens that were written to it.
-        reasoning: Reasoning tokens.
-        input_includes_cached: Whether ``input`` counts both cached kinds; needed where there are
-            any.
-        output_includes_reasoning: Whether ``output`` counts ``reasoning``; needed where there are
-            any.
-        other: Further components that the price book has, with their quantities.
-        payer: Who pays: ``platform`` (the org's credit) or ``customer`` (recorded, not charged;
-            rule 8.5), for all components or by component.
-
-    Returns:
-        The usage, with the components ``input``, ``output``, ``cached_read``, ``cache_write``,
-        ``reasoning`` and those of ``other``; those of 0 are left out.
-
-    Raises:
-        InvalidCommand: For a quantity that is not accepted, where it must be said what includes
-            what, or where a part is more than what is said to include it.
-    """
-    _check_quantity("input", input)
-    _check_quantity("output", output)
-    _check_quantity("cached_read", cached_read)
-    _check_quantity("cache_write", cache_write)
-    _check_quantity("reasoning", reasoning)
-    cached = cached_read + cache_write
-    if cached:
-        input = _without("input", input, "cached", cached, input_includes_cached)
-    if reasoning:
-        output = _without("output", output, "reasoning", reasoning, output_includes_reasoning)
-    quantities = {
-        "input": input,
-        "output": output,
-        "cached_read": cached_read,
-        "cache_write": cache_write,
-        "reasoning": reasoning,
-    }
-    if other is not None:
-        if not isinstance(other, Mapping):
-            raise InvalidCommand("other", other, "a mapping of component to quantity")
-        for name in other:
-            if name in quantities:
-                raise InvalidCommand("other", name, f"a component other than {name!r}, once")
-        quantities.update(other)
-    return Usage.of(model(model_name), quantities, payer=payer)
-
-
-def _without(name: str, total: int, part_name: str, part: int, included: bool | None) -> int:
-    if type(included) is not bool:
-        raise InvalidCommand(
-            f"{name}_includes_{part_name}",
-            included,
-            f"True or False, since there are {part_name} tokens and providers differ",
-        )
-    if not included:
-        return total
-    if part > total:
-        raise InvalidCommand(
-            part_name, part, f"at most the {total} {name} tokens that are said to include them"
-        )
-    return total - part
 
 
 def tool(

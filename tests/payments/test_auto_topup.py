@@ -206,6 +206,22 @@ def test_processing_keeps_the_attempt_open(t, succeeded) -> None:
     t.check()
 
 
+def test_a_debit_that_is_on_its_way_is_looked_at_once_an_hour(t) -> None:
+    """A bank takes days, and each look is a request to the provider."""
+    method = t.armed("10", threshold="5", amount="20")
+    t.street.delay(method)
+    t.spend("6")
+    t.run()
+    for _ in range(3):
+        [attempt] = [each for each in t.store.topups("acme") if each.kind == "auto"]
+        assert (attempt.state, moment(attempt.due_at)) == ("processing", t.clock.now + HOUR)
+        t.wait(HOUR)
+    t.street.arrive(attempt.payment, succeeded=True)
+    t.wait(HOUR)
+    assert t.attempts() == ["paid"]
+    t.check()
+
+
 def unanswered(t, fault):
     """An attempt whose worker got no answer; the top-up that was paid before."""
     t.armed("10", threshold="5", amount="20")

@@ -5,8 +5,22 @@ import pytest
 from topup_till import DAY, HOUR, MINUTE, URLS, till
 
 from billing_adapters.fake_payments import FakePayments
-from billing_core import Billing, InvalidCommand, NotFound, PaymentError, Refused, usd
+from billing_core import (
+    Billing,
+    Flat,
+    InvalidCommand,
+    Money,
+    MoneyOverflow,
+    NotFound,
+    PaymentError,
+    Price,
+    PriceBook,
+    Refused,
+    Usage,
+    usd,
+)
 from billing_core.ports.payments import CheckoutOrder
+from billing_core.values.money import MAX_NANOS
 
 
 @pytest.fixture(params=["fake", "stripe"])
@@ -273,6 +287,46 @@ def test_a_dispute_won_in_part_of_a_part_refunded(t) -> None:
     t.street.close_dispute(dispute, won=True, reinstated=300)
     t.deliver()
     assert t.balance() == "6.00 USD"
+    t.check()
+
+
+def used(t, quantity: int) -> None:
+    """Usage of so many nanos is measured; nobody asks whether there is credit for it."""
+    book = PriceBook("base", t.clock.now - DAY, {"x": {"unit": Price(Flat(1), unit="unit")}})
+    t.billing.publish(book)
+    t.billing.settle("acme", t.key(), Usage.of("x", {"unit": quantity}))
+
+
+def test_what_a_won_dispute_gives_back_pays_what_was_used_meanwhile(t) -> None:
+    page = t.paid("10")
+    dispute = t.street.dispute(t.payment(page).id)
+    t.deliver()
+    used(t, usd("4").nanos)
+    assert t.billing.balance("acme").debt == usd("4").nanos
+    t.street.close_dispute(dispute, won=True)
+    t.deliver()
+    balance = t.billing.balance("acme")
+    assert (balance.debt, [lot.remainder for lot in balance.lots]) == (0, [usd("6").nanos])
+    t.check()
+
+
+def test_a_refund_waits_while_what_is_owed_with_it_would_leave_64_bits(t) -> None:
+    """Nothing moves, and the provider tells it again until it fits."""
+    page = t.paid("10")
+    t.spend("10")
+    used(t, MAX_NANOS - usd("10").nanos + 1)
+    t.street.refund_in_dashboard(t.payment(page).id)
+    told = t.street.deliveries()
+    before = t.billing.balance("acme")
+    assert before.debt == MAX_NANOS + 1 - usd("10").nanos
+    for body, signed in told:
+        with pytest.raises(MoneyOverflow, match="a debt within 64 bits"):
+            t.billing.webhook(body, signed)
+    assert t.billing.balance("acme") == before
+    t.billing.grant("acme", "g", Money(1, "USD"))
+    for body, signed in told:
+        t.billing.webhook(body, signed)
+    assert t.billing.balance("acme").debt == MAX_NANOS
     t.check()
 
 

@@ -213,6 +213,18 @@ def test_unpaid_is_not_final(t, succeeded) -> None:
     t.check()
 
 
+def test_what_is_paid_later_on_a_page_is_looked_at_when_the_page_has_closed(t) -> None:
+    """Until then a webhook tells it: no worker asks for it every hour."""
+    page = t.order()
+    [ordered] = t.store.topups("acme")
+    t.street.pay(page.session, later=True)
+    t.deliver()
+    [known] = t.store.topups("acme")
+    assert (known.state, known.due_at) == ("processing", ordered.due_at)
+    assert moment(known.due_at) == t.clock.now + DAY + HOUR
+    t.check()
+
+
 def test_an_expired_session_credits_nothing(t) -> None:
     page = t.order()
     t.street.expire(page.session)

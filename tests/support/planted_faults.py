@@ -415,9 +415,9 @@ FAULTS = [
     ),
     fault(
         "cached tokens count twice",
-        "values/usage",
-        "return total - part",
-        "return total",
+        "values/tokens",
+        "= total - taken, inside",
+        "= total, inside",
         "commands.py::test_cached_tokens_come_out_of_an_input_that_includes_them",
         "billing_gone_wrong.py::test_cached_tokens_are_not_billed_twice",
     ),

@@ -4,7 +4,6 @@ Every component costs one nano, so that a quantity is also its price:
 ``world.settle(5)`` charges five nanos.
 """
 
-from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -21,6 +20,7 @@ from billing_core import (
     Usage,
 )
 from billing_core.testing import MemoryStore, SettableClock
+from billing_core.testing.copies import copied
 
 T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LONG_AGO = T0 - timedelta(days=400)
@@ -127,7 +127,7 @@ class World:
     def state(self):
         """Everything on record, to be compared with later."""
         if isinstance(self.store, MemoryStore):
-            orgs = deepcopy(self.store._orgs)
+            orgs = copied(self.store._orgs)
             for name, org in orgs.items():  # which usage the kept cells lack is nobody's affair
                 org.account.summed = 0
                 org.cells = {
@@ -135,7 +135,7 @@ class World:
                     for grain in ("hour", "day", "period")
                     for key, cell in self.store.cells(name, grain, -(2**62), 2**62).items()
                 }
-            return orgs, deepcopy(self.store._published)
+            return orgs, copied(self.store._published)
         tables = ("lots", "holds", "counters", "items", "charges", "spends", "runs", "storages")
         orgs = self.store.orgs()
         return [self.store.published(), *map(self.store.members, orgs)] + [

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from billing_adapters.http.access import check_org
 from billing_adapters.http.messages import Problem
@@ -17,13 +17,15 @@ from billing_adapters.http.shapes import Rule
 from billing_core import BillingError, Charged, Refusal, Refused, Settle, Usage
 from billing_core.commands.outcomes import unwrapped
 from billing_core.values.money import Money
-from billing_core.values.usage import named, tokens
+from billing_core.values.tokens import tokens
+from billing_core.values.usage import named
 
 __all__ = ["INTERNAL", "Cost", "For", "Quantity", "written"]
 
 Count = Annotated[int, Rule(minimum=0, maximum=2**53 - 1)]
 Quantity = Count | Annotated[str, Rule(pattern=r"^\d{1,36}$")]
 Key = Annotated[str, Rule(min_length=1, max_length=128, pattern="^[ -~]*$")]
+Facts = Mapping[str, Name]
 
 
 # -- what was used, or is to be paid --------------------------------------------
@@ -42,8 +44,8 @@ class Cost:
 
 @frozen(kw_only=True)
 class ModelCall:
-    """One call of a model, as its provider reported it.  Say whether the input includes the
-    cached tokens, and the output the reasoning ones, wherever there are any."""
+    """One call of a model, as its provider reported it.  Say what includes what, wherever both are
+    there: the input the cached tokens, the output the reasoning ones, and so on."""
 
     model: Name
     input_tokens: Count = 0
@@ -51,9 +53,45 @@ class ModelCall:
     cached_read_tokens: Count = 0
     cache_write_tokens: Count = 0
     reasoning_tokens: Count = 0
+    input_audio: Count = 0
+    input_image: Count = 0
+    input_video: Count = 0
+    cached_read_audio: Count = 0
+    cached_read_image: Count = 0
+    cached_read_video: Count = 0
+    cached_read_explicit: Count = 0
+    cache_write_1h: Count = 0
+    cache_write_12h: Count = 0
+    cache_write_audio: Count = 0
+    cache_write_image: Count = 0
+    cache_write_video: Count = 0
+    output_audio: Count = 0
+    output_image: Count = 0
+    output_video: Count = 0
+    citation: Count = 0
+    accepted_prediction: Count = 0
+    rejected_prediction: Count = 0
     input_includes_cached: bool | None = None
+    input_includes_media: bool | None = None
+    media_includes_cached: bool | None = None
+    cached_read_includes_media: bool | None = None
+    cache_write_includes_long: bool | None = None
+    cache_write_includes_media: bool | None = None
     output_includes_reasoning: bool | None = None
+    output_includes_media: bool | None = None
+    output_includes_citation: bool | None = None
+    output_includes_predictions: bool | None = None
+    other: Mapping[str, Quantity] | None = None
+    facts: Facts | None = None
     byok: bool = False
+
+
+_GIVEN = tuple(
+    (each.name, each.name.removesuffix("_tokens"))
+    for each in fields(ModelCall)
+    if each.name not in ("model", "other", "byok")
+)
+"""By the name in a call: what `tokens` calls it."""
 
 
 @frozen(kw_only=True)
@@ -64,20 +102,20 @@ class Quantities:
     quantities: Mapping[str, Quantity]
     byok: bool = False
     item: Name | None = None
+    facts: Facts | None = None
 
 
 def _tokens(call: ModelCall) -> Usage:
     return tokens(
         call.model,
-        input=call.input_tokens,
-        output=call.output_tokens,
-        cached_read=call.cached_read_tokens,
-        cache_write=call.cache_write_tokens,
-        reasoning=call.reasoning_tokens,
-        input_includes_cached=call.input_includes_cached,
-        output_includes_reasoning=call.output_includes_reasoning,
+        **{name: getattr(call, given) for given, name in _GIVEN},
+        other=None if call.other is None else _counted(call.other),
         payer="customer" if call.byok else "platform",
     )
+
+
+def _counted(quantities: Mapping[str, int | str]) -> dict[str, int]:
+    return {name: int(quantity) for name, quantity in quantities.items()}
 
 
 def _used(model_call: ModelCall | None, usage: Quantities | None, *others: str) -> Usage:
@@ -88,9 +126,10 @@ def _used(model_call: ModelCall | None, usage: Quantities | None, *others: str) 
         raise _choose(*others, "modelCall", "usage")
     return Usage.of(
         usage.resource,
-        {name: int(quantity) for name, quantity in usage.quantities.items()},
+        _counted(usage.quantities),
         payer="customer" if usage.byok else "platform",
         item=usage.item,
+        facts=usage.facts,
     )
 
 
@@ -403,6 +442,7 @@ class ToolRun(_Settling):
     tool: Name
     calls: Count | None = None
     duration_microseconds: Count | None = None
+    facts: Facts | None = None
 
 
 @frozen(kw_only=True)
@@ -412,6 +452,7 @@ class CodeRun(_Settling):
     runtime: Name
     calls: Count | None = None
     duration_microseconds: Count | None = None
+    facts: Facts | None = None
 
 
 def _settle_model(call: Call, asked: ModelSettlement) -> ChargeMade:
@@ -430,7 +471,8 @@ def _run(resource: str, asked: ToolRun | CodeRun) -> Usage:
     took = asked.duration_microseconds
     calls = 1 if asked.calls is None and took is None else asked.calls
     counted = {"call": calls, "duration": took}
-    return Usage.of(resource, {name: count for name, count in counted.items() if count is not None})
+    used = {name: count for name, count in counted.items() if count is not None}
+    return Usage.of(resource, used, facts=asked.facts)
 
 
 def _settled(call: Call, asked: _Settling, usage: Usage) -> ChargeMade:

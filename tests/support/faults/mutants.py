@@ -1,6 +1,7 @@
 """Faults for `planted_faults.py`: those that mutants found and that no test noticed."""
 
 FOUND = "tests/unit/ledger/test_borders.py::test_"
+CORNERS = "tests/unit/runs/test_run_and_storage_corners.py::test_"
 FORGED = "tests/unit/audit/test_forged_journal.py::test_a_forged_entry_is_found_and_named"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -215,8 +216,8 @@ BY_MUTANTS: list[Planted] = [
     (
         "what a run has not told counts the period before",
         "billing_core/runs/views.py",
-        "if piece.parts and piece.occurred >= window.start:",
-        "if piece.parts or piece.occurred >= window.start:",
+        "        if piece.occurred >= window.start:\n",
+        "        if True:\n",
         (FOUND + "what_a_run_has_not_told_yet_is_estimated_for_the_period_alone",),
     ),
     (
@@ -379,7 +380,7 @@ BY_MUTANTS: list[Planted] = [
     (
         "suspended time is not charged before it is posted",
         "billing_core/runs/handlers.py",
-        "if piece.us > 0 or piece.parts]",
+        "if piece.parts]",
         "if piece.us > 0]",
         (
             "tests/unit/runs/test_runs.py::"
@@ -512,6 +513,113 @@ BY_MUTANTS: list[Planted] = [
         (
             "tests/unit/runs/test_allowance_ahead.py::"
             "test_what_a_period_had_ahead_counts_towards_no_later_one",
+        ),
+    ),
+    (
+        "a hold that is sent again is said to have ended by a clock in doubt",
+        "billing_core/ledger/replay.py",
+        "        ledger.believe(hold.expires_at)\n",
+        "        pass\n",
+        (
+            "tests/unit/charging/test_clock.py::"
+            "test_no_hold_that_is_sent_again_is_said_to_have_ended_by_a_clock_far_ahead",
+        ),
+    ),
+    (
+        "a quota of a pattern counts whatever begins with its letter",
+        "billing_core/ledger/ledger.py",
+        "key = (pattern[:-1], start)",
+        "key = (pattern[:1], start)",
+        (
+            "tests/unit/charging/test_plans.py::"
+            "test_a_quota_of_a_pattern_counts_nothing_of_a_resource_that_it_does_not_name",
+        ),
+    ),
+    (
+        "a clawback takes no notice of 64 bits",
+        "billing_core/topups/clawback.py",
+        "    ledger.check_room(used=amount)\n",
+        "",
+        (
+            "tests/payments/test_refunds.py::"
+            "test_a_refund_waits_while_what_is_owed_with_it_would_leave_64_bits",
+        ),
+    ),
+    (
+        "what a won dispute gives back leaves debt beside it",
+        "billing_core/topups/clawback.py",
+        "    repay(ledger)\n    return undone",
+        "    return undone",
+        (
+            "tests/payments/test_refunds.py::"
+            "test_what_a_won_dispute_gives_back_pays_what_was_used_meanwhile",
+        ),
+    ),
+    (
+        "what comes back of whole minutes is foreseen by the second",
+        "billing_core/charging/time_charges.py",
+        "first = priced if begun is None else version_of(str(begun[2]), component) or priced",
+        "first = priced",
+        (CORNERS + "what_comes_back_of_a_run_in_whole_minutes_stays_within_64_bits",),
+    ),
+    (
+        "what a run costs so far is by the price of the moment after",
+        "billing_core/runs/handlers.py",
+        "run, window.end - 1, measure(window",
+        "run, window.end + 1, measure(window",
+        (CORNERS + "what_a_run_costs_so_far_is_by_the_price_of_each_moment_to_the_last",),
+    ),
+    (
+        "what a run holds of a lot that ended before is credit for what comes",
+        "billing_core/runs/funding.py",
+        "(lot.lot not in own or (lot.expires_at or 0) <= use.at)",
+        "lot.lot not in own",
+        (CORNERS + "what_a_run_held_of_a_lot_that_ended_before_is_no_credit_for_what_comes",),
+    ),
+    (
+        "a run without credit is refused for a limit that has room",
+        "billing_core/runs/funding.py",
+        "if limit is not None and cost > max(0, own - limit.shortfall):",
+        "if limit is not None:",
+        (CORNERS + "a_run_that_no_lot_lives_long_enough_for_is_not_said_to_be_over_a_limit",),
+    ),
+    (
+        "time of a run that has no price is told to nobody",
+        "billing_core/charging/time_charges.py",
+        '        ledger.untold.append(("usage_unpriced", data))\n',
+        "        pass\n",
+        ("tests/unit/runs/test_runs_priced_late.py::test_time_of_a_run_that_has_no_price_is_told",),
+    ),
+    (
+        "what a run of before gives back leaves its project's limit used up",
+        "billing_core/charging/time_charges.py",
+        "        return True  # the version before knows it no other way\n",
+        "        return False\n",
+        (
+            "tests/unit/runs/test_runs_by_day.py::"
+            "test_what_a_run_of_before_gives_back_makes_room_in_its_projects_limit",
+        ),
+    ),
+    (
+        "what is given back may have ended already",
+        "billing_core/charging/charges.py",
+        '    check_future("expires_at", expires_at, decision)\n',
+        "",
+        (
+            "tests/unit/ledger/test_rules_6_debt_and_reversal.py::"
+            "test_6_6_the_new_expiry_is_not_over_already",
+        ),
+    ),
+    (
+        "a hold whose name comes early ends before the lots of its moment",
+        "billing_core/charging/expiry.py",
+        """        _End(lot.expires_at, 0, f"{lot.lot:020}", lot, doubted)
+        for lot in""",
+        """        _End(lot.expires_at, 1, f"{lot.lot:020}", lot, doubted)
+        for lot in""",
+        (
+            "tests/unit/ledger/test_rules_6_time_and_refusals.py::"
+            "test_6_7_at_one_moment_lots_end_before_holds_whatever_a_hold_is_called",
         ),
     ),
 ]

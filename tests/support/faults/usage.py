@@ -13,11 +13,43 @@ ALL_TIME = "tests/unit/reports/test_all_time.py::test_"
 ITEMS = "tests/unit/charging/test_item_requests.py::test_"
 UNDO = "tests/unit/charging/test_undo_usage.py::test_"
 LATEST = "::test_the_latest_charges_of_a_wanted_counter"
+TOKENS = "billing_core/values/tokens.py"
+OVER_HTTP = "adapters/billing_adapters/http/internal.py"
+SPLIT = "tests/unit/values/test_tokens.py::test_"
+TOLD = "tests/http/test_http_usage.py::test_"
 FORGIVEN = "tests/unit/runs/test_runs_forgiven.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_USAGE: list[Planted] = [
+    (
+        "cached audio counts as input too, where only the audio is said to be in it",
+        TOKENS,
+        "reached = set(parts).union(*(counted.get(part, ()) for part in parts))",
+        "reached = set(parts)",
+        (SPLIT + "whatever_counts_what_each_token_is_where_it_belongs",),
+    ),
+    (
+        "nobody is asked what counts what",
+        TOKENS,
+        "if whole in used or question in _ALWAYS_ASKED:",
+        "if False:",
+        (SPLIT + "a_question_says_what_there_is",),
+    ),
+    (
+        "parts that are more than the whole make it less than nothing",
+        TOKENS,
+        "if taken > total:",
+        "if False:",
+        (SPLIT + "parts_above_the_whole_are_refused",),
+    ),
+    (
+        "what a service knows of a request is lost on the way",
+        OVER_HTTP,
+        "return Usage.of(resource, used, facts=asked.facts)",
+        "return Usage.of(resource, used)",
+        (TOLD + "facts_go_with_whatever_was_used",),
+    ),
     (
         "after its first part is undone a call counts no request again",
         "billing_core/charging/charges.py",

@@ -147,6 +147,24 @@ def test_a_hold_a_period_and_a_run_do_not_end_by_a_clock_far_ahead() -> None:
 
 
 @pytest.mark.every_store
+def test_no_hold_that_is_sent_again_is_said_to_have_ended_by_a_clock_far_ahead() -> None:
+    """The caller would go on without a reservation that is there, or reserve once more."""
+    services = Services()
+    services.org(expires=90 * DAY)
+    right, wrong = services.right, services.process(WEEKS)
+    right.hold("acme", nanos(10), expires_in=HOUR, key="h")
+    for sent in (
+        lambda by: by.hold("acme", nanos(10), expires_in=HOUR, key="h").held,
+        lambda by: by.extend("acme", "e", hold="h", expires_in=2 * HOUR),
+    ):
+        assert sent(right).amount == 10
+        with pytest.raises(ClockDoubt, match="set the clock right"):
+            sent(wrong)
+        assert sent(right).replayed
+    assert right.settle("acme", "s", units(10), hold="h").captured == 10
+
+
+@pytest.mark.every_store
 def test_what_comes_back_to_credit_does_not_end_by_a_clock_far_ahead() -> None:
     """A lot that is used up lapses no more; what is given back to it would, at once."""
     services = Services()

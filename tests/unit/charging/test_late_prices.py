@@ -5,7 +5,17 @@ import json
 import pytest
 from world import DAY, HOUR, LONG_AGO, T0, World, nanos, units
 
-from billing_core import Conflict, Flat, InvalidCommand, Plan, Price, Usage
+from billing_core import (
+    Billing,
+    Conflict,
+    Flat,
+    InvalidCommand,
+    NotFound,
+    Plan,
+    Price,
+    PriceBook,
+    Usage,
+)
 
 pytestmark = pytest.mark.every_store
 
@@ -127,3 +137,14 @@ def test_an_override_is_true_or_false() -> None:
     world = World()
     with pytest.raises(InvalidCommand, match="override"):
         world.billing.price_unpriced("acme", "p", charge=1, version="v", override="yes")
+
+
+def test_a_version_that_another_process_has_just_published_prices_what_was_used(world) -> None:
+    """This one has read what was published a moment before."""
+    other = Billing(world.store, clock=world.clock)
+    world.billing.settle("acme", "s", units(1))
+    with pytest.raises(NotFound, match="publish it first"):
+        price(world, "all")
+    other.publish(PriceBook("all", LONG_AGO, cost(3)))
+    assert price(world, "all").amount == 30
+    assert world.wrong() == []

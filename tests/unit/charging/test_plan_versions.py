@@ -43,6 +43,7 @@ def test_an_alert_that_a_plans_new_version_brings_is_told_at_the_next_decision()
     world.settle(1)
     assert budgets(world) == [("org", "day", 100, 50, 61), ("member:1", "period", 70, 80, 60)]
     assert terms(world) == ["terms:v2"]
+    assert [entry.amount for entry in world.entries() if entry.op == "terms"] == [0]
     world.settle(1)
     world.clock.advance(DAY)
     world.settle(1)

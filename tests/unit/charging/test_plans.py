@@ -604,6 +604,19 @@ def test_a_quota_bounds_what_is_used() -> None:
     assert world.wrong() == []
 
 
+def test_a_quota_of_a_pattern_counts_nothing_of_a_resource_that_it_does_not_name() -> None:
+    """Be its name of the same first letters."""
+    world = World()
+    others = {"model:a", "model:b", "mode:a", "mail:a"}
+    world.publish({name: {"unit": Price(Flat(1))} for name in others}, version="others")
+    subscribed(world=world, allowance=nanos(1000), quotas=[Quota("model:*", "unit", 100)])
+    for name, quantity in (("model:a", 60), ("model:b", 30), ("mode:a", 50), ("mail:a", 50)):
+        world.deduct(units(quantity, name))
+    assert refusal(lambda: world.deduct(units(11, "model:b"))).limit == "quota"
+    assert world.deduct(units(10, "model:b")).amount == 10
+    assert world.wrong() == []
+
+
 # -- events ---------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 requests go back, and what all that was used costs then is what stays charged (rule 6.6)."""
 
 import asyncio
+import json
 from datetime import timedelta
 from fractions import Fraction
 
@@ -32,6 +33,7 @@ from billing_core import (
 )
 from billing_core.audit.auditor import Auditor
 from billing_core.values.money import MAX_NANOS
+from billing_core.values.times import micros
 
 pytestmark = pytest.mark.every_store
 
@@ -349,6 +351,29 @@ def test_what_an_ended_lot_paid_comes_back_as_asked() -> None:
     assert undo(world, lost).expired == 30
     later = undo(world, other, expires_at=T0 + 2 * DAY)
     assert (later.refilled, later.expired, world.balance().balance) == (40, 0, 40)
+    assert world.wrong() == []
+
+
+def test_what_another_call_costs_less_comes_back_for_as_long_as_was_said() -> None:
+    """Of a lot that has ended; the record of that call says until when."""
+    world = tools(grant=0)
+    world.grant(100, expires_at=T0 + HOUR)
+    calls = [call(world) for _ in range(5)]
+    world.clock.advance(DAY)
+    later = undo(world, calls[0], expires_at=T0 + 2 * DAY)
+    assert (later.amount, later.refilled, later.expired) == (10, 10, 0)
+    assert [lot.expires_at for lot in world.balance().lots] == [T0 + 2 * DAY]
+    assert undo(world, calls[1]).expired == 10
+    said = [
+        json.loads(entry.content)
+        for entry in world.entries()
+        if entry.key
+        in (f"undone:{calls[0].seq}:{calls[4].seq}", f"undone:{calls[1].seq}:{calls[3].seq}")
+    ]
+    assert said == [
+        {"charge": calls[4].seq, "undone": calls[0].seq, "expires_at": micros("at", T0 + 2 * DAY)},
+        {"charge": calls[3].seq, "undone": calls[1].seq},
+    ]
     assert world.wrong() == []
 
 

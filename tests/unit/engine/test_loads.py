@@ -7,6 +7,7 @@ import pytest
 from world import DAY, HOUR, MINUTE, T0, World, nanos, units
 
 from billing_core import Extend, Flat, Hold, Plan, Price, sandbox
+from billing_core.engine import batch
 from billing_core.testing import MemoryStore
 
 BOX = sandbox("box", {"second": 1})
@@ -92,6 +93,19 @@ def test_an_extension_is_decided_after_two_loads_at_most(world) -> None:
     assert loads(world, lambda: world.extend(plain, expires_in=HOUR)) == 1
     world.billing.set_plan("acme", "p", "pro")
     assert loads(world, lambda: world.extend(item, expires_in=3 * DAY)) == 2
+
+
+def test_an_item_that_was_not_foreseen_is_looked_for_and_not_taken_for_a_new_one(
+    world, monkeypatch
+) -> None:
+    """Of a new one, what is left of a call would be held at the call's minimum once more."""
+    world.publish({"call": {"unit": Price(Flat(1), minimum=10)}}, version="calls")
+    world.settle(units(6, "call", item="i"))
+    held = world.hold(units(5, "call", item="i"))
+    assert held.held.amount == 1
+    monkeypatch.setattr(batch, "widened", lambda *_: False)
+    assert world.extend(held, expires_in=2 * HOUR).amount == 1
+    assert world.wrong() == []
 
 
 def test_what_all_extensions_of_a_batch_need_is_asked_for_at_once(world) -> None:

@@ -6,10 +6,10 @@ import pytest
 from http_world import SERVICE, mounted
 from hypothesis import given
 from hypothesis import strategies as st
-from world import DAY, HOUR, MINUTE, SECOND, T0, World, nanos, units
+from world import DAY, HOUR, MINUTE, SECOND, T0, TICK, World, nanos, units
 
 from billing_adapters.http import Api, Caller
-from billing_core import Flat, MoneyOverflow, NotFound, Price, Refused, sandbox
+from billing_core import Flat, InvalidCommand, MoneyOverflow, NotFound, Price, Refused, sandbox
 from billing_core.values.money import MAX_NANOS
 
 # -- 6.4 ------------------------------------------------------------------------
@@ -266,6 +266,22 @@ def test_6_6_unless_the_command_names_a_new_expiry() -> None:
     world.clock.set(T0 + DAY)
     assert world.left() == {}
     assert world.wrong() == []
+
+
+@pytest.mark.parametrize("undo", [False, True])
+def test_6_6_the_new_expiry_is_not_over_already(undo: bool) -> None:
+    """Credit would come back and be gone at once."""
+    world = World()
+    world.grant(5, expires_at=T0 + HOUR)
+    charge = world.settle(5)
+    world.clock.advance(DAY)
+    before = world.state()
+    for over in (T0 + DAY, T0 + HOUR):
+        with pytest.raises(InvalidCommand, match=r"expires_at.*a time after"):
+            world.reverse(charge, expires_at=over, undo_usage=undo)
+    assert world.state() == before
+    soon = T0 + DAY + TICK
+    assert world.reverse(charge, expires_at=soon, undo_usage=undo).refilled == 5
 
 
 def test_6_6_a_new_expiry_moves_no_credit_of_a_lot_that_lives() -> None:

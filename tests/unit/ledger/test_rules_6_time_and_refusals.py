@@ -102,6 +102,18 @@ def test_6_7_the_account_carries_the_next_time_at_which_something_lapses() -> No
         assert next_lapse() == (None if then is None else start + then)
 
 
+def test_6_7_at_one_moment_lots_end_before_holds_whatever_a_hold_is_called() -> None:
+    world = World()
+    lot = world.grant(10, expires_at=T0 + HOUR)
+    for key in ("#1", "a"):
+        world.hold(3, expires_in=HOUR, key=key)
+    world.clock.advance(HOUR)
+    world.settle(0, key="s")
+    ended = [(entry.key, entry.amount) for entry in world.entries() if entry.op == "lapse"]
+    assert ended == [(f"lapse:lot:{lot}", 4), ("lapse:hold:#1", 3), ("lapse:hold:a", 3)]
+    assert world.wrong() == []
+
+
 def test_6_7_reads_project_and_never_write() -> None:
     world = World()
     world.grant(10, expires_at=T0 + HOUR)
@@ -164,6 +176,20 @@ def test_6_8_a_refusal_says_what_is_too_much_or_what_to_do(
 ) -> None:
     text = str(Refusal("acme", "k", reason, shortfall, limit))
     assert text.startswith(f"{reason} for key 'k' of org 'acme': ") and text.endswith(said)
+
+
+def test_6_8_where_no_credit_is_missing_a_refusal_tells_of_no_shortfall() -> None:
+    world = World()
+    world.grant(10)
+    hold = world.hold(3, expires_in=MINUTE)
+    charge = world.settle(5)
+    world.reverse(charge)
+    world.clock.advance(HOUR)
+    for attempt in (lambda: world.extend(hold), lambda: world.reverse(charge)):
+        with pytest.raises(Refused) as refused:
+            attempt()
+        assert refused.value.refusal.shortfall == 0
+        assert "short" not in str(refused.value)
 
 
 def test_6_8_the_shortfall_is_what_exactly_suffices() -> None:

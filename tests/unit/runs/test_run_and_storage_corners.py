@@ -13,11 +13,13 @@ from billing_core import (
     Package,
     Plan,
     Price,
+    Refused,
     StartRun,
     StopRun,
     Usage,
     sandbox,
 )
+from billing_core.values.money import MAX_NANOS
 
 pytestmark = pytest.mark.every_store
 
@@ -281,4 +283,122 @@ def test_a_deadline_across_a_periods_end_holds_a_package_of_each() -> None:
     world.clock.set(end + 30 * SECOND)
     world.billing.stop_run("acme", "r1")
     assert (world.balance().used, world.balance().debt) == (120_000, 0)
+    assert world.wrong() == []
+
+
+def test_what_comes_back_of_a_run_in_whole_minutes_stays_within_64_bits() -> None:
+    """It began while every minute that was begun cost all of it, and goes on so: two seconds less
+    bring a minute's price back, be the price of today by the second."""
+    world = World(priced=False)
+    minutes = Price(Flat(1000, 1_000_000), unit="microsecond", increment=60_000_000)
+    world.publish({"sandbox:box": {"second": minutes}})
+    later = T0 + 15 * MINUTE
+    world.publish({"sandbox:box": {"second": per_second(1000)}}, version="v2", effective_at=later)
+    world.grant(10**9)
+    billing = world.billing
+    billing.start_run("acme", "r1", BOX)
+    world.clock.advance(16 * MINUTE + SECOND)
+    assert billing.stop_run("acme", "r1").charged == 17 * 60_000
+    filled = world.grant(MAX_NANOS - world.balance().balance - 60_000 + 1)
+    late = {"occurred_at": later + 10 * SECOND, "until": later + 12 * SECOND}
+    before = world.state()
+    with pytest.raises(MoneyOverflow, match="credit that is within 64 bits"):
+        billing.suspend_run("acme", "r1", key="late", **late)
+    assert world.state() == before
+    world.deduct(nanos(10), resource="x")
+    assert billing.suspend_run("acme", "r1", key="late", **late).charged == -60_000
+    assert filled in world.left()
+    assert world.wrong() == []
+
+
+def test_what_a_run_costs_so_far_is_by_the_price_of_each_moment_to_the_last() -> None:
+    world = World(priced=False)
+    by_us = {each: Price(Flat(each), unit="microsecond") for each in (1000, 5000)}
+    world.publish({"sandbox:box": {"second": by_us[1000]}})
+    later = T0 + 15 * MINUTE
+    dearer = {"sandbox:box": {"second": by_us[5000]}}
+    world.publish(dearer, version="v2", effective_at=later)
+    world.grant(10**15)
+    world.billing.start_run("acme", "r1", BOX)
+    world.clock.set(later)
+    assert world.billing.run("acme", "r1").unposted == 900 * 10**6 * 1000
+    world.clock.set(later + TICK)
+    assert world.billing.run("acme", "r1").unposted == 900 * 10**6 * 1000 + 5000
+    assert world.billing.stop_run("acme", "r1").charged == 900 * 10**6 * 1000 + 5000
+    assert world.wrong() == []
+
+
+@pytest.mark.parametrize("after", [0, 20])
+def test_what_a_run_held_of_a_lot_that_ended_before_is_no_credit_for_what_comes(after) -> None:
+    """It is the balance, not a lot's end, that the customer is told of."""
+    world = World(priced=False)
+    world.publish({"sandbox:box": {"second": per_second(1000)}})
+    billing = world.billing
+    world.grant(60_000, expires_at=T0 + MINUTE)
+    world.grant(100_000)
+    assert billing.start_run("acme", "r1", BOX).funded_until == T0 + 160 * SECOND
+    billing.suspend_run("acme", "r1", occurred_at=T0, until=T0 + 30 * SECOND)
+    world.clock.set(T0 + MINUTE + after * SECOND)
+    beat = billing.heartbeat("acme", "r1")
+    assert (beat.funded_until, beat.bound_by) == (T0 + (160 + after) * SECOND, "balance")
+    assert world.wrong() == []
+
+
+@pytest.mark.parametrize("left", [10**9, 60_000])
+def test_a_run_that_no_lot_lives_long_enough_for_is_not_said_to_be_over_a_limit(left) -> None:
+    """As much as it costs is left of the limit, or more."""
+    world = World(priced=False)
+    world.publish({"sandbox:box": {"second": per_second(1000)}})
+    world.grant(10**9, expires_at=T0 + SECOND)
+    world.billing.set_limit("acme", "l", nanos(left), per="day")
+    with pytest.raises(Refused) as refused:
+        world.billing.start_run("acme", "r1", BOX, min_runtime=MINUTE)
+    found = refused.value.refusal
+    assert (found.reason, found.limit, found.shortfall) == (
+        "insufficient_credit",
+        "balance",
+        60_000,
+    )
+
+
+MIDNIGHT = T0.replace(hour=0) + DAY
+
+
+@pytest.mark.parametrize(("cost", "left"), [(1, 0), (60_000, 0), (60_000, 5)])
+def test_a_run_that_reaches_a_day_whose_limit_is_used_up_is_refused_for_that_limit(
+    cost: int, left: int
+) -> None:
+    """Though its least time is all of today."""
+    world = World(priced=False)
+    price = Price(Package(cost, 60_000_000), unit="microsecond")
+    world.publish({"sandbox:box": {"second": price}})
+    world.grant(10**9)
+    world.billing.set_limit("acme", "l", nanos(10**6), per="day")
+    world.clock.set(MIDNIGHT - 30 * SECOND)
+    tomorrow = MIDNIGHT + MINUTE
+    world.deduct(nanos(10**6 - left), resource="x", occurred_at=tomorrow)
+    with pytest.raises(Refused) as refused:
+        world.billing.start_run("acme", "r1", BOX, min_runtime=10 * SECOND)
+    found = refused.value.refusal
+    assert (found.limit, found.shortfall) == ("org_limit", cost - left)
+
+
+def test_what_a_run_that_goes_on_lacks_of_tomorrows_limit_is_beside_what_it_holds() -> None:
+    world = boxes()
+    world.publish({"x": {"unit": Price(Flat(1))}}, version="x")
+    world.billing.set_limit("acme", "l", nanos(10**6), per="day")
+    world.clock.set(MIDNIGHT - 50 * SECOND)
+    tomorrow = MIDNIGHT + MINUTE
+    world.deduct(nanos(10**6 - 20_000), resource="x", occurred_at=tomorrow)
+    started = world.billing.start_run("acme", "r1", BOX)
+    assert (started.funded_until, started.bound_by) == (MIDNIGHT - 30 * SECOND, "org_limit")
+    world.clock.advance(5 * SECOND)
+    world.billing.suspend_run("acme", "r1")
+    held = world.balance().held
+    assert held > 1000
+    world.settle(20_500, occurred_at=tomorrow)
+    with pytest.raises(Refused) as refused:
+        world.billing.resume_run("acme", "r1")
+    found = refused.value.refusal
+    assert (found.limit, found.shortfall) == ("org_limit", 1000 + 500)
     assert world.wrong() == []

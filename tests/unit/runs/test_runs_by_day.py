@@ -202,6 +202,22 @@ def test_a_run_of_before_gives_back_as_it_did(monkeypatch) -> None:
     assert world.wrong() == []
 
 
+def test_what_a_run_of_before_gives_back_makes_room_in_its_projects_limit(monkeypatch) -> None:
+    """Or the project would be refused for what it was not charged."""
+    world = boxes()
+    monkeypatch.setattr(type(world.store), "level", lambda store: 1)
+    monkeypatch.setattr(world.billing._prices, "level", 1)
+    world.billing.set_limit("acme", "l", nanos(10**6), project="p")
+    ran(world, 10, 20)
+    charged = world.balance().used
+    world.billing.forgive_run("acme", "f", "r1", reason="theirs")
+    assert world.billing.check("acme", nanos(10**6), project="p").allowed
+    world.billing.undo_forgiveness("acme", "u", "r1")
+    assert world.billing.check("acme", nanos(10**6 - charged), project="p").allowed
+    assert not world.billing.check("acme", nanos(10**6 - charged + 1), project="p").allowed
+    assert world.wrong() == []
+
+
 def test_verify_finds_a_day_that_gives_back_more_than_it_counted(monkeypatch) -> None:
     world = boxes()
     ran(world, 10, 20)

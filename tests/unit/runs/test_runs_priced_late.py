@@ -2,6 +2,7 @@
 what the run was charged, and is forgiven and given back with it."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -453,4 +454,31 @@ def test_what_a_run_owes_is_still_owed_once_by_the_run_when_a_part_is_priced_lat
     assert world.wrong() == []
     world.grant(254_000)
     assert (world.balance().debt, world.balance().balance) == (0, 0)
+    assert world.wrong() == []
+
+
+def test_time_of_a_run_that_has_no_price_is_told() -> None:
+    """Else nobody prices it."""
+    world = boxes()
+    started(world)
+    ran(world)
+    [told] = [each for each in world.billing.events("acme") if each.kind == "usage_unpriced"]
+    assert json.loads(told.data) == {"resource": "sandbox:box", "components": ["gpu"]}
+    assert told.seq == unpriced(world)[0].seq
+    assert price(world).amount == 6000
+
+
+def test_of_time_without_a_price_each_suspension_told_late_takes_what_it_says() -> None:
+    world = boxes()
+    started(world)
+    ran(world)
+    suspended(world, 10, 40, "first")
+    suspended(world, 40, 45, "second")
+    backs = [entry.usage.lines for entry in world.entries() if entry.op == "back"]
+    told = [[(line.component, line.quantity) for line in lines] for lines in backs]
+    assert told == [
+        [(component, -seconds * 10**6) for component in ("gpu", "second", "running")]
+        for seconds in (30, 5)
+    ]
+    assert price(world).amount == 2500
     assert world.wrong() == []
