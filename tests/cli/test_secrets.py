@@ -223,7 +223,8 @@ def test_a_path_is_a_path(path) -> None:
     assert not is_connection_string(path)
 
 
-def test_a_password_on_a_command_line_is_refused() -> None:
+def test_a_password_on_a_command_line_is_refused(monkeypatch) -> None:
+    monkeypatch.setitem(PostgresStore.__init__.__kwdefaults__, "pool_seconds", 0.5)
     dsn = f"postgresql://u:{HUSH}@127.0.0.1:1/db"
     done = CliRunner().invoke(cli, ["verify", "--db", dsn])
     assert done.exit_code == 2 and "put the connection string into BILLING_DB" in done.stderr
