@@ -14,7 +14,7 @@ FOUND = "tests/unit/audit/test_verify.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
-EDITED = EVERY + "an_edit_of_any_column_is_found_and_named[sqlite]"
+EDITED = EVERY + "an_edit_of_any_column_is_found_and_named[sqlite-"
 
 IN_AUDIT: list[Planted] = [
     (
@@ -101,13 +101,13 @@ IN_AUDIT: list[Planted] = [
         FILED,
         '"run": ("runs", ("run", "state", "seen_at")),',
         '"run": ("runs", ("run", "seen_at")),',
-        (EDITED,),
+        (EDITED + "runs]",),
     ),
     (
         "what is asked of the provider is not audited",
         TOPUPS,
         "if expected not in (UNKNOWN, topup.asked) and",
         "if expected == UNKNOWN and",
-        (EDITED,),
+        (EDITED + "topups]",),
     ),
 ]
