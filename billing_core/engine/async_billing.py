@@ -26,6 +26,7 @@ from billing_core.engine.billing import Billing
 from billing_core.engine.hold_handles import AsyncHold, OpenHold
 from billing_core.engine.system import system_clock, uuid7
 from billing_core.engine.task_batches import Gatherer
+from billing_core.ports.answers import UsageOf
 from billing_core.ports.clock import Clock, IdSource
 from billing_core.ports.payments import PaymentProvider
 from billing_core.ports.store import Store
@@ -111,6 +112,8 @@ class AsyncBilling:
         payments: Moves the money of top-ups.  Without one, the methods that need it raise
             PaymentError.
         topups: The platform's own limits for top-ups.
+        usage_of: Reads the usage in what a provider answered, so that a hold can be told of the
+            answer: ``billing_adapters.answers.usage_of``.
 
     Raises:
         InvalidCommand: The values do not fit together, or an argument is not of its type.
@@ -127,6 +130,7 @@ class AsyncBilling:
         catalogue_age: timedelta = timedelta(minutes=1),
         payments: PaymentProvider | None = None,
         topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
+        usage_of: UsageOf | None = None,
     ) -> None:
         self._billing = Billing(
             store,
@@ -137,6 +141,7 @@ class AsyncBilling:
             catalogue_age=catalogue_age,
             payments=payments,
             topups=topups,
+            usage_of=usage_of,
         )
         self._threads = Threads()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Gatherer] = WeakKeyDictionary()
@@ -240,7 +245,8 @@ class AsyncBilling:
         return unwrapped(await self.execute([command]), kind)
 
     async def _open_hold(self, command: Hold) -> AsyncHold:
-        return AsyncHold(self, command, await self._do(command, Held))
+        held = await self._do(command, Held)
+        return AsyncHold(self, command, held, self._billing._usage_of)
 
     # -- accounts, credit and charges ---------------------------------------------
 

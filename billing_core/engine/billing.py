@@ -89,6 +89,7 @@ from billing_core.errors import Conflict, InvalidCommand, NotFound, PaymentError
 from billing_core.ledger.debts import own_story, story_of
 from billing_core.ledger.inputs import NeedMore, Terms
 from billing_core.ledger.ledger import CHARGES, Ledger
+from billing_core.ports.answers import UsageOf
 from billing_core.ports.clock import Clock, IdSource
 from billing_core.ports.state import Wanted
 from billing_core.ports.store import Store
@@ -179,6 +180,8 @@ class Billing:
         payments: Moves the money of top-ups.  Without one, the methods that need it raise
             PaymentError.
         topups: The platform's own limits for top-ups.
+        usage_of: Reads the usage in what a provider answered, so that a hold can be told of the
+            answer: ``billing_adapters.answers.usage_of``.
 
     Raises:
         InvalidCommand: The values do not fit together, or an argument is not of its type.
@@ -195,13 +198,15 @@ class Billing:
         catalogue_age: timedelta = timedelta(minutes=1),
         payments: PaymentProvider | None = None,
         topups: TopUpRules = TopUpRules(),  # noqa: B008  frozen
+        usage_of: UsageOf | None = None,
     ) -> None:
-        check_wiring(store, clock, ids, payments, topups)
+        check_wiring(store, clock, ids, payments, topups, usage_of)
         self.store = store
         self.clock = clock
         self.ids = ids
         self.payments = payments
         self._topups = topups
+        self._usage_of = usage_of
         self._tolerance = duration("tolerance", tolerance)
         if self._tolerance > DAY:
             raise InvalidCommand("tolerance", tolerance, "a day at most")
@@ -341,7 +346,7 @@ class Billing:
         return TopUps(self.store, self.clock, self._do, self.payments)
 
     def _open_hold(self, command: Hold) -> OpenHold:
-        return OpenHold(self, command, self._do(command, Held))
+        return OpenHold(self, command, self._do(command, Held), self._usage_of)
 
     # -- accounts, credit, holds, charges ---------------------------------------
 

@@ -10,8 +10,9 @@ from typing import Generic, Protocol, TypeVar
 from billing_core.commands.charges import Settle
 from billing_core.commands.holds import Hold
 from billing_core.commands.outcomes import Charged, Held, Outcome, unwrapped
-from billing_core.errors import Conflict
-from billing_core.values.usage import Usage, check_usage
+from billing_core.errors import Conflict, InvalidCommand
+from billing_core.ports.answers import UsageOf
+from billing_core.values.usage import CUSTOMER, PLATFORM, Usage, check_usage
 
 __all__ = ["AsyncHold", "OpenHold"]
 
@@ -36,12 +37,15 @@ _B = TypeVar("_B")
 class MadeHold(Generic[_B]):
     """A hold that was made, and what was used of it so far."""
 
-    def __init__(self, billing: _B, command: Hold, held: Held) -> None:
+    def __init__(
+        self, billing: _B, command: Hold, held: Held, usage_of: UsageOf | None = None
+    ) -> None:
         self.held = held
         self.charges: list[Charged] = []
         """What leaving the ``with`` block charged."""
         self._billing = billing
         self._command = command
+        self._usage_of = usage_of
         self._reported: list[Usage] = []
         self._left = False
 
@@ -67,20 +71,44 @@ class MadeHold(Generic[_B]):
                 "with settle(...)"
             )
 
-    def report(self, usage: Usage) -> None:
+    def report(self, usage: object) -> None:
         """Say what was really used; leaving the block settles it.  It may be called again for
         further usage.
 
         Args:
-            usage: What was used, such as ``tokens(…)`` makes it.
+            usage: What was used, such as ``tokens(…)`` makes it.  Or the provider's answer, if the
+                engine was given ``usage_of``: then the model's name, the facts and the payer are
+                those of the usage that was held, but for what the answer says itself.
 
         Raises:
             Conflict: The block was left already: charge it with ``settle``.
-            InvalidCommand: It is not a usage.
+            InvalidCommand: It is not a usage, and no answer that ``usage_of`` can read.
         """
-        check_usage("usage", usage)
+        used = usage if isinstance(usage, Usage) else self._read(usage)
+        check_usage("usage", used)
         self._check_open()
-        self._reported.append(usage)
+        self._reported.append(used)
+
+    def _read(self, answer: object) -> Usage:
+        """The usage in an answer.  Nothing of its content shows."""
+        if self._usage_of is None:
+            raise InvalidCommand(
+                "usage",
+                type(answer),
+                "a Usage, such as tokens(...) returns; to report a provider's answer, make the "
+                "engine with usage_of=billing_adapters.answers.usage_of",
+            )
+        held = self._command.cost
+        if not isinstance(held, Usage):
+            return self._usage_of(answer, model=None, facts=None, payer=PLATFORM)
+        kind, _, name = held.resource.partition(":")
+        own = bool(held.parts) and all(payer == CUSTOMER for _, _, payer in held.parts)
+        return self._usage_of(
+            answer,
+            model=name if kind == "model" else None,
+            facts=dict(held.facts),
+            payer=CUSTOMER if own else PLATFORM,
+        )
 
 
 class OpenHold(MadeHold[_Billing]):

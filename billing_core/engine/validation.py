@@ -9,7 +9,7 @@ __all__ = ["check_wiring"]
 
 
 def check_wiring(
-    store: object, clock: object, ids: object, payments: object, topups: object
+    store: object, clock: object, ids: object, payments: object, topups: object, usage_of: object
 ) -> None:
     """Raise InvalidCommand for what cannot be the engine's part of that name."""
     _check("store", store, "snapshot", "a store, such as SqliteStore(path)")
@@ -20,6 +20,9 @@ def check_wiring(
         _check("payments", payments, "create_checkout", expected)
     if not isinstance(topups, TopUpRules):
         raise InvalidCommand("topups", topups, "TopUpRules(...)")
+    if usage_of is not None:
+        expected = "a function such as billing_adapters.answers.usage_of, or None"
+        _check("usage_of", usage_of, "__call__", expected)
 
 
 def _check(field: str, part: object, method: str, expected: str) -> None:

@@ -19,6 +19,7 @@ import attrs
 MODULES = (
     "billing_core",
     "billing_core.testing",
+    "billing_adapters.answers",
     "billing_adapters.fake_payments",
     "billing_adapters.genai",
     "billing_adapters.http",

@@ -17,11 +17,93 @@ TOKENS = "billing_core/values/tokens.py"
 OVER_HTTP = "adapters/billing_adapters/http/internal.py"
 SPLIT = "tests/unit/values/test_tokens.py::test_"
 TOLD = "tests/http/test_http_usage.py::test_"
+READING = "adapters/billing_adapters/answers/reading.py"
+SHAPES = "adapters/billing_adapters/answers/shapes.py"
+WHOLE = "tests/unit/answers/test_usage_of.py::test_"
+STREAMED = "tests/unit/answers/test_answer_streams.py::test_"
+REPORTED = "tests/unit/engine/test_reported_answers.py::test_"
 FORGIVEN = "tests/unit/runs/test_runs_forgiven.py::test_"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_USAGE: list[Planted] = [
+    (
+        "what a provider reports and nobody knows is dropped",
+        READING,
+        "rest = found | _unknown(numbers, shape)",
+        "rest = found",
+        (WHOLE + "what_nobody_knows_is_a_component_of_its_own",),
+    ),
+    (
+        "what a total has beyond its parts is dropped",
+        READING,
+        "if beyond > 0:",
+        "if False:",
+        (WHOLE + "what_nobody_knows_is_a_component_of_its_own",),
+    ),
+    (
+        "reasoning that the output does not count is taken out of it",
+        READING,
+        "return total != given + made",
+        "return False",
+        (WHOLE + "reasoning_is_taken_as_the_total_counts_it",),
+    ),
+    (
+        "Anthropic's input is taken to count what was cached",
+        SHAPES,
+        "cached_apart=True,",
+        "cached_apart=False,",
+        (WHOLE + "each_token_is_counted_once",),
+    ),
+    (
+        "shortening the context is free",
+        SHAPES,
+        'return f"{path} + {_COMPACTED}{path}"',
+        "return path",
+        (WHOLE + "shortening_the_context_is_in_no_other_number",),
+    ),
+    (
+        "the tier that was asked for is charged",
+        READING,
+        "known = {**(asked or {}), **served}",
+        "known = {**served, **(asked or {})}",
+        (WHOLE + "the_tier_that_served_it_stands_in_place_of_the_one_that_was_asked",),
+    ),
+    (
+        "a batch is charged as any other request",
+        READING,
+        'known["service_tier"] = "batch"',
+        "pass",
+        (WHOLE + "no_provider_tells_of_a_batch_in_the_answer",),
+    ),
+    (
+        "a zero at a stream's end takes back what was reported",
+        READING,
+        "if count or path not in self.numbers",
+        "if True",
+        (STREAMED + "a_zero_takes_nothing_back",),
+    ),
+    (
+        "an estimate is not said to be one",
+        "adapters/billing_adapters/answers/stream.py",
+        ', "estimated": "yes"}',
+        "}",
+        (STREAMED + "where_nothing_was_reported_the_estimate_stands_and_says_so",),
+    ),
+    (
+        "an answer is charged as the model that it names",
+        "billing_core/engine/hold_handles.py",
+        'model=name if kind == "model" else None,',
+        "model=None,",
+        (REPORTED + "an_answer_is_charged_as_the_model_that_was_held",),
+    ),
+    (
+        "the platform pays what the customer's own key did",
+        "billing_core/engine/hold_handles.py",
+        "payer=CUSTOMER if own else PLATFORM,",
+        "payer=PLATFORM,",
+        (REPORTED + "what_is_known_of_the_request_is_what_was_held",),
+    ),
     (
         "cached audio counts as input too, where only the audio is said to be in it",
         TOKENS,
