@@ -234,7 +234,9 @@ IN_DOORS: list[Planted] = [
         HTTP + "internal.py",
         "    refusal = refusal or found.refusal ",
         "    refusal = found.refusal ",
-        ("tests/http/test_http_check.py",),
+        (
+            "tests/http/test_http_check.py::test_what_was_refused_stays_refused_though_credit_came_in_meanwhile",
+        ),
     ),
     (
         "the host's mode is the customer's fault",

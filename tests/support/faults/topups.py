@@ -259,7 +259,9 @@ IN_TOPUPS: list[Planted] = [
         DECIDE,
         "if topup.due_at is None or topup.due_at > now:",
         "if topup.due_at is None:",
-        ("tests/payments/test_topup_claims.py",),
+        (
+            "tests/payments/test_topup_claims.py::test_a_due_top_up_is_one_workers_until_its_lease_ends",
+        ),
     ),
     (
         "an event that the host did not take counts as delivered",
@@ -280,14 +282,14 @@ IN_TOPUPS: list[Planted] = [
         AUDIT,
         'if topup.granted != entry.amount or topup.amount != content["subtotal"]:',
         "if False:",
-        ("tests/payments/test_topup_claims.py",),
+        ("tests/payments/test_topup_claims.py::test_an_altered_story_of_a_top_up_is_found",),
     ),
     (
         "the audit overlooks what is taken twice",
         AUDIT,
         "if moved != taken:",
         "if False:",
-        ("tests/payments/test_topup_claims.py",),
+        ("tests/payments/test_topup_claims.py::test_an_altered_story_of_a_top_up_is_found",),
     ),
     (
         "the sweep of lapses has the name of another command",
