@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-import plotext  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.text import Text
 
@@ -22,6 +21,8 @@ _MOST_DAYS = 62
 
 def bars(out: Console, title: str, amounts: Mapping[str, int]) -> None:
     """One line and one bar for each, from the top."""
+    import plotext  # type: ignore[import-untyped]  # which takes a fifth of the time to start
+
     if not amounts:
         out.print(f"{title}: nothing.")
         return

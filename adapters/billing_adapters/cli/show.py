@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import click
-import plotext  # type: ignore[import-untyped]
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -151,6 +150,8 @@ def _what(row: HistoryRow) -> str:
 
 def plot(out: Console, title: str, series: Series, height: int = 16) -> None:
     """A balance over time."""
+    import plotext  # type: ignore[import-untyped]  # which takes a fifth of the time to start
+
     if series.last is None:
         return
     points = [*series.points, series.last]
