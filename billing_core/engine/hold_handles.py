@@ -99,14 +99,14 @@ class MadeHold(Generic[_B]):
                 "engine with usage_of=billing_adapters.answers.usage_of",
             )
         held = self._command.cost
-        if not isinstance(held, Usage):
-            return self._usage_of(answer, model=None, facts=None, payer=PLATFORM)
-        kind, _, name = held.resource.partition(":")
-        own = bool(held.parts) and all(payer == CUSTOMER for _, _, payer in held.parts)
+        parts, facts = (held.parts, held.facts) if isinstance(held, Usage) else ((), ())
+        resource = held.resource if isinstance(held, Usage) else self._command.resource
+        kind, _, name = (resource or "").partition(":")
+        own = bool(parts) and all(payer == CUSTOMER for _, _, payer in parts)
         return self._usage_of(
             answer,
             model=name if kind == "model" else None,
-            facts=dict(held.facts),
+            facts=dict(facts),
             payer=CUSTOMER if own else PLATFORM,
         )
 

@@ -19,7 +19,7 @@ Number = int | Decimal
 
 _DEEPEST = 12
 _MOST = 2_000
-_LONGEST = 64
+_LONGEST = 200  # as names are
 _LABELS = ("modality", "ttl", "type")
 """What tells the members of a list apart: its value stands in the path."""
 
@@ -40,17 +40,21 @@ def get(thing: object, name: str) -> Any:
     """A field of an answer by its name in snake_case; None where there is none."""
     try:
         if isinstance(thing, Mapping):
-            found = thing.get(name)
-            return thing.get(_camel(name)) if found is None else found
-        if hasattr(thing, "ListFields"):
-            return (_fields(thing) or {}).get(name)
-        if isinstance(thing, str | bytes | int | float | list | tuple):
+            return _either(thing, name)
+        if thing is None or isinstance(thing, str | bytes | int | float | list | tuple):
             return None
+        if hasattr(thing, "ListFields") or hasattr(thing, "__pydantic_fields_set__"):
+            return _either(_fields(thing) or {}, name)
         found = getattr(thing, name, None)
         found = getattr(thing, _camel(name), None) if found is None else found
         return None if callable(found) else found
     except Exception as error:
         raise _unreadable(thing) from error
+
+
+def _either(fields: Mapping[str, Any], name: str) -> Any:
+    found = fields.get(name)
+    return fields.get(_camel(name)) if found is None else found
 
 
 def items(thing: object) -> Sequence[Any]:
@@ -149,7 +153,8 @@ def _fields(thing: object) -> Mapping[str, Any] | None:
     if thing is None or isinstance(thing, str | bytes | int | float | Sequence | Enum | type):
         return None
     if hasattr(thing, "ListFields"):  # protobuf
-        return {field.name: _of_protobuf(field, value) for field, value in thing.ListFields()}
+        message: Any = thing
+        return {field.name: _of_protobuf(field, value) for field, value in message.ListFields()}
     if dataclasses.is_dataclass(thing) and not hasattr(thing, "__dict__"):
         return {each.name: getattr(thing, each.name) for each in dataclasses.fields(thing)}
     own: Mapping[str, Any] | None = getattr(thing, "__dict__", None)

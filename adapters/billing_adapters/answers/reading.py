@@ -125,7 +125,10 @@ def _found(answer: object) -> tuple[object, object]:
     """The usage in an answer, and what it stands in."""
     if names(answer) & ROOTS:
         return None, answer
+    here = names(answer) if isinstance(answer, Mapping) else None
     for path in _PLACES:
+        if here is not None and path[0] not in here:
+            continue
         holder: object = None
         thing = answer
         for name in path:

@@ -172,7 +172,8 @@ CHAT = Shape(
     # Also parts of the input, second names, and how long it took (Groq).
     _names(
         f"""
-        prompt_tokens_details.text_tokens completion_tokens_details.text_tokens
+        prompt_tokens_details.text_tokens prompt_tokens_details.file_tokens
+        completion_tokens_details.text_tokens
         prompt_text_tokens prompt_cache_miss_tokens
         prompt_tokens_details.cached_tokens_details.text_tokens
         prompt_tokens_details.cache_write_tokens_details.ttl_30m_tokens

@@ -83,11 +83,12 @@ class AnswerStream:
             raise InvalidCommand("estimate", estimate, "a Usage, such as tokens(...) returns")
         fees = self._reading.charged()  # of tools, which were reported
         parts = {part: count for part, count, _ in estimate.parts} | fees
-        payers = {part: who for part, _, who in estimate.parts}
+        payers: dict[str, Payer] = {part: who for part, _, who in estimate.parts}
+        payers |= {part: _payer_of(part, payer) for part in fees}
         return Usage.of(
             estimate.resource,
             parts,
-            payer=payers | {part: _payer_of(part, payer) for part in fees},
+            payer=payers,
             item=estimate.item,
             facts={**dict(estimate.facts), **self._reading.facts, "estimated": "yes"},
         )

@@ -86,6 +86,14 @@ def test_a_hold_of_an_amount_takes_the_model_that_answered() -> None:
     assert (usage.resource, usage.parts) == ("model:gpt-5-mini-2025-08-07", SPLIT)
 
 
+def test_a_hold_of_an_amount_for_a_model_names_it() -> None:
+    billing = made(usage_of=usage_of)
+    with billing.hold("acme", usd("0.01"), expires_in=LIFE, resource="model:small") as hold:
+        hold.report(ANSWER)
+    [charge] = hold.charges
+    assert (charge.amount, charge.unpriced) == (14, ())
+
+
 def test_a_stream_and_a_usage_are_reported_alike() -> None:
     billing, held = made(usage_of=usage_of), tokens("small", input=20)
     stream = AnswerStream()
