@@ -32,10 +32,22 @@ currency = "USD"
 plan = "pro"
 [percent_off]
 "tool:*" = 10
+[facts]
+tier = { values = ["standard", "batch"], default = "standard" }
+[multipliers]
+"tool:y" = [{ by = "1.1", where = { tier = "batch" } }]
 [prices."tool:x"]
 call = { amount = "0.1", per = 5, unit = "call", minimum = 1, increment = 2 }
 b = { tiers = [{ up_to = 10, amount = "1", per = 1 }, { amount = "0.5" }] }
 c = { amount = "3", package = 10 }
+[prices."tool:y"]
+d.amount = "2"
+d.variants = [
+    { amount = "1", per = 5, above = 5, of = ["d"] },
+    { amount = "3", where = { tier = "batch" } },
+]
+d.multipliers = [{ by = "1/3", hours = { from = "16:30", to = "00:30", weekdays = ["mon"] } }]
+d.facts = { tier = { values = ["standard", "batch"], default = "standard" } }
 """
 PLAN = """
 version = "v"
@@ -120,7 +132,7 @@ def test_a_plan_s_lists_are_lists_of_tables(line, tmp_path) -> None:
 def test_tiers_are_a_list_of_tables(tmp_path) -> None:
     path = tmp_path / "book.toml"
     path.write_text('version="v"\neffective_at=2026-06-01T00:00:00Z\n[prices.x]\ny={tiers=5}\n')
-    with pytest.raises(Exception, match=r"book.toml: tiers: given 5; expected a list of tables"):
+    with pytest.raises(Exception, match=r"book.toml: y of x: tiers: given 5; expected a list of"):
         load_document(path)
 
 

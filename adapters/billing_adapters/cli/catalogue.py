@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import attrs
 import click
 
 from billing_adapters.cli.database import Place, existing, path_of_existing
-from billing_adapters.cli.documents import load_document
+from billing_adapters.cli.documents import load_document, price_terms
 from billing_adapters.cli.reads import as_json_option, time_text
 from billing_adapters.cli.show import console, money, print_json, table
 from billing_core import Billing, Difference, Plan, PriceBook, Quote, Usage, decimal_text
@@ -208,6 +209,7 @@ def _show_pricing(billing: Billing, org: str | None, at: datetime | None, as_jso
                 "unit": priced.price.unit,
                 "price": describe(priced.price, currency),
                 "version": priced.version,
+                **price_terms(priced.price),
             }
             for currency, resource, component, priced in rows
         ]
@@ -219,10 +221,17 @@ def _show_pricing(billing: Billing, org: str | None, at: datetime | None, as_jso
     before = None
     for currency, resource, component, priced in rows:
         name = "" if resource == before else resource
-        price = describe(priced.price, currency)
-        made.add_row(name, component, price, _version_text(priced.version))
+        made.add_row(
+            name, component, _lines(describe(priced.price, currency)),
+            _version_text(priced.version),
+        )  # fmt: skip
         before = resource
     console().print(made)
+
+
+def _lines(price: str) -> str:
+    """The words of a price, with what it depends on each on a line."""
+    return re.sub(r"; (?=for |times )", "\n", price)
 
 
 def _version_text(version: str) -> str:
@@ -273,8 +282,9 @@ def _show_differences(title: str, found: Sequence[Difference]) -> None:
     for each in found:
         name = each.name if each.what != "discount" else f"discount on {each.name}"
         made.add_row(
-            each.change, name, each.before or "", each.after or "", style=style[each.change]
-        )
+            each.change, name, _lines(each.before or ""), _lines(each.after or ""),
+            style=style[each.change],
+        )  # fmt: skip
     console().print(made)
 
 
@@ -285,6 +295,14 @@ def _show_differences(title: str, found: Sequence[Difference]) -> None:
 @click.argument("org")
 @click.argument("resource")
 @click.argument("quantities", nargs=-1, required=True, metavar="COMPONENT=QUANTITY...")
+@click.option(
+    "--fact",
+    "facts",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What else is known of the request, once for each fact. One that its price depends on "
+    "and that is not given may have any value.",
+)
 @path_of_existing
 @_at_option
 @as_json_option
@@ -292,6 +310,7 @@ def quote(
     org: str,
     resource: str,
     quantities: tuple[str, ...],
+    facts: tuple[str, ...],
     db: Place,
     at: datetime | None,
     as_json: bool,
@@ -305,14 +324,16 @@ def quote(
     Examples:
       billing quote acme model:gpt-4o input=1200 output=4096 --db billing.sqlite
       billing quote acme tool:search call=10 --at 2026-05-01 --db billing.sqlite
+      billing quote acme model:gpt-5 input=300000 --fact service_tier=batch --db billing.sqlite
     """
-    usage = Usage.of(resource, _quantities(quantities))
+    usage = Usage.of(resource, _quantities(quantities), facts=_facts(facts))
     with existing(db) as billing:
         found = billing.quote(org, usage, at=at)
         currency = billing.balance(org).currency
         time = moment(billing.clock()) if at is None else at
     if as_json:
-        print_json({"org": org, "resource": resource, "currency": currency, **_quote_json(found)})
+        told = {"org": org, "resource": resource, "facts": dict(usage.facts), "currency": currency}
+        print_json({**told, **_quote_json(found)})
         return
     title = f"{resource} for {org} at {time.astimezone(UTC):%F %T} UTC"
     made = table(title, "Component", ">Quantity", ">At most", "Version")
@@ -338,6 +359,18 @@ def _quantities(given: Iterable[str]) -> dict[str, int]:
             )
         quantities[component] = int(number)
     return quantities
+
+
+def _facts(given: Iterable[str]) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not (name and equals and value) or name in facts:
+            raise click.BadParameter(
+                f"given {each!r}; expected NAME=VALUE, each fact once", param_hint="--fact"
+            )
+        facts[name] = value
+    return facts
 
 
 def _quote_json(found: Quote) -> dict[str, Any]:

@@ -439,6 +439,7 @@ def _explanation_json(each: Explanation) -> dict[str, Any]:
                 "amount": decimal_text(line.amount),
                 "version": line.version,
                 "price": line.price,
+                "variant": line.variant,
                 "arithmetic": line.arithmetic,
             }
             for line in each.lines

@@ -217,6 +217,8 @@ def explanation_table(each: Explanation) -> Iterator[Table | Text]:
     for line in each.lines:
         text.append(f"{line.component}: ", "bold")
         text.append(f"{line.arithmetic}\n")
+        if line.variant:
+            text.append(f"  as {line.variant}\n")
     for version in sorted({line.version for line in each.lines if line.version}):
         text.append(f"by price version {version}\n", "dim")
     for payment in each.payments:
