@@ -24,6 +24,7 @@ __all__ = [
     "Request",
     "SizeAbove",
     "check_known",
+    "clock_text",
     "condition_json",
     "fact_json",
     "load_condition",
@@ -223,10 +224,11 @@ class Hours:
     def describe(self) -> str:
         """In words: ``from 22:00 to 06:00 UTC on mon, tue``."""
         days = "" if self.weekdays == _WEEKDAYS else f" on {', '.join(self.weekdays)}"
-        return f"from {_clock(self.start)} to {_clock(self.end)} UTC{days}"
+        return f"from {clock_text(self.start)} to {clock_text(self.end)} UTC{days}"
 
 
-def _clock(at: time) -> str:
+def clock_text(at: time) -> str:
+    """A time of day in words: ``16:30``, to the second or the microsecond where it needs that."""
     return at.isoformat("minutes" if not at.second and not at.microsecond else "auto")
 
 

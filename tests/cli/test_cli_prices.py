@@ -215,7 +215,7 @@ def test_prices_that_depend_on_the_request_are_shown(db: Path) -> None:
         {"amount": "1.25", "per": MILLION, "where": {"service_tier": "batch"}},
         {"amount": "5", "per": MILLION, "above": 272_000, "of": ["input", "cached_read"]},
     ]
-    hours = {"from": "16:30:00", "to": "00:30:00", "weekdays": ["mon", "fri"]}
+    hours = {"from": "16:30", "to": "00:30", "weekdays": ["mon", "fri"]}
     in_eu = {"by": "1.1", "where": {"region": "eu"}}
     assert row["multipliers"] == [in_eu]
     assert row["facts"]["region"] == {"values": ["global", "eu"], "default": "global"}

@@ -83,7 +83,7 @@ MOVEMENT = {
 }
 PRICING = {
     "package": bool,
-    "tiers": list,
+    **dict.fromkeys(("tiers", "variants", "multipliers", "facts"), list),
     **dict.fromkeys(("resource", "component", "unit", "amount", "per", "currency"), TEXT),
     **dict.fromkeys(("minimum", "increment", "price", "version"), TEXT),
 }
@@ -167,6 +167,7 @@ CHARGE = {
             "byok": bool,
             "priceVersion": nullable(TEXT),
             "price": TEXT,
+            "variant": TEXT,
             "arithmetic": TEXT,
             **money("amount"),
         }
@@ -710,6 +711,9 @@ def test_prices(client) -> None:
         "tiers": [],
         "minimum": "0",
         "increment": "1",
+        "variants": [],
+        "multipliers": [],
+        "facts": [],
         "price": "0.004 USD per call",
         "priceVersion": row["priceVersion"],
     }

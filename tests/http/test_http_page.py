@@ -1,7 +1,7 @@
 """The billing page in a real browser: as member and as admin, on a desk and on a phone."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from threading import Thread
 
@@ -11,10 +11,22 @@ from browser import find
 from http_world import ADMIN, MEMBER, SERVICE, served
 from playwright.sync_api import expect, sync_playwright
 from werkzeug.serving import make_server
+from world import World
 
 from billing_adapters.fake_payments import FakePayments
 from billing_adapters.http import Api, Caller
-from billing_core import Billing
+from billing_core import (
+    Billing,
+    Fact,
+    FactIs,
+    Flat,
+    Hours,
+    Multiplier,
+    Price,
+    SizeAbove,
+    Usage,
+    Variant,
+)
 from billing_core.testing import MemoryStore
 
 pytestmark = pytest.mark.slow
@@ -250,6 +262,60 @@ def test_what_is_named_alike_is_drawn_together(page) -> None:
         day,
     )
     assert drawn == {"large": 7, "sandboxes": 40, "storage": 208}
+
+
+def test_prices_that_depend_on_the_request(browser) -> None:
+    """Page by page, each with what stands in its place or multiplies it, and when."""
+    from flask_app import make_app
+    from host import Site
+
+    world = World(priced=False)
+    tier = Fact("service_tier", ("standard", "batch"), default="standard")
+    batch, long = FactIs("service_tier", "batch"), SizeAbove(272_000, ["input", "cached_read"])
+    varying = Price(
+        Flat.of("2.5", 10**6),
+        variants=[Variant(Flat.of("1.25", 10**6), (batch, long))],
+        multipliers=[Multiplier("1.1", Hours(time(16, 30), time(0, 30), ["mon"]))],
+        facts=[tier],
+    )
+    plain = {f"tool:t{number:02}": {"call": Price(Flat(1), "call")} for number in range(60)}
+    world.publish({"model:large": {"input": varying}, **plain})
+    world.grant(10**12)
+    usage = Usage.of("model:large", {"input": 300_000}, facts={"service_tier": "batch"})
+    made = world.settle(usage, member="bo")
+    api = Api(world.billing, {ADMIN: Caller("bo", "admin", org="acme", member="bo")}.get)
+    server = make_server("127.0.0.1", 0, make_app(Site(api)), threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    page = browser.new_page(viewport=PHONE)
+    try:
+        page.goto(f"http://127.0.0.1:{server.server_port}/billing")
+        enter(page, ADMIN)
+        page.get_by_role("button", name="Show prices").click()
+        shown, more = page.locator("#priced"), page.locator("#morePrices")
+        expect(shown.locator("tbody tr")).to_have_count(50)
+        first = shown.locator("tbody tr").first
+        expect(first).to_contain_text("model:large")
+        expect(first.locator("td").last).to_contain_text("2.50 USD per 1,000,000 tokens")
+        assert first.locator(".sum").all_inner_texts() == [
+            "1.25 USD per 1,000,000 tokens where service_tier is batch and"
+            " input + cached_read above 272,000",
+            "times 1.1 where from 16:30 to 00:30 UTC on mon",
+        ]
+        check_layout(page)
+        more.click()
+        expect(shown.locator("tbody tr")).to_have_count(61)
+        expect(more).to_be_hidden()
+        page.get_by_label(f"Explain charge {made.seq}").click()
+        told = page.locator("#told")
+        expect(told).to_contain_text("service_tier is batch and input + cached_read above 272,000")
+        check_layout(page)
+        page.get_by_role("button", name="Close").click()
+        page.get_by_role("button", name="Sign out").click()
+        expect(shown).to_be_empty()
+    finally:
+        page.close()
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from billing_core import (
     TopUpRules,
     Variant,
 )
-from billing_core.pricing.conditions import Condition
+from billing_core.pricing.conditions import Condition, clock_text
 from billing_core.pricing.functions import PriceFunction, packaged, ratio_text, stated
 from billing_core.values.money import NANOS
 
@@ -391,7 +391,7 @@ def _when_terms(conditions: Iterable[Condition]) -> dict[str, Any]:
             case SizeAbove(bound, of):
                 terms |= {"above": bound, "of": list(of)}
             case Hours(start, end, weekdays):
-                hours = {"from": start.isoformat(), "to": end.isoformat()}
+                hours = {"from": clock_text(start), "to": clock_text(end)}
                 terms["hours"] = hours | {"weekdays": list(weekdays)}
     return terms
 

@@ -7,12 +7,14 @@ from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 from typing import Annotated, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from billing_adapters.http.routes import Call, Listed, Name, Route, cursor_after, names_in
 from billing_adapters.http.shapes import Rule
 from billing_core.pricing.catalogue import Priced
-from billing_core.pricing.functions import packaged, stated
+from billing_core.pricing.conditions import Condition, FactIs, Hours, SizeAbove, clock_text
+from billing_core.pricing.functions import PriceFunction, packaged, ratio_text, stated
+from billing_core.pricing.price import STANDS, Multiplier, Price, Variant
 from billing_core.pricing.rating import describe
 from billing_core.values.money import NANOS, decimal_text
 
@@ -20,6 +22,9 @@ __all__ = ["PRICES", "PRICING"]
 
 Digits = Annotated[str, Rule(pattern=r"^\d+$")]
 Decimals = Annotated[str, Rule(pattern=r"^\d+\.\d{2,}$")]
+Ratio = Annotated[str, Rule(pattern=r"^\d+(\.\d+|/\d+)?$")]
+Clock = Annotated[str, Rule(pattern=r"^\d\d:\d\d(:\d\d(\.\d{6})?)?$")]
+Weekday = Annotated[str, Rule(enum=("mon", "tue", "wed", "thu", "fri", "sat", "sun"))]
 
 
 @frozen(kw_only=True)
@@ -45,6 +50,61 @@ class TierRow:
     per: Digits
 
 
+@frozen
+class HoursRow:
+    """Hours of the day, UTC, on these weekdays; where `to` is no later than `from`, they end on
+    the next day."""
+
+    start: Clock = field(metadata={"json": "from"})
+    end: Clock = field(metadata={"json": "to"})
+    weekdays: tuple[Weekday, ...]
+
+
+@frozen(kw_only=True)
+class ConditionRow:
+    """One thing that must hold of a request, in words `text`: that its `fact` has a `value`; that
+    the quantities `of` these components are together `above` a number; or that it is made in
+    `hours`.  What a condition does not ask about is null, and `of` empty."""
+
+    text: str
+    fact: str | None = None
+    value: str | None = None
+    above: Digits | None = None
+    of: tuple[str, ...] = ()
+    hours: HoursRow | None = None
+
+
+@frozen(kw_only=True)
+class VariantRow:
+    """What stands in place of the price while each of `when` holds, as `amount`, `per` and `tiers`
+    of a price; of several, the first."""
+
+    when: tuple[ConditionRow, ...]
+    amount: Decimals
+    per: Digits
+    tiers: tuple[TierRow, ...]
+    price: str
+
+
+@frozen(kw_only=True)
+class MultiplierRow:
+    """What the price is multiplied by while each of `when` holds: a decimal, or a fraction such as
+    `1/3`."""
+
+    when: tuple[ConditionRow, ...]
+    by: Ratio
+
+
+@frozen
+class FactRow:
+    """A fact that the price depends on, the values that it knows, and which of them holds for a
+    request that says none."""
+
+    name: str
+    values: tuple[str, ...]
+    default: str
+
+
 @frozen(kw_only=True)
 class _Price:
     resource: str
@@ -57,6 +117,9 @@ class _Price:
     tiers: tuple[TierRow, ...]
     minimum: Digits
     increment: Digits
+    variants: tuple[VariantRow, ...]
+    multipliers: tuple[MultiplierRow, ...]
+    facts: tuple[FactRow, ...]
     price: str
 
 
@@ -65,7 +128,8 @@ class PriceRow(_Price):
     """A price in force for an org now, of one component of a resource: `amount` for `per` units,
     in words `price`.  With `package`, for each begun one of `per` units; with `tiers`, `amount` is
     that of the first, and each holds `upTo` a number of units, null: beyond.  An item counts at
-    least as `minimum`, in steps of `increment`."""
+    least as `minimum`, in steps of `increment`.  The first of `variants` that holds for a request
+    stands in place of that, and each of `multipliers` that holds multiplies what stands."""
 
     price_version: str
 
@@ -75,7 +139,8 @@ class PricingRow(_Price):
     """What the org pays now for one component of a resource: `amount` for `per` units, in words
     `price`.  With `package`, for each begun one of `per` units; with `tiers`, `amount` is that of
     the first, and each holds `upTo` a number of units, null: beyond.  An item counts at least as
-    `minimum`, in steps of `increment`."""
+    `minimum`, in steps of `increment`.  The first of `variants` that holds for a request stands in
+    place of that, and each of `multipliers` that holds multiplies what stands."""
 
     version: str
 
@@ -126,13 +191,44 @@ def _decimal(nanos: Fraction) -> str:
     return f"{Context(prec=300, traps=[Inexact]).divide(*amount):f}"
 
 
-def _said(resource: str, component: str, priced: Priced, currency: str) -> dict[str, Any]:
-    price = priced.price
-    tiers = tuple(
+def _tiers(function: PriceFunction) -> tuple[TierRow, ...]:
+    return tuple(
         TierRow(None if each.up_to is None else str(each.up_to), _decimal(each.nanos),
                 str(each.per))
-        for each in stated(price.function)
+        for each in stated(function)
     )  # fmt: skip
+
+
+def _condition(each: Condition) -> ConditionRow:
+    text = each.describe()
+    match each:
+        case FactIs(name, value):
+            return ConditionRow(text=text, fact=name, value=value)
+        case SizeAbove(bound, of):
+            return ConditionRow(text=text, above=str(bound), of=of)
+        case Hours(start, end, weekdays):
+            hours = HoursRow(clock_text(start), clock_text(end), weekdays)
+            return ConditionRow(text=text, hours=hours)
+
+
+def _variant(each: Variant, price: Price, currency: str) -> VariantRow:
+    tiers = _tiers(each.function)
+    return VariantRow(
+        when=tuple(_condition(one) for one in each.when),
+        amount=tiers[0].amount,
+        per=tiers[0].per,
+        tiers=tiers if len(tiers) > 1 else (),
+        price=each.function.describe(currency, price.unit),
+    )
+
+
+def _multiplier(each: Multiplier) -> MultiplierRow:
+    return MultiplierRow(when=tuple(_condition(one) for one in each.when), by=ratio_text(each.by))
+
+
+def _said(resource: str, component: str, priced: Priced, currency: str) -> dict[str, Any]:
+    price = priced.price
+    tiers = _tiers(price.function)
     return {
         "resource": resource,
         "component": component,
@@ -144,7 +240,10 @@ def _said(resource: str, component: str, priced: Priced, currency: str) -> dict[
         "tiers": tiers if len(tiers) > 1 else (),
         "minimum": str(price.minimum),
         "increment": str(price.increment),
-        "price": describe(price, currency),
+        "variants": tuple(_variant(each, price, currency) for each in price.variants),
+        "multipliers": tuple(_multiplier(each) for each in price.multipliers),
+        "facts": tuple(FactRow(each.name, each.values, each.default) for each in price.facts),
+        "price": describe(price.chosen(STANDS), currency),
     }
 
 

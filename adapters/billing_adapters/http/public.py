@@ -418,7 +418,8 @@ class ChargeQuery:
 
 @frozen
 class ChargeLine:
-    """One component of a charge: what was measured, what was billed, and the arithmetic."""
+    """One component of a charge: what was measured, what was billed, and the arithmetic.
+    `variant` names the conditions that held where the price depends on the request."""
 
     component: str
     quantity: Annotated[str, Rule(pattern=r"^-?\d+$")]
@@ -427,6 +428,7 @@ class ChargeLine:
     amount: Money
     price_version: str | None
     price: str
+    variant: str
     arithmetic: str
 
 
@@ -485,6 +487,7 @@ def _charge(found: Explanation) -> Charge:
                 amount(line.amount),
                 line.version,
                 line.price,
+                line.variant,
                 line.arithmetic,
             )
             for line in found.lines

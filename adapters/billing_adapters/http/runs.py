@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from attrs import frozen
 
-from billing_adapters.http.internal import Cost, For, Quantity, written
+from billing_adapters.http.internal import Cost, Facts, For, Quantity, written
 from billing_adapters.http.routes import Call, Name, Route, Total
 from billing_adapters.http.shapes import Rule
 from billing_core import InvalidCommand, RunStatus, StorageStatus, Usage, sandbox
@@ -44,15 +44,18 @@ def _occurred(call: Call, op: str, key: str, at: datetime | None) -> datetime | 
 @frozen(kw_only=True)
 class Spec:
     """What a microsecond of a sandbox's running time uses, by component, in its price's unit.
-    `byok`: the components that are on the customer's own account."""
+    `byok`: the components that are on the customer's own account.  `facts`: what its price may
+    depend on, for the run's whole life."""
 
     sandbox: Name
     rates: Mapping[str, Quantity]
     byok: tuple[Name, ...] = ()
+    facts: Facts | None = None
 
     def usage(self) -> Usage:
         rates = {name: int(rate) for name, rate in self.rates.items()}
-        return sandbox(self.sandbox, rates, payer=dict.fromkeys(self.byok, CUSTOMER))
+        payer = dict.fromkeys(self.byok, CUSTOMER)
+        return sandbox(self.sandbox, rates, payer=payer, facts=self.facts)
 
 
 @frozen(kw_only=True)
@@ -308,12 +311,14 @@ def _read(call: Call, asked: RunQuery) -> RunRead:
 @frozen(kw_only=True)
 class SizeBody:
     """A workspace's size from `occurredAt` on; it may come late and out of order, and corrects
-    what was billed already."""
+    what was billed already.  `facts`: what its price may depend on, given when it is first told
+    of, and the same or none later."""
 
     org_id: Name
     workspace_id: WorkspaceId
     bytes: Quantity
     occurred_at: datetime | None = None
+    facts: Facts | None = None
 
 
 @frozen(kw_only=True)
@@ -369,7 +374,9 @@ def _size(call: Call, asked: SizeBody) -> WorkspaceNow:
     size, key = int(asked.bytes), call.key_or_none
     name = told_at(asked.workspace_id, asked.occurred_at, call.billing.clock)
     at = _occurred(call, "size", key or f"{name}:{size}", asked.occurred_at)
-    made = call.billing.report_storage(call.org, asked.workspace_id, size, key=key, occurred_at=at)
+    made = call.billing.report_storage(
+        call.org, asked.workspace_id, size, key=key, occurred_at=at, facts=asked.facts
+    )
     return _workspace_now(call, made)
 
 

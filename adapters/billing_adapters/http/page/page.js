@@ -9,7 +9,7 @@ const STATES = [
   ["Settled", "settled"], ["Pending", "pending", "estimate"], ["Active", "active", "estimate"],
   ["Forgiven", "forgiven", "not charged"],
 ];
-const state = { cursor: null, usage: null, days: [], asked: 0 };
+const state = { cursor: null, prices: null, usage: null, days: [], asked: 0 };
 
 function alarm(error) {
   const reference = error.requestId ? ` (reference ${error.requestId})` : "";
@@ -143,6 +143,33 @@ async function showHistory(older) {
   $("more").hidden = !meta.hasMore;
 }
 
+const when = (conditions) => conditions.map((each) => each.text).join(" and ");
+
+// A price, and on a line of its own what stands, or multiplies it, while something holds.
+function priceLines(row) {
+  return [row.price,
+    ...row.variants.map((each) => element("span", { class: "sum" }, `${each.price} where ${when(each.when)}`)),
+    ...row.multipliers.map((each) => element("span", { class: "sum" }, `times ${each.by} where ${when(each.when)}`))];
+}
+
+async function showPrices() {
+  const query = { limit: 50 };
+  if (state.prices !== null) query.cursor = state.prices;
+  const { data, meta } = await api("pricing", query);
+  const made = table("Prices in force", [
+    ["What", (row) => row.resource],
+    ["Part", (row) => row.component],
+    ["Price", priceLines],
+  ], data);
+  const body = $("priced").querySelector("tbody");
+  if (body && data.length) body.append(...made.querySelectorAll("tbody tr"));
+  else if (!body) $("priced").replaceChildren(made);
+  $("said").textContent = `${data.length} prices`;
+  state.prices = meta.nextCursor;
+  $("morePrices").textContent = "Show more prices";
+  $("morePrices").hidden = !meta.hasMore;
+}
+
 async function explain(id) {
   let charge;
   try {
@@ -167,7 +194,9 @@ async function explain(id) {
     table("Components", [
       ["Component", (line) => line.component],
       ["Quantity", (line) => line.quantity, "number"],
-      ["Price", (line) => [line.price || line.arithmetic, element("span", { class: "sum" }, line.price ? line.arithmetic : "")]],
+      ["Price", (line) => [line.price || line.arithmetic,
+        ...[line.variant && `where ${line.variant}`, line.price && line.arithmetic].filter(Boolean)
+          .map((text) => element("span", { class: "sum" }, text))]],
       ["Amount", (line) => money(line, "amount"), "number"],
     ], charge.lines),
     element("h3", {}, "Paid from"),
@@ -205,10 +234,12 @@ const changed = () => Promise.all([showCredit(), showHistory(false)]);
 
 function leave(cleared = true) {
   sessionStorage.removeItem(KEY);
-  state.usage = null;
+  state.usage = state.prices = null;
+  $("morePrices").textContent = "Show prices";
+  $("morePrices").hidden = false;
   if ($("story").open) $("story").close();
   forgetPaying();
-  for (const id of ["cards", "models", "runtime", "storage", "members", "chart", "rows", "total", "told", "said", "who"]) $(id).replaceChildren();
+  for (const id of ["cards", "models", "runtime", "storage", "members", "chart", "priced", "rows", "total", "told", "said", "who"]) $(id).replaceChildren();
   for (const id of ["portal", "who", "leave"]) $(id).hidden = true;
   if (cleared) $("alert").hidden = true;
   $("enter").hidden = false;
@@ -226,6 +257,7 @@ $("leave").addEventListener("click", () => leave());
 $("period").addEventListener("change", asking(showUsage));
 $("all").addEventListener("change", asking(showUsage));
 $("more").addEventListener("click", asking(() => showHistory(true)));
+$("morePrices").addEventListener("click", asking(showPrices));
 $("shut").addEventListener("click", () => $("story").close());
 let width = 0;
 new ResizeObserver(() => {
