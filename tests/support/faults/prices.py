@@ -24,6 +24,23 @@ IN_PRICES: list[Planted] = [
         (U + "two_milliseconds_of_a_tool_at_a_dollar_a_second_cost_a_fifth_of_a_cent",),
     ),
     (
+        "what a model hears and says is counted in anything",
+        UNITS,
+        'component == "duration" or component.endswith("_duration")',
+        'component == "duration"',
+        (
+            U + "what_a_model_hears_and_says_is_priced_by_time",
+            U + "a_price_by_any_other_word_is_refused_when_it_is_published",
+        ),
+    ),
+    (
+        "a variant stays in the unit of its price",
+        UNITS,
+        "[_by_unit(each, one) for each in price.functions()]",
+        "[_by_unit(price.function, one), *(each.function for each in price.variants)]",
+        (U + "every_variant_is_in_the_unit_that_is_counted",),
+    ),
+    (
         "a unit of any size and time is storage's",
         UNITS,
         "if size not in BYTES or time not in TIMES:",

@@ -16,8 +16,10 @@ from billing_core import (
     Package,
     Price,
     PriceBook,
+    SizeAbove,
     Tier,
     Usage,
+    Variant,
     code,
     sandbox,
     tool,
@@ -165,6 +167,49 @@ def test_any_unit_is_converted_exactly(nanos, of, time, size, quantity) -> None:
         assert world.settle(usage).amount == cost.numerator // cost.denominator
 
 
+@pytest.mark.parametrize(
+    "component",
+    ["duration", "audio_duration", "input_audio_duration", "output_audio_duration",
+     "input_video_duration", "output_video_duration"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("unit", "amount"), [("second", "0.0001"), ("minute", "0.006"), ("hour", "0.36")]
+)
+def test_what_a_model_hears_and_says_is_priced_by_time(component, unit, amount) -> None:
+    world = priced({"model:whisper": {component: per(amount, unit)}})
+    ninety = Usage.of("model:whisper", {component: 90 * SECOND // TICK})
+    assert world.billing.quote("acme", ninety).amount == usd("0.009").nanos
+    assert world.settle(ninety).amount == usd("0.009").nanos
+    five = Usage.of("model:whisper", {component: 5})  # half a nano
+    assert [world.settle(five).amount for _ in range(4)] == [0, 1, 0, 1]
+    assert world.billing.verify().ok
+
+
+def test_every_variant_is_in_the_unit_that_is_counted() -> None:
+    """A size is in what is counted, as a usage says it: microseconds."""
+    price = Price(
+        Graduated([Tier(10, usd("0.06").nanos), Tier(None, usd("0.03").nanos)]),
+        "minute",
+        minimum=1,
+        variants=[
+            Variant(
+                Graduated([Tier(10, usd("0.12").nanos), Tier(None, usd("0.06").nanos)]),
+                SizeAbove(5 * MINUTE // TICK, ["input_audio_duration"]),
+            )
+        ],
+    )
+    world = priced({"model:*": {"input_audio_duration": price}})
+
+    def cost(minutes: int) -> int:
+        quantity = {"input_audio_duration": minutes * MINUTE // TICK}
+        return world.settle(Usage.of("model:whisper", quantity)).amount
+
+    assert cost(5) == usd("0.30").nanos
+    assert cost(6) == usd("0.12").nanos * 5 + usd("0.06").nanos
+    assert cost(1) == usd("0.03").nanos
+    assert world.billing.verify().ok
+
+
 # -- what is refused ----------------------------------------------------------------
 
 ANY = ["token", "seconds", "Second", "sec", "s", "us", "kilosecond", "fortnight", "1000-second"]
@@ -175,6 +220,9 @@ ANY = ["token", "seconds", "Second", "sec", "s", "us", "kilosecond", "fortnight"
     [
         *(("tool:search", "duration", unit) for unit in [*ANY, "vCPU-second", "GB-hour"]),
         *(("code:*", "duration", unit) for unit in ANY),
+        *(("model:*", "duration", unit) for unit in ANY),
+        *(("model:whisper", "input_audio_duration", unit) for unit in [*ANY, "vCPU-second"]),
+        *(("*", "output_video_duration", unit) for unit in ANY),
         *(("t*", "duration", unit) for unit in ANY),
         *(("*", "duration", unit) for unit in ANY),
         *(("storage:*", "byte_us", unit) for unit in [*ANY, "second", "hour", "GB", "Gb-month"]),
