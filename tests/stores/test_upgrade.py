@@ -8,13 +8,15 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import psycopg
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 from database_places import Place
 from postgres_servers import DisposableStore, fresh_database, shared_dsn, without_password
@@ -24,12 +26,29 @@ from billing_adapters.cli.app import cli
 from billing_adapters.postgres import PostgresStore, schema
 from billing_adapters.sqlite import SqliteStore
 from billing_adapters.sqlite import schema as sqlite_schema
-from billing_core import Billing, Conflict, Deduct, StoreError, usd
+from billing_core import (
+    Billing,
+    Conflict,
+    Deduct,
+    Fact,
+    FactIs,
+    Flat,
+    Multiplier,
+    Price,
+    PriceBook,
+    StoreError,
+    Usage,
+    Variant,
+    sandbox,
+    usd,
+)
+from billing_core.pricing.catalogue import Published
 from billing_core.testing import SettableClock
 
 HERE = Path(__file__).resolve().parents[1]
 FIXTURES = HERE / "fixtures"
 LIBRARY = FIXTURES / "billing_core-0.1.0.zip"
+BEFORE = FIXTURES / "billing_core-0.2.0.zip"  # it knows no prices that depend on the request
 NEWEST = ["0002_wide_totals", "0003_prices_by_request"]
 
 
@@ -89,11 +108,11 @@ def engine(store) -> Billing:
     return Billing(store, clock=SettableClock(NOON))
 
 
-def by_the_version_before(name: str, place: Place) -> str:
+def by_the_version_before(name: str, place: Place, library: Path = LIBRARY) -> str:
     """What it says to a piece of work."""
     run = subprocess.run(
         [sys.executable, str(HERE / "support" / "version_before.py"), name, *place],
-        env={**os.environ, "PYTHONPATH": str(LIBRARY)},
+        env={**os.environ, "PYTHONPATH": str(library)},
         capture_output=True,
         text=True,
         timeout=120,
@@ -194,6 +213,125 @@ def test_what_the_version_before_cannot_follow_waits_for_the_operator(
         assert other == again, "its neighbour is not disturbed"
         store.finish()
         assert billing.deduct("acme", "new", usd("0.1"), resource="x").amount
+        assert billing.verify().ok
+
+
+# -- prices that depend on the request, beside a version that knows none --------------
+
+
+TIER = Fact("service_tier", ("standard", "batch"), default="standard")
+BATCH = {"service_tier": "batch"}
+FOR_BATCH = FactIs("service_tier", "batch")
+BY_TIER = PriceBook(
+    "by-tier",
+    NOON - timedelta(days=400),
+    {"model:tiered": {"input": Price(Flat(10), variants=[Variant(Flat(4), FOR_BATCH)],
+                                     facts=[TIER])}},
+)  # fmt: skip
+# acme's plan has ten percent off.
+TIERED = Usage.of("model:tiered", {"input": 100}, facts=BATCH)
+SMALL = Usage.of("model:small", {"input": 3}, facts=BATCH)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def unfinished(place: Place) -> Iterator[Place]:
+    """A schema that version 0.2.0 has brought up to date, and this one has begun to."""
+    assert by_the_version_before("finish", place, BEFORE) == "finished"
+    with opened(place) as store:
+        applied = store.applied if isinstance(store, SqliteStore) else store.migrate()
+        assert (applied, store.level()) == (NEWEST[1:], 2)
+    yield place
+
+
+def waiting(billing: Billing) -> list[Callable[[], object]]:
+    """All that the version before could not follow."""
+    spec = sandbox("vm", {"vcpu": 2}, facts={"region": "eu"})
+    return [
+        lambda: billing.publish(BY_TIER),
+        lambda: billing.publish(evolve(
+            BY_TIER, version="book", prices={"model:other": {"input": Price(Flat(10))}},
+            multipliers={"model:*": [Multiplier("0.5", FOR_BATCH)]}, facts=[TIER],
+        )),
+        lambda: billing.hold("acme", SMALL, key="held", expires_in=HOUR),
+        lambda: billing.start_run("acme", "in-eu", spec),
+        lambda: billing.report_storage("acme", "in-eu", 10, facts={"region": "eu"}),
+    ]  # fmt: skip
+
+
+def test_what_0_2_0_cannot_price_waits_until_it_is_gone(unfinished: Place) -> None:
+    with opened(unfinished) as store:
+        billing = engine(store)
+        before = on_record(store), [each.version for each in store.published(0)]
+        for number in range(len(waiting(billing))):
+            with pytest.raises(Conflict, match="billing migrate --finish"):
+                waiting(billing)[number]()
+        assert (on_record(store), [each.version for each in store.published(0)]) == before
+        assert by_the_version_before("old", unfinished, BEFORE) == "worked"
+        store.finish()
+        for each in waiting(billing):
+            each()
+        assert billing.settle("acme", "tiered", TIERED).amount == 360
+        assert billing.verify().ok
+
+
+def test_settlements_with_facts_are_accepted_beside_0_2_0(unfinished: Place) -> None:
+    """What was measured is never refused: the facts are on record, and 0.2.0 reads over them."""
+    with opened(unfinished) as store:
+        billing = engine(store)
+        for number in range(2):
+            plain = billing.settle("acme", f"plain-{number}", Usage.of("model:small", {"input": 3}))
+            told = billing.settle("acme", f"told-{number}", SMALL)
+            assert told.amount == plain.amount
+            assert by_the_version_before(f"old-{number}", unfinished, BEFORE) == "worked"
+            assert billing.settle("acme", f"told-{number}", SMALL).replayed
+            with pytest.raises(Conflict, match="another usage"):
+                billing.settle("acme", f"told-{number}", Usage.of("model:small", {"input": 3}))
+        unpriced = billing.settle("acme", "unpriced", TIERED)
+        work(billing, "new")
+        assert by_the_version_before("old-2", unfinished, BEFORE) == "worked"
+        assert billing.verify().ok
+        store.finish()
+        billing.publish(BY_TIER)
+        late = billing.price_unpriced("acme", "late", charge=unpriced.seq, version="by-tier")
+        assert late.amount == 360
+        assert billing.verify().ok
+
+
+def test_0_2_0_is_refused_once_the_schema_is_finished(unfinished: Place) -> None:
+    with opened(unfinished) as store:
+        billing = engine(store)
+        assert by_the_version_before("early", unfinished, BEFORE) == "worked"
+        store.finish()
+        billing.publish(BY_TIER)
+        before = on_record(store)
+        said = by_the_version_before("late", unfinished, BEFORE)
+        assert said.startswith("refused: ") and "knows up to 2; upgrade billing-core" in said
+        assert on_record(store) == before
+        assert billing.settle("acme", "tiered", TIERED).amount == 360
+        assert billing.verify().ok
+
+
+@pytest.mark.parametrize(
+    "book",
+    [
+        BY_TIER,
+        evolve(BY_TIER, prices={"model:small": {"input": Price(Flat(10), multipliers=[
+            Multiplier(2, FOR_BATCH)], facts=[TIER])}}),
+        evolve(BY_TIER, prices={"model:small": {"input": Price(Flat(10), facts=[TIER])}}),
+    ],
+    ids=["variants", "multipliers", "facts"],
+)  # fmt: skip
+def test_0_2_0_prices_nothing_by_a_book_that_it_cannot_read(unfinished: Place, book) -> None:
+    """Were such a book there before its time, it would stop, not charge the base."""
+    with opened(unfinished) as store:
+        billing = engine(store)
+        number = len(billing.catalogue().published) + 1
+        store.publish(Published.of(book, number, int(NOON.timestamp()) * 10**6))
+        before = on_record(store)
+        said = by_the_version_before("late", unfinished, BEFORE)
+        assert said.startswith("refused: what was published cannot be read"), said
+        assert on_record(store) == before
         assert billing.verify().ok
 
 

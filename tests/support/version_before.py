@@ -3,8 +3,9 @@
     PYTHONPATH=fixtures/billing_core-0.1.0.zip python tests/support/version_before.py NAME PLACE…
 
 It charges `acme` in several ways under keys that begin with NAME, replays one of them, settles
-by the hold that whoever came before has left, leaves one, and verifies. PLACE: an SQLite file's
-path, or a connection string and a schema.
+by the hold that whoever came before has left, leaves one, and verifies. NAME `finish`: it brings
+the schema up to date, and finishes that, instead. PLACE: an SQLite file's path, or a connection
+string and a schema.
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ def main(name: str, place: list[str]) -> None:
 
             store = PostgresStore(place[0], schema=place[1])
         with store:
+            if name == "finish":
+                if len(place) > 1:
+                    store.migrate()
+                store.finish()
+                print("finished")
+                return
             work(Billing(store, clock=SettableClock(NOON)), name)
     except StoreError as error:
         print(f"refused: {error}")

@@ -9,6 +9,41 @@ Planted = tuple[str, str, str, str, tuple[str, ...]]
 
 IN_MIGRATION: list[Planted] = [
     (
+        "a price by the request beside a version that knows none",
+        "billing_core/engine/catalogue_cache.py",
+        "document.varies and self.level < VARIES:",
+        "document.varies and self.level < 2:",
+        (UPGRADE + "what_0_2_0_cannot_price_waits_until_it_is_gone[sqlite]",),
+    ),
+    (
+        "a hold with facts beside a version that knows none",
+        "billing_core/charging/holds.py",
+        'check_level("a hold with facts", VARIES,',
+        'check_level("a hold with facts", 2,',
+        (UPGRADE + "what_0_2_0_cannot_price_waits_until_it_is_gone[sqlite]",),
+    ),
+    (
+        "a run with facts beside a version that knows none",
+        "billing_core/runs/handlers.py",
+        'check_level("a run with facts", VARIES,',
+        'check_level("a run with facts", 2,',
+        (UPGRADE + "what_0_2_0_cannot_price_waits_until_it_is_gone[sqlite]",),
+    ),
+    (
+        "storage with facts beside a version that knows none",
+        "billing_core/storage/handlers.py",
+        'check_level("storage with facts", VARIES,',
+        'check_level("storage with facts", 2,',
+        (UPGRADE + "what_0_2_0_cannot_price_waits_until_it_is_gone[sqlite]",),
+    ),
+    (
+        "a price by the request that looks like its base",
+        "billing_core/pricing/price.py",
+        'shape = {"base": shape}',
+        'shape = {**shape, "base": shape}',
+        (UPGRADE + "0_2_0_prices_nothing_by_a_book_that_it_cannot_read[sqlite-variants]",),
+    ),
+    (
         "all that was ever charged is held to 64 bits",
         "billing_core/ledger/ledger.py",
         "        if self.terms.level < WIDE_TOTALS:",
