@@ -232,15 +232,16 @@ def test_the_files_to_publish_are_read(tmp_path: Path) -> None:
         path.write_text(block, encoding="utf-8")
         read = load_document if "version" in tomllib.loads(block) else load_topup_rules
         found.append(read(path))
-    book, plan, rules = found
+    book, varying, plan, rules = found
     assert isinstance(book, PriceBook) and isinstance(plan, Plan)
+    assert isinstance(varying, PriceBook) and varying.varies and not book.varies
     terms = {each.name for each in attrs.fields(Plan)} - {"grace"} | {"grace_days"}
-    assert set(tomllib.loads((tmp_path / "1.toml").read_text("utf-8"))) == terms
+    assert set(tomllib.loads((tmp_path / "2.toml").read_text("utf-8"))) == terms
     assert isinstance(rules, TopUpRules)
     spans = {"cooldown", "backoff", "lease"}
     terms = {each.name for each in attrs.fields(TopUpRules)}
     terms = {f"{each}_seconds" if each in spans else each for each in terms}
-    assert set(tomllib.loads((tmp_path / "2.toml").read_text("utf-8"))) == terms
+    assert set(tomllib.loads((tmp_path / "3.toml").read_text("utf-8"))) == terms
 
 
 def test_every_event_is_documented() -> None:
