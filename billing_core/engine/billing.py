@@ -1832,7 +1832,7 @@ class Billing:
         entry = state.subjects.get(charge)
         if entry is None or entry.usage is None or entry.op not in CHARGES:
             raise NotFound("charge", charge, "a charge is named by the seq that it answered")
-        terms = Terms(self._prices.load(), self.clock(), 0)
+        terms = Terms(self._prices.load(), self.clock(), 0, 0)
         ledger = Ledger(org, state, terms)
         story = own_story(ledger, entry) if entry.op == "piece" else story_of(ledger, entry)
         member = member_names(self.store, org, [entry.usage.member]).get(entry.usage.member)

@@ -66,7 +66,7 @@ def repay(ledger: Ledger) -> None:
             if not charge.unpaid:
                 break
             part = min(lot.remainder - lot.reserved, charge.unpaid)
-            if part <= 0 or not covers(lot.scope, charge.resource):
+            if not covers(lot.scope, charge.resource):
                 continue
             if charge.resource == CLAWBACK and lot.kind != "purchased":
                 continue
@@ -159,5 +159,4 @@ def own_story(ledger: Ledger, subject: Entry) -> Charge:
     assert used is not None, "a charge has a usage record"
     period = ledger.period(used.occurred_at).start
     unpaid = sum(move.amount for move in subject.transfers if move.kind == "debt")
-    unpaid = unpaid if is_of_time(subject) else 0
     return Charge(subject.seq, used.resource, subject.amount, unpaid, 0, payments, period)

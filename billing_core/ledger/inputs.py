@@ -12,7 +12,7 @@ from billing_core.ports.clock import IdSource
 from billing_core.ports.state import LEVEL, Wanted
 from billing_core.pricing.catalogue import Catalogue
 from billing_core.records.topups import TopUpRules
-from billing_core.values.times import FOREVER, moment
+from billing_core.values.times import FOREVER, moment, spanning
 
 __all__ = ["Instant", "NeedMore", "Terms", "When", "clock_ahead", "level_text", "of_each"]
 
@@ -44,19 +44,19 @@ class Instant(NamedTuple):
 
 class Terms(NamedTuple):
     """What decisions depend on beside the orgs' state: the catalogue, the clock's time,
-    and how far ahead of it a command may be dated (microseconds).  ``fresh``: the catalogue
-    was read after the clock.  ``horizon``: how long after the time (microseconds) no price
-    can take effect that the catalogue does not know.  ``topups``: the platform's rules for
-    them; ``ids``: where the id of an automatic attempt comes from.  ``level``: the newest schema
-    that every running version of the library knows (:meth:`billing_core.ports.store.Store.level`),
+    and how far ahead of it a command may be dated (microseconds).  ``horizon``: how long after
+    the time (microseconds) no price can take effect that the catalogue does not know.
+    ``fresh``: the catalogue was read after the clock.  ``topups``: the platform's rules for them;
+    ``ids``: where the id of an automatic attempt comes from.  ``level``: the newest schema that
+    every running version of the library knows (:meth:`billing_core.ports.store.Store.level`),
     read with the catalogue.  ``certain``: where the clock is not believed, the latest time that
     has come all the same: nothing ends later."""
 
     catalogue: Catalogue
     now: int
     tolerance: int
+    horizon: int
     fresh: bool = False
-    horizon: int = 9 * 60 * 1_000_000
     topups: TopUpRules = TopUpRules()
     ids: IdSource | None = None
     level: int = LEVEL
@@ -159,21 +159,23 @@ class NeedMore(Exception):
     def _widen_looked_for(self, want: Wanted) -> None:
         if self.counter is not None:
             resource, start = self.counter
-            first, last = want.counters.get(resource, (FOREVER, 0))
-            missing = not first <= start <= last
+            span = want.counters.get(resource)
+            missing = span is None or not span[0] <= start <= span[1]
             # What a hold reaches, it mostly reaches in the periods after that, too.
-            want.counters[resource] = min(first, start), FOREVER
+            want.counters[resource] = spanning(span, start)[0], FOREVER
         elif self.item is not None:
             missing = self.item not in want.items
             want.items.add(self.item)
         else:
-            time = self.time or 0
-            first, last = want.times or (FOREVER, 0)
-            missing = not first <= time <= last
-            want.times = min(first, time), max(last, time)
+            assert self.time is not None, "else there is nothing to look for"
+            span = want.times
+            missing = span is None or not span[0] <= self.time <= span[1]
+            want.times = spanning(span, self.time)
         if not missing:  # a store that does not say what it has loaded
-            found = self.counter or self.item or self.time
-            raise StoreError(f"{found} of org {self.org!r} was wanted, and is not loaded")
+            raise StoreError(
+                f"{self.counter or self.item or self.time} of org {self.org!r} was wanted, and is "
+                "not loaded"
+            )
 
     def _widen_replayed(self, wants: dict[str, Wanted]) -> None:
         for org, (holds, charges) in self.replayed.items():

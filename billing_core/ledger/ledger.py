@@ -97,8 +97,7 @@ class Ledger:
             tuple[str, int, tuple[str, ...]], ResourcePrices
         ] = {}  # asked for so far
         self.lots = [lot for lot in state.lots.values() if lot.remainder]
-        if len(self.lots) > 1:
-            self.lots.sort(key=spending_order)
+        self.lots.sort(key=spending_order)
         self.moves: list[Transfer] = []
         self._rollup: Rollup | None = None
         # What is used and stands in no cell, as far as it is known: not in the rollup yet.
@@ -416,8 +415,6 @@ class Ledger:
         """Events for the balance, once per crossing."""
         before, balance = self._balance, self.account.balance
         self._balance = balance
-        if balance >= before:
-            return
         low = self.account.low_balance
         if low is not None and balance < low <= before:
             self.untold.append(("low_balance", {"balance": balance, "threshold": low}))

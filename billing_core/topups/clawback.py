@@ -22,11 +22,11 @@ def claw_back(ledger: Ledger, topup: TopUp, amount: int) -> None:
     account = ledger.account
     ledger.check_room(used=amount)
     story = Charge(account.seq + 1, CLAWBACK, amount, amount, 0, [], 0)
-    if topup.lot is not None:
-        part = ledger.withdraw(topup.lot, amount)
-        if part:
-            story.payments.append(Draw(topup.lot, part))
-            story.unpaid -= part
+    assert topup.lot is not None, "what is taken back was granted"
+    part = ledger.withdraw(topup.lot, amount)
+    if part:
+        story.payments.append(Draw(topup.lot, part))
+        story.unpaid -= part
     keep_story(ledger, story)
     if story.unpaid:
         owe(ledger, story, "payments", "clawback")

@@ -530,22 +530,22 @@ def _balance(
 ) -> int | None:
     """Take back or give back, so that what is credited is what the provider holds for us;
     the entry, if there is one."""
-    held = held_share(topup, payment)
-    delta = 0 if held is None else topup.granted - topup.clawed - held
-    if not delta:
+    held, had = held_share(topup, payment), topup.granted - topup.clawed
+    if held is None or held == had:
         return None
-    data = {"topup": topup.topup, "amount": abs(delta)}
+    taken = had - held
+    data = {"topup": topup.topup, "amount": abs(taken)}
     effects: dict[str, Any] = {}
-    if delta > 0:
-        claw_back(ledger, topup, delta)
+    if held < had:
+        claw_back(ledger, topup, taken)
         ledger.untold.append(("payment_clawed_back", data))
     else:
-        effects["undone"] = reinstate(ledger, topup, -delta, decision)
+        effects["undone"] = reinstate(ledger, topup, -taken, decision)
         ledger.untold.append(("payment_reinstated", data))
     effects |= told(_keep(ledger, topup))
     key = f"payment:{topup.topup}/{topup.changes}"
-    content = _content(topup, payment) | {"taken": delta}
-    return _post(ledger, decision, key, content, abs(delta), effects)
+    content = _content(topup, payment) | {"taken": taken}
+    return _post(ledger, decision, key, content, abs(taken), effects)
 
 
 # -- what each is -----------------------------------------------------------------

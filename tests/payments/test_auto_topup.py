@@ -1,5 +1,7 @@
 """Automatic top-up: each case against the fake, and through Stripe's own client."""
 
+import json
+
 import pytest
 from topup_till import DAY, HOUR, MINUTE, URLS, till
 
@@ -23,6 +25,8 @@ def test_below_the_threshold_credit_is_bought_in_the_background(t) -> None:
     assert t.attempts() == [], "what is available is not below the threshold"
     t.spend("0.01")
     assert t.attempts() == ["due"], "on record in the transaction that crossed it"
+    [attempt] = [each for each in t.store.topups("acme") if each.kind == "auto"]
+    assert attempt.seq == list(t.store.entries("acme"))[-1].seq
     assert len(t.payments()) == 1, "and the provider has not been asked"
     t.run()
     assert t.attempts() == ["paid"]
@@ -146,6 +150,11 @@ def test_a_dead_card_is_tried_a_few_times_and_then_no_more(t) -> None:
     times = [each.created for each in t.store.topups("acme") if each.kind == "auto"]
     times.sort()
     assert times[2] - times[1] > times[1] - times[0], "each wait is longer"
+    whys = {each.why for each in t.store.topups("acme") if each.kind == "auto"}
+    told = [json.loads(each.data) for each in t.billing.events("acme", limit=10_000)]
+    failed = [(each["state"], each["why"]) for each in told if "state" in each]
+    assert [("declined", why) for why in whys] * 3 == failed
+    assert len(whys) == 1 and None not in whys
     t.check()
 
 

@@ -10,6 +10,8 @@ from topup_till import till
 
 from billing_core import usd
 from billing_core.ports.payments import Dispute, Refund
+from billing_core.records.topups import TopUp
+from billing_core.topups.policy import held_share, subtotal_of
 
 
 @pytest.fixture(params=["fake", "stripe", "sqlite", "postgres"])
@@ -144,3 +146,22 @@ def test_whatever_is_claimed_credit_stays_between_nothing_and_what_was_paid(clai
         t.billing.read_back("acme", page.topup)
         assert t.balance() == "17.00 USD"
         t.check()
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtotal", "found"),
+    [("auto", None, 1190), ("auto", 1000, 1000), ("checkout", None, None), ("checkout", 1, 1)],
+)
+def test_what_was_paid_before_tax_is_all_of_what_has_no_page(kind, subtotal, found) -> None:
+    with till("fake") as t:
+        payment = t.payment(t.paid("10"))
+    payment = attrs.evolve(payment, amount=1190, received=1190, subtotal=subtotal)
+    assert subtotal_of(TopUp("t", kind, 7, "calling", 1000, 5), payment) == found
+
+
+def test_what_the_provider_holds_of_the_smallest_payment_is_told_and_of_none_is_not() -> None:
+    topup = TopUp("t", "checkout", 7, "paid", 1, 5, granted=10**7)
+    with till("fake") as t:
+        payment = t.payment(t.paid("10"))
+    for received, share in ((0, None), (1, 10**7)):
+        assert held_share(topup, attrs.evolve(payment, amount=1, received=received)) == share

@@ -1,26 +1,27 @@
 """Refunds and disputes: each case against the fake, and through Stripe's own client."""
 
+import json
+
 import attrs
 import pytest
-from topup_till import DAY, HOUR, MINUTE, URLS, till
+from topup_till import DAY, HOUR, MINUTE, URLS, till, used
 
 from billing_adapters.fake_payments import FakePayments
 from billing_core import (
     Billing,
-    Flat,
     InvalidCommand,
     Money,
     MoneyOverflow,
     NotFound,
     PaymentError,
-    Price,
-    PriceBook,
+    Refusal,
     Refused,
-    Usage,
+    TopUpRules,
     usd,
 )
 from billing_core.ports.payments import CheckoutOrder
 from billing_core.values.money import MAX_NANOS
+from billing_core.values.times import moment
 
 
 @pytest.fixture(params=["fake", "stripe"])
@@ -59,6 +60,8 @@ def test_a_refund_whose_answer_is_lost_is_made_once(t, fault) -> None:
     t.street.fault("none", fault)
     with pytest.raises(PaymentError):
         t.billing.refund("acme", "r", topup=page.topup, amount=usd("4"))
+    [known] = t.store.topups("acme")
+    assert moment(known.due_at) == t.clock.now + TopUpRules().lease, "its caller has it till then"
     t.street.deliveries()
     t.wait(5 * MINUTE)
     assert t.payment(page).refunded == 400
@@ -226,6 +229,28 @@ def test_a_clawback_takes_from_its_own_lot_first_then_from_purchased_credit_only
     t.check()
 
 
+def test_a_clawback_takes_from_its_own_lot_though_others_would_be_spent_first(t) -> None:
+    first, second = t.paid("10"), t.paid("20")
+    t.street.refund_in_dashboard(t.payment(second).id, 1500)
+    t.deliver()
+    lots = {lot.lot: lot.remainder for lot in t.billing.balance("acme").lots}
+    assert lots == {1: usd("10").nanos, 2: usd("5").nanos}
+    assert t.billing.topup("acme", first.topup).clawed == 0
+    t.check()
+
+
+def test_what_is_on_its_way_is_not_refunded(t) -> None:
+    page = t.order()
+    t.street.pay(page.session, later=True)
+    t.deliver()
+    assert t.state(page) == "processing"
+    with pytest.raises(Refused) as refused:
+        t.billing.refund("acme", "r", topup=page.topup)
+    assert refused.value.refusal == Refusal("acme", "r", "not_paid", 0, None)
+    assert t.billing.topup("acme", page.topup).refunds == []
+    t.check()
+
+
 def test_free_credit_does_not_repay_a_clawback(t) -> None:
     page = t.paid("10")
     t.spend("10")
@@ -275,6 +300,13 @@ def test_a_dispute(t, won) -> None:
     t.street.close_dispute(dispute, won=won)
     t.deliver()
     assert t.balance() == ("6.00 USD" if won else "-4.00 USD")
+    moved = [each for each in t.billing.events("acme") if each.kind.startswith("payment_")]
+    told = [(each.kind, json.loads(each.data)["amount"]) for each in moved]
+    assert (
+        told
+        == [("payment_clawed_back", usd("10").nanos)]
+        + [("payment_reinstated", usd("10").nanos)] * won
+    )
     t.check()
 
 
@@ -288,13 +320,6 @@ def test_a_dispute_won_in_part_of_a_part_refunded(t) -> None:
     t.deliver()
     assert t.balance() == "6.00 USD"
     t.check()
-
-
-def used(t, quantity: int) -> None:
-    """Usage of so many nanos is measured; nobody asks whether there is credit for it."""
-    book = PriceBook("base", t.clock.now - DAY, {"x": {"unit": Price(Flat(1), unit="unit")}})
-    t.billing.publish(book)
-    t.billing.settle("acme", t.key(), Usage.of("x", {"unit": quantity}))
 
 
 def test_what_a_won_dispute_gives_back_pays_what_was_used_meanwhile(t) -> None:
@@ -327,6 +352,22 @@ def test_a_refund_waits_while_what_is_owed_with_it_would_leave_64_bits(t) -> Non
     for body, signed in told:
         t.billing.webhook(body, signed)
     assert t.billing.balance("acme").debt == MAX_NANOS
+    t.check()
+
+
+def test_of_two_that_were_taken_back_each_comes_back_in_its_turn(t) -> None:
+    page = t.paid("10")
+    refund = t.street.refund_in_dashboard(t.payment(page).id, 200)
+    t.deliver()
+    dispute = t.street.dispute(t.payment(page).id, 500)
+    t.deliver()
+    assert t.balance() == "3.00 USD"
+    t.street.close_dispute(dispute, won=True)
+    t.deliver()
+    assert t.balance() == "8.00 USD"
+    t.street.settle_refund(refund, succeeded=False)
+    t.deliver()
+    assert t.balance() == "10.00 USD"
     t.check()
 
 

@@ -5,10 +5,11 @@ import json
 import pytest
 from topup_till import MINUTE, till
 
-from billing_core import Refused
-from billing_core.commands.outcomes import TopUpUpdated
-from billing_core.commands.topups import ClaimTopUp
+from billing_core import Refused, TopUpRules, usd
+from billing_core.commands.outcomes import Changed, TopUpUpdated
+from billing_core.commands.topups import ClaimTopUp, Lapse, LoseMethod
 from billing_core.ledger.hash_chain import chained
+from billing_core.values.times import duration, moment
 
 
 def test_a_due_top_up_is_one_workers_until_its_lease_ends() -> None:
@@ -24,6 +25,69 @@ def test_a_due_top_up_is_one_workers_until_its_lease_ends() -> None:
         assert t.billing._do(ClaimTopUp(org, topup), TopUpUpdated).state == "calling"
         assert t.billing.topup("acme", topup).tries == 2
         t.check()
+
+
+def test_each_claim_without_an_answer_leases_twice_as_long_up_to_32_times() -> None:
+    """A provider that hangs is not asked again and again."""
+    with till("fake") as t:
+        t.armed("10", threshold="5", amount="20")
+        t.spend("6")
+        [(org, topup)] = t.store.due_topups(t.clock(), livemode=False)
+        lease = duration("lease", TopUpRules().lease)
+        for times in (1, 2, 4, 8, 16, 32, 32):
+            t.billing._do(ClaimTopUp(org, topup), TopUpUpdated)
+            known = next(each for each in t.store.topups(org) if each.topup == topup)
+            assert known.due_at == t.clock() + lease * times
+            told = json.loads(list(t.store.entries(org))[-1].content)
+            assert (told["topup"], told["tries"]) == (topup, known.tries)
+            t.clock.set(moment(known.due_at))
+        t.check()
+
+
+def due(t) -> str:
+    """An attempt that no worker has taken yet."""
+    [(_, topup)] = t.store.due_topups(t.clock(), livemode=False)
+    return topup
+
+
+@pytest.mark.parametrize(
+    "command", ["order", "settings", "refund", "payment", "claim", "lost method"]
+)
+def test_a_hold_that_has_ended_lapses_before_whatever_is_done_about_top_ups(command) -> None:
+    """What it held is available to that."""
+    with till("fake") as t:
+        method = t.armed("20", threshold="5", amount="20")
+        [paid] = t.store.topups("acme")
+        page = t.order("10")
+        t.spend("16")
+        t.billing.hold("acme", usd("1"), expires_in=MINUTE, key="h")
+        t.clock.advance(MINUTE)
+        t.street.pay(page.session)
+        before = len(list(t.store.entries("acme")))
+        do = {
+            "order": lambda: t.order("10"),
+            "settings": lambda: t.enable("6"),
+            "refund": lambda: t.billing.refund("acme", "r", topup=paid.topup, amount=usd("1")),
+            "payment": lambda: t.billing.confirm("acme", page.session),
+            "claim": lambda: t.billing._do(ClaimTopUp("acme", due(t)), TopUpUpdated),
+            "lost method": lambda: t.billing._do(LoseMethod("acme", method), Changed),
+        }
+        do[command]()
+        new = [entry.key for entry in t.store.entries("acme")][before:]
+        assert new[0] == "lapse:hold:h"
+        assert len(new) > 1
+        assert t.wrong() == []
+
+
+def test_what_is_lost_or_lapses_is_answered_as_done_now() -> None:
+    with till("fake") as t:
+        method = t.armed("20")
+        t.billing.hold("acme", usd("1"), expires_in=MINUTE, key="h")
+        t.clock.advance(MINUTE)
+        for command in (Lapse("acme"), LoseMethod("acme", method)):
+            done = t.billing._do(command, Changed)
+            assert not done.replayed
+            assert done.seq == list(t.store.entries("acme"))[-1].seq
 
 
 def altered(t, op: str, alter) -> list[str]:

@@ -7,6 +7,9 @@ import pytest
 from topup_till import DAY, HOUR, MINUTE, SECOND, URLS, till
 
 from billing_core import TopUpRules, usd
+from billing_core.records.topups import AutoTopUp, TopUp
+from billing_core.topups.policy import attempt_ends, stopped
+from billing_core.values.times import duration
 
 MONTH = 31 * DAY
 
@@ -200,6 +203,119 @@ def test_one_without_an_answer_that_fits_no_more_is_looked_for_and_not_asked_aga
         t.enable(threshold="5", amount="20")
         t.wait(HOUR)
         assert charged(t) == [2000], "wanted again, it is asked for again"
+    t.check()
+
+
+def test_enabling_again_does_not_shorten_the_cooldown(t) -> None:
+    t.armed("10", threshold="8", amount="5")
+    assert t.store.auto_topup("acme").not_before == 0, "nothing was paid yet"
+    t.spend("9")
+    t.run()
+    assert t.attempts() == ["paid"]
+    t.clock.advance(MINUTE - SECOND)
+    t.enable(threshold="8", amount="5")
+    t.spend("0.5")
+    assert t.attempts() == ["paid"]
+    t.clock.advance(SECOND)
+    use(t)
+    assert t.attempts() == ["paid", "due"]
+    t.check()
+
+
+def test_an_attempt_that_was_charged_though_it_had_failed_counts_towards_the_cap() -> None:
+    auto = AutoTopUp(enabled=True, method="pm", period=5, spent=0, begun=1)
+    attempt_ends(auto, TopUp("t", "auto", 7, "paid", 2000, 5), "declined", 9, TopUpRules())
+    assert auto.spent == 2000
+    # Of one that failed, or that nobody asked for, nothing; it began with the very period.
+    for after, begun in (("declined", 1), ("dropped", 0)):
+        auto = AutoTopUp(enabled=True, method="pm", period=5, spent=2000, begun=1)
+        attempt_ends(auto, TopUp("t", "auto", 7, after, 2000, 5), "calling", 9, TopUpRules())
+        assert (auto.spent, auto.begun) == (0, begun)
+    auto = AutoTopUp(enabled=True, method="pm", period=6, spent=2000, begun=1)
+    attempt_ends(auto, TopUp("t", "auto", 7, "declined", 2000, 5), "calling", 9, TopUpRules())
+    assert (auto.spent, auto.begun) == (2000, 1), "another period's counts nothing in this one"
+
+
+@pytest.mark.parametrize(
+    ("failures", "backoff", "wait"),
+    [
+        (0, HOUR, HOUR),
+        (1, HOUR, 2 * HOUR),
+        (9, HOUR, 512 * HOUR),
+        (10, HOUR, 30 * DAY),
+        (99, HOUR, 30 * DAY),
+        (0, 40 * DAY, 40 * DAY),
+        (5, 40 * DAY, 40 * DAY),
+    ],
+)
+def test_each_failure_doubles_the_wait_up_to_thirty_days(failures, backoff, wait) -> None:
+    auto = AutoTopUp(enabled=True, method="pm", failures=failures)
+    topup = TopUp("t", "auto", 7, "declined", 2000, 5)
+    attempt_ends(auto, topup, "calling", 9, TopUpRules(backoff=backoff))
+    assert auto.not_before == 9 + duration("wait", wait)
+
+
+# -- what stops it --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("enabled", "was", "why", "told", "then"),
+    [
+        (True, None, "method", True, "method"),
+        (True, "method", "refund", False, "refund"),
+        (True, "refund", "method", False, "refund"),
+        (False, None, "method", False, None),
+        (False, None, "refund", False, None),
+    ],
+)
+def test_what_only_enabling_undoes_outlives_what_another_card_mends(
+    enabled, was, why, told, then
+) -> None:
+    auto = AutoTopUp(enabled=enabled, method="pm", stopped=was)
+    assert stopped(auto, why) is told
+    assert auto.stopped == then
+
+
+def test_a_card_that_is_gone_stops_nothing_that_is_not_enabled(t) -> None:
+    t.armed("10", threshold="5", amount="20")
+    off(t)
+    t.street.delete_customer(t.store.auto_topup("acme").customer)
+    t.deliver()
+    auto = t.store.auto_topup("acme")
+    assert (auto.customer, auto.method, auto.stopped) == (None, None, None)
+    assert "auto_topup_stopped" not in t.events()
+    t.check()
+
+
+def test_a_new_card_mends_no_pause_that_a_refund_made(t) -> None:
+    """Though the old one is gone since."""
+    page = t.paid("10", save_method=True)
+    t.enable()
+    t.street.refund_in_dashboard(t.payment(page).id)
+    t.deliver()
+    t.street.delete_customer(t.store.auto_topup("acme").customer)
+    t.deliver()
+    t.paid("5", save_method=True)
+    assert t.auto().stopped == "refund"
+    t.run()
+    assert t.attempts() == []
+    t.check()
+
+
+@pytest.mark.parametrize("how", ["declined", "gone"])
+def test_another_card_pays_at_once_for_what_the_one_before_could_not(t, how) -> None:
+    """Nobody has to use anything first."""
+    method = t.armed("10", threshold="16", amount="20")
+    if how == "declined":
+        t.street.decline(method, times=1)
+    else:
+        t.street.delete_customer(t.store.auto_topup("acme").customer)
+        t.deliver()
+    t.run()
+    t.paid("5", save_method=True)
+    assert t.attempts()[-1:] == ["due"]
+    t.run()
+    assert (t.attempts()[-1], t.balance()) == ("paid", "35.00 USD")
     t.check()
 
 

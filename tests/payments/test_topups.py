@@ -1,12 +1,13 @@
 """Top-ups by checkout: each case against the fake, and through Stripe's own client."""
 
 import asyncio
+import json
 import sqlite3
 import threading
 
 import pytest
 from payment_worlds import fake_world
-from topup_till import DAY, HOUR, MINUTE, SECOND, URLS, Till, till
+from topup_till import DAY, HOUR, MINUTE, SECOND, URLS, Till, till, used
 
 from billing_adapters.sqlite import SqliteStore
 from billing_core import (
@@ -15,6 +16,7 @@ from billing_core import (
     IdempotencyConflict,
     InvalidCommand,
     Money,
+    MoneyOverflow,
     NotFound,
     PaymentError,
     TopUpRules,
@@ -23,6 +25,7 @@ from billing_core import (
 from billing_core.ports.payments import Notice
 from billing_core.records.topups import is_said
 from billing_core.testing import MemoryStore
+from billing_core.values.money import MAX_NANOS
 from billing_core.values.times import moment
 
 
@@ -55,6 +58,7 @@ def test_the_order_is_on_record_before_the_provider_hears_of_it(t) -> None:
         t.order(key="k")
     [known] = t.store.topups("acme")
     assert (known.state, known.checkout) == ("ordered", None)
+    assert known.seq == list(t.store.entries("acme"))[-1].seq
     page = t.order(key="k")
     assert page.topup == known.topup
     t.check()
@@ -210,6 +214,52 @@ def test_unpaid_is_not_final(t, succeeded) -> None:
     assert t.state(page) == ("paid" if succeeded else "failed")
     assert t.balance() == ("10.00 USD" if succeeded else "0.00 USD")
     assert t.events() == ["topup_succeeded" if succeeded else "topup_failed"]
+    if not succeeded:
+        [event] = t.billing.events("acme")
+        why = t.billing.topup("acme", page.topup).why
+        told = {"topup": page.topup, "kind": "checkout", "state": "failed", "why": why}
+        assert (json.loads(event.data), bool(why)) == (told, True)
+    t.check()
+
+
+def test_what_is_paid_repays_at_once_what_was_used_before(t) -> None:
+    used(t, usd("4").nanos)
+    t.paid("10")
+    balance = t.billing.balance("acme")
+    assert (balance.debt, [lot.remainder for lot in balance.lots]) == (0, [usd("6").nanos])
+    t.check()
+
+
+def test_what_is_paid_waits_while_credit_with_it_would_leave_64_bits(t) -> None:
+    """The money is there, and the page and the provider tell it again."""
+    page = t.order("10")
+    t.street.pay(page.session)
+    t.billing.grant("acme", "fill", Money(MAX_NANOS - usd("10").nanos + 1, "USD"))
+    before = t.billing.balance("acme")
+    with pytest.raises(MoneyOverflow, match="credit that is within 64 bits"):
+        t.billing.confirm("acme", page.session)
+    assert (t.billing.balance("acme"), t.state(page)) == (before, "open")
+    t.billing.deduct("acme", "room", Money(1, "USD"), resource="x")
+    assert t.billing.confirm("acme", page.session).paid
+    assert t.billing.balance("acme").balance == MAX_NANOS
+    t.check()
+
+
+def test_news_that_is_old_is_answered_and_puts_nothing_on_record(t) -> None:
+    page = t.order("10")
+    t.street.pay(page.session)
+    first = t.billing.confirm("acme", page.session)
+    entries = list(t.store.entries("acme"))
+    assert first.seq == entries[-1].seq
+    again = t.billing.confirm("acme", page.session)
+    for answer in (first, again):
+        assert (answer.replayed, answer.seq, answer.why) == (False, entries[-1].seq, None)
+    t.deliver()
+    assert len(list(t.store.entries("acme"))) == len(entries)
+    t.street.refund_in_dashboard(t.payment(page).id, 300)
+    taken = t.billing.confirm("acme", page.session)
+    last = list(t.store.entries("acme"))[-1]
+    assert (taken.seq, last.op, last.amount) == (last.seq, "payment", usd("3").nanos)
     t.check()
 
 

@@ -256,8 +256,8 @@ FAULTS = [
     fault(
         "repay debt of another scope",
         "ledger/debts",
-        "or not covers(lot.scope, charge.resource)",
-        "",
+        "if not covers(lot.scope, charge.resource):",
+        "if False:",
         DEBT + "5_it_repays_only_what_it_may_pay_for",
     ),
     fault(

@@ -11,7 +11,7 @@ from postgres_servers import DisposableStore
 from store_comparison import BesideMemory
 
 from billing_adapters.sqlite import SqliteStore
-from billing_core import Billing, usd
+from billing_core import Billing, Flat, Price, PriceBook, Usage, usd
 from billing_core.ports.payments import Payment
 from billing_core.testing import CountingIds, MemoryStore
 from billing_core.testing.payments.world import PaymentWorld
@@ -135,6 +135,9 @@ class Till:
     def kinds(self) -> list[str]:
         return [row.type for row in reversed(self.billing.history("acme"))]
 
+    def _entries(self, *operations: str):
+        return [each for each in self.store.entries("acme") if each.op in operations]
+
     def wrong(self) -> list[str]:
         return [str(each) for each in self.billing.verify().discrepancies]
 
@@ -146,7 +149,16 @@ class Till:
     def check(self) -> None:
         """Nothing is wrong: the journal, and the ledger against the provider."""
         assert self.wrong() == []
+        attempts = ("auto", "call", "method")  # which move no money
+        assert [each.key for each in self._entries(*attempts) if each.amount] == []
         assert [str(each) for each in self.differences()] == []
+
+
+def used(t: Till, quantity: int) -> None:
+    """Usage of so many nanos is measured; nobody asks whether there is credit for it."""
+    book = PriceBook("base", t.clock.now - DAY, {"x": {"unit": Price(Flat(1), unit="unit")}})
+    t.billing.publish(book)
+    t.billing.settle("acme", t.key(), Usage.of("x", {"unit": quantity}))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 FOUND = "tests/unit/ledger/test_borders.py::test_"
 CORNERS = "tests/unit/runs/test_run_and_storage_corners.py::test_"
+SETTINGS = "tests/payments/test_topup_settings.py::test_"
 FORGED = "tests/unit/audit/test_forged_journal.py::test_a_forged_entry_is_found_and_named"
 
 Planted = tuple[str, str, str, str, tuple[str, ...]]
@@ -620,6 +621,126 @@ BY_MUTANTS: list[Planted] = [
         (
             "tests/unit/ledger/test_rules_6_time_and_refusals.py::"
             "test_6_7_at_one_moment_lots_end_before_holds_whatever_a_hold_is_called",
+        ),
+    ),
+    (
+        "debt is repaid by credit that a hold has",
+        "billing_core/ledger/debts.py",
+        "part = min(lot.remainder - lot.reserved, charge.unpaid)",
+        "part = min(lot.remainder, charge.unpaid)",
+        (
+            "tests/unit/ledger/test_rules_6_debt_and_reversal.py::"
+            "test_6_5_credit_that_another_hold_has_repays_nothing",
+        ),
+    ),
+    (
+        "what a run leaves unpaid is not known to the rest of its batch",
+        "billing_core/ledger/debts.py",
+        "    if oldest and not any(each is charge for each in debts):\n",
+        "    if False:\n",
+        (CORNERS + "what_a_run_leaves_unpaid_is_repaid_by_credit_of_the_same_batch",),
+    ),
+    (
+        "what a piece of a run was left unpaid is not explained",
+        "billing_core/ledger/debts.py",
+        'for move in subject.transfers if move.kind == "debt")',
+        'for move in subject.transfers if move.kind == "unpaid")',
+        (CORNERS + "a_piece_of_a_run_is_explained_by_what_paid_it_and_what_was_left_unpaid",),
+    ),
+    (
+        "what was won back of a clawback comes back once more",
+        "billing_core/topups/clawback.py",
+        "part = min(amount, story.amount - story.reversed)",
+        "part = min(amount, story.amount)",
+        (
+            "tests/payments/test_refunds.py::"
+            "test_of_two_that_were_taken_back_each_comes_back_in_its_turn",
+        ),
+    ),
+    (
+        "a clawback takes of whatever would be spent first",
+        "billing_core/topups/clawback.py",
+        "    part = ledger.withdraw(topup.lot, amount)\n",
+        "    part = 0\n",
+        (
+            "tests/payments/test_refunds.py::"
+            "test_a_clawback_takes_from_its_own_lot_though_others_would_be_spent_first",
+        ),
+    ),
+    (
+        "what ends at the very time that is certain is doubted",
+        "billing_core/ledger/inputs.py",
+        "time <= self.certain",
+        "time < self.certain",
+        (
+            "tests/unit/charging/test_clock.py::"
+            "test_what_had_ended_by_the_latest_record_ends_after_a_week_s_rest",
+        ),
+    ),
+    (
+        "credit beside debt may leave 64 bits",
+        "billing_core/ledger/ledger.py",
+        "        credit = account.balance + account.debt\n",
+        "        credit = account.balance\n",
+        (FOUND + "credit_beside_debt_that_it_may_not_pay_stays_within_64_bits",),
+    ),
+    (
+        "a worker makes a refund beside whoever asked for it",
+        "billing_core/topups/handlers.py",
+        'topup.due_at = ledger.terms.now + duration("lease", ledger.terms.topups.lease)',
+        "topup.due_at = ledger.terms.now",
+        ("tests/payments/test_refunds.py::test_a_refund_whose_answer_is_lost_is_made_once",),
+    ),
+    (
+        "what is on its way is refunded",
+        "billing_core/topups/handlers.py",
+        "if topup.payment is None or topup.paid_at is None:",
+        "if topup.payment is None:",
+        ("tests/payments/test_refunds.py::test_what_is_on_its_way_is_not_refunded",),
+    ),
+    (
+        "enabling again ends the cooldown",
+        "billing_core/topups/policy.py",
+        'start = 0 if auto.last is None else auto.last + duration("cooldown", rules.cooldown)',
+        "start = 0",
+        (SETTINGS + "enabling_again_does_not_shorten_the_cooldown",),
+    ),
+    (
+        "what had failed and was charged all the same counts towards no cap",
+        "billing_core/topups/policy.py",
+        "        auto.spent += topup.amount  # it had failed, and was charged all the same\n",
+        "        pass\n",
+        (SETTINGS + "an_attempt_that_was_charged_though_it_had_failed_counts_towards_the_cap",),
+    ),
+    (
+        "a card that is gone undoes the pause that a refund made",
+        "billing_core/topups/policy.py",
+        "auto.stopped not in NEEDS_METHOD):",
+        "auto.stopped in NEEDS_METHOD):",
+        (SETTINGS + "a_new_card_mends_no_pause_that_a_refund_made",),
+    ),
+    (
+        "another card waits until something is used",
+        "billing_core/topups/policy.py",
+        "    return auto.stopped in NEEDS_METHOD or auto.failures > 0\n",
+        "    return False\n",
+        (SETTINGS + "another_card_pays_at_once_for_what_the_one_before_could_not",),
+    ),
+    (
+        "a card is tried again after a month of failures as after one",
+        "billing_core/topups/policy.py",
+        "min(backoff * 2 ** (auto.failures - 1), max(backoff, _LONGEST))",
+        "backoff",
+        (SETTINGS + "each_failure_doubles_the_wait_up_to_thirty_days",),
+    ),
+    (
+        "the smallest payment is not told when it is taken back",
+        "billing_core/topups/policy.py",
+        "    if payment.received <= 0:\n",
+        "    if payment.received <= 1:\n",
+        (
+            "tests/payments/test_provider_figures.py::"
+            "test_what_the_provider_holds_of_the_smallest_payment_is_told_and_of_none_is_not",
         ),
     ),
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from postgres_servers import DisposableStore
-from world import DAY, HOUR, MINUTE, SECOND, T0, World, nanos, units
+from world import DAY, HOUR, MINUTE, SECOND, T0, TICK, World, nanos, units
 
 from billing_adapters.cli.app import cli
 from billing_adapters.sqlite import SqliteStore
@@ -263,6 +263,18 @@ def test_the_time_of_a_run_and_of_storage_is_not_measured_by_a_clock_far_ahead()
 
 
 @pytest.mark.every_store
+def test_time_is_measured_up_to_a_day_after_the_latest_that_is_certain() -> None:
+    services = Services()
+    services.right.open_account("acme")
+    services.right.grant("acme", "g", nanos(10**6))
+    services.right.start_run("acme", "r", sandbox("s", {"cpu": 1}))
+    wrong = services.process(WEEKS)
+    with pytest.raises(ClockDoubt):
+        wrong.heartbeat("acme", "r", occurred_at=T0 + DAY + TICK)
+    assert wrong.heartbeat("acme", "r", occurred_at=T0 + DAY).settled_to == T0 + DAY
+
+
+@pytest.mark.every_store
 def test_a_call_goes_on_as_ever_by_a_right_clock_after_days_of_rest() -> None:
     """What it holds lives by its own time, though it is decided at the latest that is certain."""
     services = Services()
@@ -317,12 +329,14 @@ def test_a_process_that_goes_on_for_weeks_needs_nobody() -> None:
 def test_what_had_ended_by_the_latest_record_ends_after_a_week_s_rest() -> None:
     services = Services()
     services.org(expires=3 * HOUR)
-    services.org("later", expires=5 * HOUR)
+    services.org("just", expires=4 * HOUR)
+    services.org("later", expires=4 * HOUR + TICK)
     services.machine.advance(4 * HOUR)
     services.right.open_account("last")
     services.machine.advance(7 * DAY)
     monday = services.process()
-    assert monday.settle("acme", "s", units(1)).unpaid == 1
+    for ended in ("acme", "just"):
+        assert monday.settle(ended, "s", units(1)).unpaid == 1
     with pytest.raises(ClockDoubt):
         monday.settle("later", "s", units(1))
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from http_world import mounted
 from test_runs import BOX, beat, boxes, start, stop
-from world import DAY, HOUR, LONG_AGO, MINUTE, T0, World, units
+from world import DAY, HOUR, LONG_AGO, MINUTE, T0, World, nanos, units
 
 from billing_adapters.http import Api, Caller
 from billing_core import (
@@ -26,6 +26,7 @@ from billing_core import (
 )
 from billing_core.decide import decide, wanted
 from billing_core.ledger.inputs import NeedMore, Terms
+from billing_core.ledger.ledger import Ledger
 from billing_core.ports.required import knows_counter
 from billing_core.ports.state import OrgState, Wanted
 from billing_core.testing import MemoryStore
@@ -273,7 +274,7 @@ def test_what_was_not_loaded_is_asked_for_and_not_begun_anew() -> None:
     world.settle(units(5, item="i"))
     now = micros("now", T0)
     command = Settle("acme", "k", usage=units(3, item="i"))
-    terms = Terms(world.billing._prices.load(), now, 0)
+    terms = Terms(world.billing._prices.load(), now, 0, 0)
     wants = wanted([command], now)
     wants["acme"].counters, wants["acme"].items = {}, set()
     with pytest.raises(NeedMore) as missing:
@@ -301,7 +302,7 @@ def test_spending_and_plans_of_a_time_that_was_not_loaded_are_asked_for() -> Non
     # The spending of this day and period; and the plan of the day before the first one.
     for times, asked in (({}, now - now % (24 * 3600 * 10**6)), ({"occurred_at": T0}, before)):
         command = Settle("acme", "k", usage=units(3), **times)
-        terms = Terms(world.billing._prices.load(), now, 0)
+        terms = Terms(world.billing._prices.load(), now, 0, 0)
         wants = wanted([command], now)
         wants["acme"].times = None
         with pytest.raises(NeedMore) as missing:
@@ -327,6 +328,20 @@ def test_what_is_loaded_covers_the_periods_of_its_times() -> None:
     assert knows_counter(state, "x", Window(450, 550)) and not knows_counter(
         state, "x", Window(300, 400)
     )
+
+
+def test_spending_is_known_of_the_windows_of_what_was_loaded_and_of_no_other() -> None:
+    world = World()
+    world.billing.set_limit("acme", "l", nanos(100), per="day")
+    state = world.store.snapshot({"acme": Wanted(until=0, times=(100, 200))})["acme"]
+    assert state.times == (100, 200)
+    ledger = Ledger("acme", state, Terms(world.billing._prices.load(), 0, 0, 0))
+    for known in ((0, 101), (100, 200), (200, 300)):
+        ledger.check_window(Window(*known), "day")
+    for unknown in ((0, 100), (201, 300)):
+        with pytest.raises(NeedMore) as missing:
+            ledger.check_window(Window(*unknown), "day")
+        assert missing.value.time == unknown[0]
 
 
 class Forgetful(MemoryStore):

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from world import DAY, HOUR, MINUTE, T0, World, nanos, units
 
-from billing_core import Extend, Flat, Hold, Plan, Price, sandbox
+from billing_core import Extend, Flat, Hold, Plan, Price, StoreError, sandbox
 from billing_core.engine import batch
+from billing_core.ledger.inputs import NeedMore
+from billing_core.ports.state import Wanted
 from billing_core.testing import MemoryStore
+from billing_core.values.times import FOREVER
 
 BOX = sandbox("box", {"second": 1})
 PERIOD_ENDS = datetime(2026, 4, 10, 12, tzinfo=UTC)
@@ -124,3 +127,32 @@ def test_what_all_holds_of_a_batch_reach_is_loaded_first(world) -> None:
         for n in range(1, 17)
     ]
     assert loads(world, lambda: world.billing.execute(holds)) == 1
+
+
+@pytest.mark.parametrize(
+    ("need", "known"),
+    [
+        ({"counter": ("x", 5)}, {"counters": {"x": (5, 5)}}),
+        ({"item": ("i", "x")}, {"items": {("i", "x")}}),
+        ({"time": 5}, {"times": (5, 5)}),
+        ({"replayed": {"acme": ({"h"}, set())}}, {"holds": {"h"}}),
+        ({"replayed": {"acme": (set(), {7})}}, {"charges": {7}}),
+    ],
+)
+def test_what_was_wanted_and_is_not_there_is_an_error_and_not_asked_for_for_ever(
+    need, known
+) -> None:
+    """Be it that a store does not say what it has loaded, or that a row is gone."""
+    wants = {"acme": Wanted(until=9)}
+    NeedMore("acme", **need).widen(wants)
+    for asked in (wants, {"acme": Wanted(until=9, **known)}):
+        with pytest.raises(StoreError, match=r"of org 'acme'.* not (loaded|on record)"):
+            NeedMore("acme", **need).widen(asked)
+
+
+def test_what_was_not_foreseen_is_wanted_beside_what_was() -> None:
+    wants = {"acme": Wanted(until=9, counters={"x": (5, 6)}, times=(5, 6))}
+    for need in ({"counter": ("x", 4)}, {"counter": ("y", 4)}, {"time": 4}, {"time": 8}):
+        NeedMore("acme", **need).widen(wants)
+    assert wants["acme"].counters == {"x": (4, FOREVER), "y": (4, FOREVER)}
+    assert wants["acme"].times == (4, 8)

@@ -1581,3 +1581,34 @@ def test_what_the_engine_asks_for_itself_has_names_too(name) -> None:
         ClaimTopUp(name, "t1")
     with pytest.raises(InvalidCommand, match="refund"):
         AskRefund("acme", "k", topup="t1", refund=name, livemode=True)
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_totals_stay_within_64_bits_while_the_version_before_may_run(level, monkeypatch) -> None:
+    """Its columns hold no more; from then on they refuse nothing."""
+    monkeypatch.setattr(MemoryStore, "level", lambda store: level)
+    world = World()
+    world.grant(MAX_NANOS - 5)
+    world.settle(MAX_NANOS - 5)
+    world.grant(5)
+    world.settle(5)
+    for more, what in ((world.grant, "granted"), (world.settle, "charged")):
+        if level == 1:
+            with pytest.raises(MoneyOverflow, match=f"a total {what} within 64 bits"):
+                more(1)
+        else:
+            more(1)
+    assert world.wrong() == []
+
+
+def test_credit_beside_debt_that_it_may_not_pay_stays_within_64_bits() -> None:
+    """It is what all lots have together that is kept in 64 bits, not the balance."""
+    world = World()
+    world.settle(units(20, "y"))
+    world.grant(MAX_NANOS, scope=["x"])
+    assert world.balance().balance == MAX_NANOS - 20
+    with pytest.raises(MoneyOverflow, match="credit that is within 64 bits"):
+        world.grant(1, scope=["x"])
+    world.settle(units(1, "x"))
+    world.grant(1, scope=["x"])
+    assert world.wrong() == []

@@ -288,7 +288,7 @@ def test_3_3_changes_name_their_org_and_come_in_sorted_order() -> None:
     world = World(opened=False)
     now = world.clock()
     loaded = world.store.snapshot(wanted(commands, now))
-    _, changes = decide(loaded, commands, Terms(Catalogue(), now, 0))
+    _, changes = decide(loaded, commands, Terms(Catalogue(), now, 0, 0))
     assert list(changes) == ["a", "b", "c"]
     assert [change.account.org for change in changes.values()] == ["a", "b", "c"]
 

@@ -112,6 +112,17 @@ def test_6_5_credit_that_a_hold_sets_free_repays_too() -> None:
         assert world.wrong() == []
 
 
+def test_6_5_credit_that_another_hold_has_repays_nothing() -> None:
+    world = World()
+    world.grant(10)
+    kept, freed = world.hold(7), world.hold(3)
+    charge = world.settle(5)
+    world.billing.release("acme", freed.key)
+    assert (unpaid(world, charge), world.left()) == (2, {1: 7})
+    assert world.settle(7, hold=kept.key).captured == 7
+    assert world.wrong() == []
+
+
 def test_6_5_credit_that_a_reversal_gives_back_repays_too() -> None:
     world = World()
     world.grant(10)

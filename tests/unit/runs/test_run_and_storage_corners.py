@@ -8,6 +8,7 @@ from world import DAY, HOUR, LONG_AGO, MINUTE, SECOND, T0, TICK, World, nanos
 from billing_core import (
     CloseSilentRun,
     Flat,
+    Grant,
     Heartbeat,
     MoneyOverflow,
     Package,
@@ -402,3 +403,38 @@ def test_what_a_run_that_goes_on_lacks_of_tomorrows_limit_is_beside_what_it_hold
     found = refused.value.refusal
     assert (found.limit, found.shortfall) == ("org_limit", 1000 + 500)
     assert world.wrong() == []
+
+
+@pytest.mark.parametrize("owed", [0, 7])
+def test_what_a_run_leaves_unpaid_is_repaid_by_credit_of_the_same_batch(owed) -> None:
+    """Beside older debt, and without."""
+    world = boxes(grant=300_000)
+    world.billing.start_run("acme", "r1", BOX)
+    if owed:
+        world.publish({"x": {"unit": Price(Flat(1))}}, version="x")
+        world.settle(owed)
+    world.clock.advance(9 * MINUTE)
+    outcomes = world.billing.execute(
+        [
+            Heartbeat("acme", "b", run="r1"),
+            Grant("acme", "g", amount=nanos(200_000)),
+            StopRun("acme", "s", run="r1"),
+        ]
+    )
+    assert outcomes[1].repaid == 200_000
+    assert world.balance().debt == 540_000 - 500_000 + owed
+    assert world.wrong() == []
+
+
+def test_a_piece_of_a_run_is_explained_by_what_paid_it_and_what_was_left_unpaid() -> None:
+    """As its own entry has it: what the run owes stands on the first of them."""
+    world = boxes(grant=300_000)
+    world.billing.start_run("acme", "r1", BOX)
+    for _ in range(2):
+        world.clock.advance(4 * MINUTE)
+        world.billing.heartbeat("acme", "r1")
+    pieces = [entry.seq for entry in world.entries() if entry.op == "piece"]
+    explained = [world.billing.explain("acme", seq) for seq in pieces]
+    assert [each.amount for each in explained] == [240_000] * 2
+    assert [[paid.amount for paid in each.payments] for each in explained] == [[240_000], [60_000]]
+    assert [each.unpaid for each in explained] == [0, 180_000]
