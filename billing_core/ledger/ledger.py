@@ -301,8 +301,10 @@ class Ledger:
         """Take what is unreserved of a lot back to whoever paid for it, up to ``amount``; how
         much."""
         lot = self.state.lots.get(number)
-        part = 0 if lot is None else min(lot.remainder - lot.reserved, amount)
-        if lot is not None and part:
+        if lot is None:
+            return 0
+        part = min(lot.remainder - lot.reserved, amount)
+        if part:
             self.out_of_lot(lot, part, "payments", "clawback")
         return part
 

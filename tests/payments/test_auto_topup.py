@@ -150,7 +150,8 @@ def test_a_dead_card_is_tried_a_few_times_and_then_no_more(t) -> None:
     times = [each.created for each in t.store.topups("acme") if each.kind == "auto"]
     times.sort()
     assert times[2] - times[1] > times[1] - times[0], "each wait is longer"
-    whys = {each.why for each in t.store.topups("acme") if each.kind == "auto"}
+    whys = {each.failure for each in t.payments() if each.state == "declined"}
+    assert {each.why for each in t.store.topups("acme") if each.kind == "auto"} == whys
     told = [json.loads(each.data) for each in t.billing.events("acme", limit=10_000)]
     failed = [(each["state"], each["why"]) for each in told if "state" in each]
     assert [("declined", why) for why in whys] * 3 == failed

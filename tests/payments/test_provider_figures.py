@@ -12,6 +12,7 @@ from billing_core import usd
 from billing_core.ports.payments import Dispute, Refund
 from billing_core.records.topups import TopUp
 from billing_core.topups.policy import held_share, subtotal_of
+from billing_core.topups.reconciliation import differences, missing, unnamed
 
 
 @pytest.fixture(params=["fake", "stripe", "sqlite", "postgres"])
@@ -165,3 +166,31 @@ def test_what_the_provider_holds_of_the_smallest_payment_is_told_and_of_none_is_
         payment = t.payment(t.paid("10"))
     for received, share in ((0, None), (1, 10**7)):
         assert held_share(topup, attrs.evolve(payment, amount=1, received=received)) == share
+
+
+def test_what_the_provider_has_and_the_ledger_has_not_is_told_by_its_name() -> None:
+    with till("fake") as t:
+        page = t.paid("10")
+        payment, account = t.payment(page), t.store._orgs["acme"].account
+        [topup] = t.store.topups("acme")
+
+    def found(payment, topup=topup) -> list[str]:
+        return [str(each) for each in differences(payment, "acme", "t", account, topup)]
+
+    assert found(payment) == []
+    gone = attrs.evolve(payment, state="canceled", received=0)
+    told = f"acme: top-up t: payment {payment.id}: credited, but at the provider it is canceled"
+    assert found(gone) == [told]
+    assert found(attrs.evolve(gone, id="another")) == []
+    assert found(gone, attrs.evolve(topup, lot=None)) == []
+
+    def nobody(payment, account=account) -> list[str]:
+        return [str(each)[:40] for each in unnamed(payment, "acme", account, [])]
+
+    assert nobody(payment) == [f"acme: payment {payment.id}: paid by the org's customer"[:40]]
+    refund = Refund(id="re", payment=payment.id, amount=1000, state="succeeded", key=None)
+    assert nobody(attrs.evolve(payment, refunds=(refund,))) == []
+    assert nobody(attrs.evolve(payment, state="processing")) == []
+    assert nobody(payment, None) == []
+    for name in (payment.id, None):
+        assert missing("acme", attrs.evolve(topup, payment=name)).payment == (name or "")

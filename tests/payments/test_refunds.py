@@ -267,8 +267,15 @@ def test_held_credit_serves_its_hold(t) -> None:
     from datetime import timedelta
 
     hold = t.billing.hold("acme", usd("6"), expires_in=timedelta(hours=1))
-    t.street.refund_in_dashboard(t.payment(page).id)
+    t.street.refund_in_dashboard(t.payment(page).id, 400)
     t.deliver()
+    t.street.refund_in_dashboard(t.payment(page).id, 600)
+    t.deliver()
+    entries = [each for each in t.store.entries("acme") if each.op == "payment"]
+    moves = [each.transfers for each in entries if each.transfers]
+    assert [[(move.amount, move.kind) for move in each] for each in moves] == [
+        [(usd(amount).nanos, "clawback")] for amount in ("4", "6")
+    ]
     assert t.billing.balance("acme").debt == usd("6").nanos
     t.billing.release("acme", hold.key)
     assert t.billing.balance("acme").debt == 0, "what comes free repays at once"

@@ -743,4 +743,48 @@ BY_MUTANTS: list[Planted] = [
             "test_what_the_provider_holds_of_the_smallest_payment_is_told_and_of_none_is_not",
         ),
     ),
+    (
+        "a hold pays beyond the scope of what it has",
+        "billing_core/ledger/ledger.py",
+        "                or not (lot.scope is None or covers(lot.scope, resource))\n",
+        "",
+        (
+            "tests/unit/ledger/test_rules_6_lots_and_holds.py::"
+            "test_6_3_what_a_hold_has_of_a_scoped_lot_pays_for_nothing_beyond_its_scope",
+        ),
+    ),
+    (
+        "what was granted ahead pays for the running period",
+        "billing_core/ledger/ledger.py",
+        "                or (lot.period is not None and lot.period > self.period(at).start)\n",
+        "",
+        (
+            "tests/unit/runs/test_allowance_ahead.py::"
+            "test_what_was_granted_ahead_pays_for_none_of_the_running_period",
+        ),
+    ),
+    (
+        "the last nano pays for nothing",
+        "billing_core/ledger/ledger.py",
+        """            if free <= 0 or not self.may_pay(lot, resource, at):
+                continue
+            paid =""",
+        """            if free <= 1 or not self.may_pay(lot, resource, at):
+                continue
+            paid =""",
+        (
+            "tests/unit/ledger/test_rules_6_lots_and_holds.py::"
+            "test_6_4_the_last_nano_that_is_there_pays",
+        ),
+    ),
+    (
+        "what was granted ahead outlives the closing",
+        "billing_core/ledger/ledger.py",
+        "                self.expire(lot)\n            elif lot.remainder:",
+        "                pass\n            elif lot.remainder:",
+        (
+            "tests/unit/runs/test_allowance_ahead.py::"
+            "test_what_was_granted_ahead_expires_when_the_org_closes_and_the_rest_goes_back",
+        ),
+    ),
 ]

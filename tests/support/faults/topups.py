@@ -87,8 +87,8 @@ IN_TOPUPS: list[Planted] = [
     (
         "held credit is taken back",
         LEDGER,
-        "part = 0 if lot is None else min(lot.remainder - lot.reserved, amount)",
-        "part = 0 if lot is None else min(lot.remainder, amount)",
+        "        part = min(lot.remainder - lot.reserved, amount)\n",
+        "        part = min(lot.remainder, amount)\n",
         (REFUNDS + "held_credit_serves_its_hold",),
     ),
     (

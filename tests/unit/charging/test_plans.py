@@ -624,6 +624,18 @@ def events(world: World) -> list[tuple[str, dict]]:
     return [(each.kind, json.loads(each.data)) for each in world.billing.events("acme")]
 
 
+def test_it_is_told_that_nothing_is_left_by_what_took_the_last_nano() -> None:
+    """With its place among the events of its entry."""
+    world = World()
+    world.grant(3)
+    world.settle(2)
+    assert events(world) == []
+    last = world.settle(1)
+    assert [(each.kind, each.seq, each.n) for each in world.store.events("acme")] == [
+        ("depleted", last.seq, 1)
+    ]
+
+
 def test_a_low_balance_is_told_once_per_crossing() -> None:
     world = World()
     world.grant(100)

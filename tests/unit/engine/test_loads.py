@@ -1,6 +1,7 @@
 """How often a store is asked before a decision. What was not foreseen is asked for by NeedMore, one
 after the other, and everything is decided anew each time: right, and slow."""
 
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -132,9 +133,11 @@ def test_what_all_holds_of_a_batch_reach_is_loaded_first(world) -> None:
 @pytest.mark.parametrize(
     ("need", "known"),
     [
-        ({"counter": ("x", 5)}, {"counters": {"x": (5, 5)}}),
+        ({"counter": ("x", 5)}, {"counters": {"x": (5, 9)}}),
+        ({"counter": ("x", 9)}, {"counters": {"x": (5, 9)}}),
         ({"item": ("i", "x")}, {"items": {("i", "x")}}),
-        ({"time": 5}, {"times": (5, 5)}),
+        ({"time": 5}, {"times": (5, 9)}),
+        ({"time": 9}, {"times": (5, 9)}),
         ({"replayed": {"acme": ({"h"}, set())}}, {"holds": {"h"}}),
         ({"replayed": {"acme": (set(), {7})}}, {"charges": {7}}),
     ],
@@ -145,7 +148,7 @@ def test_what_was_wanted_and_is_not_there_is_an_error_and_not_asked_for_for_ever
     """Be it that a store does not say what it has loaded, or that a row is gone."""
     wants = {"acme": Wanted(until=9)}
     NeedMore("acme", **need).widen(wants)
-    for asked in (wants, {"acme": Wanted(until=9, **known)}):
+    for asked in (wants, {"acme": Wanted(until=9, **deepcopy(known))}):
         with pytest.raises(StoreError, match=r"of org 'acme'.* not (loaded|on record)"):
             NeedMore("acme", **need).widen(asked)
 

@@ -158,6 +158,26 @@ def test_3_2_commands_see_the_effects_of_those_before_them() -> None:
     assert world.balance().balance == 2
 
 
+def test_3_2_a_charge_of_the_batch_is_named_by_its_number() -> None:
+    world = World()
+    world.grant(100)
+    next_one = len(world.entries()) + 1
+    first, second, back, again, early = world.billing.execute(
+        [
+            Deduct("acme", "d1", cost=units(5)),
+            Deduct("acme", "d2", cost=units(7)),
+            Reverse("acme", "r1", charge=next_one),
+            Reverse("acme", "r2", charge=next_one + 1),
+            Reverse("acme", "r3", charge=next_one + 4),
+        ]
+    )
+    assert (first.seq, second.seq) == (next_one, next_one + 1)
+    assert (back.refilled, again.refilled) == (5, 7)
+    assert isinstance(early, NotFound)
+    assert world.balance().balance == 100
+    assert world.wrong() == []
+
+
 def test_3_2_two_with_one_key_are_one_effect_and_two_equal_outcomes() -> None:
     world = World()
     twice = Grant("acme", "g", amount=nanos(5))

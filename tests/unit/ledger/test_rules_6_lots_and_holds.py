@@ -396,3 +396,27 @@ def test_6_3_an_unknown_hold_is_not_found() -> None:
     with pytest.raises(NotFound, match="hold"):
         world.billing.extend("acme", "e", hold="unheard of", expires_in=HOUR)
     assert world.state() == before
+
+
+def test_6_3_what_a_hold_has_of_a_scoped_lot_pays_for_nothing_beyond_its_scope() -> None:
+    world = World()
+    world.grant(10, scope=["x"])
+    hold = world.hold(units(10, "x"))
+    charge = world.settle(units(4, "y"), hold=hold.key)
+    assert (charge.captured, charge.paid, charge.unpaid) == (0, 0, 4)
+    assert world.left() == {1: 10}
+    assert world.wrong() == []
+
+
+def test_6_3_of_a_charge_that_costs_nothing_nothing_moves() -> None:
+    world = World()
+    world.grant(10)
+    hold = world.hold(10)
+    assert world.moves(world.settle(0, hold=hold.key)) == []
+
+
+def test_6_4_the_last_nano_that_is_there_pays() -> None:
+    world = World()
+    world.grant(1)
+    charge = world.settle(1)
+    assert (charge.paid, charge.unpaid) == (1, 0)

@@ -301,3 +301,33 @@ def test_of_two_parts_granted_ahead_a_lower_plan_takes_back_its_excess_and_no_mo
     world.clock.set(END)
     assert world.available() == ALLOWANCE
     assert world.wrong() == []
+
+
+def test_what_was_granted_ahead_pays_for_none_of_the_running_period() -> None:
+    """The hold has it beside what was bought, which pays until then."""
+    world = planned(bought=5 * MINUTELY)
+    world.settle(units(ALLOWANCE))
+    assert start(world).funded_until == END + 4 * MINUTE
+    world.clock.set(END - 30 * SECOND)
+    world.billing.heartbeat("acme", "r1")
+    assert world.left() == {2: 5 * MINUTELY - 30 * 1000, 3: ALLOWANCE}
+    assert world.wrong() == []
+
+
+def test_what_was_granted_ahead_expires_when_the_org_closes_and_the_rest_goes_back() -> None:
+    world = planned(bought=MINUTELY)
+    start(world)
+    assert of_each_period(world) == [ALLOWANCE, ALLOWANCE]
+    closed = world.billing.close("acme", remainder="refund")
+    assert (closed.amount, world.balance().balance) == (ALLOWANCE + MINUTELY, 0)
+    moved = [(move.amount, move.kind) for move in world.moves(closed)]
+    assert moved == [(ALLOWANCE, "refund"), (ALLOWANCE, "expiry"), (MINUTELY, "refund")]
+    assert world.wrong() == []
+
+
+def test_at_the_very_begin_of_a_period_closing_gives_its_allowance_back() -> None:
+    world = planned(bought=MINUTELY)
+    world.clock.set(END)
+    closed = world.billing.close("acme", remainder="refund")
+    assert (closed.amount, world.balance().balance) == (2 * ALLOWANCE + MINUTELY, 0)
+    assert world.wrong() == []
