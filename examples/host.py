@@ -58,10 +58,12 @@ PRICES = PriceBook(
     {
         model("small"): {
             "input": Price(Flat.of("0.15", 1_000_000)),
+            "cached_read": Price(Flat.of("0.075", 1_000_000)),
             "output": Price(Flat.of("0.60", 1_000_000)),
         },
         model("large"): {
             "input": Price(Flat.of("3", 1_000_000)),
+            "cached_read": Price(Flat.of("0.30", 1_000_000)),
             "output": Price(Flat.of("15", 1_000_000)),
         },
         "tool:search": {"call": Price(Flat.of("0.004"), unit="call")},

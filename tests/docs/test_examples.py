@@ -1,6 +1,7 @@
 """The examples that are not web frameworks' hosts, run as their first lines say."""
 
 import http.client
+import json
 import os
 import select
 import socket
@@ -61,19 +62,28 @@ def gateway(request, tmp_path_factory):
         yield client.send.port, Billing(store)
 
 
-def chat(port, prompt, key="key-ana"):
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+A_REQUEST = {"model": "small", "messages": [{"role": "user", "content": "hi"}]}
+paths = pytest.mark.parametrize("path", [CHAT, MESSAGES])
+
+
+def chat(port, prompt, key="key-ana", path=CHAT):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", "/chat", prompt, {"X-API-Key": key})
+    asked = {"model": "small", "messages": [{"role": "user", "content": prompt}]}
+    headers = {"X-API-Key": key, "Content-Type": "application/json"}
+    connection.request("POST", path, json.dumps(asked), headers)
     return connection, connection.getresponse()
 
 
 def settled(billing, after):
-    """The words that the next charge is for, once nothing is held any more."""
+    """The next charge's quantities and facts, once nothing is held any more."""
     for _ in range(1_000):
         [row] = billing.history("acme", limit=1)
         if row.seq > after and not billing.balance("acme").held:
             lines = billing.explain("acme", row.seq).lines
-            return next(line.quantity for line in lines if line.component == "output")
+            [entry] = [each for each in billing.store.entries("acme") if each.seq == row.seq]
+            facts = (json.loads(entry.content)["usage"][3:] or [{}])[0]
+            return {line.component: line.quantity for line in lines}, facts
         time.sleep(0.01)
     raise AssertionError("nothing was settled")
 
@@ -82,33 +92,65 @@ def newest(billing):
     return billing.history("acme", limit=1)[0].seq
 
 
-def test_a_complete_answer_is_charged_by_what_was_streamed(gateway) -> None:
+@paths
+def test_a_complete_answer_is_charged_by_what_its_provider_reports(gateway, path) -> None:
     port, billing = gateway
     before = newest(billing)
-    connection, response = chat(port, "tell me a story")
-    words = response.read().split()
+    connection, response = chat(port, "tell me a story", path=path)
+    answer = response.read()
     connection.close()
-    assert (response.status, len(words)) == (200, 200)
-    assert settled(billing, before) == 200
+    assert response.status == 200 and answer.count(b"word") == 200
+    quantities, facts = settled(billing, before)
+    assert quantities == {"input": 2, "cached_read": 2, "output": 200}
+    assert facts.get("service_tier") == "standard" and "estimated" not in facts
 
 
-def test_a_client_that_goes_away_pays_for_what_it_got(gateway) -> None:
+@paths
+def test_a_client_that_goes_away_pays_for_what_was_reported_or_estimated(gateway, path) -> None:
     port, billing = gateway
     before = newest(billing)
-    connection, response = chat(port, "tell me a story")
-    assert response.read(20)
+    connection, response = chat(port, "tell me a story", path=path)
+    assert response.read(2_000)
     response.close()
     connection.close()
-    assert 3 <= settled(billing, before) < 200
+    quantities, facts = settled(billing, before)
+    if path == CHAT:  # its usage would have come last
+        assert 3 <= quantities["output"] < 200 and quantities["input"] == 4
+        assert facts["estimated"] == "yes"
+    else:
+        assert quantities == {"input": 2, "cached_read": 2, "output": 1}
+        assert "estimated" not in facts
 
 
-def test_a_provider_that_fails_is_charged_for_what_came(gateway) -> None:
+@paths
+def test_a_provider_that_fails_is_charged_for_what_came(gateway, path) -> None:
     port, billing = gateway
     before = newest(billing)
-    connection, response = chat(port, "please fail")
-    assert response.read().endswith(b"[the provider failed]")
+    connection, response = chat(port, "please fail", path=path)
+    assert b"the provider failed" in response.read()
     connection.close()
-    assert settled(billing, before) == 50
+    quantities, facts = settled(billing, before)
+    assert quantities["output"] == (50 if path == CHAT else 1)
+    assert ("estimated" in facts) == (path == CHAT)
+
+
+NO_REQUESTS = [
+    "",
+    "{}",
+    "[1]",
+    '{"messages": 3, "model": "small"}',
+    '{"messages": [{"role": "user", "content": "hi"}], "model": "unknown"}',
+]
+
+
+@pytest.mark.parametrize("body", NO_REQUESTS)
+def test_what_is_no_request_is_refused(gateway, body) -> None:
+    port, _ = gateway
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"X-API-Key": "key-ana", "Content-Type": "application/json"}
+    connection.request("POST", CHAT, body, headers)
+    with closing(connection), connection.getresponse() as response:
+        assert response.status == 422
 
 
 def test_who_has_no_key_or_no_credit_gets_no_answer(gateway) -> None:
@@ -185,6 +227,7 @@ def test_a_key_in_the_address_is_not_written_to_the_log(site) -> None:
 
 def test_a_key_in_the_gateway_s_address_is_not_written_to_the_log(tmp_path) -> None:
     with served("model_gateway.py", tmp_path / "billing.db") as client:
-        assert client("POST", "/chat", "none", query="api_key=sent-in-the-address").status == 401
+        query = "api_key=sent-in-the-address"
+        assert client("POST", CHAT, "none", query=query, body=A_REQUEST).status == 401
         time.sleep(0.5)
         assert "sent-in-the-address" not in "".join(client.send.said)
