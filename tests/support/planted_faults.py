@@ -33,6 +33,7 @@ from faults.doors import IN_DOORS
 from faults.extensions import IN_EXTENSIONS
 from faults.holds import IN_HOLDS
 from faults.http import IN_HTTP
+from faults.importing import IN_IMPORTING
 from faults.items import IN_ITEMS
 from faults.limits import IN_LIMITS
 from faults.loads import IN_LOADS
@@ -1160,6 +1161,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_CLOCK),
     *(Fault(*each) for each in IN_TABS),
     *(Fault(*each) for each in IN_ITEMS),
+    *(Fault(*each) for each in IN_IMPORTING),
     *(Fault(*each) for each in IN_TOPUPS),
     *(Fault(*each) for each in IN_ANNOUNCED),
     *(Fault(*each) for each in IN_AUDIT),
