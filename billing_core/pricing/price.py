@@ -17,6 +17,7 @@ from billing_core.pricing.conditions import (
     Request,
     check_known,
     condition_json,
+    fact_json,
     load_condition,
 )
 from billing_core.pricing.functions import (
@@ -339,22 +340,23 @@ def _check_varying(price: Price) -> None:
 
 def price_json(price: Price) -> dict[str, object]:
     """A price as a book keeps it."""
-    shape = _function_json(price.function)
+    shape: dict[str, object] = _function_json(price.function)
     if price.varies:
         # Under names of their own: who does not know them cannot take it for a simple price.
-        shape = {"base": shape}
-        if price.variants:
-            shape["variants"] = [
-                [_function_json(each.function), [condition_json(one) for one in each.when]]
+        varying: dict[str, list[object]] = {
+            "variants": [
+                [_function_json(each.function), _conditions_json(each.when)]
                 for each in price.variants
-            ]
-        if price.multipliers:
-            shape["multipliers"] = [
-                [*each.by, [condition_json(one) for one in each.when]] for each in price.multipliers
-            ]
-        if price.facts:
-            shape["facts"] = [[each.name, list(each.values), each.default] for each in price.facts]
-    return shape | {"unit": price.unit, "minimum": price.minimum, "increment": price.increment}
+            ],
+            "multipliers": [multiplier_json(each) for each in price.multipliers],
+            "facts": [fact_json(each) for each in price.facts],
+        }
+        shape = {"base": shape, **{name: values for name, values in varying.items() if values}}
+    return {**shape, "unit": price.unit, "minimum": price.minimum, "increment": price.increment}
+
+
+def _conditions_json(when: Iterable[Condition]) -> list[object]:
+    return [condition_json(each) for each in when]
 
 
 def _function_json(function: PriceFunction) -> dict[str, object]:
@@ -387,7 +389,7 @@ def load_price(data: Mapping[str, Any]) -> Price:
 
 def multiplier_json(multiplier: Multiplier) -> list[object]:
     """A multiplier as a book keeps it."""
-    return [*multiplier.by, [condition_json(each) for each in multiplier.when]]
+    return [*multiplier.by, _conditions_json(multiplier.when)]
 
 
 def load_multiplier(data: Sequence[Any]) -> Multiplier:
