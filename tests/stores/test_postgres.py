@@ -57,6 +57,7 @@ from billing_core import (
 from billing_core.commands.topups import Lapse
 from billing_core.ledger.hash_chain import chained
 from billing_core.ports import required
+from billing_core.ports.state import LEVEL
 from billing_core.testing import SettableClock
 
 DIME = usd("0.10")
@@ -117,10 +118,10 @@ def test_a_newer_schema_is_refused_if_it_needs_more_than_is_known(store: Disposa
     table = f'"{store.schema}".migrations'
     with connect(store) as db:
         # Another's next version, which this one may work on; the one after, which it may not.
-        db.execute(f"INSERT INTO {table} VALUES (3, '0003_more', 'x', 2, 0)")
+        db.execute(f"INSERT INTO {table} VALUES ({LEVEL + 1}, 'more', 'x', {LEVEL}, 0)")
         funded(store)
         assert store.migrate() == []
-        db.execute(f"INSERT INTO {table} VALUES (4, '0004_else', 'x', 4, 0)")
+        db.execute(f"INSERT INTO {table} VALUES ({LEVEL + 2}, 'else', 'x', {LEVEL + 2}, 0)")
     with PostgresStore(store.dsn, schema=store.schema) as late:
         with pytest.raises(StoreError, match="upgrade billing-core"):
             Billing(late).balance("acme")
