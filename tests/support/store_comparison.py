@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from attrs import fields
@@ -118,7 +121,19 @@ class BesideMemory(_Beside, EmptiedStore):
 
 
 class SqliteBesideMemory(_Beside, SqliteStore):
-    """SQLite."""
+    """SQLite, in a file that has its tables: to make them takes longer than most tests."""
+
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(_empty())
+        super().__init__(path)
+
+
+@cache
+def _empty() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        SqliteStore(path).close()
+        return path.read_bytes()
 
 
 class _Both:
