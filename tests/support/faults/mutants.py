@@ -787,4 +787,24 @@ BY_MUTANTS: list[Planted] = [
             "test_what_was_granted_ahead_expires_when_the_org_closes_and_the_rest_goes_back",
         ),
     ),
+    (
+        "a lot that is filled again lives on where another ended meanwhile",
+        "billing_core/ledger/ledger.py",
+        "        if not self.ended(lot, when):\n            self.will_lapse(lot.expires_at)\n",
+        "",
+        (
+            "tests/unit/ledger/test_rules_6_debt_and_reversal.py::"
+            "test_6_6_a_refilled_lot_ends_when_it_was_to_end_though_another_ended_meanwhile",
+        ),
+    ),
+    (
+        "what is filled again is not there for the rest of its batch",
+        "billing_core/ledger/ledger.py",
+        "        if not any(each is lot for each in self.lots):\n",
+        "        if not self.lots:\n",
+        (
+            "tests/unit/ledger/test_rules_6_debt_and_reversal.py::"
+            "test_6_6_what_a_reversal_gives_back_pays_for_the_rest_of_its_batch",
+        ),
+    ),
 ]

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from world import DAY, HOUR, MINUTE, SECOND, T0, TICK, World, nanos, units
 
 from billing_adapters.http import Api, Caller
-from billing_core import Flat, InvalidCommand, MoneyOverflow, NotFound, Price, Refused, sandbox
+from billing_core import (
+    Deduct,
+    Flat,
+    InvalidCommand,
+    MoneyOverflow,
+    NotFound,
+    Price,
+    Refused,
+    Reverse,
+    sandbox,
+)
 from billing_core.values.money import MAX_NANOS
 
 # -- 6.4 ------------------------------------------------------------------------
@@ -315,6 +325,36 @@ def test_6_6_a_refilled_lot_still_ends_when_it_was_to_end() -> None:
     world.clock.advance(HOUR)
     assert world.left() == {}
     assert world.deduct(0).balance == 0
+
+
+def test_6_6_a_refilled_lot_ends_when_it_was_to_end_though_another_ended_meanwhile() -> None:
+    """While it was used up nothing was expected to end any more."""
+    world = World()
+    world.grant(5, expires_at=T0 + 2 * HOUR)
+    charge = world.settle(5)
+    world.grant(3, expires_at=T0 + HOUR)
+    world.clock.advance(HOUR)
+    world.settle(0)
+    world.reverse(charge)
+    assert world.left() == {1: 5}
+    world.clock.advance(HOUR)
+    assert world.left() == {}
+    with pytest.raises(Refused):
+        world.deduct(1)
+    assert world.wrong() == []
+
+
+def test_6_6_what_a_reversal_gives_back_pays_for_the_rest_of_its_batch() -> None:
+    """Beside the lots that had something left."""
+    world = World()
+    world.grant(5)
+    charge = world.settle(5)
+    world.grant(3)
+    back, used = world.billing.execute(
+        [Reverse("acme", "r", charge=charge.seq), Deduct("acme", "d", cost=units(8))]
+    )
+    assert (back.refilled, used.paid) == (5, 8)
+    assert world.wrong() == []
 
 
 def test_6_6_a_reversal_moves_no_counter() -> None:
