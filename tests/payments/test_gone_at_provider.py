@@ -131,6 +131,16 @@ def test_news_of_a_deleted_customer_stops_automatic_top_ups_at_once(t) -> None:
     t.check()
 
 
+def test_a_customer_who_is_deleted_after_the_org_was_closed_is_forgotten_too(t) -> None:
+    t.armed("10", threshold="5", amount="20")
+    t.billing.close("acme", remainder="refund")
+    t.street.delete_customer(t.store.auto_topup("acme").customer)
+    t.deliver()
+    auto = t.store.auto_topup("acme")
+    assert (auto.customer, auto.method) == (None, None)
+    assert t.wrong() == []
+
+
 def test_a_card_that_was_removed_unheard_of_is_forgotten_at_the_first_charge(t) -> None:
     method = t.armed("10", threshold="5", amount="20")
     customer = t.store.auto_topup("acme").customer

@@ -57,6 +57,7 @@ from billing_core.commands.topups import AskRefund, ClaimTopUp, SetAutoTopUp
 from billing_core.engine.background import refused_for
 from billing_core.engine.topups import _made_unnamed
 from billing_core.ports.payments import ChargeAttempt, Checkout, Refund
+from billing_core.ports.state import LEVEL
 from billing_core.records.topups import AutoTopUp, RefundOrder, TopUp
 from billing_core.testing import MemoryStore
 from billing_core.testing.machines.ledger import FewDebts
@@ -1611,4 +1612,26 @@ def test_credit_beside_debt_that_it_may_not_pay_stays_within_64_bits() -> None:
         world.grant(1, scope=["x"])
     world.settle(units(1, "x"))
     world.grant(1, scope=["x"])
+    assert world.wrong() == []
+
+
+def test_a_debt_of_64_bits_is_repaid() -> None:
+    world = World()
+    world.settle(MAX_NANOS)
+    assert world.granted(7).repaid == 7
+    assert world.balance().debt == MAX_NANOS - 7
+    assert world.wrong() == []
+
+
+@pytest.mark.parametrize(("level", "binds"), [(1, False), (2, True), (LEVEL, True)])
+def test_an_entry_binds_its_events_once_the_version_before_that_is_gone(
+    level, binds, monkeypatch
+) -> None:
+    """It could not follow what it does not know."""
+    monkeypatch.setattr(MemoryStore, "level", lambda store: level)
+    world = World()
+    world.grant(5)
+    last = world.settle(5)
+    assert [each.kind for each in world.billing.events("acme")] == ["depleted"]
+    assert ("told" in json.loads(world.entries()[last.seq - 1].effects)) is binds
     assert world.wrong() == []
