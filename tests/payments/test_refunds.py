@@ -362,6 +362,24 @@ def test_a_refund_waits_while_what_is_owed_with_it_would_leave_64_bits(t) -> Non
     t.check()
 
 
+def test_what_is_won_back_after_the_org_was_closed_ends_when_it_was_to_end(t) -> None:
+    page = t.paid("10")
+    t.spend("10")
+    dispute = t.street.dispute(t.payment(page).id)
+    t.deliver()
+    t.billing.grant("acme", "g", usd("10"), expires_at=t.clock.now + 2 * DAY)
+    assert t.balance() == "0.00 USD", "it has repaid what was taken back"
+    t.billing.close("acme", remainder="refund")
+    t.street.close_dispute(dispute, won=True)
+    t.deliver()
+    assert t.balance() == "10.00 USD"
+    done = t.wait(2 * DAY)
+    assert (done.lapsed, done.failures) == (1, [])
+    entry = list(t.store.entries("acme"))[-1]
+    assert (entry.op, entry.amount, t.balance()) == ("lapse", usd("10").nanos, "0.00 USD")
+    assert t.wrong() == []
+
+
 def test_of_two_that_were_taken_back_each_comes_back_in_its_turn(t) -> None:
     page = t.paid("10")
     refund = t.street.refund_in_dashboard(t.payment(page).id, 200)
