@@ -45,9 +45,25 @@ _INCLUDES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 """What may count what: by component, the question that says so and the parts it is about.  A
 component stands behind those that it may count."""
 
-_PARTS = frozenset(
-    part for asked in _INCLUDES.values() for parts in asked.values() for part in parts
+_COUNTED_BY: Final = {
+    part: tuple(
+        (place, whole, question)
+        for place, (whole, asked) in enumerate(_INCLUDES.items())
+        for question, parts in asked.items()
+        if part in parts
+    )
+    for part in {each for asked in _INCLUDES.values() for parts in asked.values() for each in parts}
+}
+"""The same by part: what may count it, with its place in the table."""
+_RARE: Final = (
+    *_of_media("input"),
+    *_of_media("cached_read"),
+    "cached_read_explicit",
+    *_LONG,
+    *_of_media("cache_write", "output"),
+    *("citation", "accepted_prediction", "rejected_prediction"),
 )
+_NO_RARE: Final = (0,) * len(_RARE)
 _ALWAYS_ASKED = {"input_includes_cached", "output_includes_reasoning"}
 """Also where the whole is 0: one that was forgotten is seen."""
 _ALWAYS_HERE = ("input", "output", "cached_read", "cache_write", "reasoning")
@@ -166,29 +182,39 @@ def tokens(
         "cached_read": cached_read,
         "cache_write": cache_write,
         "reasoning": reasoning,
-        "input_audio": input_audio,
-        "input_image": input_image,
-        "input_video": input_video,
-        "cached_read_audio": cached_read_audio,
-        "cached_read_image": cached_read_image,
-        "cached_read_video": cached_read_video,
-        "cached_read_explicit": cached_read_explicit,
-        "cache_write_1h": cache_write_1h,
-        "cache_write_12h": cache_write_12h,
-        "cache_write_audio": cache_write_audio,
-        "cache_write_image": cache_write_image,
-        "cache_write_video": cache_write_video,
-        "output_audio": output_audio,
-        "output_image": output_image,
-        "output_video": output_video,
-        "citation": citation,
-        "accepted_prediction": accepted_prediction,
-        "rejected_prediction": rejected_prediction,
     }
+    rare = (
+        input_audio,
+        input_image,
+        input_video,
+        cached_read_audio,
+        cached_read_image,
+        cached_read_video,
+        cached_read_explicit,
+        cache_write_1h,
+        cache_write_12h,
+        cache_write_audio,
+        cache_write_image,
+        cache_write_video,
+        output_audio,
+        output_image,
+        output_video,
+        citation,
+        accepted_prediction,
+        rejected_prediction,
+    )
+    if rare != _NO_RARE or not isinstance(payer, str):  # what is not used may have a payer too
+        reported |= zip(_RARE, rare, strict=True)
     used = {name: count for name, count in reported.items() if type(count) is not int or count}
     for name, count in used.items():
         check_quantity(name, count)
-    if not _PARTS.isdisjoint(used):
+    if rare == _NO_RARE:  # what most calls are made of
+        if cached := used.get("cached_read", 0) + used.get("cache_write", 0):
+            used["input"] = _less("input_includes_cached", input_includes_cached, input, cached)
+        if reasoning:
+            asked = "output_includes_reasoning"
+            used["output"] = _less(asked, output_includes_reasoning, output, reasoning)
+    else:
         answers = {
             "input_includes_cached": input_includes_cached,
             "input_includes_media": input_includes_media,
@@ -203,7 +229,7 @@ def tokens(
         }
         used = _each_once(used, answers)
     if not isinstance(payer, str):
-        used = reported | used  # what was not used may have a payer as well
+        used = reported | used
     if other is not None:
         if not isinstance(other, Mapping):
             raise InvalidCommand("other", other, "a mapping of component to quantity")
@@ -220,37 +246,56 @@ def _each_once(used: Mapping[str, int], answers: Mapping[str, bool | None]) -> d
     A number less those that it counts, also by way of others: what it counts is a set of
     components, so that one which is reached in two ways is taken out once.
     """
+    asked: dict[tuple[int, str], dict[str, set[str]]] = {}
+    for part in used:
+        for place, whole, question in _COUNTED_BY.get(part, ()):
+            asked.setdefault((place, whole), {}).setdefault(question, set()).add(part)
     alone = dict(used)
     counted: dict[str, set[str]] = {}  # by component: those that its number counts beside it
-    for whole, questions in _INCLUDES.items():
+    for (_, whole), questions in sorted(asked.items()):
         inside: set[str] = set()
-        kinds: list[str] = []
-        # What was answered comes first: where it settles all, nothing needs to be asked.
-        for question in sorted(questions, key=lambda each: type(answers[each]) is not bool):
-            parts = [part for part in questions[question] if part in used]
-            reached = set(parts).union(*(counted.get(part, ()) for part in parts))
-            if not any(alone[each] for each in reached - inside):
-                continue
-            kind, answer = question.partition("_includes_")[2], answers[question]
-            if type(answer) is not bool:
-                if whole in used or question in _ALWAYS_ASKED:
-                    raise InvalidCommand(
-                        question,
-                        answer,
-                        f"True or False, since there are {_WORDS.get(kind, kind)} tokens and "
-                        "providers differ",
-                    )
-            elif answer:
+        unsaid: list[tuple[str, set[str]]] = []
+        for question, parts in questions.items():
+            reached = parts.union(*[counted[part] for part in parts if part in counted])
+            if answers[question] is True:
                 inside |= reached
-                kinds.append(kind)
-        taken = sum(alone[each] for each in inside)
-        total = used.get(whole, 0)
-        if taken > total:
-            raise InvalidCommand(
-                " and ".join(kinds),
-                taken,
-                f"at most the {total} {whole} tokens that are said to include them",
-            )
-        if inside:
-            alone[whole], counted[whole] = total - taken, inside
+            elif answers[question] is not False:
+                unsaid.append((question, reached))
+        for question, reached in unsaid:
+            # Where what was said settles all, nothing needs to be asked.
+            matters = whole in used or question in _ALWAYS_ASKED
+            if matters and any(alone[each] for each in reached - inside):
+                raise _unsaid(question, answers[question])
+        if not inside:
+            continue
+        said = [question for question in _INCLUDES[whole] if answers[question] is True]
+        kinds = " and ".join(_kind(question) for question in said if question in questions)
+        taken = sum([alone[each] for each in inside])
+        alone[whole] = _rest(whole, kinds, used.get(whole, 0), taken)
+        counted[whole] = inside
     return alone
+
+
+def _less(question: str, answer: bool | None, total: int, part: int) -> int:
+    """What is left of a number, by whether it counts a part."""
+    if type(answer) is not bool:
+        raise _unsaid(question, answer)
+    whole, _, kind = question.partition("_includes_")
+    return _rest(whole, kind, total, part) if answer else total
+
+
+def _rest(whole: str, kinds: str, total: int, taken: int) -> int:
+    if taken > total:
+        expected = f"at most the {total} {whole} tokens that are said to include them"
+        raise InvalidCommand(kinds, taken, expected)
+    return total - taken
+
+
+def _unsaid(question: str, answer: object) -> InvalidCommand:
+    kind = _WORDS.get(_kind(question), _kind(question))
+    expected = f"True or False, since there are {kind} tokens and providers differ"
+    return InvalidCommand(question, answer, expected)
+
+
+def _kind(question: str) -> str:
+    return question.partition("_includes_")[2]

@@ -409,8 +409,8 @@ FAULTS = [
     fault(
         "cached tokens count twice",
         "values/tokens",
-        "= total - taken, inside",
-        "= total, inside",
+        "return total - taken",
+        "return total",
         "commands.py::test_cached_tokens_come_out_of_an_input_that_includes_them",
         "billing_gone_wrong.py::test_cached_tokens_are_not_billed_twice",
     ),

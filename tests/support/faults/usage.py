@@ -107,15 +107,15 @@ IN_USAGE: list[Planted] = [
     (
         "cached audio counts as input too, where only the audio is said to be in it",
         TOKENS,
-        "reached = set(parts).union(*(counted.get(part, ()) for part in parts))",
+        "reached = parts.union(*[counted[part] for part in parts if part in counted])",
         "reached = set(parts)",
         (SPLIT + "whatever_counts_what_each_token_is_where_it_belongs",),
     ),
     (
         "nobody is asked what counts what",
         TOKENS,
-        "if whole in used or question in _ALWAYS_ASKED:",
-        "if False:",
+        "matters = whole in used or question in _ALWAYS_ASKED",
+        "matters = False",
         (SPLIT + "a_question_says_what_there_is",),
     ),
     (
@@ -124,6 +124,13 @@ IN_USAGE: list[Planted] = [
         "if taken > total:",
         "if False:",
         (SPLIT + "parts_above_the_whole_are_refused",),
+    ),
+    (
+        "cached tokens count in the input, whatever is said",
+        TOKENS,
+        "return _rest(whole, kind, total, part) if answer else total",
+        "return total",
+        (SPLIT + "whatever_counts_what_each_token_is_where_it_belongs",),
     ),
     (
         "what a service knows of a request is lost on the way",

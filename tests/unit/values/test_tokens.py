@@ -65,18 +65,26 @@ def reported(used: dict[str, int], says: dict[str, bool]) -> dict[str, int]:
 
 
 COUNTS = st.integers(1, 3) | st.integers(1, 10**12)
-USED = st.dictionaries(st.sampled_from(COMPONENTS), COUNTS, max_size=8)
+USUAL = ("input", "output", "cached_read", "cache_write", "reasoning")
+USED = st.dictionaries(st.sampled_from(COMPONENTS), COUNTS, max_size=8) | st.dictionaries(
+    st.sampled_from(USUAL), COUNTS
+)
 ANSWERS = st.fixed_dictionaries({name: st.booleans() for name in QUESTIONS})
 
 
+ALL = dict.fromkeys(QUESTIONS, True)
+NONE = dict.fromkeys(QUESTIONS, False)
+
+
 @given(USED, ANSWERS)
+@example(dict.fromkeys(USUAL, 1), ALL)
+@example(dict.fromkeys(USUAL, 1), NONE)
+@example(dict.fromkeys(COMPONENTS, 1), ALL)
+@example(dict.fromkeys(COMPONENTS, 1), NONE)
 def test_whatever_counts_what_each_token_is_where_it_belongs(
     used: dict[str, int], says: dict[str, bool]
 ) -> None:
     assert parts(tokens("m", **reported(used, says), **says)) == used
-
-
-ALL = dict.fromkeys(QUESTIONS, True)
 
 
 @given(USED, ANSWERS, st.sampled_from(QUESTIONS))
