@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from billing_adapters.answers import others
-from billing_adapters.answers.plain import Number, gathered, get, items, names, snake, word
+from billing_adapters.answers.plain import Number, gathered, get, items, names, word
 from billing_adapters.answers.shapes import MEDIA, ROOTS, Shape, shape_of
 from billing_core import InvalidCommand, Usage, tokens
 from billing_core.values.usage import Payer
@@ -189,7 +189,7 @@ def _called(call: object) -> Iterator[tuple[str, str]]:
 def _grounded(grounding: object, model: str) -> Iterator[tuple[str, str]]:
     """Google's searches are paid by the query, before Gemini 3 by the prompt."""
     queries = items(get(grounding, "web_search_queries"))
-    by_prompt = model.startswith(("gemini-1", "gemini-2"))
+    by_prompt = model.rpartition("/")[2].startswith(("gemini-1", "gemini-2"))
     for query in queries[:1] if by_prompt else queries:
         yield ("search" if by_prompt else f"search {query}"), "web_searches"
     if any(get(chunk, "maps") is not None for chunk in items(get(grounding, "grounding_chunks"))):
@@ -232,7 +232,8 @@ def usage_from(
     rest = found | _unknown(numbers, shape)
     if reported_cost:
         rest["provider_cost"] = _cost(numbers)
-    usage = _tokens(name, counted, numbers, shape, who)
+    grok = any("grok" in each.lower() for each in (name, reading.model or ""))
+    usage = _tokens(name, counted, numbers, shape, "x-ai" if grok else who)
     beyond = _quantity(shape.total, numbers.get(shape.total, 0)) - sum(
         quantity for _, quantity, _ in usage.parts
     )
@@ -318,7 +319,7 @@ def _tokens(
 ) -> Usage:
     apart = shape.reasoning_apart
     if apart is None:
-        apart = _reasoning_apart(counted, numbers, who or "", name)
+        apart = _reasoning_apart(counted, numbers, who)
     media = True
     if shape.name == "images" and "output_tokens_details.text_tokens" not in numbers:
         counted["output_image"] = counted.get("output", 0)
@@ -345,7 +346,7 @@ def _tokens(
 
 
 def _reasoning_apart(
-    counted: Mapping[str, int], numbers: Mapping[str, Number], who: str, model: str
+    counted: Mapping[str, int], numbers: Mapping[str, Number], who: str | None
 ) -> bool:
     """Whether the output does not count the reasoning: who follows OpenAI's chat does not follow it
     in that.  The total tells, or else the provider."""
@@ -355,7 +356,7 @@ def _reasoning_apart(
     total = numbers.get("total_tokens", 0)
     if total in (given + made, given + made + thought) and thought:
         return total != given + made
-    return who == "x-ai" or snake(model).rpartition("/")[2].startswith("grok")
+    return who == "x-ai"
 
 
 def _fit(counted: dict[str, int], *, cached_apart: bool, apart: bool, media: bool) -> None:

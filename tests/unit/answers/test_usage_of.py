@@ -530,6 +530,8 @@ def test_reasoning_is_taken_as_the_total_counts_it() -> None:
     assert parts(usage_of(chat(**details))) == {"input": 10, **inside}
     assert parts(usage_of(chat(**details), provider="xai")) == {"input": 10, **outside}
     assert parts(usage_of(chat(**details), model="grok-4")) == {"input": 10, **outside}
+    grok = {**chat(**details), "model": "x-ai/grok-4"}
+    assert parts(usage_of(grok, model="small")) == {"input": 10, **outside}
 
 
 def test_shortening_the_context_is_in_no_other_number() -> None:
@@ -564,9 +566,10 @@ def test_google_is_paid_by_the_query_from_gemini_3_on_and_for_maps() -> None:
     found = {"webSearchQueries": ["a", "b"], "groundingChunks": [{"web": {}}, {"maps": {}}]}
     usage = {"promptTokenCount": 1, "totalTokenCount": 1}
     answer = {"candidates": [{"groundingMetadata": found}], "usageMetadata": usage}
-    assert parts(usage_of({**answer, "modelVersion": "gemini-3-pro"})) == {
-        "input": 1, "web_searches": 2, "map_searches": 1,
-    }  # fmt: skip
+    for version, searches in (("gemini-3-pro", 2), ("models/gemini-2.5-pro", 1)):
+        assert parts(usage_of({**answer, "modelVersion": version})) == {
+            "input": 1, "web_searches": searches, "map_searches": 1,
+        }  # fmt: skip
 
 
 # -- who answered, what is known of the request ---------------------------------
