@@ -212,6 +212,7 @@ def import_prices(
     models: Iterable[Model | str | tuple[str, str]],
     *,
     markup: str | int | Decimal = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> Import:
     """As :func:`price_book`, and tells what of the source is not in the book, instead of raising.
 
@@ -220,6 +221,7 @@ def import_prices(
         effective_at: From when it holds, UTC; the prices are those of that time.
         models: :class:`Model` values, model ids, or ``(provider, id)``.
         markup: An exact factor above 0, as text, int or `Decimal`.
+        progress: Is told after each model how many were looked at.
 
     Returns:
         The book, what of the models' prices it does not have and why, and which models have other
@@ -237,7 +239,7 @@ def import_prices(
     refused: list[Refused] = []
     later: list[Later] = []
     source_of: dict[str, str] = {}
-    for each in models:
+    for number, each in enumerate(models, 1):
         wanted = _wanted(each)
         if wanted.resource in prices:
             raise InvalidCommand("models", wanted.resource, "each name once")
@@ -246,6 +248,8 @@ def import_prices(
         prices[wanted.resource] = listed.prices(by, refused)
         source_of[wanted.resource] = listed.name
         later += listed.later()
+        if progress is not None:
+            progress(number)
     book, too_fine = checked(version, effective_at, prices, source_of)
     return Import(book, (*refused, *too_fine), tuple(later))
 

@@ -27,6 +27,7 @@ from billing_core import (
     Variant,
 )
 from billing_core.pricing.catalogue import Catalogue
+from billing_core.pricing.price_book import checked_version
 from billing_core.values.money import checked_decimal
 
 __all__ = ["Import", "Later", "Refused"]
@@ -245,6 +246,8 @@ def checked(
 
     ``source_of``: the model of each resource, as the source names it.
     """
+
+    checked_version(version)
 
     def could(some: Mapping[str, Mapping[str, Price]]) -> PriceBook:
         book = PriceBook(version, effective_at, some, currency="USD")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ import attrs
 import click
 
 from billing_adapters.cli.database import Place, existing, path_of_existing
+from billing_adapters.cli.differences import differences_json, in_lines, show_differences
 from billing_adapters.cli.documents import load_document, price_terms
+from billing_adapters.cli.imports import SOURCES, Source, import_prices
 from billing_adapters.cli.reads import as_json_option, time_text
 from billing_adapters.cli.show import console, money, print_json, table
 from billing_core import Billing, Difference, Plan, PriceBook, Quote, Usage, decimal_text
@@ -42,6 +43,16 @@ def _versions(
     if value is not None and value[1].startswith("--"):  # the next option, taken for a version
         raise click.BadParameter(f"given {value[0]!r} alone; expected two versions, OLD NEW")
     return value
+
+
+_ALONE = "-"  # --publish without a file
+
+
+def _published(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | str | None:
+    if value is None or value == _ALONE:
+        return value
+    found: Path = click.Path(exists=True, dir_okay=False, path_type=Path).convert(value, param, ctx)
+    return found
 
 
 _at_option = click.option(
@@ -140,23 +151,58 @@ def _plan_json(plan: Plan, in_force: bool) -> dict[str, Any]:
 )
 @click.option(
     "--publish",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
+    is_flag=False,
+    flag_value=_ALONE,
+    callback=_published,
+    metavar="[FILE]",
     help="Publish the price book or plan in this TOML or JSON file, once you have seen what it "
-    "changes.",
+    "changes; with --import, without a file: what of the import is new.",
 )
-@click.option("--yes", is_flag=True, help="Publish without asking.")
+@click.option("--yes", is_flag=True, help="Publish a file without asking.")
+@click.option(
+    "--import",
+    "source",
+    type=click.Choice(SOURCES),
+    help="Show which prices of a list of real prices are new, and what of it cannot be imported: "
+    "genai is the installed package genai-prices, litellm a FILE in LiteLLM's format, gzipped or "
+    "not.",
+)
+@click.argument(
+    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--models",
+    multiple=True,
+    metavar="PATTERN",
+    help="Import only models whose name (of genai: PROVIDER/NAME) fits a pattern such as 'gpt-*'.",
+)
+@click.option("--markup", metavar="FACTOR", help="Import prices times this, such as 1.2. [1]")
+@click.option("--version", metavar="NAME", help="The imported version's name. [by the time]")
+@click.option(
+    "--effective-at",
+    metavar="TIME",
+    callback=_time,
+    help="From when imported prices hold, UTC. [in 15 minutes; the first ones: now]",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show each imported price and refusal.")
 @as_json_option
 def pricing(
     db: Place,
     org: str | None,
     at: datetime | None,
     diff: tuple[str, str] | None,
-    publish: Path | None,
+    publish: Path | str | None,
     yes: bool,
+    source: Source | None,
+    file: Path | None,
+    models: tuple[str, ...],
+    markup: str | None,
+    version: str | None,
+    effective_at: datetime | None,
+    verbose: bool,
     as_json: bool,
 ) -> None:
-    """Show the prices in force, compare versions, publish new ones.
+    """Show the prices in force, compare versions, publish new ones, import real ones.
 
     What is published never changes: a file with other prices needs another version's name,
     and what it changes takes effect ten minutes after its publication at the earliest.
@@ -167,18 +213,43 @@ def pricing(
       billing pricing --org acme --at 2026-05-01 --db billing.sqlite
       billing pricing --diff 2026-04 2026-05 --db billing.sqlite
       billing pricing --publish 2026-06.toml --db billing.sqlite
+      billing pricing --import litellm prices.json --models 'gpt-*' --markup 1.2 --db billing.sqlite
+      billing pricing --import genai --models 'openai/*' --publish --db billing.sqlite
     """
-    if sum([diff is not None, publish is not None, org is not None or at is not None]) > 1:
-        raise click.UsageError("--diff, --publish, and --org or --at exclude one another")
+    file_to_publish = publish if isinstance(publish, Path) else None
+    shown = org is not None or at is not None
+    if sum([diff is not None, file_to_publish is not None, shown, source is not None]) > 1:
+        raise click.UsageError(
+            "--diff, --publish FILE, --import, and --org or --at exclude one another"
+        )
+    given = [
+        file,
+        markup,
+        version,
+        effective_at,
+        *models,
+        publish == _ALONE or None,
+        verbose or None,
+    ]
+    if source is None and any(each is not None for each in given):
+        raise click.UsageError(
+            "FILE, --models, --markup, --version, --effective-at, -v and --publish without a file"
+            " are for --import"
+        )
     with existing(db) as billing:
         if diff is not None:
             found = billing.diff(*diff)
             if as_json:
-                print_json({"differences": _differences_json(found)})
+                print_json({"differences": differences_json(found)})
             else:
-                _show_differences(f"What {diff[1]} changes of {diff[0]}", found)
-        elif publish is not None:
-            _publish(billing, load_document(publish), yes, as_json)
+                show_differences(f"What {diff[1]} changes of {diff[0]}", found)
+        elif source is not None:
+            import_prices(
+                billing, source, file, models, markup or "1", version, effective_at,
+                publish=publish == _ALONE, verbose=verbose, as_json=as_json,
+            )  # fmt: skip
+        elif file_to_publish is not None:
+            _publish(billing, load_document(file_to_publish), yes, as_json)
         else:
             _show_pricing(billing, org, at, as_json)
 
@@ -222,16 +293,11 @@ def _show_pricing(billing: Billing, org: str | None, at: datetime | None, as_jso
     for currency, resource, component, priced in rows:
         name = "" if resource == before else resource
         made.add_row(
-            name, component, _lines(describe(priced.price, currency)),
+            name, component, in_lines(describe(priced.price, currency)),
             _version_text(priced.version),
         )  # fmt: skip
         before = resource
     console().print(made)
-
-
-def _lines(price: str) -> str:
-    """The words of a price, with what it depends on each on a line."""
-    return re.sub(r"; (?=for |times )", "\n", price)
 
 
 def _version_text(version: str) -> str:
@@ -252,7 +318,7 @@ def _publish(billing: Billing, document: PriceBook | Plan, yes: bool, as_json: b
         told = catalogue.warnings(document)
     if not as_json:
         at = f"{document.effective_at.astimezone(UTC):%F %T} UTC"
-        _show_differences(f"What {document.version} changes from {at}", found)
+        show_differences(f"What {document.version} changes from {at}", found)
     for each in told:
         click.echo(f"Warning: {each}.", err=True)
     if not (yes or known):
@@ -261,31 +327,12 @@ def _publish(billing: Billing, document: PriceBook | Plan, yes: bool, as_json: b
         warnings.simplefilter("ignore", NameWarning)  # they were told
         version = billing.publish(document)
     if as_json:
-        shown = _differences_json(found)
+        shown = differences_json(found)
         print_json(
             {"version": version, "new": not known, "differences": shown, "warnings": list(told)}
         )
     else:
         console().print(f"{version} was published already." if known else f"Published {version}.")
-
-
-def _differences_json(found: Sequence[Difference]) -> list[dict[str, Any]]:
-    return [attrs.asdict(each) | {"change": each.change} for each in found]
-
-
-def _show_differences(title: str, found: Sequence[Difference]) -> None:
-    if not found:
-        console().print(f"{title}: nothing.")
-        return
-    made = table(title, "", "What", "Before", "After")
-    style = {"added": "green", "ended": "red", "changed": "yellow"}
-    for each in found:
-        name = each.name if each.what != "discount" else f"discount on {each.name}"
-        made.add_row(
-            each.change, name, _lines(each.before or ""), _lines(each.after or ""),
-            style=style[each.change],
-        )  # fmt: skip
-    console().print(made)
 
 
 # -- quote ------------------------------------------------------------------------

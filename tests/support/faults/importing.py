@@ -11,6 +11,8 @@ OF_GENAI = "tests/unit/pricing/test_genai.py::test_"
 OF_LITELLM = "tests/unit/pricing/test_litellm_prices.py::test_"
 SIZES = OF_LITELLM + "sizes_and_tiers_are_variants_the_whole_request_at_one_price"
 HOURS = OF_LITELLM + "off_peak_hours_are_those_of_the_weekday_where_the_provider_is"
+CLI = "adapters/billing_adapters/cli/imports.py"
+OF_CLI = "tests/cli/test_cli_import.py::test_"
 UNKNOWN = OF_LITELLM + "what_is_not_known_is_refused_by_name"
 
 IN_IMPORTING: list[Planted] = [
@@ -157,5 +159,40 @@ IN_IMPORTING: list[Planted] = [
         'self._least if component.endswith("audio_duration") else 0',
         "0",
         (OF_GENAI + "the_least_that_a_request_counts_as_is_the_source_s",),
+    ),
+    (
+        "what is in force already is published again",
+        CLI,
+        "before.get(resource, {}).get(component) != price",
+        "True",
+        (OF_CLI + "a_nightly_job_publishes_what_changed",),
+    ),
+    (
+        "an import that is only to be shown is published",
+        CLI,
+        "        if publish:\n            with",
+        "        if True:\n            with",
+        (OF_CLI + "what_is_new_and_what_is_refused_is_shown_and_nothing_published",),
+    ),
+    (
+        "one price that may not be published keeps all others back",
+        CLI,
+        "    if len(every) == 1:\n        return {}\n",
+        "    return {}\n",
+        (OF_CLI + "what_cannot_stand_beside_what_is_on_record_is_refused_alone",),
+    ),
+    (
+        "a change by an import takes effect at once",
+        CLI,
+        "at = now + _AHEAD if effective_at is None else effective_at",
+        "at = now if effective_at is None else effective_at",
+        (OF_CLI + "a_nightly_job_publishes_what_changed",),
+    ),
+    (
+        "a version's name that is taken is told as refusals",
+        CLI,
+        'if not error.field.startswith("prices["):',
+        "if False:",
+        (OF_CLI + "a_time_may_be_named",),
     ),
 ]
