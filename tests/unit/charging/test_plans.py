@@ -13,11 +13,13 @@ from billing_core import (
     InvalidCommand,
     Limit,
     NotFound,
+    OpenAccount,
     Plan,
     Price,
     Quota,
     Refused,
     SetLimit,
+    SetPlan,
     Usage,
     sandbox,
 )
@@ -616,6 +618,23 @@ def test_a_quota_of_a_pattern_counts_nothing_of_a_resource_that_it_does_not_name
         world.deduct(units(quantity, name))
     assert refusal(lambda: world.deduct(units(11, "model:b"))).limit == "quota"
     assert world.deduct(units(10, "model:b")).amount == 10
+    assert world.wrong() == []
+
+
+def test_a_quota_of_a_pattern_bounds_an_org_that_is_opened_in_the_batch_too() -> None:
+    world = World(opened=False)
+    world.publish({"model:a": {"unit": Price(Flat(1))}}, version="models")
+    terms = {"allowance": nanos(1000), "quotas": [Quota("model:*", "unit", 5)]}
+    world.billing.publish(Plan("pro-1", "pro", LONG_AGO, **terms))
+    *_, first, second = world.billing.execute(
+        [
+            OpenAccount("acme"),
+            SetPlan("acme", "plan", plan="pro"),
+            Deduct("acme", "d1", cost=units(3, "model:a")),
+            Deduct("acme", "d2", cost=units(3, "model:a")),
+        ]
+    )
+    assert (first.paid, second.limit) == (3, "quota")
     assert world.wrong() == []
 
 
