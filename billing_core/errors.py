@@ -70,7 +70,8 @@ class MoneyOverflow(InvalidCommand):
 
 
 class UnknownPrice(InvalidCommand):
-    """A quote, check, hold, deduct or start of a run asks for what has no price (rule 5.7).
+    """A quote, check, hold, deduct or start of a run asks for what has no price, or none for the
+    value that it gives of a fact (rules 5.7 and 5.9).
 
     A settlement never raises it: it records the usage as unpriced.
     """

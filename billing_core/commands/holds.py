@@ -35,7 +35,8 @@ class Hold(Command):
     Args:
         org: Whose account it is.
         key: Idempotency key, which is also the hold's name.
-        cost: An amount, or the usage that is expected.
+        cost: An amount, or the usage that is expected.  Give it the facts that are certain: any
+            other that its price depends on may have the value that costs most (rule 5.9).
         expires_in: How long the hold lives, from the time of decision.
         resource: With an amount: what it is for, which says which lots with a scope may serve it.
         member: Who will use it, for limits.

@@ -439,7 +439,9 @@ class Billing:
 
         Args:
             cost: An amount, or the usage expected.  Of a usage as much is held as it can cost at
-                most, whenever in the hold's life it happens (rule 5.4).
+                most, whenever in the hold's life it happens (rule 5.4).  Give it the facts that
+                are certain: a fact that its price depends on and that it does not give may have
+                the value that costs most (rule 5.9).
             expires_in: How long the hold lives, from the time of decision.  After that its credit
                 is free again.
             resource: What an amount is for, so that lots with a scope can serve it.  A usage names
@@ -1690,7 +1692,8 @@ class Billing:
         reserves nothing (rule 5.4).
 
         Args:
-            usage: What would be used.
+            usage: What would be used.  A fact that its price depends on and that it does not give
+                may have the value that costs most (rule 5.9).
             at: The time of the usage, which may lie ahead: then the prices and the plan count that
                 are published for it by now.  Default: now.
 

@@ -83,14 +83,16 @@ def _of(names: Iterable[str]) -> tuple[str, ...]:
 
 @frozen
 class Fact:
-    """A fact that a price depends on, with the values that it knows (rule 5.9).
+    """A fact that a price depends on, and the values of it that the price knows (rule 5.9).
 
-    A request that says another value has no price: a settlement of it is recorded as unpriced.
+    ``Fact("service_tier", ["standard", "batch"], default="standard")``.  A usage says its value:
+    ``facts={"service_tier": "batch"}``.  Any other value has no price: a settlement is recorded as
+    unpriced, and quotes, checks, holds and deducts raise `UnknownPrice`.
 
     Args:
-        name: Its name, such as ``service_tier``.
-        values: The values that the price knows.
-        default: Which of them holds where a request does not say.
+        name: The fact's name, as a usage gives it.
+        values: Up to 32 values that the price knows.
+        default: Which of them a request has that does not say.
     """
 
     name: str
@@ -105,11 +107,11 @@ class Fact:
 
 @frozen
 class FactIs:
-    """Holds for a request of which a fact has a value.
+    """The condition that a fact of the request has this value (rule 5.9).
 
     Args:
-        name: The fact's name; the price declares it, with its values and default.
-        value: Which value.
+        name: The fact's name.  The price, or the book, declares it with a `Fact`.
+        value: One of the values that the `Fact` knows.
     """
 
     name: str
@@ -135,14 +137,16 @@ class FactIs:
 
 @frozen
 class SizeAbove:
-    """Holds for a request that used more than so many units in all.
+    """The condition that the request used more than so many units in all (rule 5.9).
 
-    All that was measured of the request counts, whoever pays for it: of the usage's item so far,
-    else of the one settlement (rule 5.9).
+    ``SizeAbove(272_000, ["input", "cached_read"])`` holds from 272,001 tokens on.  What counts is
+    all that was measured of the usage's item so far, or without an item of the one settlement,
+    whoever pays for it.  Prices of runs and storage cannot have it.
 
     Args:
-        bound: The largest size at which it does not hold yet.
-        of: The components whose quantities are added up.
+        bound: The largest size at which it does not hold yet, from 0 on, in what is counted: of
+            durations that is microseconds, whatever unit the price is in.
+        of: The names of up to 32 components, whose quantities are added up.
     """
 
     bound: int
@@ -176,10 +180,12 @@ def _days(weekdays: Iterable[str]) -> tuple[str, ...]:
 
 @frozen
 class Hours:
-    """Holds from one time of day, UTC, until before another, on some days of the week.
+    """The condition that the request occurs from one time of day until before another, in UTC, on
+    some days of the week (rule 5.9).
 
-    Hours that end where they begin, or earlier, go on into the next day; the weekday is that of
-    their beginning.
+    ``Hours(time(16, 30), time(0, 30))`` holds from 16:30 until half past midnight of the next day.
+    Hours that end where they begin, or earlier, go on into the next day, and belong to the weekday
+    on which they begin.
 
     Args:
         start: Their first moment, a `datetime.time` without a time zone, in UTC.

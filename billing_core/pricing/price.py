@@ -72,13 +72,14 @@ def _conditions(when: Condition | Iterable[Condition]) -> tuple[Condition, ...]:
 
 @frozen
 class Variant:
-    """What stands in place of a price's base while its conditions hold (rule 5.9).
+    """What stands in place of a price's base for the requests of which its conditions hold (rule
+    5.9): ``Variant(Flat.of("1.25", 1_000_000), FactIs("service_tier", "batch"))``.
 
     Args:
-        function: :class:`Flat` or :class:`Graduated`, as the base is; a graduated one has the
-            tiers of the base, at other prices.
-        when: :class:`FactIs`, :class:`SizeAbove` or :class:`Hours`, or several of them: all must
-            hold.
+        function: A :class:`Flat` or :class:`Graduated`, whichever the base is.  The tiers of a
+            graduated one end where those of the base do, and have other prices.
+        when: A :class:`FactIs`, :class:`SizeAbove` or :class:`Hours`, or a list of them, of which
+            all must hold.
     """
 
     function: Flat | Graduated | Package | Scaled
@@ -103,12 +104,13 @@ def _ratio(by: str | int | Decimal | Fraction) -> Ratio:
 
 @frozen
 class Multiplier:
-    """What a price is multiplied by while its conditions hold (rule 5.9).
+    """What a price is multiplied by for the requests of which its conditions hold (rule 5.9):
+    ``Multiplier("1.1", FactIs("region", "eu"))``.
 
     Args:
-        by: An exact ratio above zero, as text, int, `Decimal` or `Fraction`: ``"1.1"``.
-        when: :class:`FactIs`, :class:`SizeAbove` or :class:`Hours`, or several of them: all must
-            hold.
+        by: An exact ratio above zero, as text (``"1.1"``), int, `Decimal` or `Fraction`.
+        when: A :class:`FactIs`, :class:`SizeAbove` or :class:`Hours`, or a list of them, of which
+            all must hold.
     """
 
     by: Ratio = field(converter=_ratio)
@@ -140,9 +142,14 @@ class Price:
         minimum: The least that an item counts as, in that unit; 0: none.
         increment: What an item is rounded up to whole ones of, in that unit; None: nothing is
             rounded up.
-        variants: Up to 16 :class:`Variant` values, in the order in which they are tried.
+        variants: Up to 16 :class:`Variant` values.  They are tried in this order, so put the
+            narrower before the wider.
         multipliers: Up to 16 :class:`Multiplier` values.
-        facts: A :class:`Fact` for each fact that a condition names.
+        facts: A :class:`Fact` for each fact that a condition names, and for each other one of which
+            only some values have this price.
+
+    Raises:
+        InvalidCommand: For what could never hold, or cannot be added up.
     """
 
     function: PriceFunction

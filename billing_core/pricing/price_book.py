@@ -101,9 +101,10 @@ class PriceBook:
         currency: Of all its prices: three capital letters.
         plan: Holds for the subscribers of this plan only.
         org: Holds for this org only; not with ``plan``.
-        multipliers: `Multiplier` values by resource or prefix: they hold, beside their own, for all
-            of this book's prices of what that names, by every pattern that does (rule 5.9).
-        facts: A `Fact` for each fact that ``multipliers`` name.
+        multipliers: Lists of `Multiplier` by resource or prefix, such as a region's uplift for
+            ``model:*``.  They hold for all of this book's prices of what is named so, beside the
+            prices' own, by every pattern that fits (rule 5.9).
+        facts: A `Fact` for each fact that ``multipliers`` name.  Prices have facts of their own.
         percent_off: Discounts, from 0 to 100, by resource or prefix, as text, int or `Decimal`;
             only for a plan or an org.  An org's discount is taken off its plan's and everyone's
             prices, and replaces its plan's discount; a plan's is taken off everyone's prices.  0
@@ -160,10 +161,18 @@ class PriceBook:
             for each in multipliers:
                 check_known(each.when, self.facts)
         for resource, components in self.prices.items():
-            for price in components.values():
-                if price is not None:  # as many as any resource that it names can have
-                    self._multiplied(price, [each for each in self.multipliers
-                                             if meet(each, resource)])  # fmt: skip
+            # As many as any resource that it names can have.
+            names = [each for each in self.multipliers if meet(each, resource)]
+            for component, price in components.items():
+                try:
+                    if price is not None:
+                        self._multiplied(price, names)
+                except InvalidCommand as error:
+                    raise InvalidCommand(
+                        f"prices[{resource!r}][{component!r}]",
+                        price,
+                        f"one for the book's multipliers of {', '.join(names)}: {error}",
+                    ) from error
 
     def multiplied(self, price: Price, resource: str) -> Price:
         """A price of the book, with the multipliers that the book has for a resource."""

@@ -97,9 +97,10 @@ class Usage:
             quantity is an int below 10³⁶ (rule 5.2); the payer is ``platform`` or ``customer``
             (rule 8.5).
         item: The name of the one call or run that several settlements belong to: a minimum and an
-            increment apply to all of it together (rule 5.5).  None: this settlement alone.
+            increment apply to all of it together (rule 5.5), and its size is that of all of it
+            (rule 5.9).  None: this settlement alone.
         facts: ``(name, value)``, sorted by name: what else is known of the request, as a price may
-            depend on it (rule 5.9).
+            depend on it, such as the tier that served it (rule 5.9).
     """
 
     resource: str

@@ -399,6 +399,12 @@ def test_what_could_never_hold_is_refused(make) -> None:
         make()
 
 
+def test_a_price_that_the_book_s_multipliers_cannot_multiply_is_named() -> None:
+    prices = {"tool:a": {"call": Price(Flat(1), "call"), "page": Price(Package(5, 10), "page")}}
+    with pytest.raises(InvalidCommand, match=r"prices\['tool:a'\]\['page'\].*tool:\*.*a package"):
+        PriceBook("v", LONG_AGO, prices, multipliers={"tool:*": [Multiplier(2, LONG)]})
+
+
 @pytest.mark.parametrize("resource", ["sandbox:s", "storage:*", "*"])
 def test_runs_and_storage_have_no_conditions_on_size(resource: str) -> None:
     world = World(priced=False)
