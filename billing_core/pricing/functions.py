@@ -52,6 +52,7 @@ __all__ = [
     "dearest",
     "packaged",
     "parted",
+    "plain_ratio",
     "quantity_text",
     "rates",
     "ratio_text",
@@ -352,7 +353,13 @@ class Discounted(Scaled):
 
 
 def ratio_text(ratio: Ratio) -> str:
-    """A ratio as a decimal where it is one, else as a fraction."""
+    """A ratio in words: as a decimal where it is one, else as a fraction."""
+    whole, point, part = plain_ratio(ratio).partition(".")
+    return whole if "/" in whole else f"{int(whole):,}{point}{part}"
+
+
+def plain_ratio(ratio: Ratio) -> str:
+    """A ratio as a program reads it: ``1234.5``, ``10/3``."""
     value = Fraction(*ratio)
     rest, digits = value.denominator, 0
     for prime in (2, 5):
@@ -364,7 +371,7 @@ def ratio_text(ratio: Ratio) -> str:
     if rest != 1:
         return f"{value.numerator}/{value.denominator}"
     whole, part = divmod(value.numerator * 10**digits // value.denominator, 10**digits)
-    return f"{whole:,}" + (f".{part:0{digits}}" if digits else "")
+    return f"{whole}" + (f".{part:0{digits}}" if digits else "")
 
 
 def unscaled(function: PriceFunction) -> tuple[Flat | Graduated | Package, Ratio]:

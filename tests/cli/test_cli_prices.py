@@ -7,6 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_cli import run, run_json
 
 from billing_adapters.cli.documents import load_document, price_terms
@@ -28,6 +30,7 @@ from billing_core import (
     Variant,
     usd,
 )
+from billing_core.pricing.functions import PriceFunction, stated
 
 MILLION = 10**6
 BOOK = """
@@ -142,9 +145,8 @@ PRICES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("price", PRICES)
-def test_what_is_shown_of_a_price_is_what_a_file_says_of_it(price: Price, tmp_path: Path) -> None:
-    path = tmp_path / "b.json"
+def read_back(price: Price, path: Path) -> Price | None:
+    """A price that a file says in the words in which it is shown."""
     terms = {"unit": price.unit, **price_terms(price)}
     path.write_text(
         json.dumps({"version": "v", "effective_at": "2026-01-01T00:00:00Z",
@@ -152,7 +154,64 @@ def test_what_is_shown_of_a_price_is_what_a_file_says_of_it(price: Price, tmp_pa
     )  # fmt: skip
     read = load_document(path)
     assert isinstance(read, PriceBook)
-    assert read.prices["x"]["y"] == price
+    return read.prices["x"]["y"]
+
+
+@pytest.mark.parametrize("price", PRICES)
+def test_what_is_shown_of_a_price_is_what_a_file_says_of_it(price: Price, tmp_path: Path) -> None:
+    assert read_back(price, tmp_path / "b.json") == price
+
+
+FACTS = [TIER, REGION, QUALITY]
+RATES = st.tuples(st.integers(0, 10**12), st.sampled_from([1, 3, 1000, MILLION]))
+MOMENTS = st.times(timezones=st.none())
+DAYS = st.lists(st.sampled_from(["mon", "tue", "sat", "sun"]), min_size=1, unique=True)
+IS = st.sampled_from(FACTS).flatmap(
+    lambda fact: st.builds(FactIs, st.just(fact.name), st.sampled_from(fact.values))
+)
+ABOVE = st.builds(
+    SizeAbove, st.integers(0, 10**30), st.lists(st.sampled_from("abc"), min_size=1, unique=True)
+)
+HOURS = st.builds(Hours, MOMENTS, MOMENTS, DAYS)
+WHEN = st.tuples(
+    st.lists(IS, max_size=2, unique_by=lambda each: each.name),
+    st.lists(ABOVE, max_size=1),
+    st.lists(HOURS, max_size=1),
+).map(lambda parts: [each for part in parts for each in part]).filter(bool)  # fmt: skip
+
+
+@st.composite
+def varying(draw: st.DrawFn) -> Price:
+    bounds = sorted(draw(st.sets(st.integers(1, 10**9), max_size=3)))
+
+    def function() -> Flat | Graduated:
+        if not bounds:
+            return Flat(*draw(RATES))
+        return Graduated([Tier(bound, *draw(RATES)) for bound in [*bounds, None]])
+
+    ratios = st.fractions(Fraction(1, 1000), 1000, max_denominator=10**6)
+    return Price(
+        function(),
+        "token",
+        variants=[Variant(function(), draw(WHEN)) for _ in range(draw(st.integers(0, 3)))],
+        multipliers=draw(st.lists(st.builds(Multiplier, ratios, WHEN), max_size=3)),
+        facts=FACTS,
+    )
+
+
+@given(varying())
+def test_so_for_any_price(tmp_path_factory: pytest.TempPathFactory, price: Price) -> None:
+    read = read_back(price, tmp_path_factory.getbasetemp() / "any.json")
+    assert read is not None
+    for one, other in zip(price.functions(), read.functions(), strict=True):
+        assert stated_per_unit(one) == stated_per_unit(other)
+    assert read.conditions() == price.conditions()
+    assert [each.by for each in read.multipliers] == [each.by for each in price.multipliers]
+    assert read.facts == price.facts
+
+
+def stated_per_unit(function: PriceFunction) -> list[tuple[int | None, Fraction]]:
+    return [(each.up_to, each.nanos / each.per) for each in stated(function)]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from billing_core import (
 )
 
 TIER = Fact("service_tier", ("standard", "batch"), default="standard")
-REGION = Fact("region", ("global", "eu"), default="global")
+REGION = Fact("region", ("global", "eu", "moon"), default="global")
 BATCH, EU = FactIs("service_tier", "batch"), FactIs("region", "eu")
 LONG = SizeAbove(272_000, ("input", "cached_read"))
 EVENING = Hours(time(16, 30), time(0, 30), ("mon", "fri"))
@@ -43,7 +43,8 @@ def world() -> World:
                         Variant(Flat.of("1.25", 10**6), BATCH),
                         Variant(Flat.of("5", 10**6), (LONG, EVENING)),
                     ],
-                    multipliers=[Multiplier("1.1", EU), Multiplier(Fraction(1, 3), EVENING)],
+                    multipliers=[Multiplier("1.1", EU), Multiplier(Fraction(1, 3), EVENING),
+                                 Multiplier(1_000, FactIs("region", "moon"))],
                     facts=[TIER, REGION],
                 ),
                 "output": Price(
@@ -91,10 +92,11 @@ def test_a_price_says_what_it_depends_on_in_words_and_as_data(client, path) -> N
     assert whole["multipliers"] == [
         {"when": [IN_EU], "by": "1.1"},
         {"when": [evening], "by": "1/3"},
+        {"when": [IN_EU | {"text": "region is moon", "value": "moon"}], "by": "1000"},
     ]
     assert whole["facts"] == [
         {"name": "service_tier", "values": ["standard", "batch"], "default": "standard"},
-        {"name": "region", "values": ["global", "eu"], "default": "global"},
+        {"name": "region", "values": ["global", "eu", "moon"], "default": "global"},
     ]
     [variant] = output["variants"]
     assert [each["upTo"] for each in variant["tiers"]] == ["10", None]
@@ -132,7 +134,7 @@ def test_runs_take_facts(world, client) -> None:
     world.clock.advance(timedelta(minutes=5))
     charged = {name: post("stop", runId=name).data["charged"] for name in facts}
     assert charged == {"eu": "0.0012", "global": "0.0006", "any": "0.0006"}
-    odd = post("start", runId="odd", spec=spec | {"facts": {"region": "moon"}})
+    odd = post("start", runId="odd", spec=spec | {"facts": {"region": "mars"}})
     assert (odd.status, odd.code) == (422, "unknown_price")
     assert post("start", runId="odd", spec=spec | {"facts": {"region": 5}}).status == 422
 

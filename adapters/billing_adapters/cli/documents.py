@@ -41,7 +41,7 @@ from billing_core import (
     Variant,
 )
 from billing_core.pricing.conditions import Condition, clock_text
-from billing_core.pricing.functions import PriceFunction, packaged, ratio_text, stated
+from billing_core.pricing.functions import PriceFunction, packaged, plain_ratio, stated
 from billing_core.values.money import NANOS
 
 __all__ = ["load_document", "load_topup_rules", "price_terms"]
@@ -360,7 +360,7 @@ def price_terms(price: Price) -> dict[str, Any]:
         ]
     if price.multipliers:
         terms["multipliers"] = [
-            {"by": ratio_text(each.by)} | _when_terms(each.when) for each in price.multipliers
+            {"by": plain_ratio(each.by)} | _when_terms(each.when) for each in price.multipliers
         ]
     if price.facts:
         terms["facts"] = {
@@ -372,7 +372,7 @@ def price_terms(price: Price) -> dict[str, Any]:
 
 def _function_terms(function: PriceFunction) -> dict[str, Any]:
     rates = [
-        {"amount": ratio_text((each.nanos / NANOS).as_integer_ratio()), "per": each.per}
+        {"amount": plain_ratio((each.nanos / NANOS).as_integer_ratio()), "per": each.per}
         | ({} if each.up_to is None else {"up_to": each.up_to})
         for each in stated(function)
     ]

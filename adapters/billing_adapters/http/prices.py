@@ -13,7 +13,7 @@ from billing_adapters.http.routes import Call, Listed, Name, Route, cursor_after
 from billing_adapters.http.shapes import Rule
 from billing_core.pricing.catalogue import Priced
 from billing_core.pricing.conditions import Condition, FactIs, Hours, SizeAbove, clock_text
-from billing_core.pricing.functions import PriceFunction, packaged, ratio_text, stated
+from billing_core.pricing.functions import PriceFunction, packaged, plain_ratio, stated
 from billing_core.pricing.price import STANDS, Multiplier, Price, Variant
 from billing_core.pricing.rating import describe
 from billing_core.values.money import NANOS, decimal_text
@@ -223,7 +223,7 @@ def _variant(each: Variant, price: Price, currency: str) -> VariantRow:
 
 
 def _multiplier(each: Multiplier) -> MultiplierRow:
-    return MultiplierRow(when=tuple(_condition(one) for one in each.when), by=ratio_text(each.by))
+    return MultiplierRow(when=tuple(_condition(one) for one in each.when), by=plain_ratio(each.by))
 
 
 def _said(resource: str, component: str, priced: Priced, currency: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ FINENESS = "billing_core/pricing/fraction_bounds.py"
 LIMITS = "billing_core/charging/limits.py"
 SQLITE = "adapters/billing_adapters/sqlite/loader.py"
 
+C = "tests/cli/test_cli_prices.py::test_"
+H = "tests/http/test_http_prices.py::test_"
 U = "tests/unit/pricing/test_units.py::test_"
 P = "tests/unit/values/test_patterns.py::test_"
 L = "tests/unit/charging/test_late_prices.py::test_"
@@ -22,6 +24,41 @@ IN_PRICES: list[Planted] = [
         '_TIMED = ("tool:*",',
         '_TIMED = ("nothing:*",',
         (U + "two_milliseconds_of_a_tool_at_a_dollar_a_second_cost_a_fifth_of_a_cent",),
+    ),
+    (
+        "a ratio with separators where a program reads it",
+        "adapters/billing_adapters/http/prices.py",
+        "by=plain_ratio(each.by)",
+        'by=f"{each.by[0]:,}/{each.by[1]:,}"',
+        (H + "a_price_says_what_it_depends_on_in_words_and_as_data",),
+    ),
+    (
+        "a run's facts are lost over HTTP",
+        "adapters/billing_adapters/http/runs.py",
+        "payer=payer, facts=self.facts)",
+        "payer=payer)",
+        (H + "runs_take_facts",),
+    ),
+    (
+        "a workspace's facts are lost over HTTP",
+        "adapters/billing_adapters/http/runs.py",
+        "occurred_at=at, facts=asked.facts",
+        "occurred_at=at",
+        (H + "storage_takes_facts_when_it_is_first_told_of",),
+    ),
+    (
+        "a file's variants are tried in another order",
+        "adapters/billing_adapters/cli/documents.py",
+        "            variants=variants,\n",
+        "            variants=variants[::-1],\n",
+        (C + "a_file_says_all_that_a_price_may_depend_on",),
+    ),
+    (
+        "a file's book gives its prices no facts but their own",
+        "adapters/billing_adapters/cli/documents.py",
+        "for name, fact in known.items() if name in named - own)",
+        "for name, fact in known.items() if name in own)",
+        (C + "a_file_says_all_that_a_price_may_depend_on",),
     ),
     (
         "what a model hears and says is counted in anything",
