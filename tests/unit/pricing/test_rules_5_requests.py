@@ -156,6 +156,36 @@ def test_a_run_is_not_started_for_facts_that_have_no_price() -> None:
         world.billing.start_run("acme", "r", spec=spec)
 
 
+def test_a_part_that_is_priced_late_has_the_size_of_its_item_by_then(world) -> None:
+    first, second = (
+        world.settle(Usage.of("model:n", {"input": size}, item="a")) for size in (200_000, 100_000)
+    )
+    price = by_tier_and_size(100, 200, 50, 175)
+    world.publish({"model:n": {"input": price}}, version="late", effective_at=LONG_AGO)
+    late = world.billing.price_unpriced("acme", "late-1", charge=first.seq, version="late")
+    assert late.amount == 200_000 * 200
+    late = world.billing.price_unpriced("acme", "late-2", charge=second.seq, version="late")
+    assert late.amount == 100_000 * 200
+    assert world.settle(Usage.of("model:n", {"input": 1}, item="b")).amount == 100
+    assert world.billing.verify().ok
+
+
+def test_what_a_minimum_adds_takes_the_item_s_first_variant() -> None:
+    world = World(priced=False)
+    price = Price(Flat(10), "second", minimum=60, increment=20, facts=[TIER],
+                  variants=[Variant(Flat(3), BATCH)])  # fmt: skip
+    world.publish({"gpu": {"second": price}})
+
+    def cost(seconds: int, tier: str) -> int:
+        usage = Usage.of("gpu", {"second": seconds}, item="i", facts={"service_tier": tier})
+        return world.settle(usage).amount
+
+    assert cost(10, "batch") == 60 * 3
+    assert cost(50, "standard") == 0  # 60 in all: the minimum covers it
+    assert cost(1, "standard") == 10 + 19 * 3  # 61 in all, billed as 80
+    assert world.billing.verify().ok
+
+
 # -- multipliers ----------------------------------------------------------------
 
 REGION = Fact("region", ("global", "eu", "us"), default="global")
