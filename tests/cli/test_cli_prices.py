@@ -326,4 +326,4 @@ def test_an_explanation_names_what_held(db: Path) -> None:
         seq = Billing(store).settle("acme", "s", usage).seq
     [line] = run_json("explain", "acme", seq, "--db", db)["lines"]
     assert line["variant"] == "input + cached_read above 272,000; times 1.1 for region is eu"
-    assert f"as {line['variant']}" in run("explain", "acme", seq, "--db", db).stdout
+    assert f"for this request: {line['variant']}" in run("explain", "acme", seq, "--db", db).stdout

@@ -218,7 +218,7 @@ def explanation_table(each: Explanation) -> Iterator[Table | Text]:
         text.append(f"{line.component}: ", "bold")
         text.append(f"{line.arithmetic}\n")
         if line.variant:
-            text.append(f"  as {line.variant}\n")
+            text.append(f"  for this request: {line.variant}\n")
     for version in sorted({line.version for line in each.lines if line.version}):
         text.append(f"by price version {version}\n", "dim")
     for payment in each.payments:

@@ -195,7 +195,7 @@ async function explain(id) {
       ["Component", (line) => line.component],
       ["Quantity", (line) => line.quantity, "number"],
       ["Price", (line) => [line.price || line.arithmetic,
-        ...[line.variant && `where ${line.variant}`, line.price && line.arithmetic].filter(Boolean)
+        ...[line.variant && `for this request: ${line.variant}`, line.price && line.arithmetic].filter(Boolean)
           .map((text) => element("span", { class: "sum" }, text))]],
       ["Amount", (line) => money(line, "amount"), "number"],
     ], charge.lines),
