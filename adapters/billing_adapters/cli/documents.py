@@ -285,7 +285,7 @@ def _facts(what: str, data: object) -> list[Fact]:
     return found
 
 
-_WHEN = {"where", "above", "of", "hours"}
+_WHEN = {"where", "above", "of", "hours", "also"}
 
 
 def _variant(what: str, data: object) -> Variant:
@@ -314,7 +314,7 @@ def _multiplier(what: str, data: object) -> Multiplier:
 
 
 def _when(what: str, given: Mapping[str, Any]) -> list[Condition]:
-    """All that must hold: facts, then a size, then hours."""
+    """All that must hold: facts, then a size, then hours, then what else of these is ``also``."""
     found: list[Condition] = [
         FactIs(name, value) for name, value in _by_name(f"where of {what}", given.get("where", {}))
     ]
@@ -329,6 +329,9 @@ def _when(what: str, given: Mapping[str, Any]) -> list[Condition]:
         hours = _given(f"hours of {what}", given["hours"], {"from", "to", "weekdays"})
         of_days = {"weekdays": hours["weekdays"]} if "weekdays" in hours else {}
         found.append(Hours(_clock(hours, "from"), _clock(hours, "to"), **of_days))
+    for number, more in enumerate(_tables(f"also of {what}", given.get("also", [])), 1):
+        inner = f"also[{number}] of {what}"
+        found += _when(inner, _given(inner, more, _WHEN))
     if not found:
         expected = 'where, above and of, or hours, such as where = { service_tier = "batch" }'
         raise InvalidCommand(what, dict(given), expected)
@@ -383,17 +386,21 @@ def _function_terms(function: PriceFunction) -> dict[str, Any]:
 
 
 def _when_terms(conditions: Iterable[Condition]) -> dict[str, Any]:
+    """What must hold; what one table has no room for is ``also``."""
     terms: dict[str, Any] = {}
+    more: list[Condition] = []
     for each in conditions:
         match each:
-            case FactIs(name, value):
+            case FactIs(name, value) if name not in terms.get("where", {}):
                 terms.setdefault("where", {})[name] = value
-            case SizeAbove(bound, of):
+            case SizeAbove(bound, of) if "above" not in terms:
                 terms |= {"above": bound, "of": list(of)}
-            case Hours(start, end, weekdays):
+            case Hours(start, end, weekdays) if "hours" not in terms:
                 hours = {"from": clock_text(start), "to": clock_text(end)}
                 terms["hours"] = hours | {"weekdays": list(weekdays)}
-    return terms
+            case _:
+                more.append(each)
+    return terms | {"also": [_when_terms(more)]} if more else terms
 
 
 def _plan(data: object) -> Plan:

@@ -47,6 +47,13 @@ IN_PRICES: list[Planted] = [
         (H + "storage_takes_facts_when_it_is_first_told_of",),
     ),
     (
+        "a condition that one table has no room for is not shown",
+        "adapters/billing_adapters/cli/documents.py",
+        "                more.append(each)\n",
+        "                pass\n",
+        (C + "what_is_shown_of_a_price_is_what_a_file_says_of_it[price3]",),
+    ),
+    (
         "a file's variants are tried in another order",
         "adapters/billing_adapters/cli/documents.py",
         "            variants=variants,\n",
