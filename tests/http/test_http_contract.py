@@ -717,7 +717,7 @@ def test_prices(client) -> None:
         "price": "0.004 USD per call",
         "priceVersion": row["priceVersion"],
     }
-    assert len(client.get("/v1/internal/prices", SERVICE, orgId="acme").data) == 8
+    assert len(client.get("/v1/internal/prices", SERVICE, orgId="acme").data) == 10
 
 
 def test_a_member_reads_what_the_org_pays_page_by_page(client) -> None:
@@ -725,7 +725,7 @@ def test_a_member_reads_what_the_org_pays_page_by_page(client) -> None:
     whole = client.get(path)
     check(whole.data[0], PRICING)
     assert (whole.json["meta"]["hasMore"], whole.json["meta"]["nextCursor"]) == (False, None)
-    assert len(whole.data) == 8
+    assert len(whole.data) == 10
     [search] = client.get(path, resource="tool:search").data
     assert (search["amount"], search["per"], search["unit"]) == ("0.004", "1", "call")
     for_services = client.get("/v1/internal/prices", SERVICE, orgId="acme").data
@@ -738,7 +738,7 @@ def test_a_member_reads_what_the_org_pays_page_by_page(client) -> None:
         pages.append(page.data)
         after = page.json["meta"]["nextCursor"]
         cursor = None if after is None else {"cursor": after}
-    assert [len(page) for page in pages] == [3, 3, 2]
+    assert [len(page) for page in pages] == [3, 3, 3, 1]
     assert [row for page in pages for row in page] == whole.data
     for wrong in ("x", "W10", "cHJpY2luZw", cursor_after("history", "a", "b"), "é"):
         answer = client.get(path, cursor=wrong)
