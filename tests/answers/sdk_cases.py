@@ -802,6 +802,15 @@ def _beta_message(usage: Mapping[str, Any], **more: Any) -> Any:
     return made(BetaMessage, _message_data(usage, **more))
 
 
+def _compacted() -> Any:
+    unused = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+    rounds = [
+        {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3500} | unused,
+        {"type": "message", "input_tokens": 23_000, "output_tokens": 1000} | unused,
+    ]
+    return _beta_message({"input_tokens": 23_000, "output_tokens": 1000, "iterations": rounds})
+
+
 def anthropic() -> None:
     from anthropic.types import (
         RawContentBlockDeltaEvent,
@@ -2164,7 +2173,7 @@ def openrouter() -> None:
 
 
 def litellm() -> None:
-    from litellm import ModelResponse
+    from litellm import ModelResponse, ModelResponseStream, ResponsesAPIResponse
 
     source = (
         "litellm.types.utils.Usage: prompt_tokens include what is read from and written to caches"
@@ -2299,6 +2308,61 @@ def litellm() -> None:
         components={"input": 50, "output": 100, "web_searches": 2, "map_searches": 1},
     )  # fmt: skip
     case(
+        "litellm: an answer of responses",
+        ResponsesAPIResponse(**_response_data(_used(100, 20, cached=40, reasoning=5))),
+        model="gpt-5.6", provider="litellm", source="litellm.types.llms.openai.ResponseAPIUsage",
+        components={"input": 60, "cached_read": 40, "output": 15, "reasoning": 5},
+    )  # fmt: skip
+    case(
+        "litellm: Anthropic's tier, geography and speed",
+        read.litellm_anthropic(
+            _message(
+                {
+                    "input_tokens": 10,
+                    "output_tokens": 5,
+                    "service_tier": "priority",
+                    "inference_geo": "us",
+                    "speed": "fast",
+                }
+            )
+        ),
+        model="claude-opus-4-6", named=False, provider="litellm", source=source, totals=kept,
+        components={"input": 10, "output": 5},
+        facts={"service_tier": "priority", "region": "us", "speed": "fast"},
+    )  # fmt: skip
+
+    def chunk(content: str | None, usage: Any = None) -> Any:
+        choices = [] if content is None else [{"index": 0, "delta": {"content": content}}]
+        more = {} if usage is None else {"usage": usage}
+        return ModelResponseStream(
+            id="chatcmpl-1", created=1_790_000_000, model="gpt-5", choices=choices, **more
+        )
+
+    streamed = read.litellm_chat(
+        _chat(
+            {
+                "prompt_tokens": 2006,
+                "completion_tokens": 300,
+                "total_tokens": 2306,
+                "prompt_tokens_details": {"cached_tokens": 1920},
+                "completion_tokens_details": {"reasoning_tokens": 192},
+            }
+        )
+    )
+    case(
+        "litellm: a stream in the shape of OpenAI's",
+        None,
+        model="gpt-5", provider="litellm", source=source,
+        events=[
+            (chunk("Hel"), NOTHING),
+            (chunk("lo."), NOTHING),
+            (
+                chunk(None, streamed),
+                After({"input": 86, "cached_read": 1920, "output": 108, "reasoning": 192}),
+            ),
+        ],
+    )  # fmt: skip
+    case(
         "litellm: a whole answer in the shape of OpenAI's",
         ModelResponse(
             id="chatcmpl-1",
@@ -2384,6 +2448,38 @@ def pydantic_ai() -> None:
             "input": 2048, "cached_read": 1800, "cache_write": 148, "cache_write_1h": 100,
             "output": 103, "reasoning": 400, "web_searches": 3,
         },
+    )  # fmt: skip
+    case(
+        "pydantic-ai: Gemini's, as it reads it, every modality cached in part",
+        read.pydantic_google(
+            _generated(
+                {
+                    "prompt_token_count": 10_000,
+                    "prompt_tokens_details": _counts(
+                        text=1000, image=2580, video=5260, audio=1160
+                    ),
+                    "cached_content_token_count": 4000,
+                    "cache_tokens_details": _counts(text=500, image=1290, video=1710, audio=500),
+                    "candidates_token_count": 1500,
+                    "candidates_tokens_details": _counts(text=210, image=1290),
+                    "thoughts_token_count": 77,
+                    "total_token_count": 11_577,
+                }
+            )
+        ),
+        model="gemini-2.5-flash", named=False, provider="pydantic-ai", source=source, totals=kept,
+        components={
+            "input": 500, "input_image": 1290, "input_video": 3550, "input_audio": 660,
+            "cached_read": 500, "cached_read_image": 1290, "cached_read_video": 1710,
+            "cached_read_audio": 500, "output": 210, "output_image": 1290, "reasoning": 77,
+        },
+    )  # fmt: skip
+    case(
+        "pydantic-ai: Anthropic's, as it reads it, with a compaction inside the totals",
+        read.pydantic_anthropic(_compacted()),
+        model="claude-sonnet-4-5", named=False, provider="pydantic-ai", source=source, totals=kept,
+        components={"input": 203_000, "output": 4500},
+        may=["message_iterations", "compaction_iterations"],
     )  # fmt: skip
     case(
         "pydantic-ai: xAI's, as it reads it",
