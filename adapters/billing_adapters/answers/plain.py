@@ -38,6 +38,8 @@ def _camel(name: str) -> str:
 
 def get(thing: object, name: str) -> Any:
     """A field of an answer by its name in snake_case; None where there is none."""
+    if type(thing) is dict:  # what most answers are made of
+        return _either(thing, name)
     try:
         if isinstance(thing, Mapping):
             return _either(thing, name)
@@ -54,7 +56,7 @@ def get(thing: object, name: str) -> Any:
 
 def _either(fields: Mapping[str, Any], name: str) -> Any:
     found = fields.get(name)
-    return fields.get(_camel(name)) if found is None else found
+    return fields.get(_camel(name)) if found is None and "_" in name else found
 
 
 def items(thing: object) -> Sequence[Any]:
@@ -148,7 +150,7 @@ def _members(thing: object, path: str, depth: int) -> Iterator[tuple[str, str | 
 
 def _fields(thing: object) -> Mapping[str, Any] | None:
     """The fields of a mapping or an object by name; None of what has none."""
-    if isinstance(thing, Mapping):
+    if type(thing) is dict or isinstance(thing, Mapping):
         return thing
     if thing is None or isinstance(thing, str | bytes | int | float | Sequence | Enum | type):
         return None

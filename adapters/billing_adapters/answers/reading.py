@@ -123,9 +123,10 @@ _PICTURE: Final = {"url", "b64_json"}
 
 def _found(answer: object) -> tuple[object, object]:
     """The usage in an answer, and what it stands in."""
-    if names(answer) & ROOTS:
+    own = names(answer)
+    if not own.isdisjoint(ROOTS):
         return None, answer
-    here = names(answer) if isinstance(answer, Mapping) else None
+    here = own if isinstance(answer, Mapping) else None
     for path in _PLACES:
         if here is not None and path[0] not in here:
             continue
@@ -145,8 +146,8 @@ def _add_said(found: Reading, holder: object) -> None:
     """What stands beside the usage: the model, the tier, tools that were called."""
     for name in ("model", "model_name", "model_version"):
         found.model = word(get(holder, name)) or found.model
-    tier = get(holder, "service_tier")
-    found.facts |= dict(_tier(word(tier) or word(get(tier, "type"))))
+    if (tier := get(holder, "service_tier")) is not None:
+        found.facts |= dict(_tier(word(tier) or word(get(tier, "type"))))
     if word(get(get(holder, "performance_config"), "latency")) == "optimized":
         found.facts["latency"] = "optimized"
     for name in ("quality", "size"):
