@@ -1,7 +1,8 @@
 # Needs python3 (3.11 or newer, with venv), make and git; everything else is set up in .venv.
 # Paths are relative, so that the checkout may be in a directory with spaces in its name.
 
-WORKERS ?= 2
+# One more than processors: a test that waits for a server leaves its own to another.
+WORKERS ?= 3
 ARGS ?=
 BIN := .venv/bin
 
