@@ -3,6 +3,7 @@
 `BILLING_TEST_DEPTH=20 make test` tries twenty times as many examples as a plain run.
 """
 
+import gc
 import os
 import sys
 import tempfile
@@ -17,6 +18,10 @@ from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
 from billing_core.ports import required
 
 QUICK_EXAMPLES = 50
+
+# What is imported and collected is there to the end: it is not looked through for garbage as it
+# comes, nor again and again by the tests.
+gc.disable()
 
 # What tests share they import by its plain name, in whatever folder it and they are.
 HERE = Path(__file__).parent
@@ -109,6 +114,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or "postgres" in item.name.partition("[")[2]
         ):
             item.add_marker("slow")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
