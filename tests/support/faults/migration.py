@@ -39,8 +39,8 @@ IN_MIGRATION: list[Planted] = [
     (
         "a price by the request that looks like its base",
         "billing_core/pricing/price.py",
-        'shape = {"base": shape}',
-        'shape = {**shape, "base": shape}',
+        'shape = {"base": shape, **',
+        'shape = {**shape, "base": shape, **',
         (UPGRADE + "0_2_0_prices_nothing_by_a_book_that_it_cannot_read[sqlite-variants]",),
     ),
     (
