@@ -348,7 +348,9 @@ class _Listed:
                     minimum=self._least if component.endswith("audio_duration") else 0,
                 )  # fmt: skip
             except InvalidCommand as error:
-                refused.append(self._refused(sold.keys[-1], keys.get(sold.keys[-1]), str(error)))
+                own = next(key for key in sold.keys if key in keys)
+                reason = f"no price can say it: expected {error.expected}"
+                refused.append(self._refused(own, keys[own], reason))
             else:
                 if price is not None:
                     found[component] = price

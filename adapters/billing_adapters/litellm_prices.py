@@ -147,6 +147,7 @@ _SUFFIXES: Mapping[str, str] = {
 }
 """How a service tier's keys end.  ``fast`` costs what ``priority`` does."""
 
+_LEVELS_AND_TIERS = r"(_above_\d+k?_tokens)?(_[a-z]+)?"
 _LEVEL = re.compile(r"(.+)_above_(\d+)(k?)_tokens(_[a-z]+)?")
 _STANDARD_BEFORE_BATCH = frozenset({"cached_read", "cached_read_audio", "output_image"})
 """What costs as much in a batch as else, where it has no price for batches, rather than what
@@ -416,7 +417,11 @@ class _Listed:
                     multipliers=uplifts if part.uplifted else (),
                 )  # fmt: skip
             except InvalidCommand as error:
-                self._bad[part.key] = f"no price can say it: {error}"
+                # So is what is counted as this component, rather than at the price of more.
+                for key in self._said if part.key else ():
+                    if re.fullmatch(re.escape(part.key) + _LEVELS_AND_TIERS, key):
+                        reason = f"no price can say it: expected {error.expected}"
+                        self._bad.setdefault(key, reason)
             else:
                 if price is not None:
                     found[component] = price
@@ -580,8 +585,8 @@ class _Listed:
             return self._of_range(key, at)
         suffix = "" if at.tier == "batch" else _SUFFIXES.get(at.tier, "")
         if key == _REASONING and suffix not in ("", "_decisions"):
-            own = self._number(key + suffix)
-            if own is not None or self._number(_OUTPUT + suffix) is not None:
+            own = self._price(key + suffix)
+            if own is not None or self._price(_OUTPUT + suffix) is not None:
                 return own  # a tier's own price of output comes before another's of reasoning
         found = self._in_tier(key, suffix)
         for label in self._crossed(at):
@@ -589,9 +594,17 @@ class _Listed:
             found = found if own is None else own
         return found
 
+    def _price(self, key: str) -> Decimal | None:
+        """A number, as :meth:`_number`; InvalidCommand for one that is refused: nothing stands in
+        its place."""
+        found = self._number(key)
+        if key in self._bad:
+            raise InvalidCommand("price", self._said[key], self._bad[key])
+        return found
+
     def _in_tier(self, key: str, suffix: str) -> Decimal | None:
-        own = self._number(key + suffix) if suffix else None
-        standard = self._number(key)
+        own = self._price(key + suffix) if suffix else None
+        standard = self._price(key)
         return standard if own is None else own
 
     def _crossed(self, at: _At) -> Iterator[str]:
@@ -606,7 +619,7 @@ class _Listed:
             return _decimal(tier[key])
         if key in (_INPUT, _READ, _WRITE, _WRITE_1H, _WRITE_12H, _READ_EXPLICIT):
             return None
-        return None if key == _REASONING and _OUTPUT in tier else self._number(key)
+        return None if key == _REASONING and _OUTPUT in tier else self._price(key)
 
     def _batched(self, parts: Mapping[str, _Part], component: str, at: _At) -> Decimal | None:
         """What a component costs in a batch, or what it is counted as; None: there is no such
@@ -621,9 +634,9 @@ class _Listed:
         return own if own is not None or within is None else self._batched(parts, within, at)
 
     def _batch(self, key: str, at: _At) -> Decimal | None:
-        found = self._number(f"{key}_batches")
+        found = self._price(f"{key}_batches")
         for label in self._crossed(at):
-            own = self._number(f"{key}{label}_batches")
+            own = self._price(f"{key}{label}_batches")
             found = found if own is None else own
         return found
 

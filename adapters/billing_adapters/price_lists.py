@@ -233,7 +233,11 @@ class Maker:
         )
 
     def _flat(self, rate: Decimal, per: int) -> Flat:
-        return Flat.of(EXACTLY.multiply(rate, self._markup), per)
+        try:
+            return Flat.of(EXACTLY.multiply(rate, self._markup), per)
+        except InvalidCommand as error:
+            expected = "an amount of fewer digits with the markup, as its nanos have 64 bits"
+            raise InvalidCommand("price", rate, expected) from error
 
 
 def checked(

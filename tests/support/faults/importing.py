@@ -119,6 +119,13 @@ IN_IMPORTING: list[Planted] = [
         (OF_LITELLM + "a_price_is_read_as_it_is_written_and_never_as_a_float",),
     ),
     (
+        "the price of more stands in place of one that is refused",
+        LITELLM,
+        "        if key in self._bad:\n            raise",
+        "        if False:\n            raise",
+        (OF_LITELLM + "nothing_stands_in_place_of_a_price_that_is_refused",),
+    ),
+    (
         "a price that begins later is imported",
         GENAI,
         "limit.start_date <= self._day",

@@ -350,6 +350,30 @@ def test_what_is_not_known_is_refused_by_name() -> None:
     assert found.book is not None and found.book.prices.keys() == {"model:c"}
 
 
+def test_nothing_stands_in_place_of_a_price_that_is_refused() -> None:
+    """What would cost too much, or too little, is unpriced, and is seen."""
+    found = import_prices(
+        "v1", AT, {"m": {"input_cost_per_token": 5, "cache_read_input_token_cost": -1}}
+    )
+    assert {each.key for each in found.refused} == {"cache_read_input_token_cost"}
+    assert found.book is not None
+    names = found.book.prices["model:m"].keys()
+    assert names == {name for name in PROMPT if not name.startswith("cached_read")}
+    fine = {
+        "input_cost_per_token": Decimal("2.0000000000000002e-07"),
+        "input_cost_per_token_batches": Decimal("1e-07"),
+        "input_cost_per_token_above_32k_tokens_priority": Decimal("3e-07"),
+        "output_cost_per_token": 1,
+    }
+    found = import_prices("v1", AT, {"m": fine}, markup="1.2345")
+    assert {each.key for each in found.refused} == fine.keys() - {"output_cost_per_token"}
+    assert {each.reason for each in found.refused} == {
+        "no price can say it: expected an amount of fewer digits with the markup, as its nanos have"
+        " 64 bits"
+    }
+    assert found.book is not None and not {*PROMPT} & found.book.prices["model:m"].keys()
+
+
 def test_an_alias_has_the_prices_of_what_it_names() -> None:
     entries = {"new": {"alias_of": "old"}, "old": {"input_cost_per_token": 1}}
     book = import_prices("v1", AT, entries, models=["n*"]).book
