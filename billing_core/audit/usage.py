@@ -134,7 +134,7 @@ def _request(audit: Audit, entry: Entry, usage: UsageRecord, content: Any) -> Re
     facts: Any = ()
     if said.op in _USES:
         used_up = told.get("usage", ())
-        facts = used_up[3].items() if len(used_up) > 3 else ()
+        facts = tuple(used_up[3].items()) if len(used_up) > 3 else ()
     else:
         facts = _owner_facts(audit, told)
     item = audit.tables.items.get((usage.item or "", usage.resource))

@@ -49,7 +49,7 @@ from billing_core.pricing.rating import (
 )
 from billing_core.records.ledger import Charge, Entry, HoldRecord, paid_by
 from billing_core.records.usage import UNCOUNTED, Counter, Item, Line, UsageRecord
-from billing_core.values.times import micros, spanning
+from billing_core.values.times import Window, micros, spanning
 from billing_core.values.usage import PLATFORM, Usage
 
 __all__ = [
@@ -93,12 +93,14 @@ def quote_usage(
     """
     turns = [] if until is None else _price_change_times(ledger, usage.resource, at, until)
     if not turns and own is None:
-        lines = _quote_at(ledger, usage, at, at if until is None else until)
+        life = Window(at, at if until is None else until)
+        lines = _quote_at(ledger, usage, life, life, parts=until is not None)
         if len(lines) == len(usage.parts):  # nothing depends on the request
             return Quote(sum(line.amount for line in lines), tuple(lines))
         return dearest_of([(0, lines)])
     quotes = []
-    for turn, end in pairwise((at, *turns, at if until is None else until)):
+    life = Window(at, at if until is None else until)
+    for turn, end in pairwise((at, *turns, life.end)):
         then = usage
         if turn != at or own is not None:
             prices = ledger.prices(usage.resource, turn)
@@ -106,7 +108,7 @@ def quote_usage(
             if not priced:
                 continue
             then = evolve(usage, parts=tuple(priced))
-        lines = _quote_at(ledger, then, turn, end, own, parts=True)
+        lines = _quote_at(ledger, then, Window(turn, end), life, own, parts=True, several=True)
         quotes.append((ledger.period(turn).start, lines))
     return dearest_of(quotes)
 
@@ -124,16 +126,18 @@ def _price_change_times(ledger: Ledger, resource: str, at: int, until: int) -> l
 def _quote_at(
     ledger: Ledger,
     usage: Usage,
-    at: int,
-    until: int,
+    turn: Window,
+    life: Window,
     own: HoldRecord | None = None,
     *,
     parts: bool = False,
+    several: bool = False,
 ) -> list[QuoteLine]:
-    """What is quoted by the prices of a time, for a request from then ``until``."""
-    counter = _without(ledger.count(usage.resource, ledger.period(at).start), own)
+    """What is quoted by the prices at the beginning of a turn, in which nothing else is known to
+    change but the hour, of a hold's life."""
+    counter = _without(ledger.count(usage.resource, ledger.period(turn.start).start), own)
     item = item_of(ledger, usage)
-    prices = ledger.prices(usage.resource, at)
+    prices = ledger.prices(usage.resource, turn.start)
     try:
         return quote(
             usage,
@@ -142,8 +146,9 @@ def _quote_at(
             counter,
             item,
             prices.expected,
-            lambda: _expected(ledger, usage, item, at, until, own),
+            lambda: _expected(ledger, usage, item, turn, life, own),
             parts=parts,
+            several=several,
         )
     except UnknownPrice:
         if ledger.terms.fresh:
@@ -163,18 +168,27 @@ def _without(counter: Counter, own: HoldRecord | None) -> Counter:
 
 
 def _expected(
-    ledger: Ledger, usage: Usage, item: Item | None, at: int, until: int, own: HoldRecord | None
+    ledger: Ledger,
+    usage: Usage,
+    item: Item | None,
+    turn: Window,
+    life: Window,
+    own: HoldRecord | None,
 ) -> Request:
-    """What is known of a request that is quoted.  What open holds may use meanwhile may be of the
-    same item, so that its size can be as much more."""
+    """What is known of a request that is quoted.  What open holds may use at any time of its life
+    may be of the same item, so that its size can be as much more."""
     least = quantities((), item)
     most = quantities(usage.parts, item)
     if item is not None:
-        counter = _without(ledger.count(usage.resource, ledger.period(at).start), own)
-        for component, count in counter.components.items():
-            if count.held:
-                most[component] = most.get(component, 0) + count.held
-    return Request(at, max(at, until - 1), dict(usage.facts), least, most, quoted=True)
+        held: dict[str, int] = {}
+        for period in ledger.periods(life.start, life.end):
+            counter = _without(ledger.count(usage.resource, period.start), own)
+            for component, count in counter.components.items():
+                held[component] = max(held.get(component, 0), count.held)
+        for component, quantity in held.items():
+            most[component] = most.get(component, 0) + quantity
+    until = max(turn.start, turn.end - 1)
+    return Request(turn.start, until, usage.facts, least, most, quoted=True)
 
 
 def item_of(ledger: Ledger, usage: Usage | Correction) -> Item | None:
@@ -357,9 +371,10 @@ def deduct(ledger: Ledger, decision: Decision[Deduct]) -> Outcome:
     counts: dict[str, int] = {}
     if isinstance(cost, Usage):
         resource = cost.resource
-        quote_usage(ledger, cost, occurred)  # refuses what has no price
         metered = price_usage(ledger, cost, occurred, whole=True)
         amount, lines, item = metered.amount, metered.lines, cost.item
+        if None in [line.version for line in lines]:
+            quote_usage(ledger, cost, occurred)  # refuses what has no price
         counts = billed(lines)
     else:
         assert command.resource is not None, "an amount names what it is for"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import partial
 from typing import cast
 
@@ -57,9 +56,9 @@ def price(ledger: Ledger, decision: Decision[PriceUnpriced]) -> Outcome:
     less = {} if whose is None else set_off(ledger, whose.owner, usage.occurred_at, parts)
     parts = tuple((name, quantity - less.get(name, 0), payer) for name, quantity, payer in parts)
     facts = _facts(subject, whose)
-    price_of = partial(_must_price, ledger, command, usage, dict(facts))
+    price_of = partial(_must_price, ledger, command, usage, facts)
     # What corrections left, which may be none of it.
-    unpriced = Correction(usage.resource, parts, usage.item, 0)
+    unpriced = Correction(usage.resource, parts, usage.item, 0, facts)
     counter = ledger.count(usage.resource, ledger.period(usage.occurred_at).start)
     version_of = versions(ledger, usage.resource)
     item, period = item_of(ledger, unpriced), item_period(ledger, usage.occurred_at)
@@ -137,7 +136,7 @@ def _must_price(
     ledger: Ledger,
     command: PriceUnpriced,
     usage: UsageRecord,
-    facts: Mapping[str, str],
+    facts: tuple[tuple[str, str], ...],
     component: str,
 ) -> Priced:
     """The price of the version that a command names, where it may; raises InvalidCommand."""

@@ -81,15 +81,8 @@ class Priced(NamedTuple):
 
     def chosen(self, choice: Choice) -> Priced:
         """The price as it is where this stands and holds."""
-        return Priced(self.version + _choice_text(choice), self.price.chosen(choice))
-
-
-def _choice_text(choice: Choice) -> str:
-    """``/2x1x3``: variant 2, times multipliers 1 and 3; nothing for a base that none multiplies."""
-    variant, multipliers = choice
-    if not variant and not multipliers:
-        return ""
-    return f"/{variant}" + "".join(f"x{number}" for number in multipliers)
+        text, price = self.price.named(choice)
+        return Priced(self.version + text, price)
 
 
 _Timeline = list[tuple[int, _T]]

@@ -47,7 +47,7 @@ class Request(NamedTuple):
 
     since: int
     until: int
-    facts: Mapping[str, str]
+    facts: tuple[tuple[str, str], ...]
     least: Mapping[str, int]
     most: Mapping[str, int]
     quoted: bool = False
@@ -57,7 +57,7 @@ class Request(NamedTuple):
         cls, occurred: int, facts: Iterable[tuple[str, str]], quantities: Mapping[str, int]
     ) -> Request:
         """One that was made."""
-        return cls(occurred, occurred, dict(facts), quantities, quantities)
+        return cls(occurred, occurred, tuple(facts), quantities, quantities)
 
 
 def _names(what: str, names: object) -> tuple[str, ...]:
@@ -121,14 +121,10 @@ class FactIs:
         given_name("name", self.name)
         given_name("value", self.value)
 
-    def holds(self, request: Request, defaults: Mapping[str, str]) -> bool | None:
-        """Whether it holds; None: that is open."""
-        given = request.facts.get(self.name)
-        if given is None:
-            if request.quoted:
-                return None
-            given = defaults.get(self.name)
-        return given == self.value
+    def holds(self, facts: Mapping[str, str]) -> bool | None:
+        """Whether it holds by these facts; None, where it is of none of them: that is open."""
+        given = facts.get(self.name)
+        return None if given is None else given == self.value
 
     def describe(self) -> str:
         """In words: ``service_tier is batch``."""
@@ -156,7 +152,7 @@ class SizeAbove:
         if type(self.bound) is not int or not 0 <= self.bound < _MAX_BOUND:
             raise InvalidCommand("bound", self.bound, "an int from 0 to below 10**36")
 
-    def holds(self, request: Request, defaults: Mapping[str, str]) -> bool | None:
+    def holds(self, request: Request) -> bool | None:
         """Whether it holds; None: that is open."""
         most = request.most
         if sum(most[name] for name in self.of if name in most) <= self.bound:
@@ -220,7 +216,7 @@ class Hours:
                 if start < edge < end and self.at(edge) != self.at(edge - 1):
                     yield edge
 
-    def holds(self, request: Request, defaults: Mapping[str, str]) -> bool | None:
+    def holds(self, request: Request) -> bool | None:
         """Whether it holds; None: that is open."""
         since, until = request.since, request.until
         if until > since and next(self.changes(since, until + 1), None) is not None:

@@ -15,7 +15,7 @@ but the ``floor`` above and the ceiling of a quote.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from math import gcd
@@ -56,8 +56,10 @@ __all__ = [
     "quantity_text",
     "rates",
     "ratio_text",
+    "scattered",
     "stated",
     "unscaled",
+    "whole",
 ]
 
 MAX_PER = 10**30
@@ -475,6 +477,50 @@ def dearest(function: PriceFunction, start: int, stop: int, quantity: int) -> in
         numerator, denominator = function.between(at, at + quantity)
         most = max(most, -(-numerator // denominator))
     return most
+
+
+def whole(function: PriceFunction) -> bool:
+    """Whether each unit costs whole nanos, so that no fraction of one is ever carried."""
+    function, (over, under) = unscaled(function)
+    match function:
+        case Flat(nanos, per):
+            return nanos * over % (per * under) == 0
+        case Package(nanos):
+            return nanos * over % under == 0
+        case Graduated(tiers):
+            return all(tier.nanos * over % (tier.per * under) == 0 for tier in tiers)
+
+
+def scattered(function: PriceFunction, start: int, stop: int, quantity: int) -> int:
+    """The most that ``quantity`` can cost when it is used in parts between which others use what
+    else there is in [start, stop], in nanos, rounded up: the dearest units there."""
+    function, ratio = unscaled(function)
+    match function:
+        case Flat():
+            nanos, per = function.most(quantity)
+        case Package(price, size):
+            begun = -(-stop // size) - -(-start // size)
+            nanos, per = min(quantity, begun) * price, 1
+        case Graduated():
+            nanos, per, left = 0, 1, quantity
+            for count, tier in sorted(
+                _reached(function, start, stop),
+                key=lambda each: Fraction(each[1].nanos, each[1].per),
+                reverse=True,
+            ):
+                part = min(left, count)
+                nanos, per = nanos * tier.per + part * tier.nanos * per, per * tier.per
+                left -= part
+    return -(-nanos * ratio[0] // (per * ratio[1]))
+
+
+def _reached(function: Graduated, start: int, stop: int) -> Iterator[tuple[int, Tier]]:
+    """How many units of (start, stop] lie in each tier."""
+    for tier in function.tiers:
+        end = stop if tier.up_to is None else max(start, min(stop, tier.up_to))
+        if end > start:
+            yield end - start, tier
+            start = end
 
 
 def parted(function: PriceFunction, start: int, stop: int, quantity: int) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import prod
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from attrs import evolve, field, frozen
 
@@ -14,7 +14,10 @@ from billing_core.errors import InvalidCommand
 from billing_core.pricing.conditions import (
     Condition,
     Fact,
+    FactIs,
+    Hours,
     Request,
+    SizeAbove,
     check_known,
     condition_json,
     fact_json,
@@ -49,7 +52,7 @@ __all__ = [
 
 _MOST = 16  # variants, and multipliers, of a price
 _MAX_RATIO = 10**18
-_KEPT = 256  # so many choices of a price are kept made
+_KEPT = 256  # so many choices of a price are kept made, and what so many sets of facts leave open
 
 Choice = tuple[int, tuple[int, ...]]
 """Which variant of a price stands, from 1, or 0: its base; and which multipliers hold, from 1."""
@@ -117,6 +120,25 @@ class Multiplier:
     when: tuple[Condition, ...] = field(converter=_conditions)
 
 
+class _Open(NamedTuple):
+    """A variant or a multiplier that facts do not exclude, by its number: the conditions that are
+    left, and whether it holds for certain where these do."""
+
+    number: int
+    left: tuple[SizeAbove | Hours, ...]
+    certain: bool
+
+
+class _ByFacts(NamedTuple):
+    """What facts leave open of a price.  ``unknown``: a value that it does not know, in words.
+    ``choice``: what stands, where that is known for certain."""
+
+    unknown: str | None
+    variants: tuple[_Open, ...] = ()
+    multipliers: tuple[_Open, ...] = ()
+    choice: Choice | None = None
+
+
 def _tuple(values: Iterable[Any]) -> tuple[Any, ...]:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise InvalidCommand("price", values, "a list of Variants, Multipliers or Facts")
@@ -164,9 +186,9 @@ class Price:
     by_item: bool = field(init=False, eq=False, repr=False)
     """Whether an item's billed quantity can differ from its raw one."""
     varies: bool = field(init=False, eq=False, repr=False)
-    """Whether it depends on the request, be it that there is none for some of its facts."""
-    _defaults: Mapping[str, str] = field(init=False, eq=False, repr=False)
-    _made: dict[Choice, Price] = field(init=False, eq=False, repr=False)
+    """Whether it depends on the request."""
+    _made: dict[Choice, tuple[str, Price]] = field(init=False, eq=False, repr=False)
+    _known: dict[object, _ByFacts] = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.function, PriceFunction):
@@ -180,8 +202,8 @@ class Price:
         object.__setattr__(self, "varies", bool(self.variants or self.multipliers or self.facts))
         if self.varies:
             _check_varying(self)
-        object.__setattr__(self, "_defaults", {fact.name: fact.default for fact in self.facts})
         object.__setattr__(self, "_made", {})
+        object.__setattr__(self, "_known", {})
 
     @property
     def increment(self) -> int:
@@ -216,65 +238,94 @@ class Price:
         if not self.varies:
             return self.function.most(quantity)
         costs = [Fraction(*each.most(quantity)) for each in self.functions()]
-        above = [Fraction(*each.by) for each in self.multipliers if each.by[0] > each.by[1]]
+        above = [Fraction(*each.by) for each in self.multipliers if _above_one(each)]
         return (max(costs) * prod(above, start=Fraction(1))).as_integer_ratio()
 
     # -- what it depends on -----------------------------------------------------
 
-    def unknown(self, facts: Mapping[str, str]) -> str | None:
+    def unknown(self, facts: tuple[tuple[str, str], ...]) -> str | None:
         """What of these facts has a value that the price does not know, in words."""
-        for fact in self.facts:
-            value = facts.get(fact.name)
-            if value is not None and value not in fact.values:
-                return f"{fact.name} {value!r}; known: {', '.join(fact.values)}"
-        return None
+        return self._by_facts(facts, quoted=False).unknown
 
     def choice(self, request: Request) -> Choice | None:
         """What stands and holds for a request that was made; None where it says a fact's value
         that is not known: then it has no price."""
-        if self.facts and self.unknown(request.facts) is not None:
-            return None
+        known = self._by_facts(request.facts, quoted=False)
+        if known.unknown is not None or known.choice is not None:
+            return known.choice
         standing = 0
-        for number, variant in enumerate(self.variants, 1):
-            if self._hold(variant.when, request):
+        for number, left, _ in known.variants:
+            if _hold(left, request):
                 standing = number
                 break
         return standing, tuple(
-            number
-            for number, each in enumerate(self.multipliers, 1)
-            if self._hold(each.when, request)
+            each.number for each in known.multipliers if _hold(each.left, request)
         )
+
+    def choice_by_facts(self, facts: tuple[tuple[str, str], ...]) -> Choice | None:
+        """The same, where these facts alone decide it; else None, also for a value that is not
+        known."""
+        known = self._known.get(facts) or self._by_facts(facts, quoted=False)
+        return known.choice
 
     def choices(self, request: Request) -> list[Choice]:
         """For a request that is quoted: each variant that may stand, times every multiplier that
         holds for certain, or that may hold and is above one.  The facts are ones that it knows."""
+        known = self._by_facts(request.facts, quoted=request.quoted)
+        if known.choice is not None:
+            return [known.choice]
         holding = tuple(
             number
-            for number, each in enumerate(self.multipliers, 1)
-            if (held := self._hold(each.when, request))
-            or (held is None and each.by[0] > each.by[1])
+            for number, left, certain in known.multipliers
+            if (held := _hold(left, request)) is not False
+            and ((certain and held) or _above_one(self.multipliers[number - 1]))
         )
         found: list[Choice] = []
-        for number, variant in enumerate(self.variants, 1):
-            held = self._hold(variant.when, request)
+        for number, left, certain in known.variants:
+            held = _hold(left, request)
             if held is not False:
                 found.append((number, holding))
-            if held:
+            if held and certain:
                 return found
         return [(0, holding), *found]
 
-    def _hold(self, when: Iterable[Condition], request: Request) -> bool | None:
-        certain: bool | None = True
-        for condition in when:
-            held = condition.holds(request, self._defaults)
-            if held is False:
-                return False
-            if held is None:
-                certain = None
-        return certain
+    def _by_facts(self, facts: tuple[tuple[str, str], ...], *, quoted: bool) -> _ByFacts:
+        """What is left open by facts alone; of a request that was made, those that it does not
+        say have their defaults."""
+        key = (facts,) if quoted else facts
+        found = self._known.get(key)
+        if found is None:
+            found = self._without_facts(dict(facts), quoted=quoted)
+            if len(self._known) < _KEPT:
+                self._known[key] = found
+        return found
+
+    def _without_facts(self, facts: dict[str, str], *, quoted: bool) -> _ByFacts:
+        for fact in self.facts:
+            if not quoted:
+                facts.setdefault(fact.name, fact.default)
+            value = facts.get(fact.name)
+            if value is not None and value not in fact.values:
+                return _ByFacts(f"{fact.name} {value!r}; known: {', '.join(fact.values)}")
+        variants: list[_Open] = []
+        for each in _left_open(self.variants, facts):
+            variants.append(each)
+            if each.certain and not each.left:
+                break
+        multipliers = tuple(_left_open(self.multipliers, facts))
+        choice = None
+        if all(each.certain and not each.left for each in (*variants, *multipliers)):
+            standing = variants[0].number if variants else 0
+            choice = standing, tuple(each.number for each in multipliers)
+        return _ByFacts(None, tuple(variants), multipliers, choice)
 
     def chosen(self, choice: Choice) -> Price:
         """The price as it is where this stands and holds: one that depends on nothing more."""
+        return self.named(choice)[1]
+
+    def named(self, choice: Choice) -> tuple[str, Price]:
+        """The same, behind what a version's name says of it: ``/2x1x3`` for variant 2, times
+        multipliers 1 and 3; nothing for a base that none multiplies."""
         found = self._made.get(choice)
         if found is not None:
             return found
@@ -283,7 +334,9 @@ class Price:
         by = prod((Fraction(*self.multipliers[n - 1].by) for n in multipliers), start=Fraction(1))
         if by != 1:
             function = Scaled(function, by.as_integer_ratio())
-        found = Price(function, self.unit, self.minimum, self.given_increment)
+        text = "".join([f"/{variant}", *(f"x{number}" for number in multipliers)])
+        price = Price(function, self.unit, self.minimum, self.given_increment)
+        found = ("" if choice == STANDS else text), price
         if len(self._made) < _KEPT:
             self._made[choice] = found
         return found
@@ -309,6 +362,32 @@ class Price:
             f"; times {ratio_text(each.by)} for {_when(each.when)}" for each in self.multipliers
         ]
         return "".join(words)
+
+
+def _above_one(multiplier: Multiplier) -> bool:
+    over, under = multiplier.by
+    return over > under
+
+
+def _left_open(some: Iterable[Variant | Multiplier], facts: Mapping[str, str]) -> Iterator[_Open]:
+    """Those that facts do not exclude."""
+    for number, each in enumerate(some, 1):
+        held = [one.holds(facts) for one in each.when if isinstance(one, FactIs)]
+        if False not in held:
+            left = tuple(one for one in each.when if not isinstance(one, FactIs))
+            yield _Open(number, left, None not in held)
+
+
+def _hold(conditions: Iterable[SizeAbove | Hours], request: Request) -> bool | None:
+    """Whether all of them hold; None: that is open."""
+    certain: bool | None = True
+    for condition in conditions:
+        held = condition.holds(request)
+        if held is False:
+            return False
+        if held is None:
+            certain = None
+    return certain
 
 
 def _when(conditions: Iterable[Condition]) -> str:

@@ -8,7 +8,15 @@ from typing import NamedTuple
 from billing_core.errors import UnknownPrice
 from billing_core.pricing.catalogue import Catalogue, Priced
 from billing_core.pricing.conditions import Request
-from billing_core.pricing.functions import bound_text, charge, dearest, parted
+from billing_core.pricing.functions import (
+    Flat,
+    bound_text,
+    charge,
+    dearest,
+    parted,
+    scattered,
+    whole,
+)
 from billing_core.pricing.price import Price
 from billing_core.records.usage import NO_COUNT, Count, Counter, Item, Line
 from billing_core.values.usage import CUSTOMER, PLATFORM, Payer, Usage
@@ -101,10 +109,14 @@ def meter(
     counted = counter.components  # without a call for each component: every charge is metered
     items: dict[str, list[int | str]] = {}
     elsewhere: dict[int, list[tuple[str, int, Priced]]] = {}
+    known: Request | None = None
     for component, quantity, payer in usage.parts:
         priced = None if payer == CUSTOMER else price_of(component)
         if priced is not None and priced.price.varies:
-            choice = priced.price.choice(request())
+            choice = priced.price.choice_by_facts(usage.facts)
+            if choice is None:
+                known = known or request()
+                choice = priced.price.choice(known)
             priced = None if choice is None else priced.chosen(choice)
         if priced is None:
             version = "" if payer == CUSTOMER else None
@@ -299,6 +311,7 @@ class QuoteLine(NamedTuple):
         version: The price version; empty: the customer pays, and there is no price.
         parted: For a hold's arithmetic: nanos, the most where only a part of it is used at this
             price.
+        fine: For the same: whether a unit may cost a fraction of a nano.
     """
 
     component: str
@@ -308,6 +321,7 @@ class QuoteLine(NamedTuple):
     amount: int
     version: str
     parted: int = 0
+    fine: bool = False
 
 
 class Quote(NamedTuple):
@@ -332,16 +346,19 @@ def quote(
     request: Callable[[], Request],
     *,
     parts: bool = False,
+    several: bool = False,
 ) -> list[QuoteLine]:
     """The most that each component can cost, rounded up, at the dearest price of the quantity
     starting anywhere from the counter to the counter plus what open holds announced (rule 5.4).
     A component whose price depends on the request has a line for each that may stand (rule 5.9);
-    :func:`dearest_of` makes them one.  ``parts``: say also what it can cost in part.
+    :func:`dearest_of` makes them one.  ``parts``: it may be used in parts, between which others
+    are used.  ``several``: this is one of several quotes; say also what it can cost in part.
 
     Raises UnknownPrice for a component that is not priced; ``expected`` says
     in its message which are.
     """
     lines: list[QuoteLine] = []
+    known: Request | None = None
     for component, quantity, payer in usage.parts:
         priced = price_of(component)
         if payer == CUSTOMER:
@@ -351,15 +368,26 @@ def quote(
         if priced is None:
             raise UnknownPrice("usage", f"{component} of {usage.resource}", expected())
         found = [priced]
+        price, version = priced.price, priced.version
+        if type(price.function) is Flat and not (price.varies or price.by_item or item):
+            amount = dearest(price.function, 0, 0, quantity)  # as mostly: wherever it starts
+            fine = price.function.nanos % price.function.per != 0
+            lines.append(
+                QuoteLine(component, quantity, quantity, PLATFORM, amount, version, amount, fine)
+            )
+            continue
         if priced.price.varies:
-            unknown = priced.price.unknown(request().facts)
+            unknown = priced.price.unknown(usage.facts)
             if unknown is not None:
                 expected_facts = f"a price of {component} of {usage.resource} for {unknown}"
                 raise UnknownPrice("facts", dict(usage.facts), expected_facts)
-            found = [priced.chosen(each) for each in priced.price.choices(request())]
-        count, several = counter.of(component), parts or len(found) > 1
+            known = known or request()
+            found = [priced.chosen(each) for each in priced.price.choices(known)]
+        count, among = counter.of(component), several or len(found) > 1
         lines += [
-            _quote_line(component, quantity, each, version_of, count, item, parts=several)
+            _quote_line(
+                component, quantity, each, version_of, count, item, parts=parts, several=among
+            )
             for each in found
         ]
     return lines
@@ -374,27 +402,53 @@ def _quote_line(
     item: Item | None,
     *,
     parts: bool,
+    several: bool,
 ) -> QuoteLine:
     pieces: _Pieces = ((quantity, quantity, priced),)
+    at, held = count.quantity, count.held
     if item is not None or priced.price.by_item:
         started = item.components.get(component) if item is not None else None
-        pieces, _, _ = _by_item(quantity, priced, started, component, version_of)
-        if all(by.version == priced.version for _, _, by in pieces):
-            pieces = ((quantity, sum(billed for _, billed, _ in pieces), priced),)
-    at, held = count.quantity, count.held
+        pieces = _at_most(quantity, priced, started, component, version_of)
     amount = more = most = 0
+    fine = False
     for _, billed, by in pieces:
-        amount += dearest(by.price.function, at + more, at + more + held, billed)
-        if parts:
-            most += parted(by.price.function, at, at + more + held + billed, billed)
+        function, start = by.price.function, at + more
         more += billed
-    return QuoteLine(component, quantity, more, PLATFORM, amount, priced.version, most)
+        if parts and held:
+            amount += scattered(function, at, at + more + held, billed)
+        else:
+            amount += dearest(function, start, start + held, billed)
+    if parts and len(pieces) > 1:  # then all of it may be what an increment adds
+        amount = max(amount, dearest(pieces[1][2].price.function, at, at + held, more))
+    if several:
+        most = max(parted(by.price.function, at, at + more + held, more) for _, _, by in pieces)
+        fine = not all(whole(by.price.function) for _, _, by in pieces)
+    return QuoteLine(component, quantity, more, PLATFORM, amount, priced.version, most, fine)
+
+
+def _at_most(
+    quantity: int,
+    priced: Priced,
+    started: list[int | str] | None,
+    component: str,
+    version_of: Callable[[str, str], Priced | None],
+) -> _Pieces:
+    """``(raw, billed, price)`` pieces for what is billed of ``quantity`` more of an item at most,
+    in whatever parts it is used."""
+    raw, billed, version = started[:3] if started is not None else (0, 0, priced.version)
+    first = priced if version == priced.version else version_of(str(version), component) or priced
+    more = max(0, first.price.billed(int(raw) + quantity) - int(billed))
+    if first.version == priced.version or not first.price.by_item:
+        return ((quantity, more, priced),)
+    measured = min(quantity, more)
+    return ((quantity, measured, priced), (0, more - measured, first))
 
 
 def dearest_of(quotes: Iterable[tuple[int, Iterable[QuoteLine]]]) -> Quote:
     """The most that a usage can cost that may be made under any of these quotes, or in part
     under each: no more than all of it under each of them, nor than all of
-    it at the dearest rate that any of them reaches.  Each comes with its period's start."""
+    it at the dearest rate that any of them reaches, and a fraction of a nano that each further
+    period may carry.  Each comes with its period's start."""
     found: dict[tuple[str, str], dict[tuple[int, str], QuoteLine]] = {}
     for period, lines in quotes:
         for line in lines:
@@ -405,7 +459,10 @@ def dearest_of(quotes: Iterable[tuple[int, Iterable[QuoteLine]]]) -> Quote:
         top = under[0]
         if len(under) > 1:
             top = max(under, key=lambda line: line.amount)
-            most = min(sum(line.amount for line in under), max(line.parted for line in under))
+            most = max(line.parted for line in under)
+            if any(line.fine for line in under):
+                most += len({period for period, _ in places}) - 1
+            most = min(sum(line.amount for line in under), most)
             billed = max(line.billed for line in under)
             top = top._replace(amount=max(top.amount, most), billed=billed)
         merged.append(top)

@@ -117,13 +117,15 @@ class Counter:
 
     def hold(self, held: HeldQuantity) -> None:
         """Count what a hold may use."""
-        billed, carry, carry_of, before = self.of(held.component)
-        self.components[held.component] = Count(billed, carry, carry_of, before + held.quantity)
+        name, components = held.component, self.components
+        billed, carry, carry_of, before = components.get(name, NO_COUNT)
+        components[name] = Count(billed, carry, carry_of, before + held.quantity)
 
     def let_go(self, held: HeldQuantity) -> None:
         """Count it no more.  Raises KeyError where it was not counted."""
-        billed, carry, carry_of, before = self.components[held.component]
-        self.components[held.component] = Count(billed, carry, carry_of, before - held.quantity)
+        name, components = held.component, self.components
+        billed, carry, carry_of, before = components[name]
+        components[name] = Count(billed, carry, carry_of, before - held.quantity)
 
 
 @define

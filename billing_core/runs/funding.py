@@ -57,7 +57,7 @@ def demand(
     account, catalogue = ledger.account, ledger.catalogue
     currency = account.currency
     # Its facts are fixed: those that were not given have their defaults.  The hour is open.
-    request = Request(*span, dict(spec.facts), {}, {})
+    request = Request(*span, spec.facts, {}, {})
     times = [span.start, *catalogue.changes(currency, resource, account.org, *span)]
     parts: list[RunComponent] = []
     for component, rate, payer in spec.parts:

@@ -43,6 +43,7 @@ from faults.packages import IN_PACKAGES
 from faults.payments import PAYMENTS
 from faults.prices import IN_PRICES
 from faults.providers import IN_PROVIDERS
+from faults.requests import IN_REQUESTS
 from faults.required import IN_REQUIRED
 from faults.runs import RUNS
 from faults.runs_long_ago import IN_RUNS_LONG_AGO
@@ -315,8 +316,8 @@ FAULTS = [
     fault(
         "quote as if no other hold were open",
         "pricing/rating",
-        "at + more + held,",
-        "at + more,",
+        "amount += scattered(function, at, at + more + held, billed)",
+        "amount += scattered(function, at, at + more, billed)",
         PRICES + "4_a_hold_takes_the_dearest_start_that_open_holds_make_possible",
     ),
     fault(
@@ -373,8 +374,8 @@ FAULTS = [
     fault(
         "a minimum for each settlement of an item",
         "pricing/rating",
-        "raw, billed, version = started[:3] if started is not None else",
-        "raw, billed, version =",
+        "else (0, 0, priced.version)\n    raw, billed, version = int(raw)",
+        "else (0, 0, priced.version)\n    raw, billed = 0, 0\n    raw, billed, version = int(raw)",
         PRICES + "5_a_minimum_belongs_to_an_item",
     ),
     fault(
@@ -1166,6 +1167,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_ANNOUNCED),
     *(Fault(*each) for each in IN_AUDIT),
     *(Fault(*each) for each in IN_PROVIDERS),
+    *(Fault(*each) for each in IN_REQUESTS),
     *(Fault(*each) for each in IN_REQUIRED),
     *(Fault(*each) for each in IN_LOADS),
     *(Fault(*each) for each in IN_UNNAMED),

@@ -14,6 +14,7 @@ from billing_core.testing.model.tariff import (
     counted,
     dearest_parts,
     dearest_start,
+    dearest_units,
     month_end,
     month_start,
 )
@@ -90,13 +91,17 @@ def hold_quote(
             low, high = dearest_start(own, start, stop)
             bill = sum(piece.billed for piece in own)
             places = found.setdefault(name, {})
-            places[period, own[0].version] = low, high, dearest_parts(own, start, stop), bill
+            parts = dearest_parts(own, start, stop)
+            high = max(high, dearest_units(own, start, stop))
+            places[period, own[0].version] = low, high, max(low, parts), bill
     least = most = 0
     billed: dict[str, int] = {}
     for name, places in found.items():
-        lows, highs, parts, bills = map(list, zip(*places.values(), strict=True))
-        least += max([*lows, min(sum(lows), max(parts))]) if len(lows) > 1 else lows[0]
-        most += max([*highs, min(sum(highs), max(parts))]) if len(highs) > 1 else highs[0]
+        lows, highs, rates, bills = map(list, zip(*places.values(), strict=True))
+        # Each period may carry a fraction of a nano into it.
+        carried = len({period for period, _ in places}) - 1
+        least += max([*lows, min(sum(lows), max(rates))]) if len(lows) > 1 else lows[0]
+        most += max([*highs, min(sum(highs), max(rates) + carried)])
         billed[name] = max(bills)
     return least, most, billed
 

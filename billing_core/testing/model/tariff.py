@@ -38,6 +38,7 @@ __all__ = [
     "charged",
     "dearest_parts",
     "dearest_start",
+    "dearest_units",
     "f",
     "month_end",
     "month_start",
@@ -46,6 +47,7 @@ __all__ = [
 
 _DAY = 24 * 3_600_000_000
 _FEW = 40  # units: up to here they are added up one by one
+_MANY = 400  # units: beyond, the dearest are not looked for one by one
 
 
 def f(function: PriceFunction, quantity: int) -> Fraction:
@@ -417,6 +419,22 @@ def dearest_parts(pieces: Sequence[Piece], start: int, stop: int) -> int:
         unit = _dearest_unit(piece.price.function, start, end)
         costs[piece.version] = costs.get(piece.version, Fraction(0)) + piece.billed * unit
     return sum(map(ceil, costs.values()))
+
+
+def dearest_units(pieces: Sequence[Piece], start: int, stop: int) -> int:
+    """The most that they cost if others use what else there is up to where they can come to
+    stand, so that each unit may be one of the dearest; and if all are at the last one's price."""
+    end = stop + sum(piece.billed for piece in pieces)
+    if end - start > _MANY:
+        return dearest_parts(pieces, start, stop)
+    total = 0
+    for piece in pieces:
+        assert piece.price is not None
+        function = piece.price.function
+        units = sorted(_unit(function, number) for number in range(start + 1, end + 1))
+        total += ceil(sum(units[len(units) - piece.billed :], Fraction(0)))
+    last = [evolve(pieces[-1], billed=end - stop)]
+    return total if len(pieces) == 1 else max(total, dearest_start(last, start, stop)[1])
 
 
 def _dearest_unit(function: PriceFunction, start: int, stop: int) -> Fraction:

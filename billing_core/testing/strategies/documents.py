@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
+from fractions import Fraction
 
+from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from billing_core.pricing.conditions import Condition, Fact, FactIs, Hours, SizeAbove
 from billing_core.pricing.functions import Flat, Graduated, Package, PriceFunction, Tier
 from billing_core.pricing.plan import Limit, Plan, Quota
-from billing_core.pricing.price import Price
+from billing_core.pricing.price import Multiplier, Price, Variant
 from billing_core.pricing.price_book import PriceBook
 from billing_core.testing.strategies.themes import ORGS, RESOURCES, START, World
 from billing_core.values.money import Money
 
-__all__ = ["BASE", "OFFERS", "books", "documents", "own_books", "plans", "prices"]
+__all__ = [
+    "BASE",
+    "FACTS",
+    "OFFERS",
+    "books",
+    "documents",
+    "facts",
+    "multipliers",
+    "own_books",
+    "plans",
+    "prices",
+    "varying",
+]
 
 _MINUTE = timedelta(minutes=1)
 
@@ -66,6 +81,78 @@ def prices(draw: st.DrawFn, component: str) -> Price:
         minimum=draw(st.sampled_from([0, 1, 5, 10])),
         increment=draw(st.sampled_from([1, 2, 5])),
     )
+
+
+# -- what they depend on --------------------------------------------------------
+
+FACTS = (
+    Fact("tier", ("usual", "cheap", "dear"), default="usual"),
+    Fact("region", ("here", "there"), default="here"),
+)
+"""What prices here may depend on."""
+
+_FACTS: tuple[Condition, ...] = tuple(
+    FactIs(fact.name, value) for fact in FACTS for value in fact.values
+)
+_HOURS: tuple[Condition, ...] = (
+    Hours(time(0), time(12)),
+    Hours(time(12), time(13)),
+    Hours(time(22, 30), time(1)),
+    Hours(time(0), time(0), ("sat", "tue")),
+    Hours(time(11, 59, 59, 999_999), time(12, 5), ("sat", "sun", "tue")),
+)
+_BOUNDS = (0, 2, 5, 9, 12, 20)
+_BY: tuple[str | Fraction, ...] = ("1.1", "0.5", "2", Fraction(1, 3), Fraction(4, 3))
+
+
+@st.composite
+def _when(draw: st.DrawFn, sizes: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """One condition or two, of each kind alike."""
+    kinds = [_FACTS, _HOURS, sizes] if sizes else [_FACTS, _HOURS]
+    return tuple(
+        draw(st.sampled_from(draw(st.sampled_from(kinds))))
+        for _ in range(draw(st.sampled_from([1, 1, 1, 2])))
+    )
+
+
+def _sizes(components: tuple[str, ...]) -> tuple[Condition, ...]:
+    """Of each component, and of all together."""
+    some = {*((name,) for name in components), components} if components else set()
+    return tuple(SizeAbove(bound, of) for of in sorted(some) for bound in _BOUNDS)
+
+
+@st.composite
+def multipliers(draw: st.DrawFn, components: tuple[str, ...]) -> Multiplier:
+    """One, by facts, hours and the sizes of these components."""
+    return Multiplier(draw(st.sampled_from(_BY)), draw(_when(_sizes(components))))
+
+
+@st.composite
+def varying(draw: st.DrawFn, price: Price, components: tuple[str, ...]) -> Price:
+    """A price that may depend on the request, by facts, hours and the sizes of these
+    components; a package does not."""
+    base = price.function
+    if isinstance(base, Package):
+        return price
+    variants: list[Variant] = []
+    for _ in range(draw(st.integers(0, 3))):
+        function: PriceFunction = draw(_flat())
+        if isinstance(base, Graduated):
+            function = Graduated(tuple(Tier(tier.up_to, *draw(_rates)) for tier in base.tiers))
+        variants.append(Variant(function, draw(_when(_sizes(components)))))
+    most = 0 if len(variants) > 1 else 2
+    more = draw(st.lists(multipliers(components), max_size=most))
+    return evolve(price, variants=variants, multipliers=more, facts=FACTS)
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> dict[str, str]:
+    """What a request says, of each of them or not."""
+    some = draw(st.sampled_from(_SAID))
+    return {fact.name: draw(st.sampled_from(fact.values)) for fact in FACTS if fact.name in some}
+
+
+_SAID = ((), ("tier",), ("region",), ("tier", "region"))
 
 
 BASE = PriceBook(

@@ -199,7 +199,7 @@ IN_HOLDS: list[Planted] = [
     (
         "a flat price is held once for each billing period",
         METERING,
-        "most = min(sum(line.amount for line in under), max(line.parted for line in under))",
+        "most = min(sum(line.amount for line in under), most)",
         "most = sum(line.amount for line in under)",
         (LIFE + "a_price_rise_that_is_published_is_held_from_before",),
     ),

@@ -18,7 +18,7 @@ from billing_core import (
 )
 from billing_core.charging import holds
 from billing_core.charging.charges import quote_usage
-from billing_core.pricing.functions import Discounted, parted
+from billing_core.pricing.functions import Discounted, parted, scattered
 
 
 def unit(function) -> dict:
@@ -203,3 +203,75 @@ def test_a_hold_is_quoted_once_where_nothing_has_lapsed_and_anew_where_something
     world.clock.advance(HOUR)
     world.hold(units(1), expires_in=HOUR)
     assert len(quoted) == 3
+
+
+# -- used in parts, beside others --------------------------------------------------------
+
+
+def test_each_period_may_carry_a_fraction_of_a_nano_into_a_call() -> None:
+    world = World(priced=False)
+    world.grant(1_000)
+    world.publish(unit(Flat(1, 2)))
+    hold = world.hold(units(2), expires_in=40 * DAY)
+    world.settle(1)
+    first = world.settle(units(1), hold=hold.key, final=False)
+    world.clock.advance(31 * DAY)
+    world.settle(1)
+    second = world.settle(units(1), hold=hold.key)
+    assert (first.amount, second.amount, hold.amount) == (1, 1, 2)
+    world.publish({"y": {"unit": Price(Flat(3), unit="unit")}}, version="whole")
+    assert world.hold(units(2, "y"), expires_in=40 * DAY).amount == 6, "none is carried of it"
+
+
+def test_what_an_increment_adds_may_be_all_at_the_item_s_first_price() -> None:
+    world = World(priced=False)
+    world.grant(10_000)
+    dear = Price(Flat(100), unit="unit", increment=10)
+    world.publish({"x": {"unit": dear}})
+    world.publish({"x": {"unit": Price(Flat(1), unit="unit", increment=10)}}, version="cheap",
+                  effective_at=T0 + HOUR)  # fmt: skip
+    world.settle(units(10, item="run"))
+    world.clock.advance(HOUR)
+    hold = world.hold(units(11, item="run"))
+    parts = [1, 9, 1]
+    charged = [
+        world.settle(units(part, item="run"), hold=hold.key, final=n == 2).amount
+        for n, part in enumerate(parts)
+    ]
+    assert charged == [901, 0, 901]
+    assert sum(charged) <= hold.amount == 2_000
+    other = world.hold(units(10, item="other"))
+    assert other.amount == 10, "it begins at the price in force"
+
+
+@pytest.mark.parametrize(
+    ("function", "stop", "quantity", "most"),
+    [
+        (Flat(3, 2), 9, 3, 5),
+        (Package(5, 10), 12, 2, 5),
+        (Package(5, 10), 11, 2, 5),
+        (Package(5, 10), 10, 2, 0),
+        (Package(5, 4), 20, 2, 10),
+        (Graduated([Tier(5, 9), Tier(10, 1), Tier(None, 4)]), 20, 3, 18 + 4),
+        (Graduated([Tier(5, 9), Tier(10, 1), Tier(None, 4)]), 9, 5, 18 + 3),
+        (Graduated([Tier(2, 9), Tier(None, 1, 2)]), 9, 5, 3),
+        (Discounted(Package(5, 4), (1, 3)), 20, 2, 4),
+    ],
+)
+def test_beside_others_the_dearest_units_may_be_its_own(function, stop, quantity, most) -> None:
+    assert scattered(function, 3, stop, quantity) == most
+
+
+def test_a_call_in_parts_may_begin_a_package_with_each() -> None:
+    world = World(priced=False)
+    world.grant(1_000)
+    world.publish(unit(Package(10, 10)))
+    other = world.hold(units(19))
+    hold = world.hold(units(2))
+    assert hold.amount == 20
+    charged = []
+    for _ in range(2):
+        charged.append(world.settle(units(1), hold=hold.key, final=False).amount)
+        world.settle(units(9), hold=other.key, final=False)
+    assert charged == [10, 10]
+    assert world.hold(units(2)).amount == 20

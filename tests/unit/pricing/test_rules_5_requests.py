@@ -4,7 +4,7 @@ from datetime import datetime, time, timedelta
 from fractions import Fraction
 
 import pytest
-from world import DAY, HOUR, LONG_AGO, T0, TICK, World
+from world import DAY, HOUR, LONG_AGO, T0, TICK, World, units
 
 from billing_core import (
     Fact,
@@ -79,6 +79,14 @@ def call(input: int, cached: int = 0, output: int = 0, item=None, **facts: str) 
 def test_the_first_variant_that_holds_stands_in_place_of_the_base(world, usage, cost) -> None:
     assert world.settle(usage).amount == cost
     assert world.billing.quote("acme", usage).amount >= cost
+
+
+def test_the_first_of_two_sizes_that_hold_stands() -> None:
+    world = World(priced=False)
+    sizes = [Variant(Flat(3), SizeAbove(10, ["unit"])), Variant(Flat(2), SizeAbove(5, ["unit"]))]
+    world.publish({"x": {"unit": Price(Flat(1), variants=sizes)}})
+    assert [world.settle(units(size)).amount for size in (5, 6, 10, 11)] == [5, 12, 20, 33]
+    assert world.billing.verify().ok
 
 
 def test_a_value_that_the_price_does_not_know_settles_as_unpriced(world) -> None:
@@ -273,6 +281,15 @@ def test_hours_hold_to_the_microsecond_over_midnight_and_a_weekend(at: str, cost
     assert world.billing.verify().ok
 
 
+def test_hours_of_one_day_end_before_their_end() -> None:
+    world = World(priced=False)  # 12:00
+    noon = Hours(time(12), time(13))
+    world.publish({"model:m": {"input": Price(Flat(100), variants=[Variant(Flat(40), noon)])}})
+    world.clock.advance(2 * HOUR)
+    times = (T0 - TICK, T0, T0 + HOUR - TICK, T0 + HOUR)
+    assert [world.settle(call(1), occurred_at=at).amount for at in times] == [100, 40, 40, 100]
+
+
 def test_a_hold_takes_the_dearest_hour_that_it_reaches() -> None:
     world = World(priced=False)  # 12:00 on a Tuesday
     world.publish({"model:m": {"input": Price(Flat(40), variants=[Variant(Flat(100), OFF_PEAK)])}})
@@ -368,6 +385,19 @@ def test_two_holds_of_one_item_foresee_each_others_size(world) -> None:
     usage = call(200_000, item="a")
     assert world.settle(usage, hold=one.key).amount <= one.held.amount
     assert world.settle(usage, hold=two.key).amount == 200_000 * 200 <= two.held.amount
+
+
+def test_a_hold_foresees_the_size_that_others_give_its_item_in_any_period() -> None:
+    world = World(priced=False)
+    for version, dear, since in (("v1", 1, LONG_AGO), ("v2", 100, T0 + 40 * DAY)):
+        price = Price(Flat(1), variants=[Variant(Flat(dear), SizeAbove(10, ["unit"]))])
+        world.publish({"x": {"unit": price}}, version=version, effective_at=since)
+    world.grant(10**6)
+    other = world.hold(units(10, item="call"), expires_in=DAY)
+    hold = world.hold(units(5, item="call"), expires_in=50 * DAY)
+    world.settle(units(10, item="call"), hold=other.key)
+    world.clock.advance(41 * DAY)
+    assert world.settle(units(5, item="call"), hold=hold.key).amount == hold.held.amount == 500
 
 
 def test_a_multiplier_above_one_that_may_hold_is_held() -> None:
