@@ -138,6 +138,7 @@ class ChargeFact:
     requests: int
     priced: bool = False
     prices: int = 0  # the charge that had left it unpriced
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 @define

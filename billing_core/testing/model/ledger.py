@@ -121,7 +121,7 @@ class Model:
 
     def billed(self, org: str, usage: Usage, now: int) -> Mapping[str, int]:
         """What the platform would bill of a usage now, by component."""
-        return billed_of(quote(self.at(org, now), usage, now)[2])
+        return quote(self.at(org, now), usage, now)[2]
 
     def at(self, org: str, now: int) -> Facts:
         """A copy of an org's facts as of now, lapses applied: what reads see."""
@@ -448,11 +448,11 @@ class Model:
     def _bill(
         self, org: Facts, usage: Usage, occurred: int, late: PriceUnpriced | None = None
     ) -> Bill:
-        known = prices(org, usage.resource, occurred)
-        if late is not None and late.override:
-            known = named(org, late.version, usage.resource)
-        elif late is not None:
-            known = could_have(org, late.version, usage.resource, occurred)
+        if late is None:
+            known = prices(org, usage, occurred)
+        else:
+            which = named if late.override else could_have
+            known = which(org, late.version, org.charges[late.charge], usage)
         pieces = self.tariff.pieces(org.uses, usage, known)
         if late is not None and any(piece.version is None for piece in pieces):
             raise Wrong("InvalidCommand")
@@ -500,6 +500,7 @@ class Model:
             seq, usage.resource, bill.amount, occurred, member, project, usage.item, unpriced,
             requests=0 if priced or counted else 1,
             prices=0 if priced is None else priced.seq,
+            facts=usage.facts,
         )  # fmt: skip
         alert(org, org.charges[seq], time)
         if bill.unpriced:
@@ -528,7 +529,7 @@ class Model:
         cost = command.cost
         occurred = own if command.occurred_at is None else micros("time", command.occurred_at)
         if isinstance(cost, Usage):
-            known = prices(org, cost.resource, occurred)
+            known = prices(org, cost, occurred)
             pieces = self.tariff.pieces(org.uses, cost, known)
             if any(piece.version is None for piece in pieces):
                 raise Wrong("UnknownPrice")
@@ -558,7 +559,7 @@ class Model:
         if command.version not in self.versions():
             raise Wrong("NotFound")
         parts = tuple((name, quantity, "platform") for name, quantity in subject.unpriced)
-        usage = Usage(subject.resource, cast(Any, parts), subject.item)
+        usage = Usage(subject.resource, cast(Any, parts), subject.item, subject.facts)
         bill = self._bill(org, usage, subject.occurred, command)
         org.lapse(time)
         subject.priced = True

@@ -148,6 +148,21 @@ PriceOf = Callable[[str], tuple[str, Price] | None]
 """The version and price of a component; None where it has none."""
 
 
+def by_book(book: PriceBook, price: Price, resource: str) -> Price:
+    """A price, with the multipliers that its book has for a resource behind its own."""
+    more = [
+        each
+        for name, some in sorted(book.multipliers.items())
+        if name == resource or (name[-1] == "*" and resource.startswith(name[:-1]))
+        for each in some
+    ]
+    if not more:
+        return price
+    known = {fact.name for fact in price.facts}
+    facts = [*price.facts, *(fact for fact in book.facts if fact.name not in known)]
+    return evolve(price, multipliers=(*price.multipliers, *more), facts=facts)
+
+
 @define
 class Tariff:
     """All price books and plans, in the order of publication."""
@@ -166,7 +181,7 @@ class Tariff:
             naming = [book for book in books if component in book.prices.get(resource, {})]
             price = naming[-1].prices[resource][component] if naming else None
             if price is not None:
-                return self._less(naming[-1].version, price, off)
+                return self._less(naming[-1].version, by_book(naming[-1], price, resource), off)
             off = off or self._off(books, resource)
         return None
 
@@ -188,7 +203,7 @@ class Tariff:
             naming = [book for book in books if component in book.prices.get(resource, {})]
             price = naming[-1].prices[resource][component] if naming else None
             if price is not None and naming[-1].version == version:
-                return self._less(version, price, off)
+                return self._less(version, by_book(naming[-1], price, resource), off)
             off = off or self._off(books, resource)
         return None
 
@@ -216,18 +231,30 @@ class Tariff:
     def _less(version: str, price: Price, off: tuple[str, str] | None) -> tuple[str, Price]:
         if off is None or Fraction(off[0]) == 0:
             return version, price
-        keep = 1 - Fraction(off[0]) / 100
-        function = price.function
-        assert not isinstance(function, Discounted)
-        less = Discounted(function, (keep.numerator, keep.denominator))
-        return f"{version}*{off[1]}", evolve(price, function=less)
+        keep = (1 - Fraction(off[0]) / 100).as_integer_ratio()
+        variants = [
+            evolve(each, function=Discounted(each.function, keep)) for each in price.variants
+        ]
+        less = evolve(price, function=Discounted(price.function, keep), variants=variants)
+        return f"{version}*{off[1]}", less
 
     def named(self, version: str, currency: str, resource: str, component: str) -> Price | None:
         """The price that one version has."""
         for book in self.books:
             if book.version == version and book.currency == currency:
-                return book.prices.get(resource, {}).get(component)
+                price = book.prices.get(resource, {}).get(component)
+                return None if price is None else by_book(book, price, resource)
         return None
+
+    def turns(self, currency: str, resource: str, org: str) -> set[int]:
+        """When a price of a resource, or what is off it, may change for an org."""
+        return {
+            micros("time", book.effective_at)
+            for book in self.books
+            if book.currency == currency
+            and (book.org is None or book.org == org)
+            and (resource in book.prices or self._off([book], resource) is not None)
+        }
 
     def plan(self, name: str | None, at: int) -> Plan | None:
         """The version of a plan in force at a time; the first one also holds before."""
@@ -259,6 +286,20 @@ class Tariff:
             ]
             made += self._item_pieces(before, component, quantity, *known)
         return made
+
+    @staticmethod
+    def begun(uses: Sequence[Used], usage: Usage, component: str) -> Piece | None:
+        """The first that was charged of a usage's item, if that has a minimum or an increment."""
+        for use in uses:
+            price = use.piece.price
+            if (
+                usage.item is not None
+                and price is not None
+                and (use.item, use.resource, use.piece.component)
+                == (usage.item, usage.resource, component)
+            ):
+                return use.piece if price.minimum or price.increment > 1 else None
+        return None
 
     @staticmethod
     def _item_pieces(
@@ -410,15 +451,15 @@ def dearest_start(pieces: Sequence[Piece], start: int, stop: int) -> tuple[int, 
 
 
 def dearest_parts(pieces: Sequence[Piece], start: int, stop: int) -> int:
-    """The most that they cost if each unit is used by itself, anywhere it can come to stand."""
-    end = stop
-    costs: dict[str | None, Fraction] = {}
-    for piece in pieces:
-        assert piece.price is not None
-        end += piece.billed
-        unit = _dearest_unit(piece.price.function, start, end)
-        costs[piece.version] = costs.get(piece.version, Fraction(0)) + piece.billed * unit
-    return sum(map(ceil, costs.values()))
+    """The most that they cost if each unit is used by itself, anywhere it can come to stand, at
+    whichever of their prices."""
+    total = sum(piece.billed for piece in pieces)
+    units = [
+        _dearest_unit(piece.price.function, start, stop + total)
+        for piece in pieces
+        if piece.price is not None
+    ]
+    return ceil(max(units) * total)
 
 
 def dearest_units(pieces: Sequence[Piece], start: int, stop: int) -> int:
@@ -460,7 +501,7 @@ def _starts(pieces: Sequence[Piece], start: int, stop: int) -> Iterable[int]:
     for piece in pieces:
         assert piece.price is not None
         function = piece.price.function
-        if isinstance(function, Discounted):
+        while isinstance(function, Scaled):
             function = function.function
         for edge in (ahead, ahead + piece.billed):
             match function:

@@ -26,7 +26,14 @@ from billing_core.commands.base import Command
 from billing_core.commands.charges import Deduct, PriceUnpriced, Reverse, Settle
 from billing_core.commands.credit import Grant, LotKind, UndoExpiry
 from billing_core.commands.holds import Extend, Hold, Release
-from billing_core.testing.strategies.documents import BASE, OFFERS, books, documents, prices
+from billing_core.testing.strategies.documents import (
+    BASE,
+    OFFERS,
+    books,
+    documents,
+    facts,
+    prices,
+)
 from billing_core.testing.strategies.themes import (
     ITEMS,
     MEMBERS,
@@ -181,6 +188,7 @@ def usages(draw: st.DrawFn, world: World) -> Usage:
         {name: draw(_quantities(world)) for name in chosen},
         payer=dict.fromkeys(customer, CUSTOMER),
         item=draw(st.sampled_from([None, None, *ITEMS])) if names != ("flat",) else None,
+        facts=draw(facts()) if world.theme.requests else None,
     )
 
 

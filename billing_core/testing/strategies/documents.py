@@ -66,7 +66,7 @@ _FUNCTIONS: dict[str, Callable[[], SearchStrategy[PriceFunction]]] = {
 COMPONENTS = (*_FUNCTIONS, "unknown")
 """``unknown`` has no price in the base book.  ``flat`` and ``timed`` are flat there, and may get
 tiers while holds are open.  ``timed`` and ``stepped`` are billed by item.
-``reversed`` is also what a reversal's line is called."""
+``reversed`` is also what a reversal's line is called; ``by_request`` depends on the request."""
 
 
 @st.composite
@@ -165,6 +165,19 @@ BASE = PriceBook(
             "tiered": Price(Graduated((Tier(10, 2), Tier(20, 1, 3), Tier(None, 3, 2)))),
             "timed": Price(Flat(2, 3), unit="second", minimum=5, increment=2),
             "stepped": Price(Package(5, 4), unit="second", minimum=1, increment=5),
+            "by_request": Price(
+                Graduated((Tier(10, 2), Tier(None, 5, 3))),
+                unit="unit",
+                variants=[
+                    Variant(Graduated((Tier(10, 4), Tier(None, 7, 3))), FactIs("tier", "dear")),
+                    Variant(
+                        Graduated((Tier(10, 1), Tier(None, 1, 3))),
+                        SizeAbove(12, ("by_request", "flat")),
+                    ),
+                ],
+                multipliers=[Multiplier("1.1", Hours(time(12, 30), time(14)))],
+                facts=FACTS[:1],
+            ),
         }
         for resource in RESOURCES
     },
@@ -179,6 +192,8 @@ _delays = st.sampled_from([10 * _MINUTE, 10 * _MINUTE, 60 * _MINUTE])
 @st.composite
 def books(draw: st.DrawFn, world: World) -> PriceBook:
     """A further version: soon in force, or, for what has no price yet, since long ago."""
+    if world.theme.requests and draw(st.integers(0, 3)):
+        return draw(_books_by_request(world))
     version = draw(_versions)
     back = draw(st.booleans())
     names = (
@@ -193,6 +208,23 @@ def books(draw: st.DrawFn, world: World) -> PriceBook:
     )
 
 
+@st.composite
+def _books_by_request(draw: st.DrawFn, world: World) -> PriceBook:
+    """A further version whose prices depend on the request, some by the book's multipliers."""
+    names = world.theme.components
+    some = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
+    found = {name: draw(varying(draw(prices(name)), _SIZED)) for name in some}
+    more = draw(st.lists(multipliers(_SIZED), max_size=1))
+    return PriceBook(
+        draw(_versions),
+        world.now + draw(_delays),
+        dict.fromkeys(draw(st.sampled_from([RESOURCES, RESOURCES[:1]])), found),
+        multipliers={"model:*": more} if more else {},
+        facts=FACTS if more else (),
+    )
+
+
+_SIZED = ("by_request", "flat", "unknown")
 _AUDIENCES = ({"org": ORGS[0]}, {"plan": "small"}, {"plan": "large"}, {"plan": "extra"})
 _PERCENTAGES = ("10", "33.3", "50", "100", "0")
 _PATTERNS = ("*", "model:*", "model:a", "tool")

@@ -27,7 +27,8 @@ class Theme:
     other acts beside the usual.  ``plain``: one org, one resource, no scopes, and all at
     the clock's time.  ``credit``: the most of a usual grant.  ``extremes``: amounts and
     quantities may be huge, after which little else matters.  ``calendar``: days and
-    billing periods end like everything else.
+    billing periods end like everything else.  ``requests``: prices depend on the request, and
+    usages say facts.
     """
 
     operations: Mapping[str, int]
@@ -37,6 +38,7 @@ class Theme:
     credit: int = 40
     extremes: bool = False
     calendar: bool = False
+    requests: bool = False
 
 
 _ANY = ("flat", "tiered", "timed", "stepped", "unknown", "reversed")
@@ -74,6 +76,16 @@ THEMES = {
             "restore": 2,
         },
         _ANY,
+    ),
+    "requests": Theme(
+        {
+            "settle": 8, "hold": 4, "deduct": 2, "reverse": 3, "price": 1, "extend": 1, "grant": 2,
+            "plan": 1,
+        },
+        ("by_request", "flat", "timed"),
+        acts={"publish": 6, "pass_time": 4, "ask": 4},
+        credit=400,
+        requests=True,
     ),
     "closing": Theme(
         {
