@@ -158,7 +158,7 @@ def _must_price(
                 " an operator who knows better, override=True"
             )
         raise InvalidCommand("version", command.version, expected)
-    unknown = priced.price.unknown(facts)
+    unknown = priced.price.unknown(dict(facts))
     if unknown is not None:
         expected = f"one that prices {component} of {resource} for {unknown}"
         raise InvalidCommand("version", command.version, expected)

@@ -243,9 +243,9 @@ class Price:
 
     # -- what it depends on -----------------------------------------------------
 
-    def unknown(self, facts: tuple[tuple[str, str], ...]) -> str | None:
+    def unknown(self, facts: Mapping[str, str]) -> str | None:
         """What of these facts has a value that the price does not know, in words."""
-        return self._by_facts(facts, quoted=False).unknown
+        return self._by_facts(tuple(sorted(facts.items())), quoted=False).unknown
 
     def choice(self, request: Request) -> Choice | None:
         """What stands and holds for a request that was made; None where it says a fact's value
@@ -270,8 +270,11 @@ class Price:
 
     def choices(self, request: Request) -> list[Choice]:
         """For a request that is quoted: each variant that may stand, times every multiplier that
-        holds for certain, or that may hold and is above one.  The facts are ones that it knows."""
+        holds for certain, or that may hold and is above one; none where a fact's value is not
+        known."""
         known = self._by_facts(request.facts, quoted=request.quoted)
+        if known.unknown is not None:
+            return []
         if known.choice is not None:
             return [known.choice]
         holding = tuple(

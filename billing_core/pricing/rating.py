@@ -377,12 +377,12 @@ def quote(
             )
             continue
         if priced.price.varies:
-            unknown = priced.price.unknown(usage.facts)
-            if unknown is not None:
-                expected_facts = f"a price of {component} of {usage.resource} for {unknown}"
-                raise UnknownPrice("facts", dict(usage.facts), expected_facts)
             known = known or request()
             found = [priced.chosen(each) for each in priced.price.choices(known)]
+            if not found:
+                unknown = priced.price.unknown(dict(usage.facts))
+                expected_facts = f"a price of {component} of {usage.resource} for {unknown}"
+                raise UnknownPrice("facts", dict(usage.facts), expected_facts)
         count, among = counter.of(component), several or len(found) > 1
         lines += [
             _quote_line(

@@ -8,6 +8,7 @@ period, which may be the next one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 from billing_core.charging.allowances import grant_ahead, next_allowance
@@ -57,14 +58,16 @@ def demand(
     account, catalogue = ledger.account, ledger.catalogue
     currency = account.currency
     # Its facts are fixed: those that were not given have their defaults.  The hour is open.
-    request = Request(*span, spec.facts, {}, {})
-    times = [span.start, *catalogue.changes(currency, resource, account.org, *span)]
+    times = [span.start, *catalogue.changes(currency, resource, account.org, *span), span.end]
+    requests = [
+        Request(first, max(first, end - 1), spec.facts, {}, {}) for first, end in pairwise(times)
+    ]
     parts: list[RunComponent] = []
     for component, rate, payer in spec.parts:
         if payer != PLATFORM:
             continue
-        idle = _part(ledger, request, resource, f"suspended_{component}", rate, item, times)
-        part = _part(ledger, request, resource, component, rate, item, times)
+        idle = _part(ledger, requests, resource, f"suspended_{component}", rate, item)
+        part = _part(ledger, requests, resource, component, rate, item)
         if part is not None:
             parts.append(part._replace(idle=idle))
             continue
@@ -73,7 +76,7 @@ def demand(
         if strict:
             audiences = ledger.audiences(span.start)
             priced = catalogue.price(currency, resource, component, span.start, audiences)
-            unknown = priced and priced.price.unknown(request.facts)
+            unknown = priced and priced.price.unknown(dict(spec.facts))
             if unknown:
                 asked = f"a price of {component} of {resource} for {unknown}"
                 raise UnknownPrice("facts", dict(spec.facts), asked)
@@ -91,17 +94,17 @@ def demand(
 
 def _part(
     ledger: Ledger,
-    request: Request,
+    requests: Iterable[Request],
     resource: str,
     component: str,
     rate: int,
     item: Item,
-    times: Iterable[int],
 ) -> RunComponent | None:
-    """A component at every price that it may have at these times; None without any."""
+    """A component at every price that it may have at these turns of prices; None without any."""
     account, catalogue = ledger.account, ledger.catalogue
     found: list[Priced] = []
-    for time in times:
+    for request in requests:
+        time = request.since
         # A subscription may end at any time, and its prices with it.
         for audiences in {ledger.audiences(time), catalogue.audiences(account.org, None)}:
             priced = catalogue.price(account.currency, resource, component, time, audiences)
@@ -120,7 +123,7 @@ def _part(
 
 def _under(priced: Priced | None, request: Request) -> list[Priced]:
     """A price, or each that may stand for what is known: none where a fact is not."""
-    if priced is None or priced.price.unknown(request.facts) is not None:
+    if priced is None:
         return []
     if not priced.price.varies:
         return [priced]

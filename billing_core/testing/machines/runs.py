@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 from typing import Any
 
+from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -38,13 +39,14 @@ from billing_core.commands.storage import BillStorage, ReportStorage
 from billing_core.engine import Billing
 from billing_core.errors import Conflict, ImpossibleTransition
 from billing_core.ports.store import Store
+from billing_core.pricing.conditions import Fact, FactIs, Hours
 from billing_core.pricing.functions import Flat
 from billing_core.pricing.plan import Plan
-from billing_core.pricing.price import Price
+from billing_core.pricing.price import Multiplier, Price, Variant
 from billing_core.pricing.price_book import PriceBook
 from billing_core.records.ledger import Entry
 from billing_core.testing.clock import CountingIds, SettableClock
-from billing_core.testing.model.runs import RunFact, ShelfFact, TimeModel
+from billing_core.testing.model.runs import EARLY, RunFact, ShelfFact, TimeModel
 from billing_core.values.money import Money
 from billing_core.values.times import billing_period, micros, moment
 
@@ -86,6 +88,22 @@ _FITTING = {
 """In which states a run is when what is done to it does most; else it is active."""
 
 
+_FAR = {"region": "far"}
+_REGION = Fact("region", ("near", "far"), default="near")
+_FAR_BOX = evolve(_BOX, facts=tuple(_FAR.items()))
+
+
+def _price(rate: tuple[int, int], per: int, unit: str) -> Price:
+    usual, early = (Flat(nanos, per) for nanos in rate)
+    return Price(
+        usual,
+        unit,
+        variants=[Variant(early, Hours(time(0), time(0, EARLY // 60_000_000)))],
+        multipliers=[Multiplier(2, FactIs("region", "far"))],
+        facts=[_REGION],
+    )
+
+
 class TimeMachine(RuleBasedStateMachine):
     """Subclasses say with ``make_stores`` which stores to compare: fresh, empty ones."""
 
@@ -114,7 +132,7 @@ class TimeMachine(RuleBasedStateMachine):
         grace=st.sampled_from([timedelta(), 2 * _DAY]),
     )
     def begin(self, begin: datetime, credit: int, allowance: int, grace: timedelta) -> None:
-        self._publish(_OPENED - _DAY, 1000, 7)
+        self._publish(_OPENED - _DAY, (1000, 1300), (7, 5))
         self._execute([OpenAccount("acme")])
         if allowance:
             plan = Plan("p1", "p", _OPENED - _DAY, allowance=Money(allowance, "USD"), grace=grace)
@@ -132,8 +150,8 @@ class TimeMachine(RuleBasedStateMachine):
             self.clock.advance(data.draw(st.sampled_from(_SPANS)))
         elif what == "publish":
             soon = self.clock.now + 10 * _MINUTE + data.draw(st.sampled_from([_TICK, _MINUTE]))
-            nanos = data.draw(st.sampled_from([1, 700, 3000]))
-            self._publish(soon, nanos, data.draw(st.sampled_from([0, 1, 10])))
+            nanos = data.draw(st.sampled_from([(1, 1), (700, 40), (3000, 5000)]))
+            self._publish(soon, nanos, data.draw(st.sampled_from([(0, 1), (1, 0), (10, 10)])))
         else:
             every = [act for act, times in _ACTS.items() for _ in range(times)]
             acts = data.draw(st.lists(st.sampled_from(every), min_size=1, max_size=4))
@@ -164,14 +182,18 @@ class TimeMachine(RuleBasedStateMachine):
             case "start":
                 ahead = data.draw(st.sampled_from([_TICK, _MINUTE, 5 * _MINUTE, _HOUR]))
                 member = data.draw(st.sampled_from([None, "ann"]))
+                spec = _FAR_BOX if self.serial % 3 == 0 else _BOX
                 return StartRun(
-                    "acme", f"r{self.serial}", spec=_BOX, fund_for=ahead,
+                    "acme", f"r{self.serial}", spec=spec, fund_for=ahead,
                     min_runtime=min(ahead, _SECOND), member=member, project=project,
                     occurred_at=min(at, now),
                 )  # fmt: skip
             case "size":
                 size = data.draw(st.sampled_from([0, 1, 10**6, 2**30]))
-                return ReportStorage("acme", key, workspace=shelf, size=size, occurred_at=at)
+                facts = _FAR if shelf == "wb" else None
+                return ReportStorage(
+                    "acme", key, workspace=shelf, size=size, occurred_at=at, facts=facts
+                )
             case "bill":
                 return BillStorage("acme", key, workspace=shelf, until=at)
             case "limit":  # one that does not bind: only what counts towards it is watched
@@ -213,15 +235,21 @@ class TimeMachine(RuleBasedStateMachine):
 
     # -- doing ------------------------------------------------------------------
 
-    def _publish(self, effective_at: datetime, run: int, byte: int) -> None:
-        run_price = Price(Flat(run, 10**6), unit="microsecond")
-        byte_price = Price(Flat(byte, 10**9), unit="byte-microsecond")
-        prices = {"sandbox:box": {"second": run_price}, "storage:*": {"byte_us": byte_price}}
+    def _publish(self, effective_at: datetime, run: tuple[int, int], byte: tuple[int, int]) -> None:
+        """Prices at any time, and in the first minutes of a day; far away, twice that."""
+        prices = {
+            "sandbox:box": {"second": _price(run, 10**6, "microsecond")},
+            "storage:*": {"byte_us": _price(byte, 10**9, "byte-microsecond")},
+        }
         book = PriceBook(f"v{len(self.model.rates)}", effective_at, prices)
         for engine in self.engines:
             engine.publish(book)
-        time = micros("effective_at", effective_at)
-        self.model.rates.append((time, Fraction(run, 10**6), Fraction(byte, 10**9)))
+        since = micros("effective_at", effective_at)
+        running, kept = (
+            (Fraction(usual, per), Fraction(early, per))
+            for (usual, early), per in ((run, 10**6), (byte, 10**9))
+        )
+        self.model.rates.append((since, running, kept))
         self.model.rates.sort(key=lambda rate: rate[0])
 
     def _execute(self, batch: Sequence[Command]) -> None:
@@ -248,7 +276,8 @@ class TimeMachine(RuleBasedStateMachine):
         if isinstance(command, Grant):
             model.granted += command.amount.nanos
         elif isinstance(command, ReportStorage):
-            shelf = model.shelves.setdefault(command.workspace, ShelfFact(at))
+            new = ShelfFact(at, far=command.facts != ())
+            shelf = model.shelves.setdefault(command.workspace, new)
             shelf.sizes[at] = command.size
         elif isinstance(command, BillStorage):
             known = model.shelves.get(command.workspace)
@@ -257,7 +286,8 @@ class TimeMachine(RuleBasedStateMachine):
                 known.billed = max(known.billed, at)
         elif isinstance(command, StartRun):
             if _done(outcome):
-                model.runs[command.key] = RunFact(at, seen=at, posted=at)
+                far = command.spec.facts != ()
+                model.runs[command.key] = RunFact(at, seen=at, posted=at, far=far)
         elif getattr(command, "run", None) is not None:
             run = model.runs.get(command.run)
             if run is None or isinstance(outcome, Refusal):
@@ -282,7 +312,7 @@ class TimeMachine(RuleBasedStateMachine):
         end = micros("end", self.clock.now + min(command.fund_for, _KNOWN))
 
         def cost(us: int) -> int:
-            return self.model.dearest(us, begin, end)
+            return self.model.dearest(us, begin, end, far=command.spec.facts != ())
 
         if isinstance(outcome, RunStatus):
             us = micros("funded_until", outcome.funded_until) - begin
@@ -362,7 +392,7 @@ class TimeMachine(RuleBasedStateMachine):
                 held = hold.reserved
                 us = run.until - run.posted
                 # Each settlement may bring a nano of the fractions that others left.
-                need = self.model.dearest(us, run.posted, run.until) - run.told
+                need = self.model.dearest(us, run.posted, run.until, far=run.far) - run.told
                 # Time that is reported late may take of it, and what could replace it.
                 assert held >= need or free < need - held or run.short, (name, run, held, free)
                 run.short = held < need

@@ -13,9 +13,16 @@ from math import ceil
 
 from attrs import define, field
 
-__all__ = ["FOREVER", "RunFact", "ShelfFact", "TimeModel"]
+__all__ = ["EARLY", "FOREVER", "RunFact", "ShelfFact", "TimeModel"]
+
+Rates = tuple[Fraction, Fraction]
+"""At any time, and in the first minutes of a day."""
 
 FOREVER = 2**62
+_DAY = 24 * 3_600_000_000
+EARLY = 3 * 60_000_000
+"""So much of a day, in microseconds, is early."""
+
 _OPEN = ("active", "suspended")
 
 
@@ -23,7 +30,7 @@ _OPEN = ("active", "suspended")
 class RunFact:
     """``off``: when it was suspended; ``posted``: its time is posted up to there; ``told``:
     how often it was told of since its deadline ``until`` was given; ``short``: credit did not
-    reach to hold all of it."""
+    reach to hold all of it; ``far``: it runs where it costs twice as much."""
 
     begin: int
     state: str = "active"
@@ -36,6 +43,7 @@ class RunFact:
     until: int = 0
     told: int = 0
     short: bool = False
+    far: bool = False
 
     @property
     def open(self) -> bool:
@@ -121,10 +129,12 @@ class RunFact:
 
 @define
 class ShelfFact:
-    """A workspace: its sizes by time, and up to where they are billed."""
+    """A workspace: its sizes by time, up to where they are billed, and whether it lies where it
+    costs twice as much."""
 
     billed: int
     sizes: dict[int, int] = field(factory=dict)
+    far: bool = False
 
     def stored(self) -> list[tuple[int, int, int]]:
         """``(from, until, bytes)``, as far as it is billed."""
@@ -134,37 +144,47 @@ class ShelfFact:
 
 @define
 class TimeModel:
-    """``rates``: from when on a microsecond, and a byte-microsecond, cost how many nanos; of
-    the same time, the last holds.
+    """``rates``: from when on a microsecond, and a byte-microsecond, cost how many nanos, and in
+    the first minutes of a day; of the same time, the last holds.
     ``granted``: nanos, beside a plan's ``allowance`` for each billing period."""
 
-    rates: list[tuple[int, Fraction, Fraction]] = field(factory=list)
+    rates: list[tuple[int, Rates, Rates]] = field(factory=list)
     runs: dict[str, RunFact] = field(factory=dict)
     shelves: dict[str, ShelfFact] = field(factory=dict)
     granted: int = 0
     allowance: int = 0
 
-    def _cut(self, first: int, last: int, which: int) -> Iterable[tuple[int, Fraction]]:
+    def _cut(
+        self, first: int, last: int, which: int, *, far: bool
+    ) -> Iterable[tuple[int, Fraction]]:
         """A span's parts, each with its rate, of running time (0) or of bytes (1)."""
-        edges = sorted({first, last, *(at for at, _, _ in self.rates if first < at < last)})
-        for begin, end in pairwise(edges):
+        edges = {first, last, *(at for at, _, _ in self.rates)}
+        for day in range(first // _DAY, last // _DAY + 1):
+            edges |= {day * _DAY, day * _DAY + EARLY}
+        for begin, end in pairwise(sorted(at for at in edges if first <= at <= last)):
             _, *rates = [rate for rate in self.rates if rate[0] <= begin][-1]
-            yield end - begin, rates[which]
+            usual, early = rates[which]
+            yield end - begin, (early if begin % _DAY < EARLY else usual) * (2 if far else 1)
 
     def run_cost(self, name: str) -> Fraction:
         """What the posted time of a run costs, exactly."""
         run = self.runs[name]
         spans = run.ran(run.posted)
-        return sum((us * rate for span in spans for us, rate in self._cut(*span, 0)), Fraction())
+        return sum(
+            (us * rate for span in spans for us, rate in self._cut(*span, 0, far=run.far)),
+            Fraction(),
+        )
 
     def shelf_cost(self, name: str) -> Fraction:
         """What a workspace's billed time costs, exactly."""
         total = Fraction()
-        for first, last, size in self.shelves[name].stored():
-            total += sum((us * size * rate for us, rate in self._cut(first, last, 1)), Fraction())
+        shelf = self.shelves[name]
+        for first, last, size in shelf.stored():
+            parts = self._cut(first, last, 1, far=shelf.far)
+            total += sum((us * size * rate for us, rate in parts), Fraction())
         return total
 
-    def dearest(self, us: int, first: int, last: int) -> int:
+    def dearest(self, us: int, first: int, last: int, *, far: bool) -> int:
         """The most that so much running time can cost at the rates of a span."""
-        rates = [rate for _, rate in self._cut(first, max(last, first + 1), 0)]
+        rates = [rate for _, rate in self._cut(first, max(last, first + 1), 0, far=far)]
         return ceil(max(rates) * us)

@@ -8,6 +8,7 @@ CATALOGUE = "billing_core/pricing/catalogue.py"
 CHARGING = "billing_core/charging/charges.py"
 TIME = "billing_core/charging/time_charges.py"
 STORAGE = "billing_core/storage/handlers.py"
+FUNDING = "billing_core/runs/funding.py"
 AUDIT = "billing_core/audit/usage.py"
 
 REQUESTS = "tests/unit/pricing/test_rules_5_requests.py::test_"
@@ -198,6 +199,13 @@ IN_REQUESTS: list[Planted] = [
         "usage = Usage(owner.resource, piece.parts, owner.item, owner.facts)",
         "usage = Usage(owner.resource, piece.parts, owner.item)",
         (REQUESTS + "a_run_is_cut_where_the_hour_changes_and_its_facts_are_fixed",),
+    ),
+    (
+        "a run is funded at the hours of prices that are not in force then",
+        FUNDING,
+        "Request(first, max(first, end - 1), spec.facts, {}, {})",
+        "Request(first, span.end, spec.facts, {}, {})",
+        (REQUESTS + "a_run_is_funded_at_the_hours_of_a_price_only_while_it_is_in_force",),
     ),
     (
         "storage begins without its facts",

@@ -4,7 +4,7 @@ from datetime import datetime, time, timedelta
 from fractions import Fraction
 
 import pytest
-from world import DAY, HOUR, LONG_AGO, T0, TICK, World, units
+from world import DAY, HOUR, LONG_AGO, MINUTE, T0, TICK, World, units
 
 from billing_core import (
     Fact,
@@ -330,6 +330,25 @@ def test_a_run_is_cut_where_the_hour_changes_and_its_facts_are_fixed() -> None:
     )
     assert late.charged == -2 * (600 + 3 * 600)
     assert world.billing.verify().ok
+
+
+def test_a_run_is_funded_at_the_hours_of_a_price_only_while_it_is_in_force() -> None:
+    world = World(priced=False)
+    later = Hours(time(12, 12), time(13))
+    dear = Price(Flat(1), "second", variants=[Variant(Flat(100), later)])
+    world.publish({"sandbox:s": {"second": dear}})
+    world.publish(
+        {"sandbox:s": {"second": Price(Flat(2), "second")}},
+        version="v2",
+        effective_at=T0 + 10 * MINUTE,
+    )
+    world.clock.advance(5 * MINUTE)
+    world.grant(10_000)
+    spec = sandbox("s", {"second": 1})
+    run = world.billing.start_run("acme", "r", spec=spec, fund_for=9 * MINUTE)
+    assert run.funded_until == T0 + 14 * MINUTE
+    world.clock.advance(9 * MINUTE)
+    assert world.billing.stop_run("acme", "r").charged == 300 + 2 * 240
 
 
 def test_storage_is_cut_where_the_hour_changes_and_keeps_its_first_facts() -> None:
