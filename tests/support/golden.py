@@ -1,10 +1,11 @@
 """A life in which every operation happens, at fixed times and with fixed ids, and what it left:
 `fixtures/golden.jsonl` has each entry to the byte, `golden.sqlite.sql` and `golden.postgres.sql`
-the databases, with holds, runs, attempts and refunds open in them.
+the databases, with holds, runs, attempts and refunds open in them. `golden_requests.jsonl` has
+those of another life, in which prices depend on the request.
 
     python tests/support/golden.py
 
-writes the three anew. What is stored never changes: they may grow, by a life that goes on at its
+writes the four anew. What is stored never changes: they may grow, by a life that goes on at its
 end, and no line of theirs may differ.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,32 @@ from postgres_servers import DisposableStore, fresh_database
 from billing_adapters.postgres import PostgresStore
 from billing_adapters.postgres.schema import quoted
 from billing_adapters.sqlite import SqliteStore
-from billing_core import Billing, Command, Money, Plan, Quota, Usage, usd
+from billing_core import (
+    Billing,
+    Command,
+    Fact,
+    FactIs,
+    Flat,
+    Hours,
+    Money,
+    Multiplier,
+    Plan,
+    Price,
+    PriceBook,
+    Quota,
+    SizeAbove,
+    Usage,
+    Variant,
+    sandbox,
+    usd,
+)
 from billing_core.ports.store import Store
-from billing_core.testing import MemoryStore
+from billing_core.testing import CountingIds, MemoryStore, SettableClock
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 ONE = Usage.of("x", {"unit": 1})
 ENTRIES = FIXTURES / "golden.jsonl"
+REQUESTS = FIXTURES / "golden_requests.jsonl"
 SQLITE = FIXTURES / "golden.sqlite.sql"
 POSTGRES = FIXTURES / "golden.postgres.sql"
 
@@ -92,6 +113,69 @@ def live(store: Store) -> Recorded:
     billing.hold("gone", usd("1"), key="h", expires_in=DAY)
     billing.close("gone", remainder="refund")
     billing.settle("gone", "late", ONE)
+    verified = billing.verify()
+    assert verified.ok, [str(each) for each in verified.discrepancies]
+    return billing
+
+
+def by_request(store: Store) -> Recorded:
+    """A life in which prices depend on facts, sizes and hours."""
+    start = datetime(2026, 11, 20, 21, 30, tzinfo=UTC)
+    billing = Recorded(store, clock=SettableClock(start), ids=CountingIds())
+    tier = Fact("service_tier", ("standard", "batch", "priority"), default="standard")
+    region = Fact("region", ("global", "eu"), default="global")
+    night = Hours(time(22), time(6), ("mon", "tue", "wed", "thu", "fri"))
+
+    def price(nanos: int, unit: str, *sizes: Variant) -> Price:
+        variants = [
+            Variant(Flat(nanos, 2), FactIs("service_tier", "batch")),
+            Variant(Flat(2 * nanos), FactIs("service_tier", "priority")),
+            *sizes,
+            Variant(Flat(nanos, 3), night),
+        ]
+        return Price(Flat(nanos), unit, variants=variants, facts=[tier])
+
+    prices = {
+        "model:m": {
+            "input": price(7, "token", Variant(Flat(11), SizeAbove(100, ["input", "cached_read"]))),
+            "cached_read": price(2, "token"),
+        },
+        "sandbox:s": {"second": price(30, "second")},
+        "storage:*": {"byte_us": price(5, "byte-second")},
+    }
+    eu = {"*": [Multiplier("1.1", FactIs("region", "eu"))]}
+    book = PriceBook("by-request", start - DAY, prices, multipliers=eu, facts=[region])
+    billing.publish(book)
+    billing.open_account("acme", livemode=False)
+    billing.grant("acme", "g", usd("1"))
+
+    def use(input: int, cached: int = 0, *, item: str | None = None, **facts: str) -> Usage:
+        quantities = {"input": input, "cached_read": cached}
+        return Usage.of("model:m", quantities, item=item, facts=facts)
+
+    billing.hold("acme", use(101, 5), key="h-open", expires_in=DAY)
+    billing.hold("acme", use(10, region="eu"), key="h", expires_in=HOUR)
+    billing.settle("acme", "s1", use(4, region="eu", service_tier="batch"), hold="h", final=False)
+    billing.settle("acme", "s2", use(6, region="eu", service_tier="priority"), hold="h")
+    billing.settle("acme", "s3", use(60, 40, item="call"))
+    billing.settle("acme", "s4", use(1, item="call"))
+    billing.deduct("acme", "d1", use(3, service_tier="batch"))
+    late = billing.settle("acme", "s5", use(3, service_tier="odd", item="odd"))
+    wrong = billing.settle("acme", "s6", use(3, region="eu"))
+    billing.reverse("acme", "undo", charge=wrong.seq, undo_usage=True, reason="it failed")
+    odd = Price(Flat(1), facts=[Fact("service_tier", ("odd",), default="odd")])
+    parts = {"input": odd, "cached_read": odd}
+    billing.publish(PriceBook("odd", start + HOUR, {"model:m": parts}))
+    billing.price_unpriced("acme", "late", charge=late.seq, version="odd", override=True)
+    spec = sandbox("s", {"second": 1}, facts={"region": "eu", "service_tier": "batch"})
+    billing.start_run("acme", "batch", spec=spec)
+    billing.start_run("acme", "usual", spec=sandbox("s", {"second": 1}))
+    billing.report_storage("acme", "ws", 10, facts={"region": "eu"})
+    billing.clock.advance(45 * MINUTE)
+    billing.stop_run("acme", "batch")
+    billing.stop_run("acme", "usual")
+    billing.bill_storage("acme", "ws")
+    billing.settle("acme", "s7", use(9))
     verified = billing.verify()
     assert verified.ok, [str(each) for each in verified.discrepancies]
     return billing
@@ -193,5 +277,8 @@ if __name__ == "__main__":
     memory = MemoryStore()
     live(memory)
     _write(ENTRIES, entries(memory))
+    memory = MemoryStore()
+    by_request(memory)
+    _write(REQUESTS, entries(memory))
     _write(SQLITE, _of_sqlite())
     _write(POSTGRES, _of_postgres())

@@ -47,6 +47,14 @@ def test_the_same_life_leaves_the_same_entries(store) -> None:
     assert golden.entries(store) == KEPT
 
 
+def test_a_life_whose_prices_depend_on_the_request_leaves_the_same_entries(store) -> None:
+    lived = golden.by_request(store)
+    kept = golden.REQUESTS.read_text(encoding="utf-8").splitlines()
+    assert golden.entries(store) == kept
+    answers = golden.replies(lived, list(lived.batches))
+    assert sum(each == "replayed" for some in answers for each in some) > 15
+
+
 def test_a_database_of_before_is_whole_and_every_key_is_known(kept) -> None:
     assert golden.entries(kept) == KEPT
     lived = golden.live(MemoryStore())
