@@ -402,6 +402,8 @@ class _Listed:
                         context[name] = value
                     case Hours():
                         standing = dict(self._by_hours)[each]
+                    case None:
+                        pass
             found = _said(standing) | self._overrides(context)
             own = next((found[key] for key in keys if key in found), None)
             return None if own is None else _amount(self.name, component, own, size)

@@ -557,6 +557,8 @@ class _Listed:
                         at = at._replace(tier=tier)
                     case Hours():
                         at = at._replace(off_peak=True)
+                    case None:
+                        pass
             found = self._batched(parts, component, at) if at.tier == "batch" else None
             if found is None:
                 found = self._plain(parts, component, at)

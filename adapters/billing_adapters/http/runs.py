@@ -15,7 +15,7 @@ from billing_core import InvalidCommand, RunStatus, StorageStatus, Usage, sandbo
 from billing_core.engine.default_keys import told_at
 from billing_core.values.money import Money
 from billing_core.values.times import moment
-from billing_core.values.usage import CUSTOMER
+from billing_core.values.usage import CUSTOMER, Payer
 
 __all__ = ["OVER_TIME"]
 
@@ -54,7 +54,7 @@ class Spec:
 
     def usage(self) -> Usage:
         rates = {name: int(rate) for name, rate in self.rates.items()}
-        payer = dict.fromkeys(self.byok, CUSTOMER)
+        payer: dict[str, Payer] = dict.fromkeys(self.byok, CUSTOMER)
         return sandbox(self.sandbox, rates, payer=payer, facts=self.facts)
 
 
