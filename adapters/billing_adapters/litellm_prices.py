@@ -58,7 +58,7 @@ _NO_PRICE = re.compile(
     # How searches are counted by who reports them: by query, or once for a prompt.
     "|web_search_billing_unit"
     # Of provider_specific_entry: what a provider accepts.
-    "|provider_specific_entry[.](realtime_ga_only|dashscope_.*|volcengine_.*|transcription_.*"
+    r"|provider_specific_entry\.(realtime_ga_only|dashscope_.*|volcengine_.*|transcription_.*"
     "|bedrock_invocation_schema)"
 )
 """What an entry says that is no price."""
@@ -148,7 +148,8 @@ _SUFFIXES: Mapping[str, str] = {
 """How a service tier's keys end.  ``fast`` costs what ``priority`` does."""
 
 _LEVELS_AND_TIERS = r"(_above_\d+k?_tokens)?(_[a-z]+)?"
-_LEVEL = re.compile(r"(.+)_above_(\d+)(k?)_tokens(_[a-z]+)?")
+_LEVEL = re.compile(r"([0-9]{1,9})(k?)_tokens(_[a-z]+)?")
+"""What stands behind the last ``_above_`` of a key."""
 _STANDARD_BEFORE_BATCH = frozenset({"cached_read", "cached_read_audio", "output_image"})
 """What costs as much in a batch as else, where it has no price for batches, rather than what
 contains it does in one."""
@@ -336,10 +337,11 @@ class _Listed:
         """The sizes above which there are other prices, and how keys say each."""
         found: dict[int, list[str]] = {}
         for key in self._said:
-            level = _LEVEL.fullmatch(key)
-            if level is not None:
-                bound = int(level[2]) * (1_000 if level[3] else 1)
-                label = f"_above_{level[2]}{level[3]}_tokens"
+            of, _, above = key.rpartition("_above_")
+            level = _LEVEL.fullmatch(above)
+            if of and level is not None:
+                bound = int(level[1]) * (1_000 if level[2] else 1)
+                label = f"_above_{level[1]}{level[2]}_tokens"
                 labels = found.setdefault(bound, [])
                 if label not in labels:
                     labels.append(label)

@@ -4,7 +4,6 @@ or protobuf.  Nothing is copied but numbers and short words, and no content gets
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
@@ -27,7 +26,14 @@ _LABELS = ("modality", "ttl", "type")
 @cache
 def snake(name: str) -> str:
     """``cacheReadInputTokens`` → ``cache_read_input_tokens``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    parts: list[str] = []
+    before = ""
+    for letter in name:
+        if letter.isascii() and letter.isupper() and before.isalnum() and not before.isupper():
+            parts.append("_")
+        parts.append(letter)
+        before = letter if letter.isascii() else ""
+    return "".join(parts).lower()
 
 
 @cache

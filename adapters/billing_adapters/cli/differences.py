@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,4 +36,4 @@ def show_differences(title: str, found: Sequence[Difference]) -> None:
 
 def in_lines(price: str) -> str:
     """The words of a price, with what it depends on each on a line."""
-    return re.sub(r"; (?=for |times )", "\n", price)
+    return price.replace("; for ", "\nfor ").replace("; times ", "\ntimes ")
