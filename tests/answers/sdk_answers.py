@@ -209,6 +209,7 @@ def forms(value: Any) -> list[Any]:
         found = [
             MessageToDict(value, preserving_proto_field_name=True),
             MessageToDict(value),
+            MessageToDict(value, preserving_proto_field_name=True, use_integers_for_enums=True),
         ]
     elif isinstance(value, BaseModel):
         found = [

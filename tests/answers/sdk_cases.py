@@ -706,6 +706,27 @@ def openai_others() -> None:
         model="gpt-image-1", named=False, components=drawn_parts, source=images,
     )  # fmt: skip
 
+    case(
+        "openai-images: an SVG was written by another model, whose tokens are not this one's",
+        made(
+            ImagesResponse,
+            {
+                "created": 1_790_000_000,
+                "data": [],
+                "usage": drawn,
+                "svg_usage": {
+                    "model": "gpt-5",
+                    "input_tokens": 5,
+                    "output_tokens": 7,
+                    "reasoning_tokens": 3,
+                    "total_tokens": 12,
+                },
+            },
+        ),
+        model="gpt-image-1", named=False, components=drawn_parts, unknown={"svg_usage": None},
+        source="openai.types.images_response.SvgUsage: separate from image rendering usage",
+    )  # fmt: skip
+
     transcription = "openai.types.audio.Transcription"
     case(
         "openai-transcription: in tokens",
@@ -809,6 +830,21 @@ def _compacted() -> Any:
         {"type": "message", "input_tokens": 23_000, "output_tokens": 1000} | unused,
     ]
     return _beta_message({"input_tokens": 23_000, "output_tokens": 1000, "iterations": rounds})
+
+
+def _advised() -> Any:
+    unused = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+    rounds = [
+        {"type": "message", "input_tokens": 412, "output_tokens": 531} | unused,
+        {
+            "type": "advisor_message",
+            "model": "claude-opus-4-6",
+            "input_tokens": 823,
+            "output_tokens": 1612,
+        }
+        | unused,
+    ]
+    return _beta_message({"input_tokens": 412, "output_tokens": 531, "iterations": rounds})
 
 
 def anthropic() -> None:
@@ -1492,11 +1528,11 @@ def gemini() -> None:
         components={"input": 10, "output": 20, "web_searches": 1},
     )  # fmt: skip
     case(
-        "gemini: Gemini 3 has a fee for each different query",
+        "gemini: Gemini 3 has a fee for each different query that is not empty",
         _generated(
             used,
             grounding_metadata={
-                "web_search_queries": ["a", "b", "a"],
+                "web_search_queries": ["a", "b", "a", ""],
                 "grounding_chunks": web,
             },
             model_version="gemini-3-pro-preview",
@@ -1713,6 +1749,7 @@ def mistral() -> None:
         CompletionEvent,
         EmbeddingResponse,
         OCRResponse,
+        TranscriptionResponse,
     )
 
     both = {"pydantic_ai": read.pydantic_mistral, "litellm": read.litellm_chat}
@@ -1771,6 +1808,25 @@ def mistral() -> None:
         answered(plain | {"service_tier": "priority", "prompt_audio_seconds": None}),
         model=model, totals=both, components=parts, source=usage_info,
         facts={"service_tier": "priority"},
+    )  # fmt: skip
+    case(
+        "mistral: seconds of audio, which no token is for",
+        made(
+            TranscriptionResponse,
+            {
+                "model": "voxtral-mini-2507",
+                "text": "Hello.",
+                "language": None,
+                "usage": {
+                    "prompt_audio_seconds": 203,
+                    "prompt_tokens": 4,
+                    "total_tokens": 3264,
+                    "completion_tokens": 635,
+                },
+            },
+        ),
+        model="voxtral-mini-2507", source="https://docs.mistral.ai/capabilities/audio: its example",
+        components={"input": 4, "input_audio_duration": 203_000_000, "output": 635},
     )  # fmt: skip
     case(
         "mistral: embeddings",
@@ -1880,6 +1936,15 @@ def xai() -> None:
             "input": 32, "output": 9, "reasoning": 94, "web_searches": 2, "social_searches": 1,
             "code_executions": 1, "file_searches": 1,
         },
+    )  # fmt: skip
+
+    case(
+        "xai: what it all cost, in 64 bits",
+        answered(plain | {"cost_in_usd_ticks": 123_456_780}),
+        model=model, totals=ours, provider="xai",
+        source=XAI + "; 1 tick is 10⁻¹⁰ USD; https://protobuf.dev/programming-guides/json: an "
+        "int64 is a string",
+        components={"input": 32, "output": 9, "reasoning": 94, "provider_cost": 12_345_678},
     )  # fmt: skip
 
     def so_far(output: int, reasoning: int) -> dict[str, Any]:
@@ -2308,6 +2373,12 @@ def litellm() -> None:
         components={"input": 50, "output": 100, "web_searches": 2, "map_searches": 1},
     )  # fmt: skip
     case(
+        "litellm: Anthropic's, with a compaction inside the totals",
+        read.litellm_anthropic(_compacted()),
+        model="claude-sonnet-4-5", named=False, provider="litellm", source=source, totals=kept,
+        components={"input": 203_000, "output": 4500},
+    )  # fmt: skip
+    case(
         "litellm: an answer of responses",
         ResponsesAPIResponse(**_response_data(_used(100, 20, cached=40, reasoning=5))),
         model="gpt-5.6", provider="litellm", source="litellm.types.llms.openai.ResponseAPIUsage",
@@ -2480,6 +2551,14 @@ def pydantic_ai() -> None:
         model="claude-sonnet-4-5", named=False, provider="pydantic-ai", source=source, totals=kept,
         components={"input": 203_000, "output": 4500},
         may=["message_iterations", "compaction_iterations"],
+    )  # fmt: skip
+    case(
+        "pydantic-ai: Anthropic's, as it reads it, with an advisor's tokens beside the totals",
+        read.pydantic_anthropic(_advised()),
+        model="claude-sonnet-4-5", named=False, provider="pydantic-ai", source=source, totals=kept,
+        components={"input": 412, "output": 531},
+        unknown={"advisor_input_tokens": 823, "advisor_output_tokens": 1612},
+        may=["message_iterations", "advisor_iterations"],
     )  # fmt: skip
     case(
         "pydantic-ai: xAI's, as it reads it",
