@@ -148,6 +148,8 @@ def _members(thing: object, path: str, depth: int) -> Iterator[tuple[str, str | 
         if fields is None:
             if (name := word(member)) is not None:
                 yield f"{path}.{snake(name)}", 1
+            elif type(member) is int and path.endswith("_used"):
+                yield f"{path}.{member}", 1  # the number of an enum, as protobuf may say it
             continue
         label = next((text for each in _LABELS if (text := word(fields.get(each)))), None)
         rest = {name: value for name, value in fields.items() if name not in _LABELS}

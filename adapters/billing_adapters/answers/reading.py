@@ -41,6 +41,8 @@ _TIERS: Final = {
 _NO_TIER: Final = {
     *("auto", "unspecified", "traffic_type_unspecified", "service_tier_unspecified"),
 }
+_NUMBERED_TIERS: Final = {1: "default", 2: "priority"}
+"""Of xAI, as protobuf's JSON may say them."""
 _FEES: Final = {"web_search_call": "web_searches", "file_search_call": "file_searches"}
 """What is paid for each call of a tool of OpenAI's, beside its tokens."""
 _DURATIONS: Final = {
@@ -147,7 +149,8 @@ def _add_said(found: Reading, holder: object) -> None:
     for name in ("model", "model_name", "model_version"):
         found.model = word(get(holder, name)) or found.model
     if (tier := get(holder, "service_tier")) is not None:
-        found.facts |= dict(_tier(word(tier) or word(get(tier, "type"))))
+        named = _NUMBERED_TIERS.get(tier) if type(tier) is int else word(tier)
+        found.facts |= dict(_tier(named or word(get(tier, "type"))))
     if word(get(get(holder, "performance_config"), "latency")) == "optimized":
         found.facts["latency"] = "optimized"
     for name in ("quality", "size"):
@@ -189,7 +192,7 @@ def _called(call: object) -> Iterator[tuple[str, str]]:
 
 def _grounded(grounding: object, model: str) -> Iterator[tuple[str, str]]:
     """Google's searches are paid by the query, before Gemini 3 by the prompt."""
-    queries = items(get(grounding, "web_search_queries"))
+    queries = [each for each in items(get(grounding, "web_search_queries")) if each]
     by_prompt = model.rpartition("/")[2].startswith(("gemini-1", "gemini-2"))
     for query in queries[:1] if by_prompt else queries:
         yield ("search" if by_prompt else f"search {query}"), "web_searches"
@@ -232,14 +235,14 @@ def usage_from(
     known = _known(facts, reading.facts)
     rest = found | _unknown(numbers, shape)
     if reported_cost:
-        rest["provider_cost"] = _cost(numbers)
+        rest["provider_cost"] = _cost(numbers, reading.words)
     grok = any("grok" in each.lower() for each in (name, reading.model or ""))
     usage = _tokens(name, counted, numbers, shape, "x-ai" if grok else who)
     beyond = _quantity(shape.total, numbers.get(shape.total, 0)) - sum(
         quantity for _, quantity, _ in usage.parts
     )
     beyond -= sum(count for path, count in rest.items() if "token" in path)
-    if beyond > 0:
+    if beyond > 0 and "input_audio_duration" not in rest:  # else it is what is sold by time
         rest[shape.total] = rest.get(shape.total, 0) + beyond
     parts = {part: quantity for part, quantity, _ in usage.parts} | rest
     return Usage.of(usage.resource, parts, payer=payer, item=item, facts=known)
@@ -305,10 +308,13 @@ def _unknown(numbers: Mapping[str, Number], shape: Shape) -> dict[str, int]:
     return found
 
 
-def _cost(numbers: Mapping[str, Number]) -> int:
+def _cost(numbers: Mapping[str, Number], words: Mapping[str, str]) -> int:
     """The reported cost in billionths, up where it is finer."""
     for path, per in (("cost", 10**9), ("cost.total_cost", 10**9), ("cost_in_usd_ticks", None)):
         count = numbers.get(path)
+        said = words.get(path, "")
+        if count is None and said.isascii() and said.isdecimal() and len(said) < _MAX_DIGITS:
+            count = int(said)  # JSON of protobuf has long integers as text
         if count is not None:
             exact = Decimal(count) / 10 if per is None else Decimal(count) * per
             return _whole(path, int(exact.to_integral_value(ROUND_CEILING)))

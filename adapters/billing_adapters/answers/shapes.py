@@ -62,7 +62,9 @@ class Shape:
     def knows(self, path: str) -> bool:
         if path == self.total or path in self.paths or path.startswith(self._beginnings):
             return True
-        return self.name == "genai" and path.startswith("details.") and "token" in path
+        if self.name != "genai" or not path.startswith("details.") or "advisor" in path:
+            return False  # an advisor is another model
+        return "token" in path
 
     def read(self, numbers: Mapping[str, Number]) -> dict[str, Number]:
         """The components that are there."""
@@ -92,18 +94,19 @@ _TOOLS = {
         "tool_usage.web_search.num_requests | server_tool_use.web_search_requests"
         " | server_tool_use_details.web_search_requests"
         " | prompt_tokens_details.web_search_requests"
-        " | server_side_tools_used.server_side_tool_web_search"
+        " | server_side_tools_used.server_side_tool_web_search | server_side_tools_used.1"
         " | server_side_tool_usage_details.web_search_calls"
         " | connectors.web_search + connectors.web_search_premium"
         " | num_search_queries | tool_calls_details.search_web.invocation"
     ),
     "social_searches": (
-        "server_side_tools_used.server_side_tool_x_search"
+        "server_side_tools_used.server_side_tool_x_search | server_side_tools_used.2"
         " | server_side_tool_usage_details.x_search_calls"
     ),
     "file_searches": (
         "server_side_tools_used.server_side_tool_collections_search"
         " + server_side_tools_used.server_side_tool_attachment_search"
+        " | server_side_tools_used.6 + server_side_tools_used.8"
         " | server_side_tool_usage_details.file_search_calls"
         " + server_side_tool_usage_details.document_search_calls"
         " | connectors.document_library"
@@ -111,7 +114,7 @@ _TOOLS = {
     "map_searches": "prompt_tokens_details.google_maps_grounding_requests",
     "code_executions": (
         "server_tool_use.code_execution_requests"
-        " | server_side_tools_used.server_side_tool_code_execution"
+        " | server_side_tools_used.server_side_tool_code_execution | server_side_tools_used.3"
         " | server_side_tool_usage_details.code_interpreter_calls"
         " | connectors.code_interpreter"
     ),
@@ -125,6 +128,7 @@ _FREE_TOOLS = _names(
     server_side_tools_used.server_side_tool_mcp
     server_side_tools_used.server_side_tool_view_image
     server_side_tools_used.server_side_tool_view_x_video
+    server_side_tools_used.4 server_side_tools_used.5 server_side_tools_used.7
     """
 )
 _WRITES = "prompt_tokens_details.cache_creation_token_details.ephemeral"
@@ -181,6 +185,7 @@ CHAT = Shape(
         prompt_tokens_details.tool_use_tokens prompt_tokens_details.initial_prompt_tokens
         cache_creation.ephemeral_5m_input_tokens cache_creation.ephemeral_1h_input_tokens
         queue_time prompt_time completion_time total_time
+        iterations.*
         """
     )
     | _FREE_TOOLS
@@ -500,7 +505,8 @@ def shape_of(numbers: Iterable[str], words: Mapping[str, str], provider: str | N
             "differ in whether the input counts cached tokens",
         )
     if found == ["responses"] and "input_tokens_details.image_tokens" in paths:
-        is_text = any(path.endswith(("reasoning_tokens", "cached_tokens")) for path in paths)
+        here = [path for path in paths if not path.startswith(("svg_usage.", "tool_usage."))]
+        is_text = any(path.endswith(("reasoning_tokens", "cached_tokens")) for path in here)
         return RESPONSES if is_text else IMAGES
     if found:
         return SHAPES[found[0]]
