@@ -37,8 +37,8 @@ IN_USAGE: list[Planted] = [
     (
         "what a total has beyond its parts is dropped",
         READING,
-        "if beyond > 0:",
-        "if False:",
+        "if beyond > 0 and",
+        "if beyond < 0 and",
         (WHOLE + "what_nobody_knows_is_a_component_of_its_own",),
     ),
     (
