@@ -109,7 +109,7 @@ IN_USAGE: list[Planted] = [
         TOKENS,
         "reached = parts.union(*[counted[part] for part in parts if part in counted])",
         "reached = set(parts)",
-        (SPLIT + "whatever_counts_what_each_token_is_where_it_belongs",),
+        (SPLIT + "what_a_number_counts_it_counts_with_all_that_this_counts",),
     ),
     (
         "nobody is asked what counts what",

@@ -76,6 +76,24 @@ ALL = dict.fromkeys(QUESTIONS, True)
 NONE = dict.fromkeys(QUESTIONS, False)
 
 
+def test_what_a_number_counts_it_counts_with_all_that_this_counts() -> None:
+    """Cached audio that the audio counts is in the input too, which counts the audio."""
+    usage = tokens(
+        "m",
+        input=100,
+        input_audio=30,
+        cached_read_audio=10,
+        input_includes_media=True,
+        media_includes_cached=True,
+        input_includes_cached=False,
+    )
+    assert {part: count for part, count, _ in usage.parts} == {
+        "input": 70,
+        "input_audio": 20,
+        "cached_read_audio": 10,
+    }
+
+
 @given(USED, ANSWERS)
 @example(dict.fromkeys(USUAL, 1), ALL)
 @example(dict.fromkeys(USUAL, 1), NONE)
