@@ -33,7 +33,6 @@ from faults.doors import IN_DOORS
 from faults.extensions import IN_EXTENSIONS
 from faults.holds import IN_HOLDS
 from faults.http import IN_HTTP
-from faults.importing import IN_IMPORTING
 from faults.items import IN_ITEMS
 from faults.limits import IN_LIMITS
 from faults.loads import IN_LOADS
@@ -41,6 +40,7 @@ from faults.migration import IN_MIGRATION
 from faults.mutants import BY_MUTANTS
 from faults.packages import IN_PACKAGES
 from faults.payments import PAYMENTS
+from faults.price_lists import IN_PRICE_LISTS
 from faults.prices import IN_PRICES
 from faults.providers import IN_PROVIDERS
 from faults.requests import IN_REQUESTS
@@ -1162,7 +1162,7 @@ FAULTS = [
     *(Fault(*each) for each in IN_CLOCK),
     *(Fault(*each) for each in IN_TABS),
     *(Fault(*each) for each in IN_ITEMS),
-    *(Fault(*each) for each in IN_IMPORTING),
+    *(Fault(*each) for each in IN_PRICE_LISTS),
     *(Fault(*each) for each in IN_TOPUPS),
     *(Fault(*each) for each in IN_ANNOUNCED),
     *(Fault(*each) for each in IN_AUDIT),

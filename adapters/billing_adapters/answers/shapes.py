@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import frozen
 
-from billing_adapters.answers.plain import Number, snake
+from billing_adapters.answers.fields import Number, snake
 from billing_core.errors import InvalidCommand
 
 __all__ = ["MEDIA", "ROOTS", "SHAPES", "Shape", "shape_of"]
@@ -254,7 +254,7 @@ IMAGES = Shape(
     },
     RESPONSES.known,
 )
-"""OpenAI's images: without details all output is an image (see `reading`)."""
+"""OpenAI's images: without details all output is an image (see `reported`)."""
 
 _COMPACTED = "iterations.compaction."
 

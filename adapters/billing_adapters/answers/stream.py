@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from billing_adapters.answers.reading import Reading, read, usage_from
+from billing_adapters.answers.reported import Reported, read, usage_from
 from billing_core import InvalidCommand, Usage
 from billing_core.values.usage import PLATFORM, Payer
 
@@ -22,7 +22,7 @@ class AnswerStream:
     """
 
     def __init__(self) -> None:
-        self._reading = Reading()
+        self._reported = Reported()
 
     def feed(self, event: object) -> None:
         """Take what an event reports.
@@ -33,12 +33,12 @@ class AnswerStream:
         Raises:
             InvalidCommand: It cannot be read.
         """
-        self._reading.follow(read(event))
+        self._reported.follow(read(event))
 
     @property
     def reported(self) -> bool:
         """Whether any event so far reported usage."""
-        return bool(self._reading.numbers)
+        return bool(self._reported.numbers)
 
     def usage(
         self,
@@ -72,7 +72,7 @@ class AnswerStream:
         """
         if self.reported:
             return usage_from(
-                self._reading, self, provider=provider, model=model, facts=facts, payer=payer,
+                self._reported, self, provider=provider, model=model, facts=facts, payer=payer,
                 item=item, reported_cost=reported_cost,
             )  # fmt: skip
         if estimate is None:
@@ -81,7 +81,7 @@ class AnswerStream:
             )
         if not isinstance(estimate, Usage):
             raise InvalidCommand("estimate", estimate, "a Usage, such as tokens(...) returns")
-        fees = self._reading.charged()  # of tools, which were reported
+        fees = self._reported.charged()  # of tools, which were reported
         parts = {part: count for part, count, _ in estimate.parts} | fees
         payers: dict[str, Payer] = {part: who for part, _, who in estimate.parts}
         payers |= {part: _payer_of(part, payer) for part in fees}
@@ -90,7 +90,7 @@ class AnswerStream:
             parts,
             payer=payers,
             item=estimate.item,
-            facts={**dict(estimate.facts), **self._reading.facts, "estimated": "yes"},
+            facts={**dict(estimate.facts), **self._reported.facts, "estimated": "yes"},
         )
 
 

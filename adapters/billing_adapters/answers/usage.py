@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from billing_adapters.answers.reading import read, usage_from
+from billing_adapters.answers.reported import read, usage_from
 from billing_adapters.answers.stream import AnswerStream
 from billing_core import Usage
 from billing_core.values.usage import PLATFORM, Payer

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from litellm_reckoning import LADDERS, PROMPT, Reckoning
+from litellm_costs import LADDERS, PROMPT, Reckoning
 
 from billing_adapters.litellm_prices import import_prices, read_prices
 from billing_core import (

@@ -15,7 +15,7 @@ CLI = "adapters/billing_adapters/cli/imports.py"
 OF_CLI = "tests/cli/test_cli_import.py::test_"
 UNKNOWN = OF_LITELLM + "what_is_not_known_is_refused_by_name"
 
-IN_IMPORTING: list[Planted] = [
+IN_PRICE_LISTS: list[Planted] = [
     (
         "an imported price is without the markup",
         LISTS,

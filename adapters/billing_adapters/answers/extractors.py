@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from billing_adapters.answers.plain import Number, gathered, get, names, snake
+from billing_adapters.answers.fields import Number, gathered, get, names, snake
 from billing_adapters.answers.shapes import CHAT, GENAI, RESPONSES, Shape
 from billing_core.errors import InvalidCommand
 

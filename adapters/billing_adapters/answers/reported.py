@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from billing_adapters.answers import others
-from billing_adapters.answers.plain import Number, gathered, get, items, names, word
+from billing_adapters.answers import extractors
+from billing_adapters.answers.fields import Number, gathered, get, items, names, word
 from billing_adapters.answers.shapes import MEDIA, ROOTS, Shape, shape_of
 from billing_core import InvalidCommand, Usage, tokens
 from billing_core.values.usage import Payer
 
-__all__ = ["Reading", "read", "usage_from"]
+__all__ = ["Reported", "read", "usage_from"]
 
 _PLACES: Final = tuple(
     tuple(place.split("."))
@@ -64,7 +64,7 @@ _MAX_DIGITS = 36
 
 
 @define
-class Reading:
+class Reported:
     """What was read of an answer, or so far of a stream's events.
 
     ``numbers``: those of the usage, by path; empty where none was reported.  ``fees``: what else
@@ -77,7 +77,7 @@ class Reading:
     facts: dict[str, str] = field(factory=dict)
     fees: dict[str, str] = field(factory=dict)
 
-    def follow(self, later: Reading) -> None:
+    def follow(self, later: Reported) -> None:
         """What a later event reports stands in the place of what was reported before: numbers are
         of all that came so far.  A zero takes nothing back."""
         self.numbers |= {
@@ -101,9 +101,9 @@ class Reading:
 # -- what stands where ----------------------------------------------------------
 
 
-def read(answer: object) -> Reading:
+def read(answer: object) -> Reported:
     """What an answer, or an event of a stream, reports; nothing where it reports nothing."""
-    found = Reading()
+    found = Reported()
     holder, usage = _found(answer)
     if usage is not None:
         found.numbers, found.words = gathered(usage)
@@ -144,7 +144,7 @@ def _found(answer: object) -> tuple[object, object]:
     return None, None
 
 
-def _add_said(found: Reading, holder: object) -> None:
+def _add_said(found: Reported, holder: object) -> None:
     """What stands beside the usage: the model, the tier, tools that were called."""
     for name in ("model", "model_name", "model_version"):
         found.model = word(get(holder, name)) or found.model
@@ -204,7 +204,7 @@ def _grounded(grounding: object, model: str) -> Iterator[tuple[str, str]]:
 
 
 def usage_from(
-    reading: Reading,
+    reported: Reported,
     answer: object,
     *,
     provider: str | None,
@@ -215,28 +215,28 @@ def usage_from(
     reported_cost: bool,
 ) -> Usage:
     """The usage that was read, with the arguments of `usage_of`."""
-    numbers = reading.numbers
-    name = model or reading.model
-    who = others.known_provider(provider)
-    if who is not None and (own := others.shape_by(who, answer)) is not None:
+    numbers = reported.numbers
+    name = model or reported.model
+    who = extractors.known_provider(provider)
+    if who is not None and (own := extractors.shape_by(who, answer)) is not None:
         shape, numbers = own
     elif not numbers:
         raise InvalidCommand("answer", type(answer), "an answer in which usage was reported")
     elif numbers.keys() == {"images"}:
         shape = Shape("pictures", {"images": "images"})
     else:
-        shape = shape_of(numbers, reading.words, who)
+        shape = shape_of(numbers, reported.words, who)
     if not name:
         raise InvalidCommand("model", model, "the model's name: the answer does not say it")
     numbers = {path: count for path, count in numbers.items() if _is_number(count, path, shape)}
     found = {part: _quantity(part, count) for part, count in shape.read(numbers).items()}
-    found = {**reading.charged(), **found}
+    found = {**reported.charged(), **found}
     counted = {part: found.pop(part) for part in list(found) if part in _TOKENS}
-    known = _known(facts, reading.facts)
+    known = _known(facts, reported.facts)
     rest = found | _unknown(numbers, shape)
     if reported_cost:
-        rest["provider_cost"] = _cost(numbers, reading.words)
-    grok = any("grok" in each.lower() for each in (name, reading.model or ""))
+        rest["provider_cost"] = _cost(numbers, reported.words)
+    grok = any("grok" in each.lower() for each in (name, reported.model or ""))
     usage = _tokens(name, counted, numbers, shape, "x-ai" if grok else who)
     beyond = _quantity(shape.total, numbers.get(shape.total, 0)) - sum(
         quantity for _, quantity, _ in usage.parts
