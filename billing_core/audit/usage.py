@@ -82,12 +82,7 @@ def _counts(audit: Audit, entry: Entry, content: Any, effects: Any, where: str) 
 
 
 def _check_line(
-    audit: Audit,
-    line: Line,
-    usage: UsageRecord,
-    start: int,
-    entry: Entry,
-    where: str,
+    audit: Audit, line: Line, usage: UsageRecord, start: int, entry: Entry, where: str
 ) -> None:
     account = audit.account
     assert account is not None

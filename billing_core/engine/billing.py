@@ -1221,6 +1221,8 @@ class Billing:
             NotFound: The org has no account.
             InvalidCommand: The size is not an int from 0 to below 2⁶³, or the time is further ahead
                 than the tolerance.
+            Conflict: It gives other facts than the workspace's first report; or it is the first one
+                and gives facts, before ``billing migrate --finish``.
         """
         name = told_at(workspace, occurred_at or at, self.clock)
         command = ReportStorage(

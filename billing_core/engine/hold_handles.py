@@ -12,7 +12,7 @@ from billing_core.commands.holds import Hold
 from billing_core.commands.outcomes import Charged, Held, Outcome, unwrapped
 from billing_core.errors import Conflict, InvalidCommand
 from billing_core.ports.answers import UsageOf
-from billing_core.values.usage import CUSTOMER, PLATFORM, Usage, check_usage
+from billing_core.values.usage import PLATFORM, Usage, check_usage
 
 __all__ = ["AsyncHold", "OpenHold"]
 
@@ -82,7 +82,8 @@ class MadeHold(Generic[_B]):
 
         Raises:
             Conflict: The block was left already: charge it with ``settle``.
-            InvalidCommand: It is not a usage, and no answer that ``usage_of`` can read.
+            InvalidCommand: It is not a usage, and no answer that ``usage_of`` can read; or it is an
+                answer, and the customer pays for some of what was held and not for all.
         """
         used = usage if isinstance(usage, Usage) else self._read(usage)
         check_usage("usage", used)
@@ -102,12 +103,19 @@ class MadeHold(Generic[_B]):
         parts, facts = (held.parts, held.facts) if isinstance(held, Usage) else ((), ())
         resource = held.resource if isinstance(held, Usage) else self._command.resource
         kind, _, name = (resource or "").partition(":")
-        own = bool(parts) and all(payer == CUSTOMER for _, _, payer in parts)
+        payers = {payer for _, _, payer in parts}
+        if len(payers) > 1:
+            raise InvalidCommand(
+                "usage",
+                type(answer),
+                "a Usage that says who pays for which component, as what was held does; see the"
+                " payer of usage_of",
+            )
         return self._usage_of(
             answer,
             model=name if kind == "model" else None,
             facts=dict(facts),
-            payer=CUSTOMER if own else PLATFORM,
+            payer=payers.pop() if payers else PLATFORM,
         )
 
 

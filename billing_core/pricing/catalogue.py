@@ -146,7 +146,10 @@ class Catalogue:
         self._audiences = {key[0] for key in self._prices} | {key[0] for key in self._discounts}
         self._own_books = bool(self._audiences - {""})
         self._multiplying = any(book.multipliers for book in self.books.values())
+        # Made once of a price, which is here as long as the catalogue: with its book's multipliers,
+        # by the patterns that fit, and less a discount, by the percentage.
         self._multiplied: dict[tuple[int, tuple[str, ...]], Price] = {}
+        self._lessened: dict[tuple[int, str], Price] = {}
         # When of a day prices change by themselves, by audience, currency and resource.
         self._hours = self._find_hours()
 
@@ -235,11 +238,14 @@ class Catalogue:
                 return found
         return None
 
-    @staticmethod
-    def _discounted(found: Priced, percent: str, by: str) -> Priced:
-        keep = kept(percent)
-        functions = [Discounted(each, keep) for each in found.price.functions()]
-        return Priced(f"{found.version}*{by}", found.price.with_functions(functions))
+    def _discounted(self, found: Priced, percent: str, by: str) -> Priced:
+        key = id(found.price), percent
+        price = self._lessened.get(key)
+        if price is None:
+            keep = kept(percent)
+            functions = [Discounted(each, keep) for each in found.price.functions()]
+            price = self._lessened[key] = found.price.with_functions(functions)
+        return Priced(f"{found.version}*{by}", price)
 
     def priced_by(self, name: str, currency: str, resource: str, component: str) -> Priced | None:
         """The price that a version, ``v1``, ``v1#digest`` or that with a discount behind

@@ -78,8 +78,8 @@ def check_facts(facts: object) -> None:
         if type(fact) is not tuple or len(fact) != 2:
             raise InvalidCommand("facts", fact, "(name, value); see Usage.of")
         name, value = fact
-        checked_name("facts", name)
-        checked_name(f"facts[{name!r}]", value)
+        given_name("facts", name)
+        given_name(f"facts[{name!r}]", value)
         if name <= before:
             raise InvalidCommand("facts", facts, "sorted, each once; see Usage.of")
         before = name
@@ -223,9 +223,6 @@ def check_usage(field: str, usage: object) -> None:
         for component, _, _ in usage.parts:
             if not component.isascii():
                 given_name("component", component)
-        for name, value in usage.facts:
-            given_name("facts", name)
-            given_name(f"facts[{name!r}]", value)
         return
     if isinstance(usage, Rates):
         raise InvalidCommand(

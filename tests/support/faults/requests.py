@@ -242,4 +242,21 @@ IN_REQUESTS: list[Planted] = [
         "patterns = tuple(book.multipliers)",
         (REQUESTS + "a_books_multipliers_hold_for_all_that_their_patterns_name",),
     ),
+    (
+        "one discount is taken for another of the same price",
+        CATALOGUE,
+        "key = id(found.price), percent",
+        'key = id(found.price), ""',
+        (REQUESTS + "what_is_less_a_discount_is_made_once_for_each_percentage",),
+    ),
+    (
+        "what the customer pays in part is all the platform's once it is answered",
+        "billing_core/engine/hold_handles.py",
+        "        if len(payers) > 1:",
+        "        if len(payers) > 1 and (payers := set()):",
+        (
+            "tests/unit/engine/test_reported_answers.py::"
+            "test_who_pays_for_what_of_an_answer_is_asked_where_both_pay_for_what_was_held",
+        ),
+    ),
 ]

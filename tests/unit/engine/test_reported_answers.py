@@ -81,6 +81,17 @@ def test_what_is_known_of_the_request_is_what_was_held() -> None:
     assert {payer for _, _, payer in own.parts} == {"customer"}
 
 
+def test_who_pays_for_what_of_an_answer_is_asked_where_both_pay_for_what_was_held() -> None:
+    billing = made(usage_of=usage_of)
+    payers: dict[str, Any] = {"input": "customer"}
+    held = tokens("small", input=20, output=20, payer=payers)
+    with pytest.raises(InvalidCommand, match="who pays for which component") as raised:
+        reported(billing, held, ANSWER)
+    assert SECRET not in str(raised.value)
+    usage = usage_of(ANSWER, model="small", payer=payers)
+    assert reported(billing, held, usage) == usage
+
+
 def test_a_hold_of_an_amount_takes_the_model_that_answered() -> None:
     usage = reported(made(usage_of=usage_of), usd("0.01"), ANSWER)
     assert (usage.resource, usage.parts) == ("model:gpt-5-mini-2025-08-07", SPLIT)

@@ -217,6 +217,12 @@ def test_what_a_rate_is_for_is_a_positive_integer(of: Callable, size: object) ->
         of(size)
 
 
+def test_the_largest_size_is_one() -> None:
+    assert Flat.of("1", 10**30).per == 10**30
+    with pytest.raises(InvalidCommand, match="per"):
+        Flat.of("1", 10**30 + 1)
+
+
 @pytest.mark.parametrize("up_to", [0, -1, 1.5, True, "1", 10**5000], ids=lambda n: type(n).__name__)
 def test_a_tier_ends_at_a_positive_integer_that_can_be_written(up_to: object) -> None:
     with pytest.raises(InvalidCommand):

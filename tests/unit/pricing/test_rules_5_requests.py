@@ -484,6 +484,42 @@ def test_a_price_that_the_book_s_multipliers_cannot_multiply_is_named() -> None:
         PriceBook("v", LONG_AGO, prices, multipliers={"tool:*": [Multiplier(2, LONG)]})
 
 
+def test_as_many_names_as_there_may_be_are_taken_and_no_more() -> None:
+    names = [f"part-{number}" for number in range(33)]
+    assert SizeAbove(1, names[:32]).of == tuple(names[:32])
+    with pytest.raises(InvalidCommand, match="1 to 32 names"):
+        SizeAbove(1, names)
+    facts = dict.fromkeys(names[:32], "x")
+    assert len(Usage.of("x", {"unit": 1}, facts=facts).facts) == 32
+
+
+def test_a_fact_is_said_in_one_form_of_unicode() -> None:
+    for facts in ({"re\u0301gion": "eu"}, {"region": "re\u0301union"}):
+        with pytest.raises(InvalidCommand, match="NFC"):
+            Usage.of("x", {"unit": 1}, facts=facts)
+
+
+def test_what_is_less_a_discount_is_made_once_for_each_percentage() -> None:
+    """A price that depends on the request is made of many parts: not for each charge anew."""
+    world = World(priced=False)
+    world.publish({"model:m": {"input": by_tier_and_size(100, 200, 50, 175)}})
+    for org, off in (("acme", 50), ("other", 20)):
+        world.publish({}, version=org, org=org, percent_off={"model:*": off},
+                      effective_at=T0 + DAY)  # fmt: skip
+        if org != "acme":
+            world.billing.open_account(org)
+    world.clock.advance(2 * DAY)
+    assert [world.settle(call(10), org).amount for org in ("acme", "other", "acme")] == [
+        500, 800, 500,
+    ]  # fmt: skip
+    at = int((T0 + 2 * DAY).timestamp()) * 10**6
+    one, again = (
+        world.billing.catalogue().price("USD", "model:m", "input", at, ("org:acme",))
+        for _ in range(2)
+    )
+    assert one is not None and again is not None and one.price is again.price
+
+
 @pytest.mark.parametrize("resource", ["sandbox:s", "storage:*", "*"])
 def test_runs_and_storage_have_no_conditions_on_size(resource: str) -> None:
     world = World(priced=False)
