@@ -12,7 +12,7 @@ from billing_core.commands.holds import Hold
 from billing_core.commands.outcomes import Charged, Held, Outcome, unwrapped
 from billing_core.errors import Conflict, InvalidCommand
 from billing_core.ports.answers import UsageOf
-from billing_core.values.usage import PLATFORM, Usage, check_usage
+from billing_core.values.usage import PLATFORM, Payer, Usage, check_usage
 
 __all__ = ["AsyncHold", "OpenHold"]
 
@@ -103,7 +103,7 @@ class MadeHold(Generic[_B]):
         parts, facts = (held.parts, held.facts) if isinstance(held, Usage) else ((), ())
         resource = held.resource if isinstance(held, Usage) else self._command.resource
         kind, _, name = (resource or "").partition(":")
-        payers = {payer for _, _, payer in parts}
+        payers: set[Payer] = {payer for _, _, payer in parts}
         if len(payers) > 1:
             raise InvalidCommand(
                 "usage",

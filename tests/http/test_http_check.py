@@ -19,8 +19,8 @@ BODY = {
 
 
 def asked(world, idem):
-    api = Api(world.billing, {"gateway": Caller("gateway", "service")}.get)
-    return mounted("plain", api).post(CHECK, BODY, "gateway", idem)
+    api = Api(world.billing, {"service-key": Caller("gateway", "service")}.get)
+    return mounted("plain", api).post(CHECK, BODY, "service-key", idem)
 
 
 def test_what_was_refused_stays_refused_though_credit_came_in_meanwhile() -> None:
@@ -52,13 +52,15 @@ def test_a_model_call_that_is_settled_in_parts_is_one_request_alone_and_in_a_bat
     world = World(priced=False)
     world.grant(10**10)
     held = asked(world, "k-3").data["hold"]["id"]
-    post = mounted("plain", Api(world.billing, {"gateway": Caller("gateway", "service")}.get)).post
+    post = mounted(
+        "plain", Api(world.billing, {"service-key": Caller("gateway", "service")}.get)
+    ).post
     for more in (True, True, False):
         body = {"orgId": "acme", "holdId": held, "more": more}
         body["modelCall"] = {"model": "m", "inputTokens": 5}
         if batch:
             body = {"settlements": [{**body, "key": world.key()}]}
         path = "settlements" if batch else "models/settle"
-        assert post(f"/v1/internal/{path}", body, "gateway").status == 200
+        assert post(f"/v1/internal/{path}", body, "service-key").status == 200
     [row] = world.billing.usage("acme", "all_time").rows
     assert (row.resource, row.requests, row.components["input"][0]) == ("model:m", 1, 15)

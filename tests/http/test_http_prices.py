@@ -65,7 +65,7 @@ def world() -> World:
 @pytest.fixture
 def client(world):
     callers = {
-        "gateway": Caller("gateway", "service"),
+        "service-key": Caller("gateway", "service"),
         "ana": Caller("ana", "admin", org="acme", member="ana"),
     }
     return mounted("plain", Api(world.billing, callers.get))
@@ -74,7 +74,7 @@ def client(world):
 @pytest.mark.parametrize("path", ["/v1/billing/pricing", "/v1/internal/prices"])
 def test_a_price_says_what_it_depends_on_in_words_and_as_data(client, path) -> None:
     query = {"resource": "model:m", "orgId": "acme"}
-    whole, output = client.get(path, "ana" if "billing" in path else "gateway", **query).data
+    whole, output = client.get(path, "ana" if "billing" in path else "service-key", **query).data
     assert (whole["amount"], whole["per"], whole["tiers"]) == ("2.50", "1000000", [])
     assert whole["price"] == "2.50 USD per 1,000,000 tokens"
     hours = {"from": "16:30", "to": "00:30", "weekdays": ["mon", "fri"]}
@@ -107,20 +107,20 @@ def test_a_charge_is_explained_by_what_held(client) -> None:
     call = {"model": "m", "inputTokens": 300_000, "facts": {"service_tier": "batch",
                                                             "region": "eu"}}  # fmt: skip
     body = {"orgId": "acme", "memberId": "ana", "modelCall": call}
-    made = client.post("/v1/internal/models/settle", body, "gateway", "k-1").data
+    made = client.post("/v1/internal/models/settle", body, "service-key", "k-1").data
     assert made["amount"] == "0.4125"
     [line] = client.get(f"/v1/billing/charges/{made['id']}", "ana").data["lines"]
     assert line["variant"] == "service_tier is batch; times 1.1 for region is eu"
     assert line["price"] == "1.25 USD per 1,000,000 tokens, times 1.1"
     plain = body | {"modelCall": {"model": "m", "inputTokens": 1_000}}
-    made = client.post("/v1/internal/models/settle", plain, "gateway", "k-2").data
+    made = client.post("/v1/internal/models/settle", plain, "service-key", "k-2").data
     [line] = client.get(f"/v1/billing/charges/{made['id']}", "ana").data["lines"]
     assert (line["variant"], line["price"]) == ("", "2.50 USD per 1,000,000 tokens")
 
 
 def test_runs_take_facts(world, client) -> None:
     def post(what, **body):
-        return client.post(f"/v1/internal/runs/{what}", {"orgId": "acme", **body}, "gateway")
+        return client.post(f"/v1/internal/runs/{what}", {"orgId": "acme", **body}, "service-key")
 
     spec = {"sandbox": "s", "rates": {"second": 1}}
     facts = {"eu": {"region": "eu"}, "global": {"region": "global"}, "any": None}
@@ -142,12 +142,12 @@ def test_runs_take_facts(world, client) -> None:
 def test_storage_takes_facts_when_it_is_first_told_of(world, client) -> None:
     def size(workspace, number, facts=None, at=T0):
         body = {"orgId": "acme", "workspaceId": workspace, "bytes": number, "facts": facts}
-        return client.post("/v1/internal/storage/size", body, "gateway")
+        return client.post("/v1/internal/storage/size", body, "service-key")
 
     for name, facts in (("plain", None), ("eu", {"region": "eu"})):
         assert size(name, 10, facts).status == 200
     world.clock.advance(HOUR)
-    billed = client.post("/v1/internal/storage/bill", {"orgId": "acme"}, "gateway").data
+    billed = client.post("/v1/internal/storage/bill", {"orgId": "acme"}, "service-key").data
     charged = {each["workspaceId"]: each["charged"] for each in billed["workspaces"]}
     assert charged == {"plain": "0.000072", "eu": "0.000144"}
     assert size("eu", 20).status == 200

@@ -20,7 +20,7 @@ QUESTIONS = [name for name in SIGNATURE if "_includes_" in name]
 OLD = {"input", "output", "cached_read", "cache_write", "reasoning"}
 FACTS = {"service_tier": "batch", "region": "us"}
 WORLD = World(priced=False)
-CLIENT = mounted("plain", Api(WORLD.billing, {"gateway": Caller("gateway", "service")}.get))
+CLIENT = mounted("plain", Api(WORLD.billing, {"service-key": Caller("gateway", "service")}.get))
 
 
 def json_name(name: str) -> str:
@@ -37,7 +37,7 @@ def posted(path: str, body: dict[str, Any]) -> tuple[int, Usage | None, Any]:
         return execute(commands)
 
     with patch.object(WORLD.billing, "execute", seen):
-        answer = CLIENT.post(f"/v1/internal/{path}", body, "gateway", WORLD.key())
+        answer = CLIENT.post(f"/v1/internal/{path}", body, "service-key", WORLD.key())
     return answer.status, found[0] if found else None, answer.json
 
 
@@ -99,5 +99,7 @@ def test_facts_are_names_with_values(facts: Any, named: str) -> None:
 def test_a_check_asks_by_the_facts_that_are_given() -> None:
     with patch.object(WORLD.billing, "check", side_effect=InvalidCommand("seen", "it", "")) as seen:
         call = {"model": "m", "outputAudio": 5, "facts": FACTS}
-        CLIENT.post("/v1/internal/credits/check", {"orgId": "acme", "modelCall": call}, "gateway")
+        CLIENT.post(
+            "/v1/internal/credits/check", {"orgId": "acme", "modelCall": call}, "service-key"
+        )
     assert seen.call_args.args == ("acme", tokens("m", output_audio=5, facts=FACTS))

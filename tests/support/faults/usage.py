@@ -100,7 +100,7 @@ IN_USAGE: list[Planted] = [
     (
         "the platform pays what the customer's own key did",
         "billing_core/engine/hold_handles.py",
-        "payer=CUSTOMER if own else PLATFORM,",
+        "payer=payers.pop() if payers else PLATFORM,",
         "payer=PLATFORM,",
         (REPORTED + "what_is_known_of_the_request_is_what_was_held",),
     ),

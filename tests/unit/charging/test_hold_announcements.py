@@ -211,10 +211,10 @@ def test_a_check_over_http_counts_a_hold_from_before_the_plan() -> None:
     world = with_calls()
     world.hold(calls(5))
     subscribe(world, quotas=six("tool:*"))
-    api = Api(world.billing, {"gateway": Caller("gateway", "service")}.get)
+    api = Api(world.billing, {"service-key": Caller("gateway", "service")}.get)
     usage = {"resource": "tool:a", "quantities": {"call": "2"}}
     body = {"orgId": "acme", "usage": usage, "hold": {"lifeSeconds": 60}}
-    found = mounted("plain", api).post("/v1/internal/credits/check", body, "gateway", "k").data
+    found = mounted("plain", api).post("/v1/internal/credits/check", body, "service-key", "k").data
     assert (found["allowed"], found["hold"]) == (False, None)
     assert found["refusal"]["limit"] == "quota"
 
